@@ -1,0 +1,273 @@
+"""The demo kitchen: a small world of plated food, drawn from seeds, for all four studies.
+
+A `Plate` is the whole truth about one picture. The studies read it so:
+
+- triplets: `category`, `dish`, `variant`, the three levels of the label tree;
+- captioning: `dish`, `variant`, `ingredients`, `table`, `plate_shape`, `plate_colour` and
+  `distractors`, everything that a person would mention;
+- recipes: `dish`, and `ingredients`, which are those *visible*: the recipe of a variant is fixed,
+  its plates leave an ingredient out or add a garnish;
+- relevance: `variant` for the class texts, and the rest for web captions of known relevance.
+
+Each study draws its own words from its own random stream, `default_rng([seed, stream, ...])`, where
+stream 0 is that of the plates: adding a study never changes a plate nor another study. The plates
+are frozen (`tests/test_demo.py` holds their digest): changing them changes every demo result.
+"""
+
+import csv
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from studies import paths
+from studies.demo_drawing import draw
+from studies.errors import StudyError
+
+__all__ = ["INGREDIENTS", "TREE", "Plate", "draw", "kitchen", "plates"]
+
+PLATES_STREAM = 0
+
+TREE: dict[str, dict[str, list[str]]] = {
+    "main": {
+        "pizza": ["margherita", "pepperoni", "funghi", "hawaiian"],
+        "curry": ["chicken_curry", "chickpea_curry"],
+    },
+    "bowl": {
+        "soup": ["tomato_soup", "pumpkin_soup", "pea_soup", "borscht"],
+        "noodles": ["ramen", "udon"],
+    },
+    "cold_plate": {
+        "salad": ["caprese", "greek_salad", "caesar_salad"],
+        "sandwich": ["blt", "salmon_toast"],
+    },
+    "sweet": {
+        "tart": ["strawberry_tart", "cherry_tart", "blueberry_tart"],
+        "pancakes": ["blueberry_pancakes", "banana_pancakes"],
+        "ice_cream": ["strawberry_sundae", "chocolate_sundae"],
+    },
+}
+
+# Before the bar: what makes the variant, on every plate of it; behind: what a cook may leave out.
+_RECIPES = {
+    "margherita": "dough, tomato sauce, mozzarella, basil |",
+    "pepperoni": "dough, tomato sauce, pepperoni | cheese",
+    "funghi": "dough, tomato sauce, mushroom | mozzarella",
+    "hawaiian": "dough, tomato sauce, pineapple | cheese, ham",
+    "chicken_curry": "curry sauce, chicken | rice, coriander",
+    "chickpea_curry": "curry sauce, chickpeas | rice, coriander",
+    "tomato_soup": "tomato puree | cream, basil",
+    "pumpkin_soup": "pumpkin puree | cream, pumpkin seeds",
+    "pea_soup": "pea puree | cream, croutons",
+    "borscht": "beetroot broth | cream, dill",
+    "ramen": "broth, noodles, pork | egg, spring onion",
+    "udon": "broth, noodles, shrimp | egg, spring onion",
+    "caprese": "tomato, mozzarella | basil",
+    "greek_salad": "lettuce, feta, cucumber | tomato, olives",
+    "caesar_salad": "lettuce, chicken | croutons, parmesan",
+    "blt": "bread, bacon | lettuce, tomato",
+    "salmon_toast": "bread, salmon | cucumber, dill",
+    "strawberry_tart": "pastry, custard, strawberry |",
+    "cherry_tart": "pastry, custard, cherry |",
+    "blueberry_tart": "pastry, custard, blueberry |",
+    "blueberry_pancakes": "pancake, blueberry | maple syrup, butter",
+    "banana_pancakes": "pancake, banana | maple syrup, butter",
+    "strawberry_sundae": "vanilla ice cream, strawberry | strawberry sauce, wafer",
+    "chocolate_sundae": "vanilla ice cream, chocolate sauce | hazelnut, wafer",
+}
+_GARNISHES = {
+    "pizza": ("basil", "olives", "chilli"),
+    "curry": ("cream", "chilli", "basil"),
+    "soup": ("croutons", "parsley", "chilli"),
+    "noodles": ("chilli", "coriander", "mushroom"),
+    "salad": ("olives", "parsley", "egg"),
+    "sandwich": ("egg", "olives", "parsley"),
+    "tart": ("mint", "icing sugar", "blueberry"),
+    "pancakes": ("mint", "icing sugar", "strawberry"),
+    "ice_cream": ("mint", "blueberry", "cherry"),
+}
+_SHAPES = {
+    "pizza": ("round", "square", "board"),
+    "curry": ("bowl", "bowl", "round"),
+    "soup": ("bowl",),
+    "noodles": ("bowl",),
+    "salad": ("round", "square", "bowl"),
+    "sandwich": ("round", "square", "board"),
+    "tart": ("round", "square", "board"),
+    "pancakes": ("round", "square"),
+    "ice_cream": ("bowl", "bowl", "round"),
+}
+_COLOURS = ("white", "cream", "blue", "charcoal", "terracotta", "green")
+_TABLES = ("wood", "marble", "slate", "checked cloth", "linen", "tiles")
+_DISTRACTORS = ("fork", "glass", "napkin", "crumbs")
+_OCCLUSIONS = ("", "", "napkin", "fork", "shadow", "glare")
+_SHARES = {"hawaiian": 0.7, "chickpea_curry": 0.5, "borscht": 0.7, "udon": 0.5, "cherry_tart": 0.7}
+
+
+def _recipe(variant: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the ingredients that a variant always has, and those that may be left out."""
+    always, usual = _RECIPES[variant].split("|")
+    return (
+        tuple(name.strip() for name in always.split(",")),
+        tuple(name.strip() for name in usual.split(",") if name.strip()),
+    )
+
+
+_VARIANTS = [
+    (category, dish, variant)
+    for category, dishes in TREE.items()
+    for dish, variants in dishes.items()
+    for variant in variants
+]
+INGREDIENTS: tuple[str, ...] = tuple(
+    sorted(
+        {name for variant in _RECIPES for part in _recipe(variant) for name in part}
+        | {name for names in _GARNISHES.values() for name in names}
+    )
+)
+
+
+@dataclass(frozen=True)
+class Plate:
+    """Everything that decides one picture and its labels.
+
+    Lengths are in shares of the picture's side, angles in degrees.
+    """
+
+    id: str  # variant and number, such as "margherita-007"
+    category: str
+    dish: str
+    variant: str
+    ingredients: tuple[str, ...]  # visible ones, from the bottom layer to the top
+    table: str
+    plate_shape: str  # "round", "square", "bowl" or "board"
+    plate_colour: str
+    distractors: tuple[str, ...]  # things beside the plate
+    occlusion: str  # what lies over a part of the food, "" for nothing
+    zoom: float  # radius of the plate
+    shift: tuple[float, float]  # of the plate's centre, right and down
+    rotation: float
+    tilt: float  # height over width of the round plate as seen, 1 from straight above
+    light: tuple[float, float, float]  # gains of red, green and blue
+    light_from: float
+    blur: float  # standard deviation
+    noise: float  # standard deviation, in grey levels of 255
+    seed: int  # places the ingredients
+
+
+def plates(per_variant: int, seed: int = 0) -> list[Plate]:
+    """Return the plates of a kitchen, in the order of `TREE`.
+
+    Most variants have `per_variant` plates; five rare ones have 70 % or 50 % of it, rounded, and
+    at least one. Plate k of a variant is the same whatever `per_variant` is.
+
+    Raises `StudyError` if `per_variant` is below one or `seed` below zero.
+    """
+    if per_variant < 1 or seed < 0:
+        raise StudyError(
+            f"the demo kitchen cannot have per_variant={per_variant}, seed={seed}: "
+            "ask for at least one plate a variant, and a seed of 0 or more"
+        )
+    return [
+        _plate(seed, place, number)
+        for place, (_, _, variant) in enumerate(_VARIANTS)
+        for number in range(max(1, round(per_variant * _SHARES.get(variant, 1.0))))
+    ]
+
+
+def _plate(seed: int, place: int, number: int) -> Plate:
+    """Return plate `number` of the variant at `place` of the tree."""
+    category, dish, variant = _VARIANTS[place]
+    rng = np.random.default_rng([seed, PLATES_STREAM, place, number])
+    shape = _pick(rng, _SHAPES[dish])
+    return Plate(
+        id=f"{variant}-{number:03d}",
+        category=category,
+        dish=dish,
+        variant=variant,
+        ingredients=_visible(rng, dish, variant),
+        table=_pick(rng, _TABLES),
+        plate_shape=shape,
+        plate_colour="wooden" if shape == "board" else _pick(rng, _COLOURS),
+        distractors=tuple(name for name in _DISTRACTORS if rng.random() < 0.3),
+        occlusion=_pick(rng, _OCCLUSIONS),
+        zoom=_between(rng, 0.39, 0.47),
+        shift=(_between(rng, -0.04, 0.04), _between(rng, -0.04, 0.04)),
+        rotation=_between(rng, 0.0, 360.0),
+        tilt=_between(rng, 0.84, 1.0),
+        light=_light(rng),
+        light_from=_between(rng, 0.0, 360.0),
+        blur=_between(rng, 0.0, 0.011),
+        noise=_between(rng, 2.0, 12.0),
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def _visible(rng: np.random.Generator, dish: str, variant: str) -> tuple[str, ...]:
+    """Draw the visible ingredients: at most one is missing, at most one garnish is added."""
+    always, usual = _recipe(variant)
+    missing = _pick(rng, usual) if usual and rng.random() < 0.3 else ""
+    names = [name for name in always + usual if name != missing]
+    garnishes = [name for name in _GARNISHES[dish] if name not in always + usual]
+    if rng.random() < 0.35:
+        names.append(_pick(rng, garnishes))
+    # The layer order of the drawing: rice lies on its sauce, but under what is strewn over both.
+    return tuple(sorted(names, key=lambda name: (name not in _BOTTOM, names.index(name))))
+
+
+_BOTTOM = {"dough", "tomato sauce", "cheese", "curry sauce", "rice", "lettuce", "bread", "tomato"}
+
+
+def _light(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Draw a brightness and a cast between tungsten (warm) and shade (cold)."""
+    bright, warm = _between(rng, 0.68, 1.1), _between(rng, -0.14, 0.16)
+    return (round(bright * (1 + warm), 4), round(bright, 4), round(bright * (1 - warm), 4))
+
+
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    # Rounded, so that the frozen digest does not hang on the last bit of a platform's arithmetic.
+    return round(float(rng.uniform(low, high)), 4)
+
+
+def _pick(rng: np.random.Generator, options: tuple[str, ...] | list[str]) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def kitchen(per_variant: int, seed: int = 0) -> Path:
+    """Return the folder of a drawn kitchen, made at the first call.
+
+    It holds `images/<category>/<dish>/<variant>/<id>.png` (RGB, 96×96) and `plates.csv`: one row a
+    plate with `id`, `path` (from the folder), `category`, `dish`, `variant`, `ingredients` (joined
+    by `;`) and `table`. Processes may call it at once; a killed call leaves no half-made folder.
+
+    Raises `StudyError` as `plates` does.
+    """
+    contents = plates(per_variant, seed)
+    folder = paths.cache() / f"kitchen-{per_variant}-{seed}"
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not folder.exists():
+            partial = folder.with_name(f"{folder.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            _fill(partial, contents)
+            partial.rename(folder)
+    return folder
+
+
+def _fill(folder: Path, contents: list[Plate]) -> None:
+    """Draw all plates into a new folder, and list them."""
+    folder.mkdir()
+    with (folder / "plates.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["id", "path", "category", "dish", "variant", "ingredients", "table"])
+        for plate in contents:
+            labels = (plate.category, plate.dish, plate.variant)
+            path = Path("images", *labels, f"{plate.id}.png")
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            draw(plate).save(folder / path)
+            ingredients = ";".join(plate.ingredients)
+            table.writerow([plate.id, path.as_posix(), *labels, ingredients, plate.table])

@@ -1,0 +1,246 @@
+"""Typed parameters with strict names.
+
+papermill takes a misspelt parameter for a new variable and runs with the default. Here every
+value passes a schema first: an unknown name, a wrong type or an impossible value is one sentence
+that names the file, the parameter and the nearest valid name.
+"""
+
+import argparse
+import ast
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from studies import paths
+from studies.errors import StudyError
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Block(BaseModel):
+    """A group of parameters: no unknown names, no silent conversions, no changes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Parameters(Block):
+    """What every study needs; each study's `params.py` adds its own.
+
+    There are no defaults: whatever changes a result stands in a file or in the notebook's cell.
+    """
+
+    study: ClassVar[str]
+
+    dataset: Name
+    model: Name
+    variant: Name | Literal[""]
+    seed: Annotated[int, Field(ge=0)]
+    threads: Count
+    precision: Literal["32-true", "bf16-mixed", "auto"]
+
+    def folder(self) -> Path:
+        """Return the run folder of these parameters."""
+        system = "@".join(filter(None, (self.model, self.variant)))
+        return paths.runs() / self.dataset / self.study / system / f"seed{self.seed}"
+
+    def resolved(self) -> dict[str, Any]:
+        """Return plain values for `params.yaml`, the study first."""
+        return {"study": self.study, **json.loads(self.model_dump_json())}
+
+    @classmethod
+    def check(cls, values: dict[str, Any], origin: dict[str, str]) -> Self:
+        """Return the typed parameters.
+
+        `origin` says for each name which file or cell it came from. Raises StudyError with one
+        sentence for the first thing that is wrong.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise StudyError(explain(cls, values, origin, error)) from None
+
+    @classmethod
+    def from_files(cls, files: Sequence[Path], overrides: Iterable[str] = ()) -> Self:
+        """Merge YAML files in order, then `name=value` overrides, and check the result."""
+        values, origin = {}, {}
+        for file in files:
+            content = read_yaml(file)
+            values.update(content)
+            origin.update(dict.fromkeys(content, relative(file)))
+        for override in overrides:
+            name, equals, value = override.partition("=")
+            if not equals:
+                raise StudyError(f"-p {override}: write name=value, for example -p seed=0")
+            values[name] = yaml.safe_load(value)
+            origin[name] = "command line"
+        origin.setdefault("", " + ".join(relative(file) for file in files))
+        return cls.check(values, origin)
+
+    @classmethod
+    def from_notebook(cls) -> Self:
+        """Check the values of the notebook's parameters cell and of papermill's injected one.
+
+        Both are found in the kernel's history by their first line, so that variables of later
+        cells are not taken for parameters when a cell is run again.
+        """
+        from IPython import get_ipython
+
+        names: list[str] = []
+        for source in get_ipython().user_ns["In"]:
+            if source.startswith("# Parameters:"):
+                names = assigned_names(source)
+            elif source.startswith("# Parameters\n"):
+                names += assigned_names(source)
+        if not names:
+            raise StudyError("run the cell tagged `parameters` first (it begins `# Parameters:`)")
+        values = {name: get_ipython().user_ns[name] for name in dict.fromkeys(names)}
+        return cls.check(values, dict.fromkeys([*values, ""], "parameters cell"))
+
+    @classmethod
+    def from_command_line(cls, arguments: Sequence[str] | None = None) -> Self:
+        """Read `-f file.yaml` (several, later ones win) and `-p name=value` options."""
+        parser = argparse.ArgumentParser(description=f"One run of the study {cls.study}.")
+        parser.add_argument(
+            "-f", dest="files", action="append", type=Path, required=True, metavar="FILE"
+        )
+        parser.add_argument(
+            "-p", dest="overrides", action="append", default=[], metavar="NAME=VALUE"
+        )
+        options = parser.parse_args(arguments)
+        return cls.from_files(options.files, options.overrides)
+
+
+def relative(file: Path) -> str:
+    """Return the path as a reader of the repository would write it."""
+    file = Path(file).resolve()
+    return str(file.relative_to(paths.REPOSITORY) if paths.REPOSITORY in file.parents else file)
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a YAML mapping; raises StudyError when there is no such file or it is no mapping."""
+    try:
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise StudyError(f"{relative(file)}: no such parameter file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" line {place.line + 1}" if place else ""
+        raise StudyError(f"{relative(file)}{line}: not valid YAML; mend that line") from None
+    if not isinstance(content, dict):
+        raise StudyError(f"{relative(file)}: must hold `name: value` lines")
+    return content
+
+
+def run_files(study: str, dataset: str) -> dict[str, tuple[Path, Path]]:
+    """Return the runs that `params/<study>/<dataset>/` lists: system -> (dataset, model) file.
+
+    Raises StudyError with the nearest name when there is no such dataset.
+    """
+    folder = paths.REPOSITORY / "params" / study
+    known = sorted(entry.name for entry in folder.iterdir() if (entry / "dataset.yaml").exists())
+    if dataset not in known:
+        raise StudyError(f"study {study} has no dataset `{dataset}`{suggestion(dataset, known)}")
+    shared = folder / dataset / "dataset.yaml"
+    systems = sorted(file for file in shared.parent.glob("*.yaml") if file != shared)
+    return {file.stem: (shared, file) for file in systems}
+
+
+def assigned_names(source: str) -> list[str]:
+    """Return the names that a cell assigns at its top level, in order."""
+    return [
+        target.id
+        for node in ast.parse(source).body
+        if isinstance(node, (ast.Assign, ast.AnnAssign))
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    ]
+
+
+def notebook_defaults(notebook: Path) -> dict[str, Any]:
+    """Return the literals of the cell tagged `parameters`, read without running anything."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise StudyError(f"{relative(notebook)}: needs one cell tagged `parameters`")
+    body = ast.parse("".join(tagged[0]["source"])).body
+    return {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in body
+        if isinstance(node, ast.Assign)
+    }
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean ...?` or, when nothing is near, the list of valid names."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean `{near[0]}`?" if near else f"; there are: {', '.join(known)}"
+
+
+def explain(
+    schema: type[Parameters],
+    values: dict[str, Any],
+    origin: dict[str, str],
+    error: ValidationError,
+) -> str:
+    """Return one sentence for the first of pydantic's complaints, unknown names first."""
+    first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    name, location = spell(first["loc"], values), first["loc"]
+    place = origin.get(location[0] if location else "", origin.get("", "parameters"))
+    if first["type"] == "extra_forbidden":
+        parts = [str(part) for part in location]
+        return f"{place}: unknown parameter `{name}`{suggestion(parts[-1], fields(schema, parts))}"
+    if first["type"] == "missing":
+        return f"{place}: parameter `{name}` is missing; add it"
+    if first["type"] == "union_tag_invalid":
+        known = re.findall(r"'(\w+)'", first["ctx"]["expected_tags"])
+        tag = first["ctx"]["tag"]
+        return f"{place}: parameter `{name}.name` cannot be `{tag}`{suggestion(tag, known)}"
+    problem = first["msg"].removeprefix("Value error, ")
+    problem = re.sub(r"^Input should", "should", problem)
+    given = "" if isinstance(first["input"], dict) else f", not {first['input']!r}"
+    return f"{place}: parameter `{name}` {problem}{given}" if name else f"{place}: {problem}"
+
+
+def spell(location: tuple[int | str, ...], values: Any) -> str:
+    """Write a location as `loss.margins[0]`, without the tags pydantic adds for unions."""
+    written = ""
+    for position, part in enumerate(location):
+        inside = isinstance(values, dict) and part in values
+        if isinstance(part, int):
+            written += f"[{part}]"
+            values = values[part] if isinstance(values, list) and part < len(values) else None
+        elif inside or position == len(location) - 1:
+            written += f".{part}" if written else part
+            values = values.get(part) if isinstance(values, dict) else None
+    return written
+
+
+def fields(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """Return the valid names at the place of an unknown one."""
+    block = schema
+    for part in location[:-1]:
+        if part in block.model_fields:
+            candidates = list(blocks(block.model_fields[part].annotation))
+            block = candidates[0] if candidates else block
+        else:
+            tagged = [c for c in candidates if part in get_args(c.model_fields["name"].annotation)]
+            block = tagged[0] if tagged else block
+    return list(block.model_fields)
+
+
+def blocks(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the parameter blocks inside a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from blocks(inner)

@@ -1,0 +1,244 @@
+"""Figures at paper width, each system in its own colour and marker wherever it is drawn.
+
+Every function returns a `matplotlib.figure.Figure` that pyplot does not know: nothing has to be
+closed, no backend is chosen, and settings last for the length of the call.
+"""
+
+from collections.abc import Collection, Sequence
+from textwrap import wrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from studies.style import COLOURS, COLUMN, MARKERS, PAGE, at_paper_size, grid, plain, style
+
+PUBLISHED = {
+    **{"marker": "D", "markersize": 6, "linestyle": ""},
+    **{"color": "#333333", "markerfacecolor": "none"},
+}
+# Ten colours for labels: grey is kept for the rest.
+LABELS = [*(c for c in COLOURS if c != "#949494"), "#5e3c99", "#4d4d4d", "#8c510a"]
+REST = "#d0d0d0"
+
+
+@at_paper_size
+def curves(
+    frame: pd.DataFrame,
+    x: str,
+    ys: dict[str, str],
+    hue: str = "system",
+    seed: str = "seed",
+    x_label: str | None = None,
+    log: Collection[str] = (),
+    columns: int = 3,
+) -> Figure:
+    """Draw one panel per column of `ys` against `x`, one line per system.
+
+    Args:
+        frame: long, one row a system, seed and x; a missing value is a point not logged.
+        x: column of the horizontal axis.
+        ys: column -> axis label with its unit.
+        hue: column of systems.
+        seed: column of seeds, if there is one. With several seeds of a system each is a thin
+            line, and the thick line is their mean at every x that all of them have.
+        x_label: label of the horizontal axis with its unit, by default `x`.
+        log: columns of `ys` drawn on a logarithmic axis.
+        columns: panels in a row.
+
+    Raises:
+        KeyError: a column that `frame` lacks.
+    """
+    figure, axes = grid(len(ys), columns, 2.0)
+    systems = list(frame[hue].unique())
+    for axis, (y, label) in zip(axes, ys.items(), strict=True):
+        for system in systems:
+            rows = frame.loc[frame[hue] == system].dropna(subset=[x, y])
+            if seed not in frame:
+                rows = rows.assign(**{seed: 0})
+            lines = [one.set_index(x)[y].sort_index() for _, one in rows.groupby(seed)]
+            _curve(axis, lines, system)
+        axis.set(xlabel=plain(x_label or x), ylabel="\n".join(map(plain, wrap(label, 24))))
+        if y in log:
+            axis.set_yscale("log")
+        if pd.api.types.is_integer_dtype(frame[x]):
+            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _legend_below(figure, systems)
+    return figure
+
+
+def _curve(axis: Axes, lines: list[pd.Series], system: str) -> None:
+    look = style(system)
+    if len(lines) > 1:
+        for line in lines:
+            axis.plot(line.index, line, linewidth=0.6, alpha=0.5, **look.line)
+        lines = [pd.concat(lines, axis=1, join="inner").mean(axis=1)]
+    for line in lines:
+        every = max(1, len(line) // 6)
+        axis.plot(
+            line.index, line, marker=look.marker, markersize=3.5, markevery=every, **look.line
+        )
+
+
+def _legend_below(figure: Figure, systems: Sequence[str]) -> None:
+    keys = [
+        Line2D([], [], label=plain(s), marker=style(s).marker, markersize=4, **style(s).line)
+        for s in systems
+    ]
+    columns = min(len(keys), 2 if figure.get_figwidth() < PAGE else 4)
+    figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False)
+
+
+@at_paper_size
+def confusion(matrix: ArrayLike, names: Sequence[str], title: str) -> Figure:
+    """Draw a confusion matrix as shares of each true class.
+
+    Args:
+        matrix: (C, C) counts, rows true classes, columns predicted classes. A class without test
+            items is an empty row.
+        names: C class names. Up to 10 classes the counts stand in the cells; above 40 the names
+            give way to the indices of the classes.
+        title: one line.
+
+    Raises:
+        ValueError: `matrix` is not square or `names` has another length.
+    """
+    counts = np.asarray(matrix)
+    size = len(names)
+    if counts.shape != (size, size):
+        raise ValueError(f"{size} names for a confusion matrix of shape {counts.shape}")
+    total = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    side = COLUMN if size <= 10 else PAGE
+    figure = Figure(figsize=(side, side * 0.9), layout="constrained")
+    axis = figure.subplots()
+    image = axis.imshow(shares, vmin=0, vmax=1, cmap="Blues", interpolation="nearest")
+    bar = figure.colorbar(image, ax=axis, shrink=0.8)
+    bar.set_label("share of the true class (0–1)")
+    bar.outline.set_visible(False)
+    axis.grid(False)
+    axis.set_title(plain(title))
+    unit = "" if size <= 40 else f" (index, {size} classes)"
+    axis.set(xlabel=f"predicted class{unit}", ylabel=f"true class{unit}")
+    if size <= 40:
+        short = [plain(name, 14 if size <= 10 else 18) for name in names]
+        font = 7 if size <= 25 else 5.5
+        axis.set_xticks(range(size), short, rotation=90, fontsize=font)
+        axis.set_yticks(range(size), short, fontsize=font)
+    if size <= 10:
+        for (row, column), share in np.ndenumerate(shares):
+            if counts[row, column]:
+                colour = "white" if share > 0.5 else "black"
+                cell = f"{counts[row, column]:,.0f}"
+                axis.text(column, row, cell, ha="center", va="center", color=colour, fontsize=6.5)
+    return figure
+
+
+@at_paper_size
+def embedding_map(
+    frame: pd.DataFrame, top: str = "top", method: str = "t-SNE", title: str = ""
+) -> Figure:
+    """Draw a two-dimensional map of embeddings, one point an item.
+
+    Args:
+        frame: columns `x`, `y` (no unit) and `label`. With more than 10 labels, points take the
+            colour of the column `top` (a coarser label), if there is one; groups beyond the nine
+            largest are grey.
+        top: column of the coarser label.
+        method: what made the map, for the axis labels.
+        title: one line, may be empty.
+    """
+    label = "label"
+    if frame[label].nunique() > 10 and top in frame:
+        label = top
+    order = frame[label].astype(str).value_counts(sort=False).sort_index()
+    shown = list(order.index)
+    if len(shown) > 10:
+        largest = order.sort_values(ascending=False, kind="stable").index[:9]
+        shown = [name for name in shown if name in set(largest)]
+    figure = Figure(figsize=(PAGE, 4.2), layout="constrained")
+    axis = figure.subplots()
+    # Thousands of vector points make a page slow; the axes and words stay vectors.
+    look = {"s": 9, "linewidths": 0, "alpha": 0.8, "rasterized": len(frame) > 1000}
+    rest = frame[~frame[label].astype(str).isin(shown)]
+    if len(rest):
+        axis.scatter(
+            rest["x"], rest["y"], color=REST, label=f"{len(order) - len(shown)} others", **look
+        )
+    for i, name in enumerate(shown):
+        part = frame[frame[label].astype(str) == name]
+        colour, marker = LABELS[i], MARKERS[i % len(MARKERS)]
+        axis.scatter(
+            part["x"], part["y"], color=colour, marker=marker, label=plain(name, 28), **look
+        )
+    axis.set(xlabel=f"{method} 1 (no unit)", ylabel=f"{method} 2 (no unit)", title=plain(title))
+    axis.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    keys, names = axis.get_legend_handles_labels()
+    if len(rest):
+        keys, names = [*keys[1:], keys[0]], [*names[1:], names[0]]
+    figure.legend(keys, names, loc="outside right upper", frameon=False, markerscale=2)
+    return figure
+
+
+@at_paper_size
+def intervals(frame: pd.DataFrame, metric: str, label: str) -> Figure:
+    """Draw one metric of a tidy frame: a dot and its 95 % interval per system.
+
+    A published value is a hollow diamond. Systems stand from top to bottom in the order of the
+    frame; one without a value and without a published value is left out.
+
+    Raises:
+        ValueError: nothing to draw for this metric.
+    """
+    rows = frame[(frame["metric"] == metric) & (frame["mean"].notna() | frame["published"].notna())]
+    if rows.empty:
+        raise ValueError(f"no system has a value of {metric}")
+    pairs = zip(rows["model"], rows["variant"], strict=True)
+    systems = [f"{model}@{variant}" if variant else model for model, variant in pairs]
+    figure = Figure(figsize=(COLUMN, 0.9 + 0.28 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    for place, (system, row) in enumerate(zip(systems, rows.itertuples(), strict=True)):
+        look = style(system)
+        if pd.notna(row.ci_low) and pd.notna(row.ci_high):
+            axis.plot([row.ci_low, row.ci_high], [place, place], color=look.colour, linewidth=1.6)
+        if pd.notna(row.mean):
+            axis.plot(row.mean, place, look.marker, color=look.colour, markersize=5)
+        if pd.notna(row.published):
+            axis.plot(row.published, place, **PUBLISHED)
+    axis.set_yticks(range(len(systems)), [plain(system) for system in systems])
+    axis.set_ylim(len(systems) - 0.5, -0.5)
+    axis.set_xlabel(plain(label))
+    axis.grid(False, axis="y")
+    if rows["published"].notna().any():
+        hollow = Line2D([], [], label="published", **PUBLISHED)
+        figure.legend(handles=[hollow], loc="outside upper right", frameon=False)
+    return figure
+
+
+@at_paper_size
+def images(items: Sequence[tuple[ArrayLike | Image.Image, str]], columns: int = 5) -> Figure:
+    """Draw a grid of pictures with captions.
+
+    Args:
+        items: (picture, caption); a picture is a PIL image or an array, (H, W) or (H, W, 3 or 4),
+            uint8 or floats in 0–1.
+        columns: pictures in a row.
+    """
+    columns = max(1, min(columns, len(items)))
+    captions = [wrap(" ".join(caption.split()), 88 // columns) for _, caption in items]
+    pixels = [np.asarray(picture) for picture, _ in items]
+    tallest = max((one.shape[0] / one.shape[1] for one in pixels), default=1)
+    height = PAGE / columns * tallest + 0.15 * max(map(len, captions), default=0)
+    figure, axes = grid(len(items), columns, height)
+    figure.set_figwidth(PAGE)
+    for axis, one, lines in zip(axes, pixels, captions, strict=True):
+        white = 255 if one.dtype.kind in "iu" else 1
+        axis.imshow(one, cmap="gray", vmin=0, vmax=white, interpolation="nearest")
+        axis.set_axis_off()
+        axis.set_title("\n".join(map(plain, lines)), fontsize=7)
+    return figure

@@ -1,0 +1,215 @@
+"""A run is a folder: how it is claimed, written without halves, and read back.
+
+`runs/<dataset>/<study>/<model>[@<variant>]/seed<k>/` holds `params.yaml`, `provenance.json`,
+`curves.csv`, `checkpoint/`, `model.safetensors` (training is complete), `predictions.parquet`,
+`metrics.json` (evaluation is complete) and the executed notebooks.
+"""
+
+import importlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pandas as pd
+import yaml
+
+from studies import paths
+from studies.errors import StudyError
+from studies.params import Parameters
+
+PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "scikit-learn", "pandas")
+
+
+def write_atomic(path: Path, content: str | bytes | Callable[[Path], object]) -> None:
+    """Write a file whole or not at all: under a temporary name beside `path`, then renamed.
+
+    `content` is the text, the bytes, or a function that writes the file whose path it is given.
+    Raises StudyError when the folder cannot be written or the disk is full; `path` is then as it
+    was before.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        if callable(content):
+            content(temporary)
+        else:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.chmod(0o644)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StudyError(
+            f"cannot write {path}: {error.strerror or error}; free the disk or make the folder "
+            f"{path.parent} writable, then run the same command again"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder; say so and wait while another process holds it.
+
+    The operating system frees the lock when its holder dies, however it dies.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            print(f"{folder}: another process is at work here; waiting for it to end", flush=True)
+            lock.acquire()
+    except OSError as error:
+        raise StudyError(
+            f"cannot write in {folder}: {error.strerror or error}; make the folder writable or "
+            "set STUDIES_ROOT to one that is"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def claim(parameters: Parameters) -> Iterator[Path]:
+    """Yield the run folder of these parameters, locked, with its `params.yaml` written.
+
+    Raises StudyError when the folder was made with other parameters.
+    """
+    folder = parameters.folder()
+    with locked(folder):
+        resolved = parameters.resolved()
+        file = folder / "params.yaml"
+        if file.exists():
+            refuse_other_parameters(file, resolved)
+        else:
+            write_atomic(file, yaml.safe_dump(resolved, sort_keys=False))
+        yield folder
+
+
+def refuse_other_parameters(file: Path, resolved: dict[str, Any]) -> None:
+    """Raise StudyError naming each parameter in which `file` differs from `resolved`."""
+    before = yaml.safe_load(file.read_text(encoding="utf-8"))
+    changed = [
+        f"{name} was {before.get(name)!r}, now {resolved.get(name)!r}"
+        for name in {**before, **resolved}
+        if before.get(name) != resolved.get(name)
+    ]
+    if changed:
+        raise StudyError(
+            f"{file.parent} was made with other parameters ({'; '.join(changed)}): give the new "
+            "setting a name of its own (<model>@<variant>.yaml), or delete the folder to make it "
+            "anew"
+        )
+
+
+def git_state() -> dict[str, Any]:
+    """Return the commit of the repository and whether tracked files differ from it."""
+    command = ["git", "-C", str(paths.REPOSITORY)]
+    try:
+        commit = subprocess.run(
+            [*command, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changes = subprocess.run(
+            [*command, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def provenance(**facts: Any) -> dict[str, Any]:
+    """Return what a result was made with: versions, commit, machine, peak memory, and `facts`."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes where Linux counts KiB
+    mebibytes = peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "git": git_state(),
+        "platform": platform.platform(),
+        "peak_memory_mib": round(mebibytes),
+        **facts,
+    }
+
+
+def to_json(content: Any) -> str:
+    """Return JSON as a person reads it."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run folder read back."""
+
+    folder: Path
+    params: dict[str, Any]
+
+    @property
+    def system(self) -> str:
+        """Return `model` or `model@variant`."""
+        return "@".join(filter(None, (self.params["model"], self.params["variant"])))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return the scores of the test set, by metric id."""
+        return json.loads(self._existing("metrics.json").read_text(encoding="utf-8"))
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Return one row a test item: `id`, then the study's truth and prediction columns."""
+        return pd.read_parquet(self._existing("predictions.parquet"))
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """Return one row an epoch."""
+        return pd.read_csv(self._existing("curves.csv"))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Return what the run was made with."""
+        return json.loads(self._existing("provenance.json").read_text(encoding="utf-8"))
+
+    def model(self) -> Any:
+        """Return the trained model, ready to predict."""
+        self._existing("model.safetensors")
+        return importlib.import_module(f"studies.{self.params['study']}.model").load(self)
+
+    def _existing(self, name: str) -> Path:
+        file = self.folder / name
+        if not file.exists():
+            raise StudyError(f"{self.folder} has no {name}: run its command again to finish it")
+        return file
+
+
+def load_run(folder: Path | str) -> LoadedRun:
+    """Read a run folder: `.params .metrics .predictions .curves .provenance .model()`.
+
+    Raises StudyError when the folder is no run folder.
+    """
+    folder = Path(folder)
+    file = folder / "params.yaml"
+    if not file.exists():
+        raise StudyError(f"{folder} is no run folder: it has no params.yaml")
+    return LoadedRun(folder, yaml.safe_load(file.read_text(encoding="utf-8")))

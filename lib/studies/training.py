@@ -1,0 +1,300 @@
+"""Training that can be killed at any time and ends with the same numbers.
+
+Every epoch begins from random numbers of its own, drawn from (seed, epoch), and a checkpoint is
+written after every epoch. A run resumed from a checkpoint is therefore the run that was never
+stopped, to the bit on a CPU with the same number of threads.
+"""
+
+import os
+import random
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from threadpoolctl import threadpool_limits
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from studies.errors import StudyError
+from studies.params import Parameters
+from studies.runs import write_atomic
+
+CHECKPOINT = "checkpoint/last.ckpt"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended."""
+
+    best_epoch: int  # counted from 1
+    best_score: float
+    seconds: float  # of all sittings together, up to the last checkpoint
+    device: str
+    precision: str
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return the seed of one epoch: well mixed, below 2**32."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator a training step may draw from."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries draw from the global generator
+    torch.manual_seed(seed)
+
+
+def prepare(parameters: Parameters) -> None:
+    """Set threads and seeds before anything is initialised; scikit-learn's threads too."""
+    torch.set_num_threads(parameters.threads)
+    threadpool_limits(parameters.threads)
+    seed_all(parameters.seed)
+
+
+def device() -> torch.device:
+    """Return the device that Lightning's `auto` takes."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def resolve_precision(precision: str) -> str:
+    """Return `precision`, with `auto` read as bf16 where the hardware multiplies in bf16."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if fast else "32-true"
+
+
+@contextmanager
+def autocast(precision: str) -> Iterator[None]:
+    """Compute as training does; for use outside Lightning."""
+    enabled = resolve_precision(precision) == "bf16-mixed"
+    with torch.autocast(device().type, dtype=torch.bfloat16, enabled=enabled):
+        yield
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints written whole or not at all, and read without unpickling code."""
+
+    def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
+        """Write the checkpoint under a temporary name, then rename it."""
+        write_atomic(Path(path), lambda temporary: torch.save(checkpoint, temporary))
+
+
+class Keeper(lightning.Callback):
+    """Keeps what a run must not lose: curves, best weights, time spent; all in one checkpoint.
+
+    `monitor` names the validation metric that chooses the epoch; the earliest best one wins.
+    """
+
+    def __init__(self, folder: Path, seed: int, monitor: str, mode: str) -> None:
+        self.folder, self.seed, self.monitor = folder, seed, monitor
+        self.sign = {"max": 1, "min": -1}[mode]
+        self.rows: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {"epoch": 0, "score": None, "weights": {}}
+        self.seconds = 0.0
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Give the epoch its own random numbers."""
+        seed_all(epoch_seed(self.seed, trainer.current_epoch))
+        self.started, self.losses, self.validated = time.monotonic(), [], {}
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, module: Any, outputs: Any, *_: Any
+    ) -> None:
+        """Collect the loss of a step."""
+        self.losses.append(outputs["loss"].detach())
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Keep the weights when validation is better than ever before."""
+        self.validated = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("validation_")
+        }
+        score = self.validated[self.monitor]
+        best = self.best["score"]
+        if not self.best["epoch"] or self.sign * score > self.sign * best:
+            weights = {k: v.detach().cpu().clone() for k, v in module.network.state_dict().items()}
+            self.best = {"epoch": trainer.current_epoch + 1, "score": score, "weights": weights}
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Write the curves and the checkpoint of this epoch."""
+        loss = float(torch.stack(self.losses).mean())
+        if not np.isfinite(loss):
+            raise StudyError(
+                f"{self.folder}: the training loss became {loss} in epoch "
+                f"{trainer.current_epoch + 1}; lower learning_rate"
+            )
+        self.rows.append(
+            {
+                "epoch": trainer.current_epoch + 1,
+                "step": trainer.global_step,
+                "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+                "train_loss": loss,
+                **self.validated,
+            }
+        )
+        self.seconds += time.monotonic() - self.started
+        trainer.save_checkpoint(self.folder / CHECKPOINT)
+        curves = pd.DataFrame(self.rows).to_csv(index=False)
+        write_atomic(self.folder / "curves.csv", curves)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what Lightning stores in the checkpoint."""
+        return {"rows": self.rows, "best": self.best, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what the checkpoint holds."""
+        self.rows, self.best = state_dict["rows"], state_dict["best"]
+        self.seconds = state_dict["seconds"]
+
+
+class Progress(lightning.Callback):
+    """A bar with time left where someone watches, one line an epoch in a log."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper, self.bar = keeper, None
+
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Open the bar, at the epoch that a resumed run starts from."""
+        self.first, self.began = trainer.current_epoch, time.monotonic()
+        if self.first:
+            print(f"resumed after epoch {self.first} of {trainer.max_epochs}", flush=True)
+        if watched():
+            steps = trainer.num_training_batches
+            self.bar = tqdm(
+                total=trainer.max_epochs * steps, initial=self.first * steps, unit="step"
+            )
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Move the bar."""
+        if self.bar is not None:
+            self.bar.update()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Say how the epoch went."""
+        row = self.keeper.rows[-1]
+        scores = "  ".join(f"{name} {row[name]:.4g}" for name in ("train_loss", *self.validated()))
+        done, total = trainer.current_epoch + 1, trainer.max_epochs
+        if self.bar is not None:
+            self.bar.set_description(f"epoch {done}/{total}  {scores}")
+            return
+        spent = time.monotonic() - self.began
+        left = spent / (done - self.first) * (total - done)
+        print(f"epoch {done}/{total}  {scores}  {duration(left)} left", flush=True)
+
+    def validated(self) -> list[str]:
+        """Return the validation metrics of the last epoch, if it had any."""
+        return [name for name in self.keeper.rows[-1] if name.startswith("validation_")]
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        """Close the bar, also after an error."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def watched() -> bool:
+    """Return whether a person watches: a terminal, JupyterLab, or VS Code's notebooks."""
+    return sys.stderr.isatty() or bool({"JPY_SESSION_NAME", "VSCODE_PID"} & set(os.environ))
+
+
+def duration(seconds: float) -> str:
+    """Return `45 s`, `12 min` or `3 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def fit(
+    module: lightning.LightningModule,
+    train: DataLoader,
+    validation: DataLoader,
+    folder: Path,
+    parameters: Parameters,
+    monitor: str,
+    mode: str = "max",
+) -> Outcome:
+    """Train `module.network` into a run folder, from its checkpoint if there is one.
+
+    The module logs its validation metrics as `validation_*`; the one called `monitor` chooses the
+    weights that `module.network` holds at the end. A loader whose `sampler` has `set_epoch` is
+    told the epoch. Raises StudyError when the checkpoint cannot be read or the loss is no number.
+    """
+    keeper = Keeper(folder, parameters.seed, monitor, mode)
+    precision = resolve_precision(parameters.precision)
+    checkpoint = folder / CHECKPOINT
+    with quiet():
+        trainer = lightning.Trainer(
+            accelerator="auto",
+            devices=1,
+            precision=precision,
+            max_epochs=parameters.epochs,
+            check_val_every_n_epoch=parameters.validate_every,
+            num_sanity_val_steps=0,
+            deterministic="warn",
+            callbacks=[keeper, Progress(keeper)],
+            plugins=[AtomicCheckpoints()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=folder,
+        )
+        try:
+            trainer.fit(
+                module,
+                train,
+                validation,
+                ckpt_path=checkpoint if checkpoint.exists() else None,
+                weights_only=True,
+            )
+        except SystemExit:
+            raise KeyboardInterrupt("stopped; the same command goes on from here") from None
+    module.network.load_state_dict(keeper.best["weights"])
+    return Outcome(
+        best_epoch=keeper.best["epoch"],
+        best_score=keeper.best["score"],
+        seconds=keeper.seconds,
+        device=describe(module.device if trainer.interrupted else trainer.strategy.root_device),
+        precision=precision,
+    )
+
+
+def describe(where: torch.device) -> str:
+    """Return the device's name as a reader knows it."""
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's banner and tips; its errors still come through."""
+    import logging
+
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", message=".*The number of training batches.*")
+        warnings.filterwarnings("ignore", module="lightning.*")
+        yield
+    logger.setLevel(level)

@@ -1,0 +1,306 @@
+"""Images with a path in a label tree: where they come from, how they are split, and batches.
+
+A class is its full path in the tree, `Fruit/Apple/Golden-Delicious`. Classes of unequal depth are
+padded by repeating the lowest label, so every image has a label at each of the H levels.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from studies import demo, encoders, images, paths
+from studies.download import require
+from studies.errors import StudyError
+from studies.triplets.params import TripletsParameters
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+PARTS = ("train", "validation", "test")
+SPLIT_FOLDERS = {"train": "train", "val": "validation", "valid": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """N images below `root` with labels at H levels.
+
+    `files` are paths relative to `root`; `trees` the label paths, one tuple of H labels an image;
+    `official` the published part of each image (`train`, `validation` or `test`), if any.
+    """
+
+    root: Path
+    files: list[str]
+    trees: list[tuple[str, ...]]
+    official: np.ndarray | None
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return the image files."""
+        return [self.root / file for file in self.files]
+
+    @cached_property
+    def names(self) -> list[list[str]]:
+        """Return for each level its label paths, sorted: `["Fruit", ...], ["Fruit/Apple", ...]`."""
+        depth = len(self.trees[0])
+        return [
+            sorted({"/".join(tree[: level + 1]) for tree in self.trees}) for level in range(depth)
+        ]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Return (N, H) int64: at each level the index of the image's label path in `names`."""
+        index = [{name: i for i, name in enumerate(level)} for level in self.names]
+        return np.array(
+            [
+                [index[level]["/".join(tree[: level + 1])] for level in range(len(tree))]
+                for tree in self.trees
+            ]
+        )
+
+    @cached_property
+    def classes(self) -> np.ndarray:
+        """Return (C, H) int64: the labels of each class, by class index."""
+        _, first = np.unique(self.labels[:, -1], return_index=True)
+        return self.labels[first]
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """Return the images of each class in the whole dataset."""
+        return dict(Counter(self.labels[:, -1].tolist()))
+
+
+def read(parameters: TripletsParameters) -> LabelledImages:
+    """Return the dataset that the parameters name.
+
+    Raises StudyError when it is missing, or an image has no class or two.
+    """
+    source = parameters.data
+    if source.name == "kitchen":
+        return from_folder(demo.kitchen(source.per_variant, source.seed) / "images")
+    if source.name == "grocery":
+        return grocery(paths.data() / "grocery")
+    return from_folder(paths.data() / source.folder)
+
+
+def grocery(folder: Path) -> LabelledImages:
+    """Read GroceryStoreDataset: `dataset/{train,val,test}.txt` with `path, fine id, coarse id`.
+
+    M. Klasson, C. Zhang, H. Kjellström, WACV 2019. The category is the folder below the split's.
+    """
+    require("grocery", folder)
+    root = folder / "dataset"
+    fine, coarse = {}, {}
+    wanted = ["Class Name (str)", "Class ID (int)", "Coarse Class Name (str)"]
+    with (root / "classes.csv").open(encoding="utf-8", newline="") as file:
+        table = csv.DictReader(file)
+        missing = [name for name in wanted if name not in (table.fieldnames or [])]
+        if missing:
+            raise StudyError(
+                f"{root / 'classes.csv'}: has no column `{missing[0]}`; use the published file"
+            )
+        for row in table:
+            fine[row["Class ID (int)"]] = row["Class Name (str)"]
+            coarse[row["Class ID (int)"]] = row["Coarse Class Name (str)"]
+    files, trees, official = [], [], []
+    for name in ("train", "val", "test"):
+        listing = root / f"{name}.txt"
+        try:
+            lines = listing.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            raise StudyError(f"{listing}: no such file; unpack the dataset again") from None
+        for number, line in enumerate(lines, 1):
+            fields = [field.strip() for field in line.split(",")]
+            if len(fields) != 3 or fields[1] not in fine or len(Path(fields[0]).parts) < 3:
+                raise StudyError(
+                    f"{listing} line {number}: expected `path, fine id, coarse id` with an id of "
+                    f"classes.csv, found `{line}`"
+                )
+            files.append(fields[0])
+            trees.append((Path(fields[0]).parts[1], coarse[fields[1]], fine[fields[1]]))
+            official.append(SPLIT_FOLDERS[name])
+    refuse_two_classes(root, files, trees)
+    listed = set(files)
+    for name in ("train", "val", "test"):
+        for file in image_files(root / name):
+            if file.relative_to(root).as_posix() not in listed:
+                raise StudyError(f"{file}: is in no class; list it in {name}.txt or remove it")
+    return LabelledImages(root, files, trees, np.array(official))
+
+
+def from_folder(root: Path) -> LabelledImages:
+    """Read an image folder: each folder level is a level of the label tree.
+
+    When the top folders are `train`, `valid` (or `val`) and `test`, they are the official split
+    and no level. Branches of unequal depth are padded by repeating the lowest label.
+    """
+    if not root.is_dir():
+        raise StudyError(
+            f"{root}: no such folder; put the images there, one folder a class, or point "
+            "STUDIES_DATA at the folder that holds it"
+        )
+    found = image_files(root)
+    if not found:
+        raise StudyError(f"{root}: holds no images ({', '.join(sorted(SUFFIXES))})")
+    files = [file.relative_to(root).as_posix() for file in found]
+    branches = [Path(file).parts[:-1] for file in files]
+    tops = {branch[0] for branch in branches if branch}
+    splits = tops <= set(SPLIT_FOLDERS) and "train" in tops
+    official = None
+    if splits and all(branches):
+        official = np.array([SPLIT_FOLDERS[branch[0]] for branch in branches])
+        branches = [branch[1:] for branch in branches]
+    inner = {branch[:depth] for branch in set(branches) for depth in range(len(branch))}
+    for file, branch in zip(files, branches, strict=True):
+        if not branch or branch in inner:
+            raise StudyError(
+                f"{root / file}: is in no class, since it lies beside folders of classes; move it "
+                "into one of them"
+            )
+    depth = max(map(len, branches))
+    trees = [branch + (branch[-1],) * (depth - len(branch)) for branch in branches]
+    refuse_same_content(root, files, trees)
+    return LabelledImages(root, files, trees, official)
+
+
+def image_files(root: Path) -> list[Path]:
+    """Return the image files below a folder, sorted, hidden ones left out."""
+    return sorted(
+        file
+        for file in root.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in file.relative_to(root).parts)
+    )
+
+
+def refuse_two_classes(root: Path, files: list[str], trees: list[tuple[str, ...]]) -> None:
+    """Raise StudyError when a file is listed with two classes, or twice."""
+    first: dict[str, tuple[str, ...]] = {}
+    for file, tree in zip(files, trees, strict=True):
+        if file in first:
+            both = " and ".join(sorted({"/".join(first[file]), "/".join(tree)}))
+            raise StudyError(f"{root / file}: is listed twice, in {both}; keep one line")
+        first[file] = tree
+
+
+def refuse_same_content(root: Path, files: list[str], trees: list[tuple[str, ...]]) -> None:
+    """Raise StudyError when the same picture, byte for byte, lies in two classes."""
+    sizes = Counter((root / file).stat().st_size for file in files)
+    first: dict[bytes, int] = {}
+    for i, file in enumerate(files):
+        if sizes[(root / file).stat().st_size] == 1:
+            continue
+        j = first.setdefault((root / file).read_bytes(), i)
+        if trees[j] != trees[i]:
+            raise StudyError(
+                f"{root / file}: the same picture is {files[j]}, so it is in two classes; remove "
+                "one of them"
+            )
+
+
+def split(dataset: LabelledImages, parameters: TripletsParameters) -> np.ndarray:
+    """Return (N,) `train`, `validation` or `test`.
+
+    `random` is stratified by class. `official` keeps the published test set; the validation set is
+    a stratified share of what remains, since published ones need not cover all classes.
+    """
+    rng = np.random.default_rng(parameters.split_seed)
+    parts = np.full(len(dataset.files), "train", dtype=object)
+    test_share = parameters.test_share
+    candidates = np.ones(len(parts), dtype=bool)
+    if parameters.split == "official":
+        if dataset.official is None or "test" not in dataset.official:
+            raise StudyError(f"{dataset.root}: has no official split; set split: random")
+        candidates = dataset.official != "test"
+        parts[~candidates] = "test"
+        test_share = 0.0
+    for label in range(len(dataset.classes)):
+        members = rng.permutation(np.flatnonzero(candidates & (dataset.labels[:, -1] == label)))
+        tests = round(len(members) * test_share)
+        validations = round(len(members) * parameters.validation_share)
+        parts[members[:tests]] = "test"
+        parts[members[tests : tests + validations]] = "validation"
+    for part in PARTS:
+        if part not in parts:
+            raise StudyError(f"{dataset.root}: too few images a class for a {part} set")
+    return parts.astype(str)
+
+
+def inputs(dataset: LabelledImages, parameters: TripletsParameters) -> np.ndarray:
+    """Return what the network reads, in the order of `files`, memory-mapped.
+
+    (N, 3, S, S) uint8 pixels, or (N, F) float features of a frozen backbone.
+    """
+    if parameters.backbone.name == "frozen":
+        return encoders.features(dataset.paths, dataset.root, parameters.backbone.weights)
+    return images.load(dataset.paths, parameters.image_size, dataset.root)
+
+
+class Examples(Dataset):
+    """Inputs and labels, fetched a whole batch at a time: index lists in, tensors out."""
+
+    def __init__(self, inputs: np.ndarray, labels: np.ndarray) -> None:
+        self.inputs, self.labels = inputs, labels
+
+    def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """Return inputs (B, ...) and labels (B, H)."""
+        return torch.from_numpy(self.inputs[indices]), torch.from_numpy(self.labels[indices])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class ClassBatches(Sampler):
+    """Batches of k images of each class, the same for every approach with the same seed.
+
+    Each epoch shuffles every class and walks through it, starting again when it is used up, so
+    images of a class are seen equally often. A class of fewer than k images gives what it has.
+    `labels` (n,) are class indices, `rows` (n,) what the batches hold.
+    """
+
+    def __init__(self, labels: np.ndarray, rows: np.ndarray, k: int, seed: int) -> None:
+        self.members = [rows[labels == label] for label in np.unique(labels)]
+        self.k, self.seed, self.epoch = k, seed, 0
+        batch = sum(min(k, len(members)) for members in self.members)
+        self.steps = max(1, round(len(rows) / batch))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        shuffled = [rng.permutation(members) for members in self.members]
+        for step in range(self.steps):
+            batch: list[int] = []
+            for members in shuffled:
+                k = min(self.k, len(members))
+                batch += np.take(members, range(step * k, step * k + k), mode="wrap").tolist()
+            yield batch
+
+    def __len__(self) -> int:
+        return self.steps
+
+
+class Chunks(Sampler):
+    """Rows in order, a fixed number at a time: for validation."""
+
+    def __init__(self, rows: np.ndarray, size: int) -> None:
+        self.rows, self.size = rows, size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, len(self.rows), self.size):
+            yield self.rows[start : start + self.size].tolist()
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.size)
+
+
+def loader(examples: Examples, batches: Sampler) -> DataLoader:
+    """Return a loader whose `sampler` makes whole batches, so that Lightning sets its epoch."""
+    return DataLoader(examples, sampler=batches, batch_size=None)

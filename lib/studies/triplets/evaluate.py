@@ -1,0 +1,63 @@
+"""Score one trained system: `python -m studies.triplets.evaluate -f ... -f ... -p seed=0`."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.manifold import TSNE
+
+from studies import training
+from studies.errors import StudyError
+from studies.params import relative
+from studies.runs import claim, load_run, to_json, write_atomic
+from studies.triplets import data
+from studies.triplets.metrics import score
+from studies.triplets.params import TripletsParameters
+from studies.triplets.train import train
+
+
+def evaluate(parameters: TripletsParameters) -> Path:
+    """Predict the test set and score it, unless that is done; return the run folder.
+
+    Trains the system first where that has not been done.
+    """
+    folder = train(parameters)
+    with claim(parameters):
+        if (folder / "metrics.json").exists():
+            print(f"{relative(folder)}: already evaluated", flush=True)
+            return folder
+        training.prepare(parameters)
+        dataset = data.read(parameters)
+        test = np.flatnonzero(data.split(dataset, parameters) == "test")
+        classifier = load_run(folder).model()
+        inputs = data.inputs(dataset, parameters)[test]
+        embedded = classifier.embed(inputs)
+        probabilities = classifier.probabilities(inputs, embedded)
+        predicted = classifier.classes[probabilities.argmax(1)]
+        true = dataset.labels[test]
+        frame = pd.DataFrame({"id": [dataset.files[row] for row in test]})
+        for kind, labels in (("true", true), ("predicted", predicted)):
+            for level, names in enumerate(dataset.names):
+                frame[f"{kind}_level{level + 1}"] = [names[label] for label in labels[:, level]]
+        frame["confidence"] = probabilities.max(1)
+        frame[["map_x", "map_y"]] = flat_map(embedded, parameters.seed)
+        scores = score(true, predicted, dataset.counts, parameters.min_count)
+        write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
+        write_atomic(folder / "metrics.json", to_json(scores))
+    return folder
+
+
+def flat_map(embedded: np.ndarray, seed: int) -> np.ndarray:
+    """Return (N, 2) coordinates of embeddings (N, d) by t-SNE (van der Maaten, Hinton, 2008)."""
+    if len(embedded) < 4:
+        return np.zeros((len(embedded), 2))
+    perplexity = min(30.0, (len(embedded) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(embedded)
+
+
+if __name__ == "__main__":
+    try:
+        print(relative(evaluate(TripletsParameters.from_command_line())))
+    except StudyError as error:
+        sys.exit(f"error: {error}")

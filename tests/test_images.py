@@ -1,0 +1,382 @@
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFile
+
+from studies import images
+from studies.errors import StudyError
+
+
+@pytest.fixture(autouse=True)
+def _sandbox(tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "root"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def draw(path: Path, seed: int, size=(40, 20)) -> Path:
+    """Write a PNG of random pixels (lossless, so that what is decoded is known)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def album(tmp_path) -> list[Path]:
+    return [draw(tmp_path / "album" / f"{name}.png", seed) for seed, name in enumerate("cab")]
+
+
+def cache_files(tmp_path) -> list[str]:
+    return sorted(p.name for p in (tmp_path / "root/cache/images").glob("*.npy"))
+
+
+class TestFingerprint:
+    def test_order_and_place_of_the_folder_do_not_matter(self, album, tmp_path):
+        first = images.fingerprint(album, tmp_path / "album")
+        assert images.fingerprint(album[::-1], tmp_path / "album") == first
+        moved = shutil.copytree(tmp_path / "album", tmp_path / "elsewhere/deep")
+        assert images.fingerprint([moved / p.name for p in album], moved) == first
+        assert len(first) == 32
+        int(first, 16)
+
+    def test_relative_paths_are_the_same_files(self, album, tmp_path, monkeypatch):
+        first = images.fingerprint(album, tmp_path / "album")
+        monkeypatch.chdir(tmp_path)
+        assert images.fingerprint([Path("album") / p.name for p in album], Path("album")) == first
+
+    def test_order_matters_where_rows_follow_the_list(self, album, tmp_path):
+        a = images.fingerprint(album, tmp_path, ordered=True)
+        assert a != images.fingerprint(album[::-1], tmp_path, ordered=True)
+
+    @pytest.mark.parametrize("change", ["edit", "rename", "drop", "swap"])
+    def test_any_change_shows(self, album, tmp_path, change):
+        first = images.fingerprint(album, tmp_path)
+        if change == "edit":
+            content = bytearray(album[0].read_bytes())
+            content[-20] ^= 1
+            album[0].write_bytes(content)
+        elif change == "rename":
+            album[0] = album[0].rename(album[0].with_name("z.png"))
+        elif change == "drop":
+            album = album[1:]
+        else:
+            one, two = album[0].read_bytes(), album[1].read_bytes()
+            album[0].write_bytes(two)
+            album[1].write_bytes(one)
+        assert images.fingerprint(album, tmp_path) != first
+
+    def test_a_missing_file_is_named(self, album, tmp_path):
+        album[1].unlink()
+        with pytest.raises(StudyError, match=r"a\.png is missing"):
+            images.fingerprint(album, tmp_path)
+
+
+class TestDecode:
+    def test_pixels_are_those_of_the_file(self, tmp_path):
+        path = draw(tmp_path / "x.png", 0, (30, 30))
+        decoded = images.decode(path, 30)
+        assert decoded.dtype == np.uint8
+        assert decoded.flags.c_contiguous
+        assert np.array_equal(decoded, np.asarray(Image.open(path)).transpose(2, 0, 1))
+
+    def test_pad_keeps_the_ratio_on_grey(self, tmp_path):
+        Image.new("RGB", (40, 20), (200, 10, 30)).save(tmp_path / "wide.png")
+        Image.new("RGB", (10, 20), (200, 10, 30)).save(tmp_path / "tall.png")
+        wide, tall = (images.decode(tmp_path / f"{n}.png", 20) for n in ("wide", "tall"))
+        picture = np.array([200, 10, 30])[:, None, None]
+        assert (wide[:, 5:15] == picture).all()
+        assert (wide[:, :5] == 128).all()
+        assert (wide[:, 15:] == 128).all()
+        assert (tall[:, :, 5:15] == picture).all()
+        assert (tall[:, :, :5] == 128).all()
+
+    def test_crop_takes_the_middle_and_squash_everything(self, tmp_path):
+        pixels = np.zeros((20, 40, 3), np.uint8)
+        pixels[:, 10:30] = 255
+        Image.fromarray(pixels).save(tmp_path / "x.png")
+        assert (images.decode(tmp_path / "x.png", 20, "crop") == 255).all()
+        squashed = images.decode(tmp_path / "x.png", 20, "squash")
+        assert squashed.shape == (3, 20, 20)
+        assert (squashed[:, :, [0, 1, 18, 19]] == 0).all()
+        assert (squashed[:, :, 8:12] == 255).all()
+
+    @pytest.mark.parametrize("shape", [(1, 500), (500, 1), (1, 1)])
+    def test_slivers_survive(self, tmp_path, shape):
+        Image.new("RGB", shape, "red").save(tmp_path / "x.png")
+        for fit in ("pad", "squash", "crop"):
+            assert images.decode(tmp_path / "x.png", 16, fit).shape == (3, 16, 16)
+
+    def test_exif_orientation_is_applied(self, tmp_path):
+        upright = np.zeros((32, 32, 3), np.uint8)
+        upright[:16] = 255
+        turned = Image.fromarray(np.rot90(upright))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # "turn right by 90 degrees to show"
+        turned.save(tmp_path / "x.jpg", exif=exif, quality=95)
+        seen = images.decode(tmp_path / "x.jpg", 32)
+        assert seen[:, 4:12].mean() > 240
+        assert seen[:, 20:].mean() < 15
+
+    def test_a_large_jpeg_read_small_is_the_same_picture(self, tmp_path):
+        ramp = np.linspace(0, 255, 1600).astype(np.uint8)
+        Image.fromarray(np.stack([np.tile(ramp, (800, 1))] * 3, -1)).save(tmp_path / "x.jpg")
+        full = Image.open(tmp_path / "x.jpg").resize((64, 32), Image.Resampling.BICUBIC)
+        seen = images.decode(tmp_path / "x.jpg", 64)[:, 16:48]
+        assert np.abs(seen.astype(int) - np.asarray(full).transpose(2, 0, 1)).max() <= 3
+
+    def test_other_colours(self, tmp_path):
+        def middle(image, kind="png", **keep) -> list[int]:
+            image.save(tmp_path / f"x.{kind}", **keep)
+            return images.decode(tmp_path / f"x.{kind}", 8)[:, 4, 4].tolist()
+
+        size = (8, 8)
+        assert middle(Image.new("L", size, 77)) == [77] * 3
+        assert middle(Image.new("1", size, 1)) == [255] * 3
+        deep = Image.fromarray(np.full(size, 40000, np.uint16))
+        assert middle(deep) == [40000 >> 8] * 3
+        palette = Image.new("P", size, 1)
+        palette.putpalette([0, 0, 0, 10, 200, 30])
+        assert middle(palette) == [10, 200, 30]
+        assert middle(palette, transparency=1) == [255] * 3
+        assert middle(Image.new("RGBA", size, (255, 0, 0, 0))) == [255] * 3
+        half = middle(Image.new("RGBA", size, (255, 0, 0, 128)))
+        assert np.abs(np.array(half) - [255, 127, 127]).max() <= 1
+        assert middle(Image.new("LA", size, (0, 255))) == [0] * 3
+        assert middle(Image.new("RGB", size, (1, 2, 3)), "gif") == [1, 2, 3]
+        ink = middle(Image.new("CMYK", size, (255, 0, 0, 0)), "jpg", quality=100)
+        assert np.abs(np.array(ink) - [0, 255, 255]).max() <= 3
+
+    def test_unknown_fit(self, album):
+        with pytest.raises(StudyError, match="stretch"):
+            images.decode(album[0], 8, "stretch")
+
+
+class TestBadFiles:
+    def test_truncated_jpeg(self, tmp_path):
+        assert not ImageFile.LOAD_TRUNCATED_IMAGES
+        buffer = io.BytesIO()
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(buffer, "JPEG")
+        (tmp_path / "x.jpg").write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+        with pytest.raises(StudyError, match=r"x\.jpg is damaged or cut short .*truncated"):
+            images.decode(tmp_path / "x.jpg", 32)
+
+    def test_broken_png(self, tmp_path):
+        path = draw(tmp_path / "x.png", 0)
+        content = bytearray(path.read_bytes())
+        content[60:90] = bytes(30)
+        path.write_bytes(content)
+        with pytest.raises(StudyError, match=r"x\.png is damaged"):
+            images.decode(path, 8)
+
+    @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\xff\xd8\xff"])
+    def test_no_image(self, tmp_path, content):
+        (tmp_path / "x.jpg").write_bytes(content)
+        with pytest.raises(StudyError, match=r"x\.jpg is not an image: fetch"):
+            images.decode(tmp_path / "x.jpg", 8)
+
+    def test_missing_and_folder(self, tmp_path):
+        with pytest.raises(StudyError, match=r"nowhere\.jpg is missing"):
+            images.decode(tmp_path / "nowhere.jpg", 8)
+        (tmp_path / "album.jpg").mkdir()
+        with pytest.raises(StudyError, match=r"album\.jpg is a folder"):
+            images.decode(tmp_path / "album.jpg", 8)
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="permission bits do not bind root")
+    def test_no_permission(self, album):
+        album[0].chmod(0)
+        with pytest.raises(StudyError, match="may not be read"):
+            images.decode(album[0], 8)
+
+    def test_decompression_bomb(self, tmp_path, monkeypatch):
+        path = draw(tmp_path / "x.png", 0)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+        with pytest.raises(StudyError, match="claims more than 600 pixels"):
+            images.decode(path, 8)
+
+
+class TestLoad:
+    def test_rows_follow_the_list_and_the_array_is_read_only(self, album, tmp_path):
+        loaded = images.load(album, 16, tmp_path)
+        assert isinstance(loaded, np.memmap)
+        assert loaded.shape == (3, 3, 16, 16)
+        assert not loaded.flags.writeable
+        for row, path in zip(loaded, album, strict=True):
+            assert np.array_equal(row, images.decode(path, 16))
+        assert np.array_equal(images.load(album[::-1], 16, tmp_path), loaded[::-1])
+
+    def test_decodes_once_and_again_only_on_change(self, album, tmp_path, monkeypatch):
+        calls = []
+        decode = images.decode
+        monkeypatch.setattr(images, "decode", lambda *a: calls.append(a[0]) or decode(*a))
+        first = images.load(album, 16, tmp_path)
+        assert sorted(calls) == sorted(album)
+        assert np.array_equal(images.load(album, 16, tmp_path), first)
+        assert len(calls) == 3
+        for again in ({"size": 8}, {"size": 16, "fit": "squash"}):
+            calls.clear()
+            images.load(album, root=tmp_path, **again)
+            assert len(calls) == 3
+        calls.clear()
+        draw(album[1], 99)
+        changed = images.load(album, 16, tmp_path)
+        assert len(calls) == 3
+        assert np.array_equal(changed[0], first[0])
+        assert not np.array_equal(changed[1], first[1])
+
+    def test_the_version_is_part_of_the_key(self, album, tmp_path, monkeypatch):
+        images.load(album, 16, tmp_path)
+        monkeypatch.setattr(images, "VERSION", images.VERSION + 1)
+        images.load(album, 16, tmp_path)
+        assert len(cache_files(tmp_path)) == 2
+
+    def test_one_bad_image_leaves_nothing_that_could_be_taken_for_a_result(self, album, tmp_path):
+        good = album[2].read_bytes()
+        album[2].write_bytes(good[:200])
+        with pytest.raises(StudyError, match=r"b\.png"):
+            images.load(album, 16, tmp_path)
+        assert cache_files(tmp_path) == []
+        album[2].write_bytes(good)
+        expected = [images.decode(p, 16) for p in album]
+        assert np.array_equal(images.load(album, 16, tmp_path), expected)
+
+    def test_what_a_killed_process_left_is_written_over(self, album, tmp_path):
+        expected = np.array(images.load(album, 16, tmp_path))
+        file = tmp_path / "root/cache/images" / cache_files(tmp_path)[0]
+        file.rename(file.with_name(file.name + ".partial"))
+        file.with_name(file.name + ".partial").write_bytes(b"half" * 10_000)
+        assert np.array_equal(images.load(album, 16, tmp_path), expected)
+
+    def test_no_images(self, tmp_path):
+        with pytest.raises(StudyError, match="list of files is empty"):
+            images.load([], 16, tmp_path)
+
+    def test_the_cache_folder_cannot_be_made(self, album, tmp_path):
+        (tmp_path / "root").write_text("a file in the way")
+        with pytest.raises(StudyError, match=r"Cannot write to the cache folder .*root/cache"):
+            images.load(album, 16, tmp_path)
+
+    def test_full_disk(self, album, tmp_path, monkeypatch):
+        folder = tmp_path / "root/cache/images"
+        images.load(album, 16, tmp_path)
+        name = cache_files(tmp_path)[0]
+        (folder / name).unlink()
+        # /dev/full is the kernel's own full disk: every write to it fails with ENOSPC.
+        (folder / f"{name}.partial").symlink_to("/dev/full")
+        with pytest.raises(StudyError, match="No space left on device"):
+            images.load(album, 16, tmp_path)
+        assert cache_files(tmp_path) == []
+
+    def test_two_processes_at_once(self, album, tmp_path):
+        more = [draw(tmp_path / "more" / f"{k}.png", k, (300, 200)) for k in range(60)]
+        script = (
+            "import sys, numpy as np; from pathlib import Path; from studies import images\n"
+            "paths = sorted(Path(sys.argv[1]).glob('*.png'))\n"
+            "print(int(np.asarray(images.load(paths, 64, Path(sys.argv[1])), np.int64).sum()))"
+        )
+        command = [sys.executable, "-c", script, str(tmp_path / "more")]
+        both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        sums = [int(process.communicate(timeout=60)[0]) for process in both]
+        expected = sum(int(images.decode(path, 64).sum(dtype=np.int64)) for path in more)
+        assert sums == [expected, expected]
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class TestAugment:
+    @pytest.fixture
+    def batch(self) -> torch.Tensor:
+        return torch.randint(0, 256, (6, 3, 20, 20), dtype=torch.uint8, generator=seeded(5))
+
+    def test_no_strength_gives_back_the_input(self, batch):
+        same = images.augment(batch, seeded(0), flip=0, shift=0, zoom=0, colour=0)
+        assert same.dtype == torch.float32
+        assert torch.equal(same, batch / 255)
+        assert torch.equal(images.augment(batch / 255, seeded(0), 0, 0, 0, 0), batch / 255)
+
+    def test_only_the_generator_decides(self, batch):
+        torch.manual_seed(1)
+        one = images.augment(batch, seeded(3))
+        torch.manual_seed(2)
+        assert torch.equal(images.augment(batch, seeded(3)), one)
+        assert not torch.equal(images.augment(batch, seeded(4)), one)
+
+    def test_the_input_is_left_alone_and_the_range_is_kept(self, batch):
+        values = batch / 255
+        before = values.clone()
+        out = images.augment(values, seeded(0), colour=0.9)
+        assert torch.equal(values, before)
+        assert out.min() >= 0
+        assert out.max() <= 1
+        assert out.shape == batch.shape
+
+    def test_flips_mirror_each_image_or_leave_it(self, batch):
+        many = batch.repeat(100, 1, 1, 1) / 255
+        out = images.augment(many, seeded(0), flip=0.5, shift=0, zoom=0, colour=0)
+        mirrored = (out == many.flip(-1)).flatten(1).all(1)
+        kept = (out == many).flatten(1).all(1)
+        assert (mirrored ^ kept).all()
+        assert 0.44 < mirrored.float().mean() < 0.56
+        always = images.augment(batch, seeded(0), flip=1, shift=0, zoom=0, colour=0)
+        assert torch.equal(always, batch.flip(-1) / 255)
+
+    def test_mirroring_while_moving_is_mirroring(self, batch):
+        tiny = {"shift": 1e-7, "zoom": 0, "colour": 0}
+        out = images.augment(batch, seeded(0), flip=1, **tiny)
+        assert torch.allclose(out, batch.flip(-1) / 255, atol=1e-4)
+
+    def test_shift_moves_by_at_most_its_part_of_the_side(self):
+        dots = torch.zeros(400, 3, 41, 41)
+        dots[:, :, 20, 20] = 1
+        out = images.augment(dots, seeded(0), flip=0, shift=0.1, zoom=0, colour=0)[:, 0]
+        weight = out / out.sum((1, 2), keepdim=True)
+        axis = torch.arange(41.0)
+        for profile in (weight.sum(1), weight.sum(2)):
+            moved = profile @ axis - 20
+            assert moved.abs().max() <= 4.1 + 1e-3
+            assert moved.max() > 3.5
+            assert moved.min() < -3.5
+
+    def test_zoom_scales_about_the_centre(self):
+        square = torch.zeros(400, 3, 80, 80)
+        square[:, :, 30:50, 30:50] = 1
+        out = images.augment(square, seeded(0), flip=0, shift=0, zoom=0.2, colour=0)
+        side = out[:, 0].sum((1, 2)).sqrt() / 20
+        assert 0.79 < side.min() < 0.83
+        assert 1.17 < side.max() < 1.21
+        assert torch.allclose(out, out.flip(-1), atol=1e-4)
+
+    def test_colour_equals_the_three_steps_of_torchvision_one_by_one(self, monkeypatch):
+        from torchvision.transforms.v2 import functional as tv
+
+        # Values kept away from 0 and 1: torchvision clips after each step, this once at the end.
+        batch = 0.35 + 0.2 * torch.rand(5, 3, 16, 16, generator=seeded(0))
+        gain = torch.rand(5, 3, generator=seeded(1)) * 0.4 + 0.8
+        out = images._recolour(batch, *gain.unbind(1))
+        for image, got, (brightness, contrast, saturation) in zip(
+            batch, out, gain.tolist(), strict=True
+        ):
+            step = tv.adjust_brightness(image, brightness)
+            step = tv.adjust_contrast(step, contrast)
+            step = tv.adjust_saturation(step, saturation)
+            # torchvision rounds its weights of grey to four digits.
+            assert torch.allclose(got, step, atol=2e-4)
+        changed = images.augment(batch, seeded(0), flip=0, shift=0, zoom=0, colour=0.2)
+        assert not torch.allclose(changed, batch, atol=0.01)
+
+    def test_images_vary_one_by_one(self):
+        same = torch.rand(1, 3, 20, 20, generator=seeded(0)).repeat(8, 1, 1, 1)
+        out = images.augment(same, seeded(0))
+        assert len({tuple(image.flatten()[:50].tolist()) for image in out}) == 8

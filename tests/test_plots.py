@@ -1,0 +1,194 @@
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from studies import plots
+from studies.style import style
+from studies.tables import tidy
+
+
+@pytest.fixture(autouse=True)
+def nothing_global_changes():
+    before, figures = dict(mpl.rcParams), plt.get_fignums()
+    yield
+    assert dict(mpl.rcParams) == before
+    assert plt.get_fignums() == figures
+
+
+def long(systems: dict[str, int], epochs: int = 5) -> pd.DataFrame:
+    """Curves of systems with so many seeds each; the loss of seed s at epoch e is s + 1 / e."""
+    return pd.DataFrame(
+        [
+            {"system": system, "seed": seed, "epoch": epoch, "loss": seed + 1 / epoch, "lr": 0.1}
+            for system, seeds in systems.items()
+            for seed in range(seeds)
+            for epoch in range(1, epochs + 1)
+        ]
+    )
+
+
+def lines_of(axis, system):
+    return [line for line in axis.lines if line.get_color() == style(system).colour]
+
+
+def legend_of(figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_curves_draw_the_values_given():
+    frame = long({"triplet": 1})
+    figure = plots.curves(frame, "epoch", {"loss": "loss (nats)", "lr": "learning rate"})
+    assert [axis.get_ylabel() for axis in figure.axes] == ["loss (nats)", "learning rate"]
+    assert [axis.get_xlabel() for axis in figure.axes] == ["epoch", "epoch"]
+    (line,) = figure.axes[0].lines
+    np.testing.assert_allclose(line.get_xydata(), frame[["epoch", "loss"]])
+    assert line.get_marker() == style("triplet").marker
+    assert legend_of(figure) == ["triplet"]
+
+
+def test_curves_of_several_seeds_have_a_thick_mean():
+    figure = plots.curves(long({"triplet": 3, "flexible": 1}), "epoch", {"loss": "loss (nats)"})
+    *seeds, mean = lines_of(figure.axes[0], "triplet")
+    assert len(seeds) == 3
+    assert all(line.get_linewidth() < mean.get_linewidth() for line in seeds)
+    np.testing.assert_allclose(mean.get_ydata(), 1 + 1 / np.arange(1, 6))
+    assert len(lines_of(figure.axes[0], "flexible")) == 1
+
+
+def test_curves_average_only_where_all_seeds_are():
+    frame = long({"triplet": 2})
+    stopped = frame[~((frame["seed"] == 1) & (frame["epoch"] > 3))]
+    figure = plots.curves(stopped, "epoch", {"loss": "loss"})
+    *_, mean = figure.axes[0].lines
+    np.testing.assert_allclose(mean.get_xdata(), [1, 2, 3])
+
+
+def test_curves_skip_points_that_were_not_logged():
+    frame = long({"triplet": 1}).drop(columns="seed")
+    frame.loc[frame["epoch"] % 2 == 0, "loss"] = np.nan
+    figure = plots.curves(frame, "epoch", {"loss": "loss"}, x_label="epoch (passes)", log={"loss"})
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_xdata(), [1, 3, 5])
+    assert figure.axes[0].get_xlabel() == "epoch (passes)"
+    assert figure.axes[0].get_yscale() == "log"
+
+
+def test_a_system_looks_the_same_whoever_else_is_drawn():
+    ys = {"loss": "loss"}
+    alone = plots.curves(long({"flexible": 1}), "epoch", ys).axes[0].lines[0]
+    crowd = plots.curves(long({"a": 1, "b": 1, "flexible": 1}), "epoch", ys).axes[0].lines[2]
+    for look in ("get_color", "get_marker", "get_linestyle"):
+        assert getattr(alone, look)() == getattr(crowd, look)()
+
+
+@pytest.mark.parametrize("size", [3, 12, 60])
+def test_confusion_draws_shares_of_each_true_class(size):
+    counts = np.random.default_rng(0).integers(0, 9, (size, size))
+    counts[1] = 0
+    counts[0] = 0
+    counts[0, :2] = [3, 1]
+    figure = plots.confusion(counts, [f"class {i}" for i in range(size)], "who is who")
+    axis, bar = figure.axes
+    drawn = np.ma.filled(axis.images[0].get_array().astype(float), np.nan)
+    np.testing.assert_allclose(drawn[0, :2], [0.75, 0.25])
+    assert np.isnan(drawn[1]).all()
+    np.testing.assert_allclose(np.delete(drawn, 1, axis=0).sum(axis=1), 1)
+    assert axis.images[0].get_clim() == (0, 1)
+    assert axis.get_title() == "who is who"
+    assert axis.get_xlabel().startswith("predicted class")
+    assert axis.get_ylabel().startswith("true class")
+    assert bar.get_ylabel() == "share of the true class (0–1)"
+    named = [label.get_text() for label in axis.get_yticklabels()][:2] == ["class 0", "class 1"]
+    assert named == (size <= 40)
+    cells = {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in axis.texts}
+    expected = {
+        (row, column): str(counts[row, column])
+        for row, column in np.ndindex(size, size)
+        if counts[row, column]
+    }
+    assert cells == (expected if size <= 10 else {})
+
+
+def test_confusion_refuses_another_number_of_names():
+    with pytest.raises(ValueError, match="2 names"):
+        plots.confusion(np.eye(3), ["a", "b"], "")
+
+
+def points(labels: int, per_label: int = 3) -> pd.DataFrame:
+    number = np.arange(labels * per_label)
+    label = number % labels
+    return pd.DataFrame(
+        {"x": number * 1.0, "y": -number, "label": [f"l{i:02}" for i in label], "top": label % 2}
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "keep_top", "names"),
+    [
+        (4, True, ["l00", "l01", "l02", "l03"]),
+        (11, True, ["0", "1"]),
+        (12, False, [*(f"l{i:02}" for i in range(9)), "3 others"]),
+    ],
+)
+def test_embedding_map_names_groups_and_draws_every_point_once(labels, keep_top, names):
+    frame = points(labels) if keep_top else points(labels).drop(columns="top")
+    figure = plots.embedding_map(frame)
+    (axis,) = figure.axes
+    assert legend_of(figure) == names
+    drawn = np.concatenate([group.get_offsets() for group in axis.collections])
+    assert sorted(map(tuple, drawn)) == sorted(map(tuple, frame[["x", "y"]].to_numpy()))
+    assert axis.get_xlabel() == "t-SNE 1 (no unit)"
+    assert len(axis.get_xticks()) == len(axis.get_yticks()) == 0
+    colours = {to_hex(group.get_facecolor()[0]) for group in axis.collections}
+    assert len(colours) == len(names)
+
+
+def scores() -> pd.DataFrame:
+    base = {"study": "s", "dataset": "d", "metric": "f1", "n_seeds": 1}
+    return tidy(
+        [
+            {**base, "model": "triplet", "mean": 0.6, "ci_low": 0.5, "ci_high": 0.65},
+            {**base, "model": "flexible", "variant": "sum", "mean": 0.7, "published": 0.8},
+            {**base, "model": "absent"},
+            {**base, "model": "only_published", "published": 0.4},
+        ]
+    )
+
+
+def test_intervals_draw_dots_whiskers_and_published_values():
+    figure = plots.intervals(scores(), "f1", "macro-F1 (0–1)")
+    (axis,) = figure.axes
+    assert axis.get_xlabel() == "macro-F1 (0–1)"
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == ["triplet", "flexible@sum", "only_published"]
+    low, high = axis.get_ylim()
+    assert low > high
+    whisker, dot, second, published, _ = axis.lines
+    assert list(whisker.get_xdata()) == [0.5, 0.65]
+    assert (*dot.get_xdata(), *dot.get_ydata()) == (0.6, 0)
+    assert dot.get_color() == whisker.get_color() == style("triplet").colour
+    assert (*second.get_xdata(), *second.get_ydata()) == (0.7, 1)
+    assert second.get_marker() == style("flexible@sum").marker
+    assert (*published.get_xdata(), *published.get_ydata()) == (0.8, 1)
+    assert published.get_markerfacecolor() == "none"
+    assert legend_of(figure) == ["published"]
+
+
+def test_intervals_refuse_a_metric_that_nobody_has():
+    with pytest.raises(ValueError, match="bleu4"):
+        plots.intervals(scores(), "bleu4", "")
+
+
+def test_images_show_pictures_and_captions():
+    grey = np.full((4, 6), 0.5)
+    items = [(grey, "a $5 dish"), (Image.new("RGB", (6, 4), "red"), "b"), (grey, "c")]
+    figure = plots.images(items, columns=2)
+    assert len(figure.axes) == 3
+    assert figure.get_figwidth() == 7
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), grey)
+    assert figure.axes[0].images[0].get_clim() == (0, 1)
+    np.testing.assert_array_equal(figure.axes[1].images[0].get_array()[0, 0], [255, 0, 0])
+    assert figure.axes[0].get_title() == r"a \$5 dish"
