@@ -10,9 +10,10 @@ import transformers
 from PIL import Image
 from torch import nn
 
-from studies import encoders
-from studies.encoders import Dense, ScratchCNN, features, load_backbone
+from studies.backbones import Backbone, load_backbone
+from studies.encoders import Dense, ScratchCNN
 from studies.errors import StudyError
+from studies.features import features
 
 
 @pytest.fixture(autouse=True)
@@ -334,7 +335,7 @@ class Stop(Exception):
     pass
 
 
-def forwards(backbone: encoders.Backbone, monkeypatch, stop_at: int | None = None) -> list[int]:
+def forwards(backbone: Backbone, monkeypatch, stop_at: int | None = None) -> list[int]:
     """Count the batches that a backbone sees; raise at one of them if told so."""
     seen: list[int] = []
     forward = backbone.forward

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from studies.statistics import bootstrap, bootstrap_p, interval, mcnemar
 
-TRIALS = 400
+TRIALS = 300
 
 
 def coverage_bounds(trials: int, level: float = 0.95) -> tuple[float, float]:

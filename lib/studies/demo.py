@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from studies import paths
 from studies.demo_drawing import draw
+from studies.demo_food import LOOKS
 from studies.errors import StudyError
 
 __all__ = ["INGREDIENTS", "TREE", "Plate", "draw", "kitchen", "plates"]
@@ -53,7 +54,7 @@ TREE: dict[str, dict[str, list[str]]] = {
 # Before the bar: what makes the variant, on every plate of it; behind: what a cook may leave out.
 _RECIPES = {
     "margherita": "dough, tomato sauce, mozzarella, basil |",
-    "pepperoni": "dough, tomato sauce, pepperoni | cheese",
+    "pepperoni": "dough, tomato sauce, cheese, pepperoni |",
     "funghi": "dough, tomato sauce, mushroom | mozzarella",
     "hawaiian": "dough, tomato sauce, pineapple | cheese, ham",
     "chicken_curry": "curry sauce, chicken | rice, coriander",
@@ -70,7 +71,7 @@ _RECIPES = {
     "blt": "bread, bacon | lettuce, tomato",
     "salmon_toast": "bread, salmon | cucumber, dill",
     "strawberry_tart": "pastry, custard, strawberry |",
-    "cherry_tart": "pastry, custard, cherry |",
+    "cherry_tart": "pastry, cherry jam, cherry |",
     "blueberry_tart": "pastry, custard, blueberry |",
     "blueberry_pancakes": "pancake, blueberry | maple syrup, butter",
     "banana_pancakes": "pancake, banana | maple syrup, butter",
@@ -80,13 +81,13 @@ _RECIPES = {
 _GARNISHES = {
     "pizza": ("basil", "olives", "chilli"),
     "curry": ("cream", "chilli", "basil"),
-    "soup": ("croutons", "parsley", "chilli"),
+    "soup": ("croutons", "chickpeas", "chilli"),
     "noodles": ("chilli", "coriander", "mushroom"),
     "salad": ("olives", "parsley", "egg"),
     "sandwich": ("egg", "olives", "parsley"),
     "tart": ("mint", "icing sugar", "blueberry"),
-    "pancakes": ("mint", "icing sugar", "strawberry"),
-    "ice_cream": ("mint", "blueberry", "cherry"),
+    "pancakes": ("mint", "icing sugar", "hazelnut"),
+    "ice_cream": ("mint", "icing sugar", "blueberry"),
 }
 _SHAPES = {
     "pizza": ("round", "square", "board"),
@@ -103,7 +104,7 @@ _COLOURS = ("white", "cream", "blue", "charcoal", "terracotta", "green")
 _TABLES = ("wood", "marble", "slate", "checked cloth", "linen", "tiles")
 _DISTRACTORS = ("fork", "glass", "napkin", "crumbs")
 _OCCLUSIONS = ("", "", "napkin", "fork", "shadow", "glare")
-_SHARES = {"hawaiian": 0.7, "chickpea_curry": 0.5, "borscht": 0.7, "udon": 0.5, "cherry_tart": 0.7}
+_SHARES = {"hawaiian": 0.7, "chickpea_curry": 0.5, "borscht": 0.7, "udon": 0.7, "cherry_tart": 0.7}
 
 
 def _recipe(variant: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -121,12 +122,7 @@ _VARIANTS = [
     for dish, variants in dishes.items()
     for variant in variants
 ]
-INGREDIENTS: tuple[str, ...] = tuple(
-    sorted(
-        {name for variant in _RECIPES for part in _recipe(variant) for name in part}
-        | {name for names in _GARNISHES.values() for name in names}
-    )
-)
+INGREDIENTS: tuple[str, ...] = tuple(sorted(LOOKS))
 
 
 @dataclass(frozen=True)
@@ -160,7 +156,7 @@ class Plate:
 def plates(per_variant: int, seed: int = 0) -> list[Plate]:
     """Return the plates of a kitchen, in the order of `TREE`.
 
-    Most variants have `per_variant` plates; five rare ones have 70 % or 50 % of it, rounded, and
+    Most variants have `per_variant` plates; five rare ones have 70 % or 50 % of that, rounded, and
     at least one. Plate k of a variant is the same whatever `per_variant` is.
 
     Raises `StudyError` if `per_variant` is below one or `seed` below zero.
@@ -193,14 +189,14 @@ def _plate(seed: int, place: int, number: int) -> Plate:
         plate_colour="wooden" if shape == "board" else _pick(rng, _COLOURS),
         distractors=tuple(name for name in _DISTRACTORS if rng.random() < 0.3),
         occlusion=_pick(rng, _OCCLUSIONS),
-        zoom=_between(rng, 0.39, 0.47),
+        zoom=_between(rng, 0.35, 0.47),
         shift=(_between(rng, -0.04, 0.04), _between(rng, -0.04, 0.04)),
         rotation=_between(rng, 0.0, 360.0),
         tilt=_between(rng, 0.84, 1.0),
         light=_light(rng),
         light_from=_between(rng, 0.0, 360.0),
-        blur=_between(rng, 0.0, 0.011),
-        noise=_between(rng, 2.0, 12.0),
+        blur=_between(rng, 0.0, 0.014),
+        noise=_between(rng, 2.0, 14.0),
         seed=int(rng.integers(2**31)),
     )
 
@@ -213,16 +209,12 @@ def _visible(rng: np.random.Generator, dish: str, variant: str) -> tuple[str, ..
     garnishes = [name for name in _GARNISHES[dish] if name not in always + usual]
     if rng.random() < 0.35:
         names.append(_pick(rng, garnishes))
-    # The layer order of the drawing: rice lies on its sauce, but under what is strewn over both.
-    return tuple(sorted(names, key=lambda name: (name not in _BOTTOM, names.index(name))))
-
-
-_BOTTOM = {"dough", "tomato sauce", "cheese", "curry sauce", "rice", "lettuce", "bread", "tomato"}
+    return tuple(name for name in LOOKS if name in names)
 
 
 def _light(rng: np.random.Generator) -> tuple[float, float, float]:
     """Draw a brightness and a cast between tungsten (warm) and shade (cold)."""
-    bright, warm = _between(rng, 0.68, 1.1), _between(rng, -0.14, 0.16)
+    bright, warm = _between(rng, 0.64, 1.05), _between(rng, -0.18, 0.2)
     return (round(bright * (1 + warm), 4), round(bright, 4), round(bright * (1 - warm), 4))
 
 

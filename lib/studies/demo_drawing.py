@@ -15,7 +15,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFilter
 
-from studies.demo_food import AREAS, LOOKS, Colour, Pen, oval, shade, square, vary
+from studies.demo_food import (
+    AREAS,
+    LOOKS,
+    SHADOW,
+    Colour,
+    Pen,
+    Points,
+    oval,
+    shade,
+    square,
+    turned,
+    vary,
+)
 
 if TYPE_CHECKING:
     from studies.demo import Plate
@@ -31,7 +43,7 @@ def draw(plate: Plate, size: int = 96) -> Image.Image:
     for name in plate.distractors:
         _DISTRACTORS[name](ground, Random(f"{plate.seed} {name}"))
     pen = Pen(picture, plate, plate.rotation)
-    _vessel(ground, pen, plate)
+    _vessel(pen, plate)
     for name in plate.ingredients:
         look = LOOKS[name]
         look.shape(pen, Random(f"{plate.seed} {name}"), look, AREAS[plate.dish])
@@ -51,12 +63,13 @@ _PLATE_COLOURS = {
 }
 
 
-def _vessel(ground: Pen, pen: Pen, plate: Plate) -> None:
+def _vessel(pen: Pen, plate: Plate) -> None:
     colour = _PLATE_COLOURS[plate.plate_colour]
-    outline = {
-        "square": lambda half: square(0, 0, half * 0.97, 0, 0.3),
-        "board": lambda half: oval(0, 0, half),
-    }.get(plate.plate_shape, lambda half: oval(0, 0, half))
+
+    def outline(half: float) -> Points:
+        is_square = plate.plate_shape == "square"
+        return square(0, 0, 0.97 * half, 0, 0.3) if is_square else oval(0, 0, half)
+
     if plate.plate_shape == "board":
         pen.line([(0, 0), (1.35, 0)], 0.3, shade(colour, 0.9))
     pen.polygon(outline(1.0), shade(colour, 0.85), shadow=0.07)
@@ -88,7 +101,7 @@ def _fork(pen: Pen, rng: Random) -> None:
 
 def _cutlery(pen: Pen, x: float, y: float, slope: float) -> None:
     """Draw a fork that points up, the middle of its tines at (x, y)."""
-    for shadow, colour in ((0.03, (30, 20, 10, 90)), (0.0, (196, 200, 206))):
+    for shadow, colour in ((0.03, SHADOW), (0.0, (196, 200, 206))):
         x0, y0 = x + shadow, y + shadow
         pen.line([(x0, y0 + 0.2), (x0 + slope, y0 + 1.9)], 0.07, colour)
         pen.polygon(oval(x0, y0 + 0.2, 0.11, 0.12), colour)
@@ -105,12 +118,15 @@ def _glass(pen: Pen, rng: Random) -> None:
 
 
 def _napkin(pen: Pen, rng: Random) -> None:
-    x, y = _corner(rng)
+    _cloth(pen, rng, *_corner(rng), 0.5, rng.uniform(0, 1.5))
+
+
+def _cloth(pen: Pen, rng: Random, x: float, y: float, half: float, turn: float) -> None:
+    """Draw a square napkin with a seam."""
     colour = rng.choice(((215, 70, 60), (90, 130, 175), (240, 236, 225), (120, 150, 90)))
-    turn = rng.uniform(0, 1.5)
-    pen.polygon(square(x, y, 0.5, turn, 0.1), colour, shadow=0.04)
-    pen.polygon(square(x, y, 0.4, turn, 0.1), shade(colour, 0.88))
-    pen.polygon(square(x, y, 0.36, turn, 0.1), colour)
+    pen.polygon(square(x, y, half, turn, 0.1), colour, shadow=0.05)
+    pen.polygon(square(x, y, half - 0.1, turn, 0.1), shade(colour, 0.88))
+    pen.polygon(square(x, y, half - 0.14, turn, 0.1), colour)
 
 
 def _crumbs(pen: Pen, rng: Random) -> None:
@@ -122,11 +138,7 @@ def _crumbs(pen: Pen, rng: Random) -> None:
 
 def _napkin_over(pen: Pen, rng: Random) -> None:
     angle = rng.uniform(0, math.tau)
-    x, y = 1.2 * math.cos(angle), 1.2 * math.sin(angle)
-    colour = rng.choice(((215, 70, 60), (90, 130, 175), (240, 236, 225), (120, 150, 90)))
-    pen.polygon(square(x, y, 0.66, angle, 0.08), colour, shadow=0.05)
-    pen.polygon(square(x, y, 0.56, angle, 0.08), shade(colour, 0.88))
-    pen.polygon(square(x, y, 0.52, angle, 0.08), colour)
+    _cloth(pen, rng, 1.2 * math.cos(angle), 1.2 * math.sin(angle), 0.66, angle)
 
 
 def _fork_over(pen: Pen, rng: Random) -> None:
@@ -135,9 +147,8 @@ def _fork_over(pen: Pen, rng: Random) -> None:
 
 def _shadow_over(pen: Pen, rng: Random) -> None:
     angle, edge = rng.uniform(0, math.tau), rng.uniform(-0.3, 0.3)
-    cos, sin = math.cos(angle), math.sin(angle)
     half_plane = [(edge, -3.0), (3.0, -3.0), (3.0, 3.0), (edge, 3.0)]
-    pen.polygon([(u * cos - v * sin, u * sin + v * cos) for u, v in half_plane], (10, 10, 30, 105))
+    pen.polygon(turned(half_plane, 0, 0, angle), (10, 10, 30, 105))
 
 
 def _glare_over(pen: Pen, rng: Random) -> None:

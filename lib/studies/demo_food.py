@@ -18,8 +18,9 @@ from PIL import Image, ImageDraw
 if TYPE_CHECKING:
     from studies.demo import Plate
 
-Colour = tuple[int, ...]
+Colour = tuple[int, ...]  # red, green and blue from 0 to 255, and opacity where there is one
 Points = list[tuple[float, float]]
+SHADOW = (30, 15, 5, 90)
 
 
 class Area(NamedTuple):
@@ -67,7 +68,7 @@ class Pen:
         placed = self._place(points)
         if shadow:
             step = shadow * self._scale
-            self._draw.polygon([(x + step, y + step) for x, y in placed], (30, 15, 5, 90))
+            self._draw.polygon([(x + step, y + step) for x, y in placed], SHADOW)
         self._draw.polygon(placed, colour)
 
     def line(self, points: Points, width: float, colour: Colour) -> None:
@@ -76,57 +77,61 @@ class Pen:
         self._draw.line(self._place(points), colour, pixels, joint="curve")
 
 
+def turned(bare: Points, x: float, y: float, angle: float, scale: float = 1.0) -> Points:
+    """Return an outline scaled, turned by `angle` (radians) and moved to (x, y)."""
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    return [(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in bare]
+
+
 def oval(x: float, y: float, across: float, down: float = 0.0, turn: float = 0.0) -> Points:
     """Return the outline of an ellipse of two radii (a circle if only one is given)."""
     down = down or across
     steps = 12 if across < 0.12 else 28
-    cos, sin = math.cos(turn), math.sin(turn)
     angles = [math.tau * step / steps for step in range(steps)]
-    bare = [(across * math.cos(angle), down * math.sin(angle)) for angle in angles]
-    return [(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in bare]
-
-
-def _uneven(rng: Random, x: float, y: float, radius: float, rough: float, waves: int) -> Points:
-    """Return a round outline with `waves` bumps of relative height `rough`."""
-    start, steps = rng.uniform(0, math.tau), max(20, 4 * waves)
-    outline = []
-    for step in range(steps):
-        angle = math.tau * step / steps
-        away = radius * (1 + rough * math.sin(waves * angle + start) + rng.uniform(-1, 1) * 0.02)
-        outline.append((x + away * math.cos(angle), y + away * math.sin(angle)))
-    return outline
+    return turned([(across * math.cos(a), down * math.sin(a)) for a in angles], x, y, turn)
 
 
 def square(x: float, y: float, half: float, turn: float, corner: float = 0.35) -> Points:
     """Return a square with rounded corners (`corner` 1 is a circle, 0 a sharp square)."""
-    cos, sin = math.cos(turn), math.sin(turn)
-    outline = []
+    bare = []
     for step in range(32):
         angle = math.tau * (step + 0.5) / 32
-        u, v = (math.copysign(abs(f(angle)) ** corner, f(angle)) * half for f in _CIRCLE)
-        outline.append((x + u * cos - v * sin, y + u * sin + v * cos))
-    return outline
-
-
-_CIRCLE = (math.cos, math.sin)
+        u, v = math.cos(angle), math.sin(angle)
+        bare.append((math.copysign(abs(u) ** corner, u), math.copysign(abs(v) ** corner, v)))
+    return turned(bare, x, y, turn, half)
 
 
 def shade(colour: Colour, factor: float) -> Colour:
+    """Return a colour made darker (factor below 1) or lighter, without transparency."""
     return tuple(min(255, int(value * factor)) for value in colour[:3])
 
 
 def vary(rng: Random, colour: Colour, amount: float = 0.1) -> Colour:
-    return shade(colour, 1 + rng.uniform(-amount, amount))
+    """Return a colour of nearly the same brightness and hue, as no two tomatoes are alike."""
+    bright = 1 + rng.uniform(-amount, amount)
+    return tuple(
+        min(255, int(value * bright * (1 + rng.uniform(-amount, amount) / 2))) for value in colour
+    )
 
 
-def _spots(rng: Random, look: Look, area: Area) -> Iterator[tuple[float, float, float]]:
-    """Yield places spread evenly over the area (a jittered sunflower), each with a random angle."""
-    count = max(1, round(look.count * rng.uniform(0.75, 1.25)))
-    start = rng.uniform(0, math.tau)
+def _uneven(rng: Random, x: float, y: float, radius: float, rough: float, waves: int) -> Points:
+    """Return a round outline with `waves` bumps of relative height `rough`."""
+    start, steps = rng.uniform(0, math.tau), max(28, 4 * waves)
+    outline = []
+    for step in range(steps):
+        angle = math.tau * step / steps
+        away = radius * (1 + rough * math.sin(waves * angle + start) + rng.uniform(-0.02, 0.02))
+        outline.append((x + away * math.cos(angle), y + away * math.sin(angle)))
+    return outline
+
+
+def _spots(rng: Random, count: int, area: Area) -> Iterator[tuple[float, float, float]]:
+    """Yield about `count` places spread evenly (a jittered sunflower), each with an angle."""
+    count = max(1, round(count * rng.uniform(0.75, 1.25)))
+    start, jitter = rng.uniform(0, math.tau), 0.25 * area.radius / math.sqrt(count)
     for number in range(count):
         away = area.radius * math.sqrt((number + 0.5) / count)
-        angle = start + 2.39996 * number
-        jitter = 0.25 * area.radius / math.sqrt(count)
+        angle = start + 2.39996 * number  # the golden angle
         yield (
             area.x + away * math.cos(angle) + rng.uniform(-jitter, jitter),
             area.y + away * math.sin(angle) + rng.uniform(-jitter, jitter),
@@ -134,34 +139,33 @@ def _spots(rng: Random, look: Look, area: Area) -> Iterator[tuple[float, float, 
         )
 
 
-# --- ingredients: layers that the others lie on ---
+# --- layers: they fill the plate, wherever the area is ---
 
 
 def _layer(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     colour = vary(rng, look.colour)
     pen.polygon(_uneven(rng, 0, 0, look.size, 0.012, 5), shade(colour, 0.82))
     pen.polygon(_uneven(rng, 0, 0, look.size * 0.95, 0.012, 4), colour)
-    for x, y, _ in _spots(rng, Look(_layer, colour, 0, 9), Area(0, 0, look.size * 0.8)):
+    for x, y, _ in _spots(rng, 9, Area(0, 0, look.size * 0.8)):
         pen.polygon(oval(x, y, 0.1, 0.06), (*vary(rng, colour, 0.12), 120))
 
 
 def _crust(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     colour = vary(rng, look.colour)
-    waves = look.count
-    pen.polygon(_uneven(rng, 0, 0, look.size, 0.025, waves), shade(colour, 0.8), shadow=0.05)
-    pen.polygon(_uneven(rng, 0, 0, look.size * 0.95, 0.02, waves), colour)
+    pen.polygon(_uneven(rng, 0, 0, look.size, 0.025, look.count), shade(colour, 0.8), shadow=0.05)
+    pen.polygon(_uneven(rng, 0, 0, look.size * 0.95, 0.02, look.count), colour)
     for _ in range(9):
         angle, away = rng.uniform(0, math.tau), look.size * 0.9
-        brown = (*shade(look.second, rng.uniform(0.8, 1.1)), 130)
         spot = (away * math.cos(angle), away * math.sin(angle))
-        pen.polygon(oval(*spot, 0.09, 0.04, angle + math.pi / 2), brown)
+        baked = (*vary(rng, look.second), 130)
+        pen.polygon(oval(*spot, 0.09, 0.04, angle + math.pi / 2), baked)
 
 
 def _bread(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     colour = vary(rng, look.colour)
-    pen.polygon(square(0, 0, look.size, 0, 0.4), shade(look.second, 0.95), shadow=0.06)
+    pen.polygon(square(0, 0, look.size, 0, 0.4), look.second, shadow=0.06)
     pen.polygon(square(0, 0, look.size * 0.91, 0, 0.4), colour)
-    for x, y, angle in _spots(rng, Look(_bread, colour, 0, 22), Area(0, 0, look.size * 0.85)):
+    for x, y, angle in _spots(rng, 22, Area(0, 0, look.size * 0.85)):
         pen.polygon(oval(x, y, 0.03, 0.02, angle), shade(colour, 0.88))
 
 
@@ -184,23 +188,23 @@ def _scoops(pen: Pen, rng: Random, look: Look, area: Area) -> None:
 
 
 def _mound(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    heap = Area(-0.36, -0.1, 0.34)
+    heap = Area(-0.4, -0.12, 0.3)
     pen.polygon(_uneven(rng, *heap, 0.05, 6), shade(look.colour, 0.86), shadow=0.04)
-    for x, y, angle in _spots(rng, look, heap):
+    for x, y, angle in _spots(rng, look.count, heap):
         pen.polygon(oval(x, y, look.size, look.size * 0.45, angle), vary(rng, look.colour, 0.08))
 
 
 def _strands(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     for _ in range(look.count):
         slope, offset, phase = rng.uniform(0, math.pi), rng.uniform(-0.5, 0.5), rng.uniform(0, 6)
-        cos, sin, half = math.cos(slope), math.sin(slope), math.sqrt(0.42 - offset * offset)
-        line = []
-        for step in range(11):
-            u = half * (step / 5 - 1)
-            v = offset + 0.06 * math.sin(phase + step)
-            line.append((u * cos - v * sin, u * sin + v * cos))
+        half = math.sqrt(0.42 - offset * offset)
+        bare = [(half * (k / 5 - 1), offset + 0.06 * math.sin(phase + k)) for k in range(11)]
+        line = turned(bare, 0, 0, slope)
         pen.line(line, look.size * 1.5, shade(look.colour, 0.72))
         pen.line(line, look.size, vary(rng, look.colour))
+
+
+# --- what is strewn, poured or laid over the area ---
 
 
 def _swirl(pen: Pen, rng: Random, look: Look, area: Area) -> None:
@@ -211,46 +215,41 @@ def _swirl(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     pen.line(line, look.size, (*look.colour, 235))
 
 
-# --- ingredients: pieces strewn over the area ---
-
-
 def _patches(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, _ in _spots(rng, look, area):
-        radius = look.size * rng.uniform(0.75, 1.2)
-        colour = vary(rng, look.colour, 0.06)
+    for x, y, _ in _spots(rng, look.count, area):
+        radius, colour = look.size * rng.uniform(0.75, 1.2), vary(rng, look.colour, 0.06)
         pen.polygon(_uneven(rng, x, y, radius, 0.1, 5), shade(colour, 0.88), shadow=0.015)
         pen.polygon(_uneven(rng, x - 0.01, y - 0.01, radius * 0.8, 0.1, 4), colour)
 
 
 def _frills(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look, area):
+    for x, y, angle in _spots(rng, look.count, area):
         radius, colour = look.size * rng.uniform(0.8, 1.2), vary(rng, look.colour, 0.15)
         pen.polygon(_uneven(rng, x, y, radius, 0.12, 8), shade(colour, 0.75), shadow=0.03)
         pen.polygon(_uneven(rng, x, y, radius * 0.82, 0.14, 8), colour)
-        u, v = radius * 0.7 * math.cos(angle), radius * 0.7 * math.sin(angle)
-        pen.line([(x - u, y - v), (x + u, y + v)], 0.025, look.second)
+        pen.line(turned([(-0.7, 0.0), (0.7, 0.0)], x, y, angle, radius), 0.025, look.second)
 
 
 def _rounds(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look, area):
+    for x, y, angle in _spots(rng, look.count, area):
         radius, colour = look.size * rng.uniform(0.9, 1.1), vary(rng, look.colour)
         pen.polygon(oval(x, y, radius, radius * 0.92, angle), shade(colour, 0.7), shadow=0.025)
         pen.polygon(oval(x, y, radius * 0.86, radius * 0.8, angle), colour)
         for step in range(5):
             turn = angle + math.tau * step / 5
-            seed = (x + radius * 0.48 * math.cos(turn), y + radius * 0.48 * math.sin(turn))
-            pen.polygon(oval(*seed, radius * 0.2, radius * 0.14, turn), look.second)
+            pip = turned([(0.48, 0.0)], x, y, turn, radius)[0]
+            pen.polygon(oval(*pip, radius * 0.2, radius * 0.12, turn), look.second)
 
 
 def _rings(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look, area):
+    for x, y, angle in _spots(rng, look.count, area):
         radius, colour = look.size * rng.uniform(0.9, 1.1), vary(rng, look.colour)
         pen.polygon(oval(x, y, radius, radius * 0.85, angle), colour, shadow=0.02)
         pen.polygon(oval(x, y, radius * 0.55, radius * 0.45, angle), look.second)
 
 
 def _balls(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, _ in _spots(rng, look, area):
+    for x, y, _ in _spots(rng, look.count, area):
         radius, colour = look.size * rng.uniform(0.85, 1.15), vary(rng, look.colour, 0.15)
         pen.polygon(oval(x, y, radius), shade(colour, 0.65), shadow=0.025)
         pen.polygon(oval(x - radius * 0.1, y - radius * 0.1, radius * 0.8), colour)
@@ -258,173 +257,148 @@ def _balls(pen: Pen, rng: Random, look: Look, area: Area) -> None:
 
 
 def _chunks(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look, area):
+    for x, y, angle in _spots(rng, look.count, area):
         half, colour = look.size * rng.uniform(0.8, 1.15), vary(rng, look.colour)
-        corners = [(angle + k * math.pi / 2 + rng.uniform(-0.2, 0.2)) for k in range(4)]
-        outer = [(x + half * math.cos(a), y + half * math.sin(a)) for a in corners]
-        inner = [(x + (u - x) * 0.72 - 0.01, y + (v - y) * 0.72 - 0.01) for u, v in outer]
-        pen.polygon(outer, shade(colour, 0.76), shadow=0.03)
-        pen.polygon(inner, shade(colour, 1.04))
+        corners = [(k * math.pi / 2 + rng.uniform(-0.2, 0.2)) for k in range(4)]
+        bare = [(math.cos(a), math.sin(a)) for a in corners]
+        pen.polygon(turned(bare, x, y, angle, half), shade(colour, 0.76), shadow=0.03)
+        pen.polygon(turned(bare, x - 0.01, y - 0.01, angle, half * 0.72), shade(colour, 1.04))
 
 
-def _wedges(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look, area):
-        colour = vary(rng, look.colour, 0.06)
-        arc = [angle + 0.16 * step for step in range(-4, 5)]
-        outer = [(x + look.size * math.cos(a), y + look.size * math.sin(a)) for a in arc]
-        tip = (x - look.size * 0.7 * math.cos(angle), y - look.size * 0.7 * math.sin(angle))
-        pen.polygon([tip, *outer], shade(colour, 0.8), shadow=0.025)
-        pen.polygon([tip, *outer[1:-1]], colour)
+def _outlined(bare: Points, inner: float, drop: float) -> Callable[..., None]:
+    """Return a routine that strews pieces of one outline, with a smaller one inside in `second`."""
+
+    def strew(pen: Pen, rng: Random, look: Look, area: Area) -> None:
+        for x, y, angle in _spots(rng, look.count, area):
+            size = look.size * rng.uniform(0.85, 1.15)
+            colour = vary(rng, look.colour, 0.15)
+            pen.polygon(turned(bare, x, y, angle, size), colour, shadow=drop)
+            pen.polygon(turned(bare, x, y, angle, size * inner), look.second)
+
+    return strew
 
 
-def _leaves(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look, area):
-        length, colour = look.size * rng.uniform(0.85, 1.15), vary(rng, look.colour, 0.15)
-        cos, sin = math.cos(angle), math.sin(angle)
-        half = [(-1.0, 0.0), (-0.5, 0.42), (0.1, 0.45), (0.6, 0.25), (1.0, 0.0)]
-        bare = half + [(u, -v) for u, v in half[-2:0:-1]]
-        outline = [
-            (x + length * (u * cos - v * sin), y + length * (u * sin + v * cos)) for u, v in bare
-        ]
-        pen.polygon(outline, colour, shadow=0.02)
-        pen.line([outline[0], outline[4]], length * 0.14, look.second)
+def _mirrored(half: Points) -> Points:
+    """Close a half outline, that begins and ends on the axis y = 0, with its mirror image."""
+    return half + [(u, -v) for u, v in half[-2:0:-1]]
+
+
+_LEAF = _mirrored([(-1.0, 0.0), (-0.5, 0.42), (0.1, 0.45), (0.6, 0.25), (1.0, 0.0)])
+_BERRY = _mirrored([(-0.7, 0.0), (-0.6, 0.6), (-0.1, 0.75), (0.5, 0.45), (1.1, 0.0)])
+_WEDGE = _mirrored([(-0.8, 0.0), (0.6, 0.75), (0.85, 0.35), (0.95, 0.0)])
+_MUSHROOM = _mirrored(
+    [(-1.0, 0.0), (-0.95, 0.28), (0.0, 0.3), (0.0, 1.0), (0.45, 0.85), (0.8, 0.5), (0.95, 0.0)]
+)
 
 
 def _flecks(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look, area):
-        u, v = look.size * math.cos(angle), look.size * math.sin(angle)
-        bend = (x + 0.4 * v, y - 0.4 * u)
-        pen.line([(x - u, y - v), bend, (x + u, y + v)], 0.035, vary(rng, look.colour, 0.2))
+    for x, y, angle in _spots(rng, look.count, area):
+        bent = turned([(-1.0, 0.0), (0.0, 0.4), (1.0, 0.0)], x, y, angle, look.size)
+        pen.line(bent, 0.035, vary(rng, look.colour, 0.2))
 
 
 def _ribbons(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     turn = rng.uniform(-0.5, 0.5)
-    cos, sin = math.cos(turn), math.sin(turn)
     for number in range(look.count):
         v = area.radius * 1.7 * ((number + 0.5) / look.count - 0.5) + rng.uniform(-0.03, 0.03)
-        wave = [
-            (0.11 * (step - 5), v + 0.045 * math.sin(1.4 * step + number)) for step in range(11)
-        ]
-        colour = vary(rng, look.colour)
-        line = [(x * cos - y * sin, x * sin + y * cos) for x, y in wave]
-        pen.line([(x + 0.02, y + 0.03) for x, y in line], look.size, (30, 15, 5, 90))
-        pen.line(line, look.size, colour)
-        for offset in (-0.22, 0.22):
-            stripe = [(x - offset * look.size * sin, y + offset * look.size * cos) for x, y in line]
-            pen.line(stripe, look.size * 0.16, look.second)
-
-
-def _mushrooms(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look, area):
-        r, colour, cos, sin = look.size, vary(rng, look.colour), math.cos(angle), math.sin(angle)
-        cap = [(math.cos(0.35 * k), -math.sin(0.35 * k)) for k in range(10)]
-        stem = [(-0.3, 0.0), (-0.35, 0.9), (0.35, 0.9), (0.3, 0.0)]
-        for bare, fill in ((stem, shade(colour, 1.1)), (cap, colour)):
-            outline = [(x + r * (u * cos - v * sin), y + r * (u * sin + v * cos)) for u, v in bare]
-            pen.polygon(outline, fill, shadow=0.02)
-            pen.line([*outline, outline[0]], 0.03, look.second)
+        wave = [(0.11 * (k - 5), v + 0.045 * math.sin(1.4 * k + number)) for k in range(11)]
+        pen.line(turned(wave, 0.02, 0.03, turn), look.size, SHADOW)
+        pen.line(turned(wave, 0, 0, turn), look.size, vary(rng, look.colour))
+        for aside in (-0.22 * look.size, 0.22 * look.size):
+            stripe = [(x, y + aside) for x, y in wave]
+            pen.line(turned(stripe, 0, 0, turn), look.size * 0.16, look.second)
 
 
 def _shrimps(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look, area):
-        turns = [angle + 0.42 * step for step in range(10)]
-        arc = [(x + look.size * math.cos(a), y + look.size * math.sin(a)) for a in turns]
-        pen.line([(u + 0.02, v + 0.03) for u, v in arc], look.size * 0.85, (30, 15, 5, 90))
+    bare = [(math.cos(0.42 * k), math.sin(0.42 * k)) for k in range(10)]
+    for x, y, angle in _spots(rng, look.count, area):
+        arc = turned(bare, x, y, angle, look.size)
+        pen.line([(u + 0.02, v + 0.03) for u, v in arc], look.size * 0.85, SHADOW)
         for step in range(9):
             colour = look.colour if step % 2 else look.second
             pen.line(arc[step : step + 2], look.size * (0.9 - 0.06 * step), colour)
 
 
-def _strawberries(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look, area):
-        r, colour, cos, sin = look.size, vary(rng, look.colour), math.cos(angle), math.sin(angle)
-        bare = [(-0.7, 0.0), (-0.6, 0.6), (-0.1, 0.75), (0.5, 0.45), (1.1, 0.0)]
-        bare += [(u, -v) for u, v in bare[-2:0:-1]]
-        for scale, fill in ((1.0, colour), (0.5, look.second)):
-            half = r * scale
-            outline = [
-                (x + half * (u * cos - v * sin), y + half * (u * sin + v * cos)) for u, v in bare
-            ]
-            pen.polygon(outline, fill, shadow=0.03 if scale == 1.0 else 0.0)
-
-
 def _eggs(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look, Area(area.x, area.y, area.radius * 0.8)):
+    for x, y, angle in _spots(rng, look.count, Area(area.x, area.y, area.radius * 0.8)):
         pen.polygon(oval(x, y, look.size, look.size * 0.8, angle), look.colour, shadow=0.03)
         pen.polygon(oval(x, y, look.size * 0.52), vary(rng, look.second, 0.06))
 
 
 def _wafers(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     angle = rng.uniform(0, math.tau)
-    cos, sin = math.cos(angle), math.sin(angle)
-    bare = [(0.05, 0.0), (0.85, -0.25), (0.85, 0.25)]
-    pen.polygon([(u * cos - v * sin, u * sin + v * cos) for u, v in bare], look.colour, shadow=0.04)
+    cone = turned([(0.05, 0.0), (0.85, -0.25), (0.85, 0.25)], 0, 0, angle)
+    pen.polygon(cone, look.colour, shadow=0.04)
     for reach in (0.3, 0.45, 0.6, 0.75):
         rib = [(reach, -0.3 * reach), (reach, 0.3 * reach)]
-        pen.line([(u * cos - v * sin, u * sin + v * cos) for u, v in rib], 0.03, look.second)
+        pen.line(turned(rib, 0, 0, angle), look.size, look.second)
 
 
-_GREEN, _CREAM, _BROWN = (70, 140, 50), (252, 244, 226), (120, 70, 30)
+_leaves, _mushrooms = _outlined(_LEAF, 0.35, 0.02), _outlined(_MUSHROOM, 0.6, 0.03)
+_strawberries, _wedges = _outlined(_BERRY, 0.5, 0.03), _outlined(_WEDGE, 0.75, 0.025)
+
+# From the bottom layer to the top: a plate's ingredients are listed, and so drawn, in this order.
 LOOKS = {
-    "bacon": Look(_ribbons, (176, 62, 48), 0.17, 3, (240, 190, 165)),
-    "banana": Look(_rounds, (248, 228, 160), 0.15, 8, (225, 195, 115)),
-    "basil": Look(_leaves, (52, 125, 45), 0.16, 5, (120, 180, 90)),
-    "beetroot broth": Look(_layer, (150, 22, 58), 0.8),
-    "blueberry": Look(_balls, (62, 70, 135), 0.085, 17, (190, 200, 240)),
+    "dough": Look(_crust, (226, 180, 115), 0.88, 6, (120, 70, 30)),
+    "pastry": Look(_crust, (218, 166, 98), 0.86, 20, (150, 95, 45)),
     "bread": Look(_bread, (238, 212, 165), 0.68, 1, (165, 105, 55)),
-    "broth": Look(_layer, (196, 140, 72), 0.8),
-    "butter": Look(_chunks, (255, 232, 120), 0.17),
-    "cheese": Look(_patches, (247, 205, 105), 0.17, 12),
-    "cherry": Look(_balls, (150, 18, 32), 0.115, 15, (255, 200, 200)),
-    "chicken": Look(_chunks, (224, 178, 120), 0.15, 7),
-    "chickpeas": Look(_balls, (232, 192, 112), 0.075, 18, (255, 240, 205)),
-    "chilli": Look(_flecks, (215, 30, 25), 0.09, 8),
-    "chocolate sauce": Look(_swirl, (75, 38, 20), 0.11),
-    "coriander": Look(_leaves, (85, 160, 60), 0.075, 10, (130, 190, 90)),
-    "cream": Look(_swirl, _CREAM, 0.07),
-    "croutons": Look(_chunks, (220, 165, 90), 0.1, 8),
-    "cucumber": Look(_rounds, (205, 228, 160), 0.15, 6, (170, 205, 120)),
-    "curry sauce": Look(_layer, (206, 92, 36), 0.76),
-    "custard": Look(_layer, (248, 222, 135), 0.7),
-    "dill": Look(_flecks, (75, 125, 50), 0.08, 14),
-    "dough": Look(_crust, (226, 180, 115), 0.88, 5, _BROWN),
-    "egg": Look(_eggs, (250, 246, 236), 0.19, 2, (245, 175, 45)),
-    "feta": Look(_chunks, (250, 248, 240), 0.12, 8),
-    "ham": Look(_chunks, (240, 158, 158), 0.16, 7),
-    "hazelnut": Look(_balls, (170, 112, 60), 0.075, 9, (235, 200, 150)),
-    "icing sugar": Look(_flecks, (255, 255, 255), 0.02, 45),
-    "lettuce": Look(_frills, (122, 178, 66), 0.3, 9, (195, 222, 140)),
-    "maple syrup": Look(_swirl, (150, 75, 15), 0.09),
-    "mint": Look(_leaves, (60, 165, 95), 0.15, 3, (150, 215, 160)),
-    "mozzarella": Look(_patches, _CREAM, 0.16, 8),
-    "mushroom": Look(_mushrooms, (214, 190, 160), 0.13, 8, _BROWN),
-    "noodles": Look(_strands, (244, 214, 140), 0.05, 22),
-    "olives": Look(_rings, (45, 40, 48), 0.085, 7, (110, 90, 70)),
     "pancake": Look(_stack, (236, 186, 105), 0.66, 1, (172, 108, 48)),
-    "parmesan": Look(_flecks, (250, 236, 180), 0.1, 12),
-    "parsley": Look(_leaves, _GREEN, 0.045, 22, _GREEN),
-    "pastry": Look(_crust, (214, 160, 92), 0.84, 22, (165, 105, 50)),
-    "pea puree": Look(_layer, (140, 168, 60), 0.8),
-    "pepperoni": Look(_rounds, (190, 48, 34), 0.14, 9, (215, 95, 65)),
-    "pineapple": Look(_wedges, (252, 216, 66), 0.15, 8),
-    "pork": Look(_rounds, (196, 132, 100), 0.25, 3, (232, 190, 165)),
-    "pumpkin puree": Look(_layer, (226, 134, 38), 0.8),
-    "pumpkin seeds": Look(_leaves, (88, 104, 52), 0.08, 12, (140, 150, 90)),
-    "rice": Look(_mound, (250, 246, 235), 0.05, 40),
-    "salmon": Look(_ribbons, (244, 132, 88), 0.24, 3, (255, 190, 160)),
-    "shrimp": Look(_shrimps, (240, 128, 88), 0.13, 4, (252, 196, 168)),
-    "spring onion": Look(_rings, (105, 172, 70), 0.055, 14, (225, 238, 190)),
-    "strawberry": Look(_strawberries, (214, 36, 40), 0.15, 10, (245, 130, 120)),
-    "strawberry sauce": Look(_swirl, (200, 30, 50), 0.11),
-    "tomato": Look(_rounds, (214, 52, 38), 0.2, 7, (240, 140, 90)),
-    "tomato puree": Look(_layer, (208, 62, 32), 0.8),
-    "tomato sauce": Look(_layer, (196, 58, 34), 0.74),
+    "maple syrup": Look(_layer, (172, 92, 26), 0.58),
     "vanilla ice cream": Look(_scoops, (250, 234, 190), 0.36, 3),
-    "wafer": Look(_wafers, (222, 166, 92), 0.3, 1, (160, 105, 50)),
+    "tomato puree": Look(_layer, (208, 64, 32), 0.8),
+    "pumpkin puree": Look(_layer, (222, 126, 38), 0.8),
+    "pea puree": Look(_layer, (140, 168, 60), 0.8),
+    "beetroot broth": Look(_layer, (150, 22, 58), 0.8),
+    "broth": Look(_layer, (176, 112, 52), 0.8),
+    "curry sauce": Look(_layer, (210, 84, 34), 0.79),
+    "tomato sauce": Look(_layer, (196, 58, 34), 0.75),
+    "custard": Look(_layer, (248, 218, 125), 0.71),
+    "cherry jam": Look(_layer, (178, 32, 38), 0.72),
+    "lettuce": Look(_frills, (122, 178, 66), 0.3, 9, (195, 222, 140)),
+    "noodles": Look(_strands, (246, 220, 150), 0.075, 13),
+    "rice": Look(_mound, (250, 246, 235), 0.05, 40),
+    "cheese": Look(_layer, (247, 208, 112), 0.69),
+    "tomato": Look(_rounds, (214, 52, 38), 0.2, 7, (240, 140, 90)),
+    "mozzarella": Look(_patches, (252, 244, 226), 0.16, 8),
+    "pork": Look(_rounds, (196, 132, 100), 0.25, 3, (232, 190, 165)),
+    "salmon": Look(_ribbons, (244, 132, 88), 0.24, 3, (255, 190, 160)),
+    "bacon": Look(_ribbons, (176, 62, 48), 0.17, 3, (240, 190, 165)),
+    "cucumber": Look(_rounds, (205, 228, 160), 0.15, 4, (165, 200, 115)),
+    "strawberry sauce": Look(_swirl, (200, 30, 50), 0.14),
+    "chocolate sauce": Look(_swirl, (75, 38, 20), 0.11),
+    "cream": Look(_swirl, (252, 244, 226), 0.07),
+    "wafer": Look(_wafers, (222, 166, 92), 0.03, 1, (160, 105, 50)),
+    "olives": Look(_rings, (45, 40, 48), 0.085, 7, (110, 90, 70)),
+    "ham": Look(_chunks, (240, 158, 158), 0.16, 7),
+    "chicken": Look(_chunks, (224, 178, 120), 0.15, 8),
+    "croutons": Look(_chunks, (222, 170, 98), 0.1, 8),
+    "feta": Look(_chunks, (250, 248, 240), 0.12, 8),
+    "egg": Look(_eggs, (250, 246, 236), 0.19, 2, (245, 175, 45)),
+    "shrimp": Look(_shrimps, (244, 116, 76), 0.19, 4, (255, 200, 172)),
+    "banana": Look(_rounds, (250, 232, 170), 0.16, 6, (225, 195, 115)),
+    "blueberry": Look(_balls, (62, 70, 135), 0.085, 17, (190, 200, 240)),
+    "hazelnut": Look(_balls, (170, 112, 60), 0.075, 9, (235, 200, 150)),
+    "chickpeas": Look(_balls, (232, 192, 112), 0.08, 18, (255, 240, 205)),
+    "cherry": Look(_balls, (140, 16, 30), 0.125, 14, (255, 190, 190)),
+    "strawberry": Look(_strawberries, (214, 36, 40), 0.16, 8, (245, 130, 120)),
+    "butter": Look(_chunks, (255, 232, 120), 0.17),
+    "pineapple": Look(_wedges, (246, 186, 36), 0.17, 8, (255, 232, 96)),
+    "pepperoni": Look(_rounds, (190, 48, 34), 0.14, 9, (215, 95, 65)),
+    "mushroom": Look(_mushrooms, (150, 104, 70), 0.15, 8, (232, 212, 184)),
+    "basil": Look(_leaves, (52, 125, 45), 0.16, 5, (85, 155, 65)),
+    "mint": Look(_leaves, (60, 165, 95), 0.15, 3, (120, 200, 140)),
+    "spring onion": Look(_rings, (105, 172, 70), 0.055, 12, (225, 238, 190)),
+    "pumpkin seeds": Look(_leaves, (88, 104, 52), 0.08, 12, (130, 140, 80)),
+    "coriander": Look(_leaves, (85, 160, 60), 0.075, 10, (110, 180, 80)),
+    "parsley": Look(_leaves, (70, 140, 50), 0.045, 22, (90, 155, 65)),
+    "dill": Look(_flecks, (75, 125, 50), 0.08, 14),
+    "chilli": Look(_flecks, (215, 30, 25), 0.09, 8),
+    "parmesan": Look(_flecks, (250, 236, 180), 0.1, 12),
+    "icing sugar": Look(_flecks, (255, 255, 255), 0.02, 45),
 }
 AREAS = {
-    "pizza": Area(0, 0, 0.6),
-    "curry": Area(0.22, 0.08, 0.42),
+    "pizza": Area(0, 0, 0.58),
+    "curry": Area(0.14, 0.05, 0.5),
     "soup": Area(0, 0, 0.52),
     "noodles": Area(0, 0, 0.5),
     "salad": Area(0, 0, 0.58),
@@ -433,5 +407,3 @@ AREAS = {
     "pancakes": Area(0, 0, 0.42),
     "ice_cream": Area(0, 0, 0.4),
 }
-
-

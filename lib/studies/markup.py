@@ -107,7 +107,7 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 
 def to_html(table: pd.DataFrame) -> str:
-    """Return a `<table>`, escaped; cells have the class `number` or, in columns of text, `prose`."""
+    """Return a `<table>`, escaped; cells have the class `number`, or `prose` in columns of text."""
     headings, rows, numeric = _cells(table)
     long = [any(len(row[i]) > LONG for row in rows) for i in range(len(headings))]
     kinds = [

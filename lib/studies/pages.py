@@ -17,7 +17,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
@@ -61,7 +61,7 @@ def figure(fig: Figure, caption: str, alt: str) -> Markup:
     plt.close(fig)
     wide = fig.get_figwidth() * 72 > WIDE
     return Markup(
-        '<figure class="drawing{kind}"><div class="scroll plate">{svg}</div>'
+        '<figure class="drawing{kind}"><div class="scroll plate" tabindex="0">{svg}</div>'
         "<figcaption>{caption}</figcaption></figure>"
     ).format(kind=" wide" if wide else "", svg=_inline(stream.getvalue(), alt), caption=caption)
 
@@ -70,11 +70,15 @@ def _inline(svg: str, alt: str) -> Markup:
     """Return an SVG file as an element of an HTML page."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # A style sheet inside the drawing would hold for the whole page.
+    sheet = re.compile(r'<style type="text/css">\*\{(.*?)\}</style>', re.DOTALL)
+    strokes = escape(found[1]) if (found := sheet.search(svg)) else ""
+    svg = sheet.sub("", svg)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg, count=2).replace("xlink:href", "href")
     # Names such as those of clip paths and letters must differ between the drawings of a page.
     mark = f"d{sha256(svg.encode()).hexdigest()[:10]}-"
     svg = re.sub(r'( id="| href="#|url\(#)', rf"\g<1>{mark}", svg)
-    label = Markup('<svg role="img" aria-label="{}"').format(alt)
+    label = Markup('<svg role="img" aria-label="{}" style="{}"').format(alt, strokes)
     return Markup(svg.replace("<svg", str(label), 1))
 
 
@@ -143,7 +147,7 @@ def page(
         sections=[(section.title, _blocks(section.body)) for section in sections],
         command=command,
         provenance=provenance,
-        entries=[],
+        entries=None,
     )
 
 

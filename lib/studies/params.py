@@ -32,7 +32,43 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Parameters(Block):
+class Schema(Block):
+    """Parameters that a file, a command line or a notebook gives."""
+
+    @classmethod
+    def check(cls, values: dict[str, Any], origin: dict[str, str]) -> Self:
+        """Return the typed parameters.
+
+        `origin` says for each name which file or cell it came from. Raises StudyError with one
+        sentence for the first thing that is wrong.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise StudyError(explain(cls, values, origin, error)) from None
+
+    @classmethod
+    def from_notebook(cls) -> Self:
+        """Check the values of the notebook's parameters cell and of papermill's injected one.
+
+        Both are found in the kernel's history by their first line, so that variables of later
+        cells are not taken for parameters when a cell is run again.
+        """
+        from IPython import get_ipython
+
+        names: list[str] = []
+        for source in get_ipython().user_ns["In"]:
+            if source.startswith("# Parameters:"):
+                names = assigned_names(source)
+            elif source.startswith("# Parameters\n"):
+                names += assigned_names(source)
+        if not names:
+            raise StudyError("run the cell tagged `parameters` first (it begins `# Parameters:`)")
+        values = {name: get_ipython().user_ns[name] for name in dict.fromkeys(names)}
+        return cls.check(values, dict.fromkeys([*values, ""], "parameters cell"))
+
+
+class RunParameters(Schema):
     """What every study needs; each study's `params.py` adds its own.
 
     There are no defaults: whatever changes a result stands in a file or in the notebook's cell.
@@ -57,18 +93,6 @@ class Parameters(Block):
         return {"study": self.study, **json.loads(self.model_dump_json())}
 
     @classmethod
-    def check(cls, values: dict[str, Any], origin: dict[str, str]) -> Self:
-        """Return the typed parameters.
-
-        `origin` says for each name which file or cell it came from. Raises StudyError with one
-        sentence for the first thing that is wrong.
-        """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise StudyError(explain(cls, values, origin, error)) from None
-
-    @classmethod
     def from_files(cls, files: Sequence[Path], overrides: Iterable[str] = ()) -> Self:
         """Merge YAML files in order, then `name=value` overrides, and check the result."""
         values, origin = {}, {}
@@ -84,26 +108,6 @@ class Parameters(Block):
             origin[name] = "command line"
         origin.setdefault("", " + ".join(relative(file) for file in files))
         return cls.check(values, origin)
-
-    @classmethod
-    def from_notebook(cls) -> Self:
-        """Check the values of the notebook's parameters cell and of papermill's injected one.
-
-        Both are found in the kernel's history by their first line, so that variables of later
-        cells are not taken for parameters when a cell is run again.
-        """
-        from IPython import get_ipython
-
-        names: list[str] = []
-        for source in get_ipython().user_ns["In"]:
-            if source.startswith("# Parameters:"):
-                names = assigned_names(source)
-            elif source.startswith("# Parameters\n"):
-                names += assigned_names(source)
-        if not names:
-            raise StudyError("run the cell tagged `parameters` first (it begins `# Parameters:`)")
-        values = {name: get_ipython().user_ns[name] for name in dict.fromkeys(names)}
-        return cls.check(values, dict.fromkeys([*values, ""], "parameters cell"))
 
     @classmethod
     def from_command_line(cls, arguments: Sequence[str] | None = None) -> Self:
@@ -187,7 +191,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def explain(
-    schema: type[Parameters],
+    schema: type[Schema],
     values: dict[str, Any],
     origin: dict[str, str],
     error: ValidationError,

@@ -26,7 +26,7 @@ import yaml
 
 from studies import paths
 from studies.errors import StudyError
-from studies.params import Parameters
+from studies.params import RunParameters
 
 PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "scikit-learn", "pandas")
 
@@ -89,7 +89,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claim(parameters: Parameters) -> Iterator[Path]:
+def claim(parameters: RunParameters) -> Iterator[Path]:
     """Yield the run folder of these parameters, locked, with its `params.yaml` written.
 
     Raises StudyError when the folder was made with other parameters.
@@ -201,6 +201,12 @@ class LoadedRun:
         if not file.exists():
             raise StudyError(f"{self.folder} has no {name}: run its command again to finish it")
         return file
+
+
+def finished(dataset: str, study: str) -> list[LoadedRun]:
+    """Return the evaluated runs of a study on a dataset, by folder name."""
+    files = sorted((paths.runs() / dataset / study).glob("*/seed*/metrics.json"))
+    return [load_run(file.parent) for file in files]
 
 
 def load_run(folder: Path | str) -> LoadedRun:

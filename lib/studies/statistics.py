@@ -48,9 +48,9 @@ def bootstrap(
     values = np.empty(n_resamples)
     for r in range(n_resamples):
         items = by_class[first + item_stream.integers(0, size)]
-        seeds, times = np.unique(seed_stream.integers(0, n_seeds, n_seeds), return_counts=True)
-        scores = [score(items, int(k)) for k in seeds]
-        values[r] = np.average(scores, weights=times)
+        times = np.bincount(seed_stream.integers(0, n_seeds, n_seeds))
+        drawn = np.flatnonzero(times)
+        values[r] = sum(times[k] * score(items, int(k)) for k in drawn) / n_seeds
     return values
 
 

@@ -135,7 +135,7 @@ def one_per_pair(embeddings, fine, triplets, mining):
         d = (units[a] - units[n]).norm().item()
         if (a, p) not in best or d < best[a, p][0]:
             best[a, p] = (d, n)
-    return tuple(torch.tensor(x) for x in zip(*((a, p, n) for (a, p), (_, n) in best.items())))
+    return tuple(torch.tensor([(a, p, n) for (a, p), (_, n) in best.items()]).unbind(1))
 
 
 @pytest.mark.parametrize("combine", ["max", "sum"])

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from studies import demo, encoders, images, paths
+from studies import demo, images, paths
 from studies.download import require
 from studies.errors import StudyError
-from studies.triplets.params import TripletsParameters
+from studies.triplets.params import Parameters
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 PARTS = ("train", "validation", "test")
@@ -75,17 +75,22 @@ class LabelledImages:
         return dict(Counter(self.labels[:, -1].tolist()))
 
 
-def read(parameters: TripletsParameters) -> LabelledImages:
+def read(parameters: Parameters) -> LabelledImages:
     """Return the dataset that the parameters name.
 
     Raises StudyError when it is missing, or an image has no class or two.
     """
-    source = parameters.data
-    if source.name == "kitchen":
-        return from_folder(demo.kitchen(source.per_variant, source.seed) / "images")
-    if source.name == "grocery":
+    if parameters.source.name == "grocery":
         return grocery(paths.data() / "grocery")
-    return from_folder(paths.data() / source.folder)
+    return from_folder(root(parameters))
+
+
+def root(parameters: Parameters) -> Path:
+    """Return the folder that image ids start from."""
+    source = parameters.source
+    if source.name == "kitchen":
+        return demo.kitchen(source.per_variant, source.seed) / "images"
+    return paths.data() / ("grocery/dataset" if source.name == "grocery" else source.folder)
 
 
 def grocery(folder: Path) -> LabelledImages:
@@ -203,7 +208,7 @@ def refuse_same_content(root: Path, files: list[str], trees: list[tuple[str, ...
             )
 
 
-def split(dataset: LabelledImages, parameters: TripletsParameters) -> np.ndarray:
+def split(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
     """Return (N,) `train`, `validation` or `test`.
 
     `random` is stratified by class. `official` keeps the published test set; the validation set is
@@ -231,13 +236,16 @@ def split(dataset: LabelledImages, parameters: TripletsParameters) -> np.ndarray
     return parts.astype(str)
 
 
-def inputs(dataset: LabelledImages, parameters: TripletsParameters) -> np.ndarray:
+def inputs(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
     """Return what the network reads, in the order of `files`, memory-mapped.
 
     (N, 3, S, S) uint8 pixels, or (N, F) float features of a frozen backbone.
     """
     if parameters.backbone.name == "frozen":
-        return encoders.features(dataset.paths, dataset.root, parameters.backbone.weights)
+        # imported late: torchvision and transformers take seconds, which scratch runs need not pay
+        from studies.features import features
+
+        return features(dataset.paths, dataset.root, parameters.backbone.weights)
     return images.load(dataset.paths, parameters.image_size, dataset.root)
 
 
@@ -299,6 +307,16 @@ class Chunks(Sampler):
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.size)
+
+
+def training_batches(
+    dataset: LabelledImages, parts: np.ndarray, parameters: Parameters
+) -> ClassBatches:
+    """Return the batches of the training set, of epoch 0 until told otherwise."""
+    rows = np.flatnonzero(parts == "train")
+    return ClassBatches(
+        dataset.labels[rows, -1], rows, parameters.images_per_class, parameters.seed
+    )
 
 
 def loader(examples: Examples, batches: Sampler) -> DataLoader:

@@ -7,27 +7,31 @@ import numpy as np
 import pandas as pd
 from sklearn.manifold import TSNE
 
-from studies import training
+from studies import compute
 from studies.errors import StudyError
 from studies.params import relative
 from studies.runs import claim, load_run, to_json, write_atomic
 from studies.triplets import data
-from studies.triplets.metrics import score
-from studies.triplets.params import TripletsParameters
-from studies.triplets.train import train
+from studies.triplets.metrics import included, score
+from studies.triplets.params import Parameters
 
 
-def evaluate(parameters: TripletsParameters) -> Path:
+def evaluate(parameters: Parameters) -> Path:
     """Predict the test set and score it, unless that is done; return the run folder.
 
     Trains the system first where that has not been done.
     """
-    folder = train(parameters)
+    folder = parameters.folder()
+    if not (folder / "model.safetensors").exists():
+        # imported late: Lightning alone takes seconds
+        from studies.triplets.train import train
+
+        train(parameters)
     with claim(parameters):
         if (folder / "metrics.json").exists():
             print(f"{relative(folder)}: already evaluated", flush=True)
             return folder
-        training.prepare(parameters)
+        compute.prepare(parameters)
         dataset = data.read(parameters)
         test = np.flatnonzero(data.split(dataset, parameters) == "test")
         classifier = load_run(folder).model()
@@ -42,7 +46,12 @@ def evaluate(parameters: TripletsParameters) -> Path:
                 frame[f"{kind}_level{level + 1}"] = [names[label] for label in labels[:, level]]
         frame["confidence"] = probabilities.max(1)
         frame[["map_x", "map_y"]] = flat_map(embedded, parameters.seed)
+        scored = included(dataset.counts, parameters.min_count)
+        classes = pd.DataFrame({"class": dataset.names[-1]})
+        classes["images"] = [dataset.counts[label] for label in range(len(classes))]
+        classes["scored"] = classes.index.isin(scored)
         scores = score(true, predicted, dataset.counts, parameters.min_count)
+        write_atomic(folder / "classes.csv", classes.to_csv(index=False))
         write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
         write_atomic(folder / "metrics.json", to_json(scores))
     return folder
@@ -58,6 +67,6 @@ def flat_map(embedded: np.ndarray, seed: int) -> np.ndarray:
 
 if __name__ == "__main__":
     try:
-        print(relative(evaluate(TripletsParameters.from_command_line())))
+        print(relative(evaluate(Parameters.from_command_line())))
     except StudyError as error:
         sys.exit(f"error: {error}")

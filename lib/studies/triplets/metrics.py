@@ -27,7 +27,7 @@ def f1_over(true: np.ndarray, predicted: np.ndarray, classes: Sequence[int]) -> 
     """Return the mean F1 over the given classes: F1 = 2·hits / (times true + times predicted)."""
     if len(classes) == 0:
         return float("nan")
-    size = int(max([*classes, *true.tolist(), *predicted.tolist()])) + 1
+    size = 1 + max(max(classes), *(int(part.max(initial=0)) for part in (true, predicted)))
     hits = np.bincount(true[true == predicted], minlength=size)
     either = np.bincount(true, minlength=size) + np.bincount(predicted, minlength=size)
     f1 = 2 * hits / np.maximum(either, 1)

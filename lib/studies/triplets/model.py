@@ -18,10 +18,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from studies import training
+from studies import compute
 from studies.encoders import Dense, ScratchCNN
 from studies.runs import write_atomic
-from studies.triplets.params import TripletsParameters
+from studies.triplets.params import Parameters
 
 CHUNK = 256  # images embedded at once
 
@@ -40,7 +40,7 @@ class Network(nn.Module):
         return normalize(outputs.float(), dim=1) if self.unit else outputs
 
 
-def build(parameters: TripletsParameters, classes: int, features: int | None) -> Network:
+def build(parameters: Parameters, classes: int, features: int | None) -> Network:
     """Return a fresh network; `features` is F for a frozen backbone, None for pixels."""
     backbone = parameters.backbone
     if backbone.name == "scratch":
@@ -110,7 +110,7 @@ def run(module: nn.Module, inputs: np.ndarray, precision: str) -> np.ndarray:
     was_training = module.training
     module.eval()
     outputs = []
-    with torch.inference_mode(), training.autocast(precision):
+    with torch.inference_mode(), compute.autocast(precision):
         for start in range(0, len(inputs), CHUNK):
             outputs.append(module(to_input(inputs[start : start + CHUNK], device)).float().cpu())
     module.train(was_training)
@@ -140,7 +140,7 @@ def vote(
 def load(run: Any) -> Classifier:
     """Return the classifier of a run folder (`studies.runs.LoadedRun`), ready to predict."""
     values = {name: value for name, value in run.params.items() if name != "study"}
-    parameters = TripletsParameters.check(values, {"": str(run.folder / "params.yaml")})
+    parameters = Parameters.check(values, {"": str(run.folder / "params.yaml")})
     with safe_open(run.folder / "model.safetensors", framework="pt") as file:
         names = json.loads(file.metadata()["names"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -155,7 +155,7 @@ def load(run: Any) -> Classifier:
     )
     network.load_state_dict(weights)
     return Classifier(
-        network.to(training.device()).eval(),
+        network.to(compute.device()).eval(),
         parameters.precision,
         parameters.neighbours,
         names,

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from studies.params import Block, Count, Parameters, Positive, Share
+from studies.params import Block, Count, Positive, RunParameters, Share
 
 Mining = Literal["semihard", "hardest", "all"]
 Take = Literal["closest", "most_violating"]
@@ -87,12 +87,12 @@ class Augmentation(Block):
     colour: Share  # largest change of brightness, contrast and saturation
 
 
-class TripletsParameters(Parameters):
+class Parameters(RunParameters):
     """Everything that decides a run of the study."""
 
     study: ClassVar[str] = "triplets"
 
-    data: Annotated[Kitchen | Grocery | Folder, Field(discriminator="name")]
+    source: Annotated[Kitchen | Grocery | Folder, Field(discriminator="name")]
     split: Literal["random", "official"]
     split_seed: Annotated[int, Field(ge=0)]
     validation_share: Share
@@ -112,7 +112,7 @@ class TripletsParameters(Parameters):
     min_count: Annotated[int, Field(ge=0)]  # macro-F1 over classes with more images than this
 
     @model_validator(mode="after")
-    def _consistent(self) -> "TripletsParameters":
+    def _consistent(self) -> "Parameters":
         starts = [stage.from_epoch for stage in self.stages]
         if starts[0] != 0 or starts != sorted(set(starts)):
             raise ValueError("stages must begin at from_epoch 0 and each later than the one before")

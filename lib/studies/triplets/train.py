@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from studies import images, training
+from studies import compute, images, training
 from studies.errors import StudyError
 from studies.params import relative
 from studies.runs import claim, provenance, to_json, write_atomic
@@ -18,12 +18,12 @@ from studies.triplets.loss import FlexibleMarginLoss
 from studies.triplets.metrics import f1_over, included, severe_errors
 from studies.triplets.model import CHUNK, Classifier, Network, build, softmax, to_input, vote
 from studies.triplets.model import run as run_network
-from studies.triplets.params import TripletsParameters
+from studies.triplets.params import Parameters
 
 MONITOR = "validation_macro_f1"
 
 
-def criterion(parameters: TripletsParameters, levels: int) -> nn.Module:
+def criterion(parameters: Parameters, levels: int) -> nn.Module:
     """Return the loss of the system; raises StudyError when margins and levels disagree."""
     loss, mining = parameters.loss, parameters.stages[0].mining
     if loss.name == "cross_entropy":
@@ -43,7 +43,7 @@ class Learner(lightning.LightningModule):
 
     def __init__(
         self,
-        parameters: TripletsParameters,
+        parameters: Parameters,
         network: Network,
         dataset: data.LabelledImages,
         inputs: np.ndarray,
@@ -70,7 +70,7 @@ class Learner(lightning.LightningModule):
             group["lr"] = stage.learning_rate
         if stage.mining is not None:
             self.criterion.mining = stage.mining
-        self.chance.manual_seed(training.epoch_seed(self.settings.seed, epoch))
+        self.chance.manual_seed(compute.epoch_seed(self.settings.seed, epoch))
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of one batch."""
@@ -115,7 +115,7 @@ class Learner(lightning.LightningModule):
         self.log_dict(scores, batch_size=len(true))
 
 
-def train(parameters: TripletsParameters) -> Path:
+def train(parameters: Parameters) -> Path:
     """Train a system unless its run folder says that it is trained; return the run folder.
 
     Resumes from the last checkpoint. Raises StudyError for whatever a user can mend.
@@ -134,7 +134,7 @@ def train(parameters: TripletsParameters) -> Path:
         if file.exists():
             print(f"{relative(folder)}: already trained", flush=True)
             return folder
-        training.prepare(parameters)
+        compute.prepare(parameters)
         network = build(
             parameters, len(dataset.classes), inputs.shape[1] if inputs.ndim == 2 else None
         )
@@ -144,21 +144,13 @@ def train(parameters: TripletsParameters) -> Path:
         rows = {part: np.flatnonzero(parts == part) for part in data.PARTS}
         outcome = training.fit(
             learner,
-            data.loader(
-                examples,
-                data.ClassBatches(
-                    dataset.labels[rows["train"], -1],
-                    rows["train"],
-                    parameters.images_per_class,
-                    parameters.seed,
-                ),
-            ),
+            data.loader(examples, data.training_batches(dataset, parts, parameters)),
             data.loader(examples, data.Chunks(rows["validation"], CHUNK)),
             folder,
             parameters,
             MONITOR,
         )
-        network = network.to(training.device())
+        network = network.to(compute.device())
         trained = Classifier(
             network,
             parameters.precision,
@@ -186,6 +178,6 @@ def train(parameters: TripletsParameters) -> Path:
 
 if __name__ == "__main__":
     try:
-        print(relative(train(TripletsParameters.from_command_line())))
+        print(relative(train(Parameters.from_command_line())))
     except StudyError as error:
         sys.exit(f"error: {error}")

@@ -1,0 +1,94 @@
+# What depends on what: params + notebook -> trained -> evaluated -> report -> index.
+# The files below params/<study>/<dataset>/ are the list of runs; nothing else names a model.
+#
+#   snakemake --cores 2 --config dataset=demo study=triplets model=flexible seeds=0,1
+#
+# Only files that mark completion are outputs: Snakemake deletes the outputs of a failed job, and
+# a checkpoint must survive one.
+
+import sys
+from pathlib import Path
+
+from studies import paths
+from studies.params import read_yaml, run_files
+
+PYTHON = sys.executable
+RUNS, REPORTS = paths.runs(), paths.reports()
+DATASET = str(config.get("dataset") or "demo")
+SEEDS = str(config.get("seeds", 0)).split(",")
+MODELS = str(config.get("model") or "").split(",")
+STUDIES = str(config.get("study") or "triplets").split(",")
+
+
+def systems(study):
+    return [name for name in run_files(study, DATASET) if MODELS == [""] or name in MODELS]
+
+
+def evaluated(wildcards):
+    return [
+        RUNS / DATASET / wildcards.study / system / f"seed{seed}" / "metrics.json"
+        for system in systems(wildcards.study)
+        for seed in SEEDS
+    ]
+
+
+def cores(wildcards):
+    return read_yaml(f"params/{wildcards.study}/{wildcards.dataset}/dataset.yaml")["threads"]
+
+
+wildcard_constraints:
+    study="[a-z]+",
+    seed=r"\d+",
+
+
+rule index:
+    input:
+        expand(REPORTS / DATASET / "{study}.html", study=STUDIES),
+    output:
+        REPORTS / DATASET / "index.html",
+    shell:
+        "{PYTHON:q} -m studies.index {DATASET}"
+
+
+rule report:
+    input:
+        evaluated,
+        notebook="notebooks/{study}/report.ipynb",
+    output:
+        REPORTS / DATASET / "{study}.html",
+    params:
+        folder=lambda wildcards: RUNS / DATASET / wildcards.study,
+    shell:
+        "{PYTHON:q} -m studies.notebooks {input.notebook} {params.folder}/report.ipynb"
+        " -p dataset={DATASET}"
+
+
+rule evaluate:
+    input:
+        RUNS / "{dataset}/{study}/{system}/seed{seed}/model.safetensors",
+        notebook="notebooks/{study}/evaluate.ipynb",
+        shared="params/{study}/{dataset}/dataset.yaml",
+        model="params/{study}/{dataset}/{system}.yaml",
+    output:
+        RUNS / "{dataset}/{study}/{system}/seed{seed}/metrics.json",
+    threads: cores
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parent,
+    shell:
+        "{PYTHON:q} -m studies.notebooks {input.notebook} {params.folder}/evaluate.ipynb"
+        " -f {input.shared} -f {input.model} -p seed={wildcards.seed}"
+
+
+rule train:
+    input:
+        notebook="notebooks/{study}/train.ipynb",
+        shared="params/{study}/{dataset}/dataset.yaml",
+        model="params/{study}/{dataset}/{system}.yaml",
+    output:
+        RUNS / "{dataset}/{study}/{system}/seed{seed}/model.safetensors",
+    threads: cores
+    params:
+        folder=lambda wildcards, output: Path(output[0]).parent,
+    shell:
+        "{PYTHON:q} -m studies.notebooks {input.notebook} {params.folder}/train.ipynb"
+        " -f {input.shared} -f {input.model} -p seed={wildcards.seed}"

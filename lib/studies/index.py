@@ -1,0 +1,34 @@
+"""`reports/<dataset>/index.html`: the page over the reports of all studies on a dataset."""
+
+import importlib
+import sys
+from pathlib import Path
+
+from studies import pages, paths
+from studies.errors import StudyError
+from studies.params import relative
+from studies.runs import write_atomic
+
+STUDIES = ("captioning", "triplets", "recipes", "relevance")
+
+
+def write(dataset: str) -> Path:
+    """Write the index over the reports that are there; return it.
+
+    Raises StudyError when there is no report.
+    """
+    folder = paths.reports() / dataset
+    present = [study for study in STUDIES if (folder / f"{study}.html").exists()]
+    if not present:
+        raise StudyError(f"{folder}: no report; run `make study DATASET={dataset}` first")
+    entries = [importlib.import_module(f"studies.{s}.report").entry(dataset) for s in present]
+    title = f"Studies of image understanding: {dataset}"
+    write_atomic(folder / "index.html", pages.index(title, entries))
+    return folder / "index.html"
+
+
+if __name__ == "__main__":
+    try:
+        print(relative(write(sys.argv[1])))
+    except StudyError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,127 @@
+"""The ledger: what the paper claims, and what became of it on a dataset."""
+
+import pandas as pd
+
+from studies.tables import Claim
+from studies.triplets.results import Results
+
+SYNTHETIC = ("tiny", "demo")
+NOT_RUN = {
+    "T4": (
+        "semi-hard first, then hardest, converges where hardest alone collapses or stalls; part of "
+        "the gain due to the schedule, part to the margin",
+        "2×2 of margin (constant, flexible) and schedule (one stage, two)",
+    ),
+    "T5": ("more than two images of a class in the batch do not help", "2 against 4 images"),
+    "T6": (
+        "classes never trained on are recognised without training",
+        "classes held out; controls: cross-entropy, a random network",
+    ),
+    "T7": ("the space clusters by class and by category", "NMI, ARI, recall@1; same controls"),
+    "T8": ("the flexible margin costs a constant factor in the number of levels", "benchmark"),
+    "T9": (
+        "a small scratch network with flexible margin matches a large frozen one with "
+        "cross-entropy",
+        "scratch flexible against frozen cross-entropy",
+    ),
+    "T10": ("the fewer the parameters, the larger the gain", "gain against trained parameters"),
+}
+
+
+def ledger(results: Results, tests: pd.DataFrame) -> list[Claim]:
+    """Return a verdict on each of the claims T1 to T10.
+
+    `tests` is what `results.comparisons` returned.
+    """
+    frozen = results.runs[0].params["backbone"]["name"] == "frozen"
+    order, severe = order_claim(results, tests), severe_claim(results, tests)
+    rows = [
+        order if not frozen else not_tested("T1", *ORDER_TEXT["T1"], "this dataset id is frozen"),
+        order if frozen else not_tested("T2", *ORDER_TEXT["T2"], "this dataset id is from scratch"),
+        severe,
+    ]
+    reason = f"no run of {results.dataset} varies it"
+    return rows + [not_tested(id, *text, reason) for id, text in NOT_RUN.items()]
+
+
+ORDER_TEXT = {
+    "T1": (
+        "macro-F1 from scratch: flexible margin > triplet > cross-entropy",
+        "three approaches, same network and batches",
+    ),
+    "T2": (
+        "macro-F1 on a frozen backbone: flexible margin > triplet > cross-entropy",
+        "three approaches, same features and batches",
+    ),
+}
+
+
+def not_tested(id: str, claim: str, experiment: str, reason: str) -> Claim:
+    """Return the row of a claim that this dataset says nothing about."""
+    return Claim(id, claim, experiment, "", f"not tested here: {reason}")
+
+
+def order_claim(results: Results, tests: pd.DataFrame) -> Claim:
+    """Return T1, or T2 on a frozen backbone: each step up must be larger than chance."""
+    frozen = results.runs[0].params["backbone"]["name"] == "frozen"
+    id = "T2" if frozen else "T1"
+    if not {"cross_entropy", "triplet", "flexible"} <= set(results.systems):
+        return not_tested(id, *ORDER_TEXT[id], "not all three approaches were run")
+    steps = [
+        difference(tests, "macro_f1", "triplet", "flexible"),
+        difference(tests, "macro_f1", "cross_entropy", "triplet"),
+    ]
+    figure = "; ".join(
+        f"{name} {step.difference:+.3f} [{step.ci_low:+.3f}, {step.ci_high:+.3f}]"
+        for name, step in zip(("flexible − triplet", "triplet − cross-entropy"), steps, strict=True)
+    )
+    if all(step.ci_low > 0 for step in steps):
+        verdict = "holds"
+    elif any(step.ci_high < 0 for step in steps):
+        verdict = "does not hold"
+    else:
+        verdict = "inconclusive"
+    return Claim(id, *ORDER_TEXT[id], figure + seeds(steps), verdict + note(results))
+
+
+def severe_claim(results: Results, tests: pd.DataFrame) -> Claim:
+    """Return T3: fewer severe errors than each other approach, by more than chance."""
+    text = ("T3", "the flexible margin makes the fewest severe errors", "severe errors on test")
+    others = [name for name in ("cross_entropy", "triplet") if name in results.systems]
+    if "flexible" not in results.systems or not others:
+        return not_tested(*text, "not all three approaches were run")
+    steps = [difference(tests, "severe_errors", other, "flexible") for other in others]
+    figure = "; ".join(
+        f"flexible − {other.replace('_', '-')} {step.difference:+.3g} "
+        f"[{step.ci_low:+.3g}, {step.ci_high:+.3g}]"
+        for other, step in zip(others, steps, strict=True)
+    )
+    if all(step.ci_high < 0 for step in steps):
+        verdict = "holds"
+    elif any(step.ci_low > 0 for step in steps):
+        verdict = "does not hold"
+    else:
+        verdict = "inconclusive"
+    return Claim(*text, figure + seeds(steps), verdict + note(results))
+
+
+def difference(tests: pd.DataFrame, metric: str, first: str, second: str) -> pd.Series:
+    """Return the bootstrap row of second minus first."""
+    row = tests[
+        (tests["first"] == first)
+        & (tests["second"] == second)
+        & (tests["metric"] == metric)
+        & (tests["test"] == "paired bootstrap")
+    ]
+    return row.iloc[0]
+
+
+def seeds(steps: list[pd.Series]) -> str:
+    """Return on how many seeds the figure rests."""
+    least = min(int(step.seeds) for step in steps)
+    return f" ({least} seed{'s' if least > 1 else ''})"
+
+
+def note(results: Results) -> str:
+    """Return the mark of verdicts that were reached on drawn data."""
+    return " (synthetic)" if results.dataset in SYNTHETIC else ""

@@ -1,0 +1,137 @@
+"""What notebooks and reports show of data and runs: figures, and tables to look at."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from studies import plots
+from studies.images import open_rgb
+from studies.runs import LoadedRun
+from studies.triplets import data
+from studies.triplets.loss import flexible_margin
+from studies.triplets.params import Parameters
+from studies.triplets.results import Results
+
+CURVES = {
+    "train_loss": "training loss (not comparable)",
+    "validation_macro_f1": "macro-F1 on validation (0–1)",
+    "validation_severe_errors": "severe errors on validation (count)",
+}
+METRICS = {"macro_f1": "macro-F1 (0–1)", "severe_errors": "severe errors (count)"}
+
+
+def class_table(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
+    """Return one row a class: its label path and its images in each part."""
+    frame = pd.DataFrame({"class": [images.names[-1][i] for i in images.labels[:, -1]]})
+    table = pd.crosstab(frame["class"], parts).reindex(columns=data.PARTS, fill_value=0)
+    return table.rename_axis(columns="images").reset_index()
+
+
+def margin_table(images: data.LabelledImages, margins: list[float], shown: int) -> pd.DataFrame:
+    """Return the flexible margin between classes spread evenly over the tree."""
+    rows = np.linspace(0, len(images.classes) - 1, shown).round().astype(int)
+    labels = torch.from_numpy(images.classes[rows])
+    names = [images.names[-1][row] for row in rows]
+    table = flexible_margin(labels[:, None], labels[None], margins[: labels.shape[1]])
+    short = [name.rpartition("/")[2] for name in names]
+    return pd.DataFrame(table.numpy(), pd.Index(names, name="M"), short)
+
+
+def sample(images: data.LabelledImages, shown: int = 10) -> Figure:
+    """Draw one image of each of a few classes spread evenly over the tree."""
+    _, first = np.unique(images.labels[:, -1], return_index=True)
+    rows = first[np.linspace(0, len(first) - 1, shown).round().astype(int)]
+    items = [(open_rgb(images.root / images.files[row]), leaf(images, row)) for row in rows]
+    return plots.images(items)
+
+
+def leaf(images: data.LabelledImages, row: int) -> str:
+    """Return the lowest label of an image and its parent's, for a caption."""
+    return " / ".join(images.trees[row][-2:])
+
+
+def score_table(run: LoadedRun) -> pd.DataFrame:
+    """Return a run's scores on the test set, one row a metric."""
+    scores = {name: value for name, value in run.metrics.items() if not name.startswith("n")}
+    shown = [f"{v:.3f}" if isinstance(v, float) else f"{v:,}" for v in scores.values()]
+    return pd.DataFrame({"metric": scores.keys(), run.system: shown})
+
+
+def score_figure(frame: pd.DataFrame, metric: str) -> Figure:
+    """Draw a metric of the tidy frame: each system with its interval."""
+    return plots.intervals(frame, metric, METRICS[metric])
+
+
+def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
+    """Draw loss and validation scores against the epoch."""
+    frames = [
+        run.curves.assign(system=system, seed=run.params["seed"])
+        for system, runs in systems.items()
+        for run in runs
+    ]
+    return plots.curves(pd.concat(frames), "epoch", CURVES)
+
+
+def confusion(results: Results, system: str, level: int) -> Figure:
+    """Draw which label of a level (from 1) is taken for which, all seeds of a system together."""
+    names = results.classes["class"].str.split("/").str[:level].str.join("/")
+    codes, labels = pd.factorize(names, sort=True)
+    counts = np.zeros((len(labels), len(labels)), dtype=int)
+    for predicted in results.predicted[system]:
+        np.add.at(counts, (codes[results.truth], codes[predicted]), 1)
+    short = [label.rpartition("/")[2] for label in labels]
+    return plots.confusion(counts, short, f"{system}, level {level}")
+
+
+def embedding_map(run: LoadedRun) -> Figure:
+    """Draw the t-SNE map of a run's test images, coloured by top label."""
+    frame = run.predictions.rename(columns={"map_x": "x", "map_y": "y", "true_level1": "label"})
+    return plots.embedding_map(frame, title=f"{run.system}, seed {run.params['seed']}")
+
+
+def severe(run: LoadedRun, most: int) -> list[tuple[Path, str]]:
+    """Return files and captions of a run's severe errors, the surest first."""
+    values = {name: value for name, value in run.params.items() if name != "study"}
+    root = data.root(Parameters.check(values, {"": str(run.folder)}))
+    frame = run.predictions
+    wrong = frame[frame["true_level1"] != frame["predicted_level1"]]
+    last = [column for column in frame if column.startswith("true_level")][-1]
+    return [
+        (
+            root / row["id"],
+            f"{row[last]} taken for {row[last.replace('true', 'predicted')]} "
+            f"({row['confidence']:.0%} sure)",
+        )
+        for _, row in wrong.nlargest(most, "confidence").iterrows()
+    ]
+
+
+def severe_pictures(run: LoadedRun, most: int = 10) -> Figure | str:
+    """Draw a run's severe errors, the surest first."""
+    found = severe(run, most)
+    if not found:
+        return "no severe error"
+    return plots.images([(open_rgb(file), caption) for file, caption in found])
+
+
+def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
+    """Return what each system cost: parameters, time, memory, chosen epoch; means over seeds."""
+    rows = []
+    for system, runs in systems.items():
+        facts = [run.provenance for run in runs]
+        rows.append(
+            {
+                "system": system,
+                "trained parameters": f"{facts[0]['parameters_trained']:,}",
+                "training time (s)": f"{np.mean([fact['seconds'] for fact in facts]):,.0f}",
+                "peak memory (MiB)": f"{max(fact['peak_memory_mib'] for fact in facts):,}",
+                "device": facts[0]["device"],
+                "precision": facts[0]["precision"],
+                "chosen epoch": ", ".join(str(fact["best_epoch"]) for fact in facts),
+                "seeds": ", ".join(str(run.params["seed"]) for run in runs),
+            }
+        )
+    return pd.DataFrame(rows)
