@@ -59,7 +59,7 @@ rule report:
     params:
         folder=lambda wildcards: RUNS / DATASET / wildcards.study,
     shell:
-        "{PYTHON:q} -m studies.notebooks {input.notebook} {params.folder}/report.ipynb"
+        "{PYTHON:q} -m studies.notebooks {input.notebook:q} {params.folder:q}/report.ipynb"
         " -p dataset={DATASET}"
 
 
@@ -75,8 +75,8 @@ rule evaluate:
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "{PYTHON:q} -m studies.notebooks {input.notebook} {params.folder}/evaluate.ipynb"
-        " -f {input.shared} -f {input.model} -p seed={wildcards.seed}"
+        "{PYTHON:q} -m studies.notebooks {input.notebook:q} {params.folder:q}/evaluate.ipynb"
+        " -f {input.shared:q} -f {input.model:q} -p seed={wildcards.seed}"
 
 
 rule train:
@@ -90,5 +90,5 @@ rule train:
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "{PYTHON:q} -m studies.notebooks {input.notebook} {params.folder}/train.ipynb"
-        " -f {input.shared} -f {input.model} -p seed={wildcards.seed}"
+        "{PYTHON:q} -m studies.notebooks {input.notebook:q} {params.folder:q}/train.ipynb"
+        " -f {input.shared:q} -f {input.model:q} -p seed={wildcards.seed}"

@@ -166,7 +166,7 @@ def cache(tmp_path, monkeypatch):
 
 def test_the_kitchen_is_a_folder_of_pictures_and_a_table(cache):
     folder = demo.kitchen(1, seed=3)
-    assert folder == cache / "kitchen-1-3"
+    assert folder == cache / "kitchen1-1-3"
     with (folder / "plates.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {folder / row["path"] for row in rows} == set(folder.rglob("*.png"))
@@ -180,16 +180,16 @@ def test_the_kitchen_is_a_folder_of_pictures_and_a_table(cache):
 
 def test_a_kitchen_is_made_once(cache, monkeypatch):
     folder = demo.kitchen(1)
-    monkeypatch.setattr(demo, "draw", lambda plate: pytest.fail("drawn again"))
+    monkeypatch.setattr("studies.demo.folder.draw", lambda plate: pytest.fail("drawn again"))
     assert demo.kitchen(1) == folder
 
 
 def test_a_killed_kitchen_leaves_nothing_half_made(cache, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(demo, "draw", lambda plate: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("studies.demo.folder.draw", lambda plate: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             demo.kitchen(1)
-    assert not (cache / "kitchen-1-0").exists()
+    assert not (cache / "kitchen1-1-0").exists()
     assert len(list(demo.kitchen(1).rglob("*.png"))) == 24
 
 
@@ -198,6 +198,6 @@ def test_two_processes_may_make_the_same_kitchen(cache):
     processes = [_run(code, STUDIES_ROOT=str(cache.parent)) for _ in range(2)]
     folders = [process.communicate(timeout=60)[0].strip() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    assert folders == [str(cache / "kitchen-2-0")] * 2
-    assert len(list((cache / "kitchen-2-0").rglob("*.png"))) == len(demo.plates(2))
+    assert folders == [str(cache / "kitchen1-2-0")] * 2
+    assert len(list((cache / "kitchen1-2-0").rglob("*.png"))) == len(demo.plates(2))
     assert not list(cache.glob("*.partial"))

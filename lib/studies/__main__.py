@@ -15,6 +15,7 @@ from studies.params import relative, run_files, suggestion
 from studies.runs import locked
 
 DEFAULTS = {"DATASET": "demo", "STUDY": "", "MODEL": "", "SEEDS": "0", "JOBS": "2"}
+ENVIRONMENT = ("STUDIES_DATA", "STUDIES_ROOT")
 
 
 def choose(arguments: Sequence[str]) -> dict[str, str]:
@@ -25,6 +26,9 @@ def choose(arguments: Sequence[str]) -> dict[str, str]:
     options = dict(DEFAULTS)
     for argument in arguments:
         name, _, value = argument.partition("=")
+        if name in ENVIRONMENT:
+            os.environ[name] = value
+            continue
         if name not in DEFAULTS:
             raise StudyError(f"unknown option `{name}`{suggestion(name, DEFAULTS)}")
         options[name] = value or DEFAULTS[name]
@@ -47,7 +51,7 @@ def check_runs(studies: Sequence[str], options: dict[str, str]) -> None:
     """Check every parameter file of the chosen runs; raises StudyError for the first wrong one."""
     models = options["MODEL"].split(",") if options["MODEL"] else None
     for seed in options["SEEDS"].split(","):
-        if not seed.isdecimal():
+        if not (seed.isdecimal() and str(int(seed)) == seed):
             raise StudyError(f"SEEDS={options['SEEDS']}: give whole numbers, such as SEEDS=0,1,2")
     listed = {study: run_files(study, options["DATASET"]) for study in studies}
     every = sorted({system for systems in listed.values() for system in systems})
@@ -66,6 +70,7 @@ def check_runs(studies: Sequence[str], options: dict[str, str]) -> None:
                     f"{relative(files[1])}: says dataset {parameters.dataset} and system {place}; "
                     "they must be the names of its folder and file"
                 )
+            parameters.require_data()
 
 
 def main() -> None:

@@ -23,7 +23,8 @@ def write(dataset: str) -> Path:
         raise StudyError(f"{folder}: no report; run `make study DATASET={dataset}` first")
     entries = [importlib.import_module(f"studies.{s}.report").entry(dataset) for s in present]
     title = f"Studies of image understanding: {dataset}"
-    write_atomic(folder / "index.html", pages.index(title, entries))
+    lead = "Published comparisons, run again; a verdict on every claim stands in each report."
+    write_atomic(folder / "index.html", pages.index(title, entries, lead))
     return folder / "index.html"
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-INTERVAL = re.compile(r"(?P<value>.*\S) (?P<interval>\[-?[\d.,]+, -?[\d.,]+\])")
+RANGE = r"\[[-+−]?[\d.,]+, [-+−]?[\d.,]+\]"
+INTERVAL = re.compile(rf"(?P<value>.*\S) (?P<interval>{RANGE})")
 LONG = 30  # characters; a column with a longer cell is prose
-NUMBER = re.compile(r"[-+−]?\d[\d.,]*(e-?\d+)?( ± [\d.,]+)?( \[.*\])?")
+NUMBER = re.compile(r"(< )?[-+−]?\d[\d.,]*(e-?\d+)?( ± [\d.,]+)?( \[.*\])?")
 LATEX = {
     **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}"},
@@ -129,7 +130,8 @@ def to_html(table: pd.DataFrame) -> str:
 def _html(cell: str) -> str:
     if found := INTERVAL.fullmatch(cell):
         return f"{escape(found['value'])} <small>{escape(found['interval'])}</small>"
-    return escape(cell)
+    # an interval inside prose is not broken over two lines
+    return re.sub(RANGE, r'<span class="whole">\g<0></span>', escape(cell))
 
 
 def markdown_paragraph(text: str) -> str:

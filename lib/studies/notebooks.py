@@ -11,11 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-import yaml
-
 from studies import paths
 from studies.errors import StudyError
-from studies.params import notebook_defaults, read_yaml, relative, suggestion
+from studies.params import (
+    notebook_defaults,
+    read_overrides,
+    read_yaml,
+    relative,
+    suggestion,
+)
 
 
 def execute(
@@ -29,19 +33,18 @@ def execute(
     values = {}
     for file in files:
         values.update(check_names(read_yaml(file), known, relative(file)))
-    pairs = dict(override.partition("=")[::2] for override in overrides)
-    values.update(check_names(pairs, known, "command line"))
-    values.update({name: yaml.safe_load(value) for name, value in pairs.items()})
+    values.update(check_names(read_overrides(overrides), known, "command line"))
     if files:
         study = importlib.import_module(f"studies.{notebook.parent.name}.params")
         study.Parameters.from_files(files, overrides)
 
     # papermill takes seconds to import: wrong parameters are told first
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    output.parent.mkdir(parents=True, exist_ok=True)
     try:
+        output.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
             notebook,
             output,
@@ -55,6 +58,13 @@ def execute(
     except PapermillExecutionError as error:
         reason = error.evalue if error.ename == "StudyError" else f"{error.ename}: {error.evalue}"
         raise StudyError(f"{reason} (cell {error.exec_count} of {relative(output)})") from None
+    except DeadKernelError:
+        raise StudyError(
+            f"{relative(output)}: the kernel died, perhaps for want of memory; the same command "
+            "goes on from the last checkpoint"
+        ) from None
+    except OSError as error:
+        raise StudyError(f"cannot write {output}: {error.strerror or error}") from None
 
 
 class Labelled:

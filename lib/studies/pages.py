@@ -55,15 +55,36 @@ def figure(fig: Figure, caption: str, alt: str) -> Markup:
     Letters are drawn as outlines, so that they look the same everywhere; `alt` says in words what
     is to be seen. Equal figures give equal bytes.
     """
+    wide = fig.get_figwidth() * 72 > WIDE
+    return Markup(
+        '<figure class="drawing{kind}">{plate}<figcaption>{caption}</figcaption></figure>'
+    ).format(kind=" wide" if wide else "", plate=_plate(fig, alt), caption=caption)
+
+
+def figures(drawings: Iterable[tuple[Figure, str]], caption: str) -> Markup:
+    """Return narrow drawings, each with its `alt`, side by side under one caption."""
+    return Markup(
+        '<figure class="drawing"><div class="plates">{plates}</div>'
+        "<figcaption>{caption}</figcaption></figure>"
+    ).format(
+        plates=Markup("").join(_plate(fig, alt) for fig, alt in drawings),
+        caption=caption,
+    )
+
+
+def heading(text: str) -> Markup:
+    """Return a heading inside a section."""
+    return Markup("<h3>{}</h3>").format(text)
+
+
+def _plate(fig: Figure, alt: str) -> Markup:
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "studies", "svg.fonttype": "path"}):
         fig.savefig(stream, format="svg", metadata={"Date": None})
     plt.close(fig)
-    wide = fig.get_figwidth() * 72 > WIDE
-    return Markup(
-        '<figure class="drawing{kind}"><div class="scroll plate" tabindex="0">{svg}</div>'
-        "<figcaption>{caption}</figcaption></figure>"
-    ).format(kind=" wide" if wide else "", svg=_inline(stream.getvalue(), alt), caption=caption)
+    return Markup('<div class="scroll plate" tabindex="0">{}</div>').format(
+        _inline(stream.getvalue(), alt)
+    )
 
 
 def _inline(svg: str, alt: str) -> Markup:
@@ -120,9 +141,9 @@ def _thumbnail(picture: Image.Image | Path | str, caption: str) -> Markup:
     stream = io.BytesIO()
     small.save(stream, format="JPEG", quality=82)
     code = base64.b64encode(stream.getvalue()).decode()
-    return Markup(
-        '<img src="data:image/jpeg;base64,{}" width="{}" height="{}" alt="{}" loading="lazy">'
-    ).format(code, small.width, small.height, caption)
+    return Markup('<img src="data:image/jpeg;base64,{}" width="{}" height="{}" alt="{}">').format(
+        code, small.width, small.height, caption
+    )
 
 
 def page(
@@ -162,14 +183,15 @@ def _blocks(body: Iterable[Markup | str]) -> list[Markup]:
     return blocks
 
 
-def index(title: str, entries: Sequence[dict[str, Any]]) -> str:
+def index(title: str, entries: Sequence[dict[str, Any]], lead: str = "") -> str:
     """Return the page that leads to the reports.
 
     Args:
         title: of the page.
+        lead: one or two sentences below it.
         entries: one a report: `title`, `href` (relative), `lead` (prose) and `headline` (the
             main result in a line, or Markup from `table`; may be empty).
     """
     return templates.get_template("report.html.jinja").render(
-        title=title, lead="", sections=[], command="", provenance={}, entries=entries
+        title=title, lead=lead, sections=[], command="", provenance={}, entries=entries
     )

@@ -9,6 +9,7 @@ import argparse
 import ast
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from studies import paths
 from studies.errors import StudyError
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Variant = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_]*)?$")]  # "" is no variant
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -29,7 +31,7 @@ Count = Annotated[int, Field(ge=1)]
 class Block(BaseModel):
     """A group of parameters: no unknown names, no silent conversions, no changes."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Schema(Block):
@@ -78,7 +80,7 @@ class RunParameters(Schema):
 
     dataset: Name
     model: Name
-    variant: Name | Literal[""]
+    variant: Variant
     seed: Annotated[int, Field(ge=0)]
     threads: Count
     precision: Literal["32-true", "bf16-mixed", "auto"]
@@ -87,6 +89,9 @@ class RunParameters(Schema):
         """Return the run folder of these parameters."""
         system = "@".join(filter(None, (self.model, self.variant)))
         return paths.runs() / self.dataset / self.study / system / f"seed{self.seed}"
+
+    def require_data(self) -> None:
+        """Raise StudyError when the published data of the run is missing; each study's own."""
 
     def resolved(self) -> dict[str, Any]:
         """Return plain values for `params.yaml`, the study first."""
@@ -100,12 +105,9 @@ class RunParameters(Schema):
             content = read_yaml(file)
             values.update(content)
             origin.update(dict.fromkeys(content, relative(file)))
-        for override in overrides:
-            name, equals, value = override.partition("=")
-            if not equals:
-                raise StudyError(f"-p {override}: write name=value, for example -p seed=0")
-            values[name] = yaml.safe_load(value)
-            origin[name] = "command line"
+        given = read_overrides(overrides)
+        values.update(given)
+        origin.update(dict.fromkeys(given, "command line"))
         origin.setdefault("", " + ".join(relative(file) for file in files))
         return cls.check(values, origin)
 
@@ -135,6 +137,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
         content = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         raise StudyError(f"{relative(file)}: no such parameter file") from None
+    except OSError as error:
+        raise StudyError(f"{relative(file)}: cannot be read: {error.strerror or error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         line = f" line {place.line + 1}" if place else ""
@@ -142,6 +146,20 @@ def read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise StudyError(f"{relative(file)}: must hold `name: value` lines")
     return content
+
+
+def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Read `name=value` texts, the values as YAML; raises StudyError for one that is not."""
+    values = {}
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise StudyError(f"-p {override}: the value is not valid YAML") from None
+        if not equals:
+            raise StudyError(f"-p {override}: write name=value, for example -p seed=0")
+    return values
 
 
 def run_files(study: str, dataset: str) -> dict[str, tuple[Path, Path]]:
@@ -171,7 +189,12 @@ def assigned_names(source: str) -> list[str]:
 
 def notebook_defaults(notebook: Path) -> dict[str, Any]:
     """Return the literals of the cell tagged `parameters`, read without running anything."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except OSError as error:
+        raise StudyError(f"{relative(notebook)}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise StudyError(f"{relative(notebook)}: is no notebook") from None
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise StudyError(f"{relative(notebook)}: needs one cell tagged `parameters`")
@@ -209,10 +232,33 @@ def explain(
         known = re.findall(r"'(\w+)'", first["ctx"]["expected_tags"])
         tag = first["ctx"]["tag"]
         return f"{place}: parameter `{name}.name` cannot be `{tag}`{suggestion(tag, known)}"
+    if first["type"] == "union_tag_not_found":
+        return f"{place}: parameter `{name}.name` is missing; add it"
     problem = first["msg"].removeprefix("Value error, ")
-    problem = re.sub(r"^Input should", "should", problem)
+    problem = re.sub(r"^(Input|String|List) should", "should", problem)
+    problem = re.sub(r"^Keys should be strings", "should be a name", problem)
+    problem = re.sub(r" after validation, not \d+$", "", problem)
+    if first["type"] == "string_pattern_mismatch":
+        problem = "should hold lower-case letters, digits and _ only"
+    if first["type"] in ("model_type", "model_attributes_type"):
+        problem = "should hold `name: value` lines"
     given = "" if isinstance(first["input"], dict) else f", not {first['input']!r}"
+    if first["type"] == "float_type":
+        given += number_hint(first["input"])
     return f"{place}: parameter `{name}` {problem}{given}" if name else f"{place}: {problem}"
+
+
+def number_hint(given: Any) -> str:
+    """Say how to write a number such as `1e-3`, which YAML reads as text; empty for others."""
+    try:
+        number = float(given) if isinstance(given, str) else None
+    except ValueError:
+        number = None
+    if number is None or not math.isfinite(number):
+        return ""
+    spellings = [given.lower().replace("e", ".0e", 1), yaml.safe_dump(number).split()[0]]
+    valid = [text for text in spellings if isinstance(yaml.safe_load(text), float)]
+    return f": YAML takes that for text; write {' or '.join(dict.fromkeys(valid))}"
 
 
 def spell(location: tuple[int | str, ...], values: Any) -> str:
@@ -232,14 +278,20 @@ def spell(location: tuple[int | str, ...], values: Any) -> str:
 def fields(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
     """Return the valid names at the place of an unknown one."""
     block = schema
+    candidates: list[type[BaseModel]] = []
     for part in location[:-1]:
         if part in block.model_fields:
             candidates = list(blocks(block.model_fields[part].annotation))
             block = candidates[0] if candidates else block
-        else:
-            tagged = [c for c in candidates if part in get_args(c.model_fields["name"].annotation)]
+        else:  # the tag of a union, or a place in a list
+            tagged = [c for c in candidates if part in tags(c)]
             block = tagged[0] if tagged else block
     return list(block.model_fields)
+
+
+def tags(block: type[BaseModel]) -> tuple[Any, ...]:
+    """Return the values of `name` that choose a block of a union."""
+    return get_args(block.model_fields["name"].annotation) if "name" in block.model_fields else ()
 
 
 def blocks(annotation: Any) -> Iterator[type[BaseModel]]:

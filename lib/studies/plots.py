@@ -1,6 +1,6 @@
 """Figures at paper width, each system in its own colour and marker wherever it is drawn.
 
-Every function returns a `matplotlib.figure.Figure` that pyplot does not know: nothing has to be
+Every function returns a figure that pyplot does not know and that notebooks show: nothing has to be
 closed, no backend is chosen, and settings last for the length of the call.
 """
 
@@ -16,15 +16,20 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from studies.style import COLOURS, COLUMN, MARKERS, PAGE, at_paper_size, grid, plain, style
+from studies.style import (
+    COLUMN,
+    PAGE,
+    Drawing,
+    at_paper_size,
+    grid,
+    plain,
+    style,
+)
 
 PUBLISHED = {
     **{"marker": "D", "markersize": 6, "linestyle": ""},
     **{"color": "#333333", "markerfacecolor": "none"},
 }
-# Ten colours for labels: grey is kept for the rest.
-LABELS = [*(c for c in COLOURS if c != "#949494"), "#5e3c99", "#4d4d4d", "#8c510a"]
-REST = "#d0d0d0"
 
 
 @at_paper_size
@@ -63,7 +68,7 @@ def curves(
                 rows = rows.assign(**{seed: 0})
             lines = [one.set_index(x)[y].sort_index() for _, one in rows.groupby(seed)]
             _curve(axis, lines, system)
-        axis.set(xlabel=plain(x_label or x), ylabel="\n".join(map(plain, wrap(label, 24))))
+        axis.set(xlabel=plain(x_label or x), ylabel="\n".join(map(plain, wrap(label, 30))))
         if y in log:
             axis.set_yscale("log")
         if pd.api.types.is_integer_dtype(frame[x]):
@@ -115,7 +120,7 @@ def confusion(matrix: ArrayLike, names: Sequence[str], title: str) -> Figure:
     total = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
     side = COLUMN if size <= 10 else PAGE
-    figure = Figure(figsize=(side, side * 0.9), layout="constrained")
+    figure = Drawing(figsize=(side, side * 0.9), layout="constrained")
     axis = figure.subplots()
     image = axis.imshow(shares, vmin=0, vmax=1, cmap="Blues", interpolation="nearest")
     bar = figure.colorbar(image, ax=axis, shrink=0.8)
@@ -140,80 +145,41 @@ def confusion(matrix: ArrayLike, names: Sequence[str], title: str) -> Figure:
 
 
 @at_paper_size
-def embedding_map(
-    frame: pd.DataFrame, top: str = "top", method: str = "t-SNE", title: str = ""
-) -> Figure:
-    """Draw a two-dimensional map of embeddings, one point an item.
-
-    Args:
-        frame: columns `x`, `y` (no unit) and `label`. With more than 10 labels, points take the
-            colour of the column `top` (a coarser label), if there is one; groups beyond the nine
-            largest are grey.
-        top: column of the coarser label.
-        method: what made the map, for the axis labels.
-        title: one line, may be empty.
-    """
-    label = "label"
-    if frame[label].nunique() > 10 and top in frame:
-        label = top
-    order = frame[label].astype(str).value_counts(sort=False).sort_index()
-    shown = list(order.index)
-    if len(shown) > 10:
-        largest = order.sort_values(ascending=False, kind="stable").index[:9]
-        shown = [name for name in shown if name in set(largest)]
-    figure = Figure(figsize=(PAGE, 4.2), layout="constrained")
-    axis = figure.subplots()
-    # Thousands of vector points make a page slow; the axes and words stay vectors.
-    look = {"s": 9, "linewidths": 0, "alpha": 0.8, "rasterized": len(frame) > 1000}
-    rest = frame[~frame[label].astype(str).isin(shown)]
-    if len(rest):
-        axis.scatter(
-            rest["x"], rest["y"], color=REST, label=f"{len(order) - len(shown)} others", **look
-        )
-    for i, name in enumerate(shown):
-        part = frame[frame[label].astype(str) == name]
-        colour, marker = LABELS[i], MARKERS[i % len(MARKERS)]
-        axis.scatter(
-            part["x"], part["y"], color=colour, marker=marker, label=plain(name, 28), **look
-        )
-    axis.set(xlabel=f"{method} 1 (no unit)", ylabel=f"{method} 2 (no unit)", title=plain(title))
-    axis.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
-    keys, names = axis.get_legend_handles_labels()
-    if len(rest):
-        keys, names = [*keys[1:], keys[0]], [*names[1:], names[0]]
-    figure.legend(keys, names, loc="outside right upper", frameon=False, markerscale=2)
-    return figure
-
-
-@at_paper_size
-def intervals(frame: pd.DataFrame, metric: str, label: str) -> Figure:
-    """Draw one metric of a tidy frame: a dot and its 95 % interval per system.
+def intervals(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure:
+    """Draw one panel per metric of a tidy frame: a dot and its 95 % interval per system.
 
     A published value is a hollow diamond. Systems stand from top to bottom in the order of the
-    frame; one without a value and without a published value is left out.
+    frame; one without any value, measured or published, is left out.
+
+    Args:
+        frame: a tidy frame.
+        metrics: metric id -> axis label with its unit.
 
     Raises:
-        ValueError: nothing to draw for this metric.
+        ValueError: nothing to draw for a metric.
     """
-    rows = frame[(frame["metric"] == metric) & (frame["mean"].notna() | frame["published"].notna())]
-    if rows.empty:
-        raise ValueError(f"no system has a value of {metric}")
-    pairs = zip(rows["model"], rows["variant"], strict=True)
-    systems = [f"{model}@{variant}" if variant else model for model, variant in pairs]
-    figure = Figure(figsize=(COLUMN, 0.9 + 0.28 * len(rows)), layout="constrained")
-    axis = figure.subplots()
-    for place, (system, row) in enumerate(zip(systems, rows.itertuples(), strict=True)):
-        look = style(system)
-        if pd.notna(row.ci_low) and pd.notna(row.ci_high):
-            axis.plot([row.ci_low, row.ci_high], [place, place], color=look.colour, linewidth=1.6)
-        if pd.notna(row.mean):
-            axis.plot(row.mean, place, look.marker, color=look.colour, markersize=5)
-        if pd.notna(row.published):
-            axis.plot(row.published, place, **PUBLISHED)
-    axis.set_yticks(range(len(systems)), [plain(system) for system in systems])
-    axis.set_ylim(len(systems) - 0.5, -0.5)
-    axis.set_xlabel(plain(label))
-    axis.grid(False, axis="y")
+    names = frame["model"] + frame["variant"].where(frame["variant"] == "", "@" + frame["variant"])
+    rows = frame.assign(system=names)
+    rows = rows[rows["metric"].isin(metrics) & rows[["mean", "published"]].notna().any(axis=1)]
+    if absent := [metric for metric in metrics if metric not in set(rows["metric"])]:
+        raise ValueError(f"no system has a value of {absent[0]}")
+    systems = list(rows["system"].unique())
+    width = COLUMN if len(metrics) == 1 else PAGE
+    figure = Drawing(figsize=(width, 0.9 + 0.28 * len(systems)), layout="constrained")
+    axes = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for axis, (metric, label) in zip(axes, metrics.items(), strict=True):
+        for row in rows[rows["metric"] == metric].itertuples():
+            place, look = systems.index(row.system), style(row.system)
+            if pd.notna(row.ci_low) and pd.notna(row.ci_high):
+                axis.plot([row.ci_low, row.ci_high], [place] * 2, color=look.colour, linewidth=1.6)
+            if pd.notna(row.mean):
+                axis.plot(row.mean, place, look.marker, color=look.colour, markersize=5)
+            if pd.notna(row.published):
+                axis.plot(row.published, place, **PUBLISHED)
+        axis.set_xlabel(plain(label))
+        axis.grid(False, axis="y")
+    axes[0].set_yticks(range(len(systems)), [plain(system) for system in systems])
+    axes[0].set_ylim(len(systems) - 0.5, -0.5)
     if rows["published"].notna().any():
         hollow = Line2D([], [], label="published", **PUBLISHED)
         figure.legend(handles=[hollow], loc="outside upper right", frameon=False)

@@ -26,9 +26,11 @@ import yaml
 
 from studies import paths
 from studies.errors import StudyError
-from studies.params import RunParameters
+from studies.params import RunParameters, read_yaml
 
 PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "scikit-learn", "pandas")
+
+PART = ".part"  # ending of a file that is being written
 
 
 def write_atomic(path: Path, content: str | bytes | Callable[[Path], object]) -> None:
@@ -42,7 +44,7 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], object]) ->
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(PART, prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         if callable(content):
@@ -92,6 +94,7 @@ def locked(folder: Path) -> Iterator[None]:
 def claim(parameters: RunParameters) -> Iterator[Path]:
     """Yield the run folder of these parameters, locked, with its `params.yaml` written.
 
+    What a killed process left half-written is removed.
     Raises StudyError when the folder was made with other parameters.
     """
     folder = parameters.folder()
@@ -102,12 +105,14 @@ def claim(parameters: RunParameters) -> Iterator[Path]:
             refuse_other_parameters(file, resolved)
         else:
             write_atomic(file, yaml.safe_dump(resolved, sort_keys=False))
+        for half in folder.rglob(f".*{PART}"):
+            half.unlink(missing_ok=True)
         yield folder
 
 
 def refuse_other_parameters(file: Path, resolved: dict[str, Any]) -> None:
     """Raise StudyError naming each parameter in which `file` differs from `resolved`."""
-    before = yaml.safe_load(file.read_text(encoding="utf-8"))
+    before = read_yaml(file)
     changed = [
         f"{name} was {before.get(name)!r}, now {resolved.get(name)!r}"
         for name in {**before, **resolved}
@@ -218,4 +223,4 @@ def load_run(folder: Path | str) -> LoadedRun:
     file = folder / "params.yaml"
     if not file.exists():
         raise StudyError(f"{folder} is no run folder: it has no params.yaml")
-    return LoadedRun(folder, yaml.safe_load(file.read_text(encoding="utf-8")))
+    return LoadedRun(folder, read_yaml(file))

@@ -1,5 +1,6 @@
 """What all figures share: paper widths, the look of a system, text shown as it stands."""
 
+import io
 import zlib
 from collections.abc import Callable
 from functools import wraps
@@ -11,6 +12,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 COLUMN, PAGE = 3.5, 7.0  # inches: one column of a two-column paper, and its whole width
+SCREEN = 120  # pixels an inch of paper takes in a notebook
 # The yellow and the pale pink of the palette are too faint on white.
 COLOURS = [c for i, c in enumerate(sns.color_palette("colorblind").as_hex()) if i not in (6, 8)]
 MARKERS = "osD^vPXph"
@@ -25,6 +27,16 @@ PAPER = {
     **{"axes.titlesize": 8.5, "figure.dpi": 150, "lines.linewidth": 1.5, "grid.linewidth": 0.6},
     **{"axes.linewidth": 0.8, "xtick.major.width": 0.8, "ytick.major.width": 0.8},
 }
+
+
+class Drawing(Figure):
+    """A figure that notebooks show sharp and at the same size, whatever backend is chosen."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Return a picture for IPython, and the width at which it is shown."""
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=2 * SCREEN, metadata={"Software": None})
+        return stream.getvalue(), {"width": round(self.get_figwidth() * SCREEN)}
 
 
 class Style(NamedTuple):
@@ -93,7 +105,7 @@ def grid(panels: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
     columns = max(1, min(columns, panels))
     rows = -(-panels // columns)
     width = COLUMN if columns == 1 else PAGE
-    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    figure = Drawing(figsize=(width, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for spare in axes[panels:]:
         spare.remove()

@@ -172,6 +172,7 @@ def save(
     caption: str,
     note: str,
     counts: Collection[str] | None = None,
+    shown: pd.DataFrame | None = None,
 ) -> None:
     """Write `<study>.csv`, `<study>_tests.csv`, `<study>.md` and `<study>.tex` into `folder`.
 
@@ -184,6 +185,7 @@ def save(
         caption: one sentence above the table.
         note: below the table, before `legend(frame)`.
         counts: as in `wide`.
+        shown: the tests as the Markdown shows them, by default as they are.
 
     Raises:
         ValueError: `frame` is not tidy.
@@ -195,7 +197,8 @@ def save(
     title = f"**{markdown_text(caption)}**" if caption else ""
     blocks = [title, to_markdown(table).strip(), markdown_paragraph(note)]
     if len(tests):
-        blocks += ["Paired tests between systems:", to_markdown(tests).strip()]
+        blocks += ["Paired tests between systems:"]
+        blocks += [to_markdown(tests if shown is None else shown).strip()]
     label = "-".join([f"tab:{study}", *frame["dataset"].unique()[:1]])
     write_atomic(folder / f"{study}.csv", frame.to_csv(index=False, lineterminator="\n"))
     write_atomic(folder / f"{study}_tests.csv", tests.to_csv(index=False, lineterminator="\n"))

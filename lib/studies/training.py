@@ -5,6 +5,7 @@ written after every epoch. A run resumed from a checkpoint is therefore the run 
 stopped, to the bit on a CPU with the same number of threads.
 """
 
+import io
 import os
 import sys
 import time
@@ -47,7 +48,20 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
         """Write the checkpoint under a temporary name, then rename it."""
-        write_atomic(Path(path), lambda temporary: torch.save(checkpoint, temporary))
+        # through memory: on a full disk torch.save raises what does not say so
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_atomic(Path(path), content.getvalue())
+
+    def load_checkpoint(self, path: Any, *args: Any, **options: Any) -> dict[str, Any]:
+        """Read a checkpoint; raises StudyError when it is damaged."""
+        try:
+            return super().load_checkpoint(path, *args, **options)
+        except Exception as error:  # which one depends on the place of the damage
+            raise StudyError(
+                f"{path}: the checkpoint cannot be read ({type(error).__name__}); delete it, and "
+                "the same command trains from the first epoch"
+            ) from error
 
 
 class Keeper(lightning.Callback):
@@ -56,23 +70,45 @@ class Keeper(lightning.Callback):
     `monitor` names the validation metric that chooses the epoch; the earliest best one wins.
     """
 
-    def __init__(self, folder: Path, seed: int, monitor: str, mode: str) -> None:
-        self.folder, self.seed, self.monitor = folder, seed, monitor
+    def __init__(self, folder: Path, seed: int, monitor: str, mode: str, sampler: Any) -> None:
+        self.folder, self.seed, self.monitor, self.sampler = folder, seed, monitor, sampler
         self.sign = {"max": 1, "min": -1}[mode]
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"epoch": 0, "score": None, "weights": {}}
         self.seconds = 0.0
+
+    def on_fit_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Tell the first epoch's number in time.
+
+        Lightning makes the loader's iterator for the first epoch of a sitting before it calls
+        `on_train_epoch_start`, for every other epoch after it.
+        """
+        epoch = len(self.rows)
+        seed_all(epoch_seed(self.seed, epoch))
+        if hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(epoch)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Give the epoch its own random numbers."""
         seed_all(epoch_seed(self.seed, trainer.current_epoch))
         self.started, self.losses, self.validated = time.monotonic(), [], {}
 
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, module: Any, batch: Any, number: int
+    ) -> None:
+        """Begin with the same random numbers whether the iterator has just drawn one or not."""
+        if number == 0:
+            seed_all(epoch_seed(self.seed, trainer.current_epoch))
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: Any, *_: Any
     ) -> None:
         """Collect the loss of a step."""
         self.losses.append(outputs["loss"].detach())
+
+    def on_validation_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Refuse to score a network that has diverged."""
+        self.refuse_divergence(trainer, module)
 
     def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
         """Keep the weights when validation is better than ever before."""
@@ -83,18 +119,16 @@ class Keeper(lightning.Callback):
         }
         score = self.validated[self.monitor]
         best = self.best["score"]
-        if not self.best["epoch"] or self.sign * score > self.sign * best:
+        if not self.best["epoch"] or np.isnan(best) or self.sign * score > self.sign * best:
             weights = {k: v.detach().cpu().clone() for k, v in module.network.state_dict().items()}
             self.best = {"epoch": trainer.current_epoch + 1, "score": score, "weights": weights}
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Write the curves and the checkpoint of this epoch."""
-        loss = float(torch.stack(self.losses).mean())
-        if not np.isfinite(loss):
-            raise StudyError(
-                f"{self.folder}: the training loss became {loss} in epoch "
-                f"{trainer.current_epoch + 1}; lower learning_rate"
-            )
+        """Write the curves and the checkpoint of this epoch, curves first.
+
+        A run that is killed between the two makes the epoch, and so its row, again.
+        """
+        loss = self.refuse_divergence(trainer, module)
         self.rows.append(
             {
                 "epoch": trainer.current_epoch + 1,
@@ -105,9 +139,20 @@ class Keeper(lightning.Callback):
             }
         )
         self.seconds += time.monotonic() - self.started
-        trainer.save_checkpoint(self.folder / CHECKPOINT)
         curves = pd.DataFrame(self.rows).to_csv(index=False)
         write_atomic(self.folder / "curves.csv", curves)
+        trainer.save_checkpoint(self.folder / CHECKPOINT)
+
+    def refuse_divergence(self, trainer: lightning.Trainer, module: Any) -> float:
+        """Return the mean loss of the epoch; raises StudyError when it or a weight is no number."""
+        loss = float(torch.stack(self.losses).mean())
+        finite = all(bool(p.isfinite().all()) for p in module.network.parameters())
+        if not (np.isfinite(loss) and finite):
+            raise StudyError(
+                f"{self.folder}: training diverged in epoch {trainer.current_epoch + 1} "
+                f"(loss {loss:.3g}); lower learning_rate"
+            )
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Return what Lightning stores in the checkpoint."""
@@ -191,7 +236,7 @@ def fit(
     weights that `module.network` holds at the end. A loader whose `sampler` has `set_epoch` is
     told the epoch. Raises StudyError when the checkpoint cannot be read or the loss is no number.
     """
-    keeper = Keeper(folder, parameters.seed, monitor, mode)
+    keeper = Keeper(folder, parameters.seed, monitor, mode, train.sampler)
     precision = resolve_precision(parameters.precision)
     checkpoint = folder / CHECKPOINT
     with quiet():
@@ -245,5 +290,7 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
         warnings.filterwarnings("ignore", message=".*The number of training batches.*")
         warnings.filterwarnings("ignore", module="lightning.*")
-        yield
-    logger.setLevel(level)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from studies.differences import BOOTSTRAP, signed
 from studies.tables import Claim
 from studies.triplets.results import Results
 
@@ -71,8 +72,10 @@ def order_claim(results: Results, tests: pd.DataFrame) -> Claim:
         difference(tests, "macro_f1", "triplet", "flexible"),
         difference(tests, "macro_f1", "cross_entropy", "triplet"),
     ]
+    if any(step is None for step in steps):
+        return not_tested(id, *ORDER_TEXT[id], "the three approaches have no seed in common")
     figure = "; ".join(
-        f"{name} {step.difference:+.3f} [{step.ci_low:+.3f}, {step.ci_high:+.3f}]"
+        f"{name} {signed(step.difference, step.ci_low, step.ci_high, count=False)}"
         for name, step in zip(("flexible − triplet", "triplet − cross-entropy"), steps, strict=True)
     )
     if all(step.ci_low > 0 for step in steps):
@@ -87,13 +90,15 @@ def order_claim(results: Results, tests: pd.DataFrame) -> Claim:
 def severe_claim(results: Results, tests: pd.DataFrame) -> Claim:
     """Return T3: fewer severe errors than each other approach, by more than chance."""
     text = ("T3", "the flexible margin makes the fewest severe errors", "severe errors on test")
-    others = [name for name in ("cross_entropy", "triplet") if name in results.systems]
-    if "flexible" not in results.systems or not others:
+    others = ["cross_entropy", "triplet"]
+    if not {"flexible", *others} <= set(results.systems):
         return not_tested(*text, "not all three approaches were run")
     steps = [difference(tests, "severe_errors", other, "flexible") for other in others]
+    if any(step is None for step in steps):
+        return not_tested(*text, "the three approaches have no seed in common")
     figure = "; ".join(
-        f"flexible − {other.replace('_', '-')} {step.difference:+.3g} "
-        f"[{step.ci_low:+.3g}, {step.ci_high:+.3g}]"
+        f"flexible − {other.replace('_', '-')} "
+        f"{signed(step.difference, step.ci_low, step.ci_high, count=True)}"
         for other, step in zip(others, steps, strict=True)
     )
     if all(step.ci_high < 0 for step in steps):
@@ -105,15 +110,15 @@ def severe_claim(results: Results, tests: pd.DataFrame) -> Claim:
     return Claim(*text, figure + seeds(steps), verdict + note(results))
 
 
-def difference(tests: pd.DataFrame, metric: str, first: str, second: str) -> pd.Series:
-    """Return the bootstrap row of second minus first."""
+def difference(tests: pd.DataFrame, metric: str, first: str, second: str) -> pd.Series | None:
+    """Return the bootstrap row of second minus first, None when they have no seed in common."""
     row = tests[
         (tests["first"] == first)
         & (tests["second"] == second)
         & (tests["metric"] == metric)
-        & (tests["test"] == "paired bootstrap")
+        & (tests["test"] == BOOTSTRAP)
     ]
-    return row.iloc[0]
+    return None if row.empty else row.iloc[0]
 
 
 def seeds(steps: list[pd.Series]) -> str:

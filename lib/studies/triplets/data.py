@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from studies import demo, images, paths
-from studies.download import require
 from studies.errors import StudyError
 from studies.triplets.params import Parameters
 
@@ -80,6 +79,7 @@ def read(parameters: Parameters) -> LabelledImages:
 
     Raises StudyError when it is missing, or an image has no class or two.
     """
+    parameters.require_data()
     if parameters.source.name == "grocery":
         return grocery(paths.data() / "grocery")
     return from_folder(root(parameters))
@@ -98,38 +98,33 @@ def grocery(folder: Path) -> LabelledImages:
 
     M. Klasson, C. Zhang, H. Kjellström, WACV 2019. The category is the folder below the split's.
     """
-    require("grocery", folder)
     root = folder / "dataset"
-    fine, coarse = {}, {}
-    wanted = ["Class Name (str)", "Class ID (int)", "Coarse Class Name (str)"]
-    with (root / "classes.csv").open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file)
-        missing = [name for name in wanted if name not in (table.fieldnames or [])]
-        if missing:
-            raise StudyError(
-                f"{root / 'classes.csv'}: has no column `{missing[0]}`; use the published file"
-            )
-        for row in table:
-            fine[row["Class ID (int)"]] = row["Class Name (str)"]
-            coarse[row["Class ID (int)"]] = row["Coarse Class Name (str)"]
+    classes = grocery_classes(root / "classes.csv")
     files, trees, official = [], [], []
+    categories: dict[str, str] = {}
     for name in ("train", "val", "test"):
         listing = root / f"{name}.txt"
-        try:
-            lines = listing.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            raise StudyError(f"{listing}: no such file; unpack the dataset again") from None
-        for number, line in enumerate(lines, 1):
-            fields = [field.strip() for field in line.split(",")]
-            if len(fields) != 3 or fields[1] not in fine or len(Path(fields[0]).parts) < 3:
+        for number, line in enumerate(read_text(listing).splitlines(), 1):
+            file, *ids = (field.strip() for field in line.split(","))
+            folders = Path(file).parts
+            if len(folders) < 3 or tuple(ids) not in classes:
                 raise StudyError(
-                    f"{listing} line {number}: expected `path, fine id, coarse id` with an id of "
-                    f"classes.csv, found `{line}`"
+                    f"{listing} line {number}: expected `path, fine id, coarse id` with ids of one "
+                    f"row of classes.csv, found `{line}`; correct it"
                 )
-            files.append(fields[0])
-            trees.append((Path(fields[0]).parts[1], coarse[fields[1]], fine[fields[1]]))
+            category = categories.setdefault(ids[0], folders[1])
+            if category != folders[1]:
+                raise StudyError(
+                    f"{listing} line {number}: `{file}` lies in {folders[1]}, others of its class "
+                    f"in {category}; move it or correct its ids"
+                )
+            files.append(file)
+            trees.append((category, *classes[tuple(ids)]))
             official.append(SPLIT_FOLDERS[name])
+    if not files:
+        raise StudyError(f"{root}: its lists name no image; unpack the dataset again")
     refuse_two_classes(root, files, trees)
+    refuse_same_content(root, files, trees)
     listed = set(files)
     for name in ("train", "val", "test"):
         for file in image_files(root / name):
@@ -138,17 +133,44 @@ def grocery(folder: Path) -> LabelledImages:
     return LabelledImages(root, files, trees, np.array(official))
 
 
+def grocery_classes(file: Path) -> dict[tuple[str, ...], tuple[str, str]]:
+    """Return the coarse and fine name of each class by its fine and coarse id, from classes.csv."""
+    columns = ["Class ID (int)", "Coarse Class ID (int)", "Coarse Class Name (str)"]
+    columns.append("Class Name (str)")
+    table = csv.DictReader(read_text(file).splitlines())
+    for column in columns:
+        if column not in (table.fieldnames or []):
+            raise StudyError(f"{file}: has no column `{column}`; use the published file")
+    classes, seen = {}, set()
+    for row in table:
+        fine, coarse, *names = (row[column] or "" for column in columns)
+        if not all((fine, coarse, *names)) or "/" in "".join(names) or fine in seen:
+            raise StudyError(
+                f"{file} line {table.line_num}: expected an id of its own and names without `/`; "
+                "use the published file"
+            )
+        seen.add(fine)
+        classes[fine, coarse] = tuple(names)
+    return classes
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a label file; raises StudyError when it is missing or not UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise StudyError(f"{file}: no such file; unpack the dataset again") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise StudyError(f"{file} line {line}: not UTF-8 text; save the file as UTF-8") from None
+
+
 def from_folder(root: Path) -> LabelledImages:
     """Read an image folder: each folder level is a level of the label tree.
 
     When the top folders are `train`, `valid` (or `val`) and `test`, they are the official split
     and no level. Branches of unequal depth are padded by repeating the lowest label.
     """
-    if not root.is_dir():
-        raise StudyError(
-            f"{root}: no such folder; put the images there, one folder a class, or point "
-            "STUDIES_DATA at the folder that holds it"
-        )
     found = image_files(root)
     if not found:
         raise StudyError(f"{root}: holds no images ({', '.join(sorted(SUFFIXES))})")
@@ -164,8 +186,8 @@ def from_folder(root: Path) -> LabelledImages:
     for file, branch in zip(files, branches, strict=True):
         if not branch or branch in inner:
             raise StudyError(
-                f"{root / file}: is in no class, since it lies beside folders of classes; move it "
-                "into one of them"
+                f"{root / file}: is in no class, since it lies beside or above the folders of "
+                "classes; move it into one of them"
             )
     depth = max(map(len, branches))
     trees = [branch + (branch[-1],) * (depth - len(branch)) for branch in branches]
@@ -179,6 +201,7 @@ def image_files(root: Path) -> list[Path]:
         file
         for file in root.rglob("*")
         if file.suffix.lower() in SUFFIXES
+        and not file.is_dir()
         and not any(part.startswith(".") for part in file.relative_to(root).parts)
     )
 
@@ -194,11 +217,15 @@ def refuse_two_classes(root: Path, files: list[str], trees: list[tuple[str, ...]
 
 
 def refuse_same_content(root: Path, files: list[str], trees: list[tuple[str, ...]]) -> None:
-    """Raise StudyError when the same picture, byte for byte, lies in two classes."""
-    sizes = Counter((root / file).stat().st_size for file in files)
+    """Raise StudyError when the same picture, byte for byte, lies in two classes.
+
+    Missing files are left to whoever reads the pictures.
+    """
+    size = {file: (root / file).stat().st_size for file in files if (root / file).is_file()}
+    times = Counter(size.values())
     first: dict[bytes, int] = {}
     for i, file in enumerate(files):
-        if sizes[(root / file).stat().st_size] == 1:
+        if file not in size or times[size[file]] == 1:
             continue
         j = first.setdefault((root / file).read_bytes(), i)
         if trees[j] != trees[i]:
@@ -212,7 +239,8 @@ def split(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
     """Return (N,) `train`, `validation` or `test`.
 
     `random` is stratified by class. `official` keeps the published test set; the validation set is
-    a stratified share of what remains, since published ones need not cover all classes.
+    a stratified share of what remains, since published ones need not cover all classes. Of each
+    class at least one image is trained on, unless the published test set holds them all.
     """
     rng = np.random.default_rng(parameters.split_seed)
     parts = np.full(len(dataset.files), "train", dtype=object)
@@ -226,13 +254,17 @@ def split(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
         test_share = 0.0
     for label in range(len(dataset.classes)):
         members = rng.permutation(np.flatnonzero(candidates & (dataset.labels[:, -1] == label)))
-        tests = round(len(members) * test_share)
-        validations = round(len(members) * parameters.validation_share)
+        spare = max(0, len(members) - 1)
+        tests = min(round(len(members) * test_share), spare)
+        validations = min(round(len(members) * parameters.validation_share), spare - tests)
         parts[members[:tests]] = "test"
         parts[members[tests : tests + validations]] = "validation"
     for part in PARTS:
         if part not in parts:
-            raise StudyError(f"{dataset.root}: too few images a class for a {part} set")
+            raise StudyError(
+                f"{dataset.root}: too few images a class for a {part} set; add images or change "
+                "validation_share and test_share"
+            )
     return parts.astype(str)
 
 

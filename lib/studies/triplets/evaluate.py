@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from sklearn.manifold import TSNE
 
-from studies import compute
+from studies import compute, images
 from studies.errors import StudyError
 from studies.params import relative
-from studies.runs import claim, load_run, to_json, write_atomic
+from studies.runs import LoadedRun, claim, load_run, to_json, write_atomic
 from studies.triplets import data
 from studies.triplets.metrics import included, score
 from studies.triplets.params import Parameters
@@ -33,6 +33,7 @@ def evaluate(parameters: Parameters) -> Path:
             return folder
         compute.prepare(parameters)
         dataset = data.read(parameters)
+        refuse_other_images(load_run(folder), dataset)
         test = np.flatnonzero(data.split(dataset, parameters) == "test")
         classifier = load_run(folder).model()
         inputs = data.inputs(dataset, parameters)[test]
@@ -57,9 +58,20 @@ def evaluate(parameters: Parameters) -> Path:
     return folder
 
 
+def refuse_other_images(run: LoadedRun, dataset: data.LabelledImages) -> None:
+    """Raise StudyError when the images are not those of training: parts and labels would differ."""
+    before = run.provenance["dataset_fingerprint"]
+    if images.fingerprint(dataset.paths, dataset.root) != before:
+        raise StudyError(
+            f"{relative(run.folder)} was trained on other images than {dataset.root} holds now; "
+            "restore them, or delete the run folder to train anew"
+        )
+
+
 def flat_map(embedded: np.ndarray, seed: int) -> np.ndarray:
     """Return (N, 2) coordinates of embeddings (N, d) by t-SNE (van der Maaten, Hinton, 2008)."""
-    if len(embedded) < 4:
+    # of a collapsed embedding scikit-learn's t-SNE would divide by zero, and crash the process
+    if len(embedded) < 4 or embedded.shape[1] < 2 or np.ptp(embedded, axis=0).max() < 1e-6:
         return np.zeros((len(embedded), 2))
     perplexity = min(30.0, (len(embedded) - 1) / 3)
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(embedded)

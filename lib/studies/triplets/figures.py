@@ -7,20 +7,35 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from studies import plots
+from studies import differences, maps, plots
 from studies.images import open_rgb
 from studies.runs import LoadedRun
+from studies.training import duration
 from studies.triplets import data
 from studies.triplets.loss import flexible_margin
 from studies.triplets.params import Parameters
 from studies.triplets.results import Results
 
 CURVES = {
-    "train_loss": "training loss (not comparable)",
-    "validation_macro_f1": "macro-F1 on validation (0–1)",
-    "validation_severe_errors": "severe errors on validation (count)",
+    "train_loss": "training loss",
+    "validation_macro_f1": "validation macro-F1 (0–1)",
+    "validation_severe_errors": "validation severe errors",
 }
-METRICS = {"macro_f1": "macro-F1 (0–1)", "severe_errors": "severe errors (count)"}
+NAMES = {"macro_f1": "macro-F1", "severe_errors": "severe errors", "accuracy": "accuracy"}
+COUNTS = ["severe_errors"]
+AXES = {"macro_f1": "macro-F1 (0–1)", "severe_errors": "severe errors (count)"}
+PRECISIONS = {"32-true": "fp32", "bf16-mixed": "bf16"}
+
+
+def words(label: str) -> str:
+    """Return the lowest part of a label path as a reader writes it."""
+    return label.rpartition("/")[2].replace("_", " ")
+
+
+def metric_names(depth: int) -> dict[str, str]:
+    """Return the metrics of a table, id -> heading; accuracy at each of `depth` levels."""
+    levels = {f"accuracy_level{k}": f"accuracy, level {k}" for k in range(1, depth + 1)}
+    return {**{name: NAMES[name] for name in AXES}, **levels}
 
 
 def class_table(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
@@ -36,8 +51,7 @@ def margin_table(images: data.LabelledImages, margins: list[float], shown: int) 
     labels = torch.from_numpy(images.classes[rows])
     names = [images.names[-1][row] for row in rows]
     table = flexible_margin(labels[:, None], labels[None], margins[: labels.shape[1]])
-    short = [name.rpartition("/")[2] for name in names]
-    return pd.DataFrame(table.numpy(), pd.Index(names, name="M"), short)
+    return pd.DataFrame(table.numpy(), pd.Index(names, name="class"), list(map(words, names)))
 
 
 def sample(images: data.LabelledImages, shown: int = 10) -> Figure:
@@ -50,19 +64,25 @@ def sample(images: data.LabelledImages, shown: int = 10) -> Figure:
 
 def leaf(images: data.LabelledImages, row: int) -> str:
     """Return the lowest label of an image and its parent's, for a caption."""
-    return " / ".join(images.trees[row][-2:])
+    return f"{words(images.trees[row][-1])} ({words(images.trees[row][-2])})"
 
 
 def score_table(run: LoadedRun) -> pd.DataFrame:
     """Return a run's scores on the test set, one row a metric."""
-    scores = {name: value for name, value in run.metrics.items() if not name.startswith("n")}
+    depth = sum(name.startswith("accuracy_level") for name in run.metrics)
+    scores = {name: run.metrics[metric] for metric, name in metric_names(depth).items()}
     shown = [f"{v:.3f}" if isinstance(v, float) else f"{v:,}" for v in scores.values()]
-    return pd.DataFrame({"metric": scores.keys(), run.system: shown})
+    return pd.DataFrame({run.system: shown}, pd.Index(scores, name="metric"))
 
 
-def score_figure(frame: pd.DataFrame, metric: str) -> Figure:
-    """Draw a metric of the tidy frame: each system with its interval."""
-    return plots.intervals(frame, metric, METRICS[metric])
+def score_figure(frame: pd.DataFrame) -> Figure:
+    """Draw macro-F1 and severe errors of the tidy frame: each system with its intervals."""
+    return plots.intervals(frame, AXES)
+
+
+def test_table(tests: pd.DataFrame) -> pd.DataFrame:
+    """Return the paired tests, one row a pair of systems."""
+    return differences.wide(tests, {name: NAMES[name] for name in AXES}, COUNTS)
 
 
 def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
@@ -82,14 +102,14 @@ def confusion(results: Results, system: str, level: int) -> Figure:
     counts = np.zeros((len(labels), len(labels)), dtype=int)
     for predicted in results.predicted[system]:
         np.add.at(counts, (codes[results.truth], codes[predicted]), 1)
-    short = [label.rpartition("/")[2] for label in labels]
-    return plots.confusion(counts, short, f"{system}, level {level}")
+    return plots.confusion(counts, list(map(words, labels)), f"{system}, level {level}")
 
 
-def embedding_map(run: LoadedRun) -> Figure:
-    """Draw the t-SNE map of a run's test images, coloured by top label."""
-    frame = run.predictions.rename(columns={"map_x": "x", "map_y": "y", "true_level1": "label"})
-    return plots.embedding_map(frame, title=f"{run.system}, seed {run.params['seed']}")
+def embedding_map(runs: list[LoadedRun]) -> Figure:
+    """Draw the t-SNE maps of the test images under some runs, coloured by top label."""
+    frame = pd.concat(run.predictions.assign(system=run.system) for run in runs)
+    frame = frame.rename(columns={"map_x": "x", "map_y": "y"}).reset_index(drop=True)
+    return maps.embedding_map(frame.assign(label=frame["true_level1"].map(words)))
 
 
 def severe(run: LoadedRun, most: int) -> list[tuple[Path, str]]:
@@ -99,11 +119,15 @@ def severe(run: LoadedRun, most: int) -> list[tuple[Path, str]]:
     frame = run.predictions
     wrong = frame[frame["true_level1"] != frame["predicted_level1"]]
     last = [column for column in frame if column.startswith("true_level")][-1]
+
+    def named(row: pd.Series, kind: str) -> str:
+        return f"{words(row[last.replace('true', kind)])} ({words(row[f'{kind}_level1'])})"
+
     return [
         (
             root / row["id"],
-            f"{row[last]} taken for {row[last.replace('true', 'predicted')]} "
-            f"({row['confidence']:.0%} sure)",
+            f"{named(row, 'true')} taken for {named(row, 'predicted')}, "
+            f"{100 * row['confidence']:.0f} % sure",
         )
         for _, row in wrong.nlargest(most, "confidence").iterrows()
     ]
@@ -126,11 +150,11 @@ def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
             {
                 "system": system,
                 "trained parameters": f"{facts[0]['parameters_trained']:,}",
-                "training time (s)": f"{np.mean([fact['seconds'] for fact in facts]):,.0f}",
+                "training time": duration(np.mean([fact["seconds"] for fact in facts])),
                 "peak memory (MiB)": f"{max(fact['peak_memory_mib'] for fact in facts):,}",
                 "device": facts[0]["device"],
-                "precision": facts[0]["precision"],
-                "chosen epoch": ", ".join(str(fact["best_epoch"]) for fact in facts),
+                "precision": PRECISIONS.get(facts[0]["precision"], facts[0]["precision"]),
+                "epoch kept": ", ".join(str(fact["best_epoch"]) for fact in facts),
                 "seeds": ", ".join(str(run.params["seed"]) for run in runs),
             }
         )

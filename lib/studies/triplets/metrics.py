@@ -16,11 +16,14 @@ def macro_f1(
 ) -> float:
     """Return the unweighted mean of F1 over classes with more than `min_count` images, 0 to 1.
 
-    `true` and `predicted` are (N,) integer classes; `counts` the images of each class in the whole
-    dataset, training included. Predictions of a class left out count as misses of the true one.
-    A class that is neither true nor predicted anywhere has F1 = 0. NaN without a class.
+    `true` and `predicted` are (N,) classes, all integers or all names; `counts` the images of each
+    class in the whole dataset, training included. Predictions of a class left out count as misses
+    of the true one. A class that is neither true nor predicted anywhere has F1 = 0. NaN without a
+    class.
     """
-    return f1_over(np.asarray(true), np.asarray(predicted), included(counts, min_count))
+    groups = [np.asarray(group) for group in (true, predicted, included(counts, min_count))]
+    _, codes = np.unique(np.concatenate(groups), return_inverse=True)
+    return f1_over(*np.split(codes, np.cumsum([len(group) for group in groups[:2]])))
 
 
 def f1_over(true: np.ndarray, predicted: np.ndarray, classes: Sequence[int]) -> float:

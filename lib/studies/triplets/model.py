@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -101,7 +101,7 @@ class Classifier:
         tensors["references"] = torch.from_numpy(self.references)
         tensors["reference_classes"] = torch.from_numpy(self.reference_classes)
         content = {"names": json.dumps(self.names)}
-        write_atomic(file, lambda path: save_file(tensors, path, metadata=content))
+        write_atomic(file, save(tensors, metadata=content))
 
 
 def run(module: nn.Module, inputs: np.ndarray, precision: str) -> np.ndarray:

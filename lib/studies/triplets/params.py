@@ -4,6 +4,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from studies import paths
+from studies.download import require
+from studies.errors import StudyError
 from studies.params import Block, Count, Positive, RunParameters, Share
 
 Mining = Literal["semihard", "hardest", "all"]
@@ -111,6 +114,19 @@ class Parameters(RunParameters):
     neighbours: Count  # k of the k-NN classifier
     min_count: Annotated[int, Field(ge=0)]  # macro-F1 over classes with more images than this
 
+    def require_data(self) -> None:
+        """Raise StudyError when the images are not there, without reading any."""
+        if self.source.name == "grocery":
+            require("grocery", paths.data() / "grocery")
+        elif (
+            self.source.name == "folder"
+            and not (folder := paths.data() / self.source.folder).is_dir()
+        ):
+            raise StudyError(
+                f"{folder}: no such folder; put the images there, one folder a class, or point "
+                "STUDIES_DATA at the folder that holds it"
+            )
+
     @model_validator(mode="after")
     def _consistent(self) -> "Parameters":
         starts = [stage.from_epoch for stage in self.stages]
@@ -122,8 +138,15 @@ class Parameters(RunParameters):
                 f"each stage of loss {self.loss.name} needs mining "
                 f"{'semihard, hardest or all' if needs_mining else 'null'}"
             )
+        if self.validate_every > self.epochs:
+            raise ValueError("validate_every must not exceed epochs: validation chooses the epoch")
         if self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share + test_share must leave something to train on")
+        if self.backbone.name == "scratch" and not self.image_size >> len(self.backbone.widths):
+            raise ValueError(
+                f"backbone.widths has {len(self.backbone.widths)} blocks, each of which halves the "
+                f"side: too many for image_size {self.image_size}"
+            )
         if self.backbone.name == "frozen" and self.augmentation is not None:
             raise ValueError("a frozen backbone reads cached features, so augmentation is null")
         return self

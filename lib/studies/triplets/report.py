@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -17,9 +16,11 @@ from studies.triplets.params import Parameters
 from studies.triplets.results import Results, comparisons, read, summary
 
 TITLE = "Triplets: do label relations make a better classifier?"
-METRICS = {"macro_f1": "macro-F1", "severe_errors": "severe errors", "accuracy": "accuracy"}
-COUNTS = ["severe_errors"]
-SEVERE_SHOWN = 15  # of each system
+SEVERE_SHOWN = 10  # of each system
+TESTS = (
+    "Differences on the same test images with 95 % intervals; p-values by paired bootstrap and, "
+    "seed by seed, by McNemar's exact test; not corrected for the number of comparisons."
+)
 
 
 class ReportParameters(params.Schema):
@@ -36,9 +37,8 @@ def make_tiny_runs() -> None:
 
 def headline(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the main table: one row a system, accuracy at every level."""
-    depth = results.labels.shape[1]
-    levels = {f"accuracy_level{k}": f"accuracy, level {k}" for k in range(1, depth)}
-    return tables.wide(frame, {**METRICS, **levels}, COUNTS)
+    names = figures.metric_names(results.labels.shape[1])
+    return tables.wide(frame, names, figures.COUNTS)
 
 
 def provenance(results: Results) -> dict[str, str]:
@@ -56,11 +56,12 @@ def provenance(results: Results) -> dict[str, str]:
 
     return {
         "dataset": f"{results.dataset}, fingerprint {all_of('dataset_fingerprint')}",
-        "images": all_of("images"),
+        "images": ", ".join(f"{n:,} {part}" for part, n in facts[0]["images"].items()),
         "seeds": ", ".join(sorted({str(run.params["seed"]) for run in results.runs})),
-        "commit": f"{all_of('git', 'commit')} (changed since: {all_of('git', 'dirty')})",
-        "python": all_of("python"),
-        **{name: all_of("packages", name) for name in facts[0]["packages"]},
+        "commit": all_of("git", "commit")
+        + (", with changes" if any(fact["git"]["dirty"] for fact in facts) else ""),
+        "software": f"Python {all_of('python')}, "
+        + ", ".join(f"{name} {all_of('packages', name)}" for name in facts[0]["packages"]),
         "device": all_of("device"),
         "threads": all_of("threads"),
         "platform": all_of("platform"),
@@ -75,13 +76,34 @@ def command(results: Results) -> str:
 
 def note(results: Results) -> str:
     """Return what a reader of the table must know."""
-    scored = int(results.classes["scored"].sum())
+    scored, every = int(results.classes["scored"].sum()), len(results.classes)
+    few = f"the {scored} of {every} classes with more than {results.runs[0].params['min_count']} "
     return (
-        f"Macro-F1 is the mean over {scored} of {len(results.classes)} classes, those with more "
-        f"than {results.runs[0].params['min_count']} images in the whole dataset; a severe error "
-        "has a wrong top label; accuracy of a level wants all labels down to it right. The epoch "
-        "was chosen on validation data. p-values are not corrected for the number of comparisons."
+        "Macro-F1 is the mean F1 of "
+        + (f"all {every} classes" if scored == every else f"{few}images in the whole dataset")
+        + "; a severe error is a wrong label at the top level of the tree; at each level, accuracy "
+        "asks for the right labels from the top down to it. The epoch was chosen on validation "
+        "data."
     )
+
+
+def tally(results: Results, tests: pd.DataFrame) -> str:
+    """Return how many of the paper's claims hold, in one sentence."""
+    verdicts = [claim.verdict for claim in claims.ledger(results, tests)]
+    kinds = {
+        "holds": "holds",
+        "does not hold": "does not",
+        "inconclusive": "is open",
+        "not tested": "is not tested here",
+    }
+    plural = {"holds": "hold", "does not": "do not", "is open": "are open"}
+    parts = []
+    for start, said in kinds.items():
+        if number := sum(verdict.startswith(start) for verdict in verdicts):
+            many = plural.get(said, said.replace("is", "are", 1))
+            parts.append(f"{number} {said if number == 1 else many}")
+    drawn = " (synthetic data)" if results.dataset in claims.SYNTHETIC else ""
+    return f"Of the {len(verdicts)} claims of the paper, {', '.join(parts)}{drawn}."
 
 
 def gallery(results: Results) -> list[Markup | str]:
@@ -90,14 +112,17 @@ def gallery(results: Results) -> list[Markup | str]:
     for system, runs in results.systems.items():
         shown = figures.severe(runs[0], SEVERE_SHOWN)
         count = int(runs[0].metrics["severe_errors"])
-        parts.append(
-            Markup("<h3>{}</h3>").format(
-                f"{system}, seed {runs[0].params['seed']}: {count} severe errors"
-                + (f", the {len(shown)} surest" if len(shown) < count else "")
-            )
-        )
-        parts.append(pages.picture_grid(shown) if shown else "None.")
-    return parts
+        which = "none"
+        if count:
+            which = f"{len(shown)} of {count:,}" if len(shown) < count else f"all {count:,}"
+        parts.append(pages.heading(f"{system}, seed {runs[0].params['seed']}: {which}"))
+        if shown:
+            parts.append(pages.picture_grid(shown))
+    return [
+        "Images that got a wrong label at the top level, those first of which the system was "
+        "surest: by softmax after cross-entropy, by the neighbours' votes after the other losses.",
+        *parts,
+    ]
 
 
 def sections(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> list[pages.Section]:
@@ -106,20 +131,17 @@ def sections(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> list
     depth = results.labels.shape[1]
     first = {system: runs[0] for system, runs in results.systems.items()}
     best = max(first, key=lambda system: first[system].provenance["best_score"])
-    shown = tests.map(lambda x: f"{x:.4g}" if isinstance(x, float) and not np.isnan(x) else x)
+    hollow = "; hollow: published." if frame["published"].notna().any() else "."
     return [
         pages.Section(
             "Results",
             [
                 pages.table(headline(results, frame), tables.legend(frame)),
                 note(results),
-                *(
-                    pages.figure(
-                        figures.score_figure(frame, metric),
-                        f"{label} on the test set, with 95 % intervals.",
-                        f"{label} of each system with its interval",
-                    )
-                    for metric, label in figures.METRICS.items()
+                pages.figure(
+                    figures.score_figure(frame),
+                    f"Macro-F1 and severe errors on the test set with 95 % intervals{hollow}",
+                    "macro-F1 and severe errors of each system with their intervals",
                 ),
             ],
         ),
@@ -127,50 +149,53 @@ def sections(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> list
             "Claims",
             [pages.table(ledger, "What the paper claims, and what came of it on this data.")],
         ),
-        pages.Section(
-            "Differences between systems",
-            [pages.table(shown.fillna(""), "Paired tests: second system minus first.")],
-        ),
+        pages.Section("Differences", [pages.table(figures.test_table(tests), TESTS)]),
         pages.Section(
             "Training",
             [
                 pages.figure(
                     figures.curves(results.systems),
-                    "Curves of every system.",
+                    "Every epoch of training. The losses differ between systems and cannot be "
+                    "compared; the scores on the validation set can.",
                     "loss and scores against epoch",
                 ),
-                pages.table(figures.cost(results.systems), "Cost of training."),
-            ],
-        ),
-        pages.Section(
-            "Confusion by level",
-            [
-                f"At the top level for every system; below it for {best}, the best on validation.",
-                *(
-                    pages.figure(
-                        figures.confusion(results, system, level),
-                        f"{system}: confusion at level {level}.",
-                        f"confusion matrix of {system} at level {level}",
-                    )
-                    for system, level in [
-                        *((system, 1) for system in results.systems),
-                        *((best, level) for level in range(2, depth + 1)),
-                    ]
+                pages.table(
+                    figures.cost(results.systems),
+                    "What a training took, as a mean over seeds; memory is the largest that the "
+                    "process ever held.",
                 ),
             ],
         ),
         pages.Section(
-            "Maps of the embedding",
+            "Confusion",
             [
-                "Test images by t-SNE; distances between far groups mean nothing.",
+                pages.figures(
+                    [
+                        (figures.confusion(results, system, 1), f"confusion matrix of {system}")
+                        for system in results.systems
+                    ],
+                    "The top level, for every system, with all seeds together: what is off the "
+                    "diagonal is a severe error. Numbers count test images.",
+                ),
                 *(
                     pages.figure(
-                        figures.embedding_map(run),
-                        f"{system}, seed {run.params['seed']}, coloured by top label.",
-                        f"two-dimensional map of the test images under {system}",
+                        figures.confusion(results, best, level),
+                        f"Level {level} of {depth}, for {best}, the best on validation data.",
+                        f"confusion matrix of {best} at level {level}",
                     )
-                    for system, run in first.items()
+                    for level in range(2, depth + 1)
                 ),
+            ],
+        ),
+        pages.Section(
+            "Embedding",
+            [
+                pages.figure(
+                    figures.embedding_map(list(first.values())),
+                    "The test images by t-SNE, coloured by top label, first seed of every system. "
+                    "Neighbours mean something; distances between far groups do not.",
+                    "two-dimensional maps of the test images",
+                )
             ],
         ),
     ]
@@ -183,7 +208,17 @@ def write(dataset: str) -> Path:
     folder = paths.reports() / dataset
     caption = f"{TITLE} Dataset {dataset}."
     shown = tests.map(lambda x: round(x, 4) if isinstance(x, float) else x)
-    tables.save(frame, shown, folder, "triplets", METRICS, caption, note(results), COUNTS)
+    tables.save(
+        frame,
+        shown,
+        folder,
+        "triplets",
+        figures.NAMES,
+        caption,
+        note(results),
+        figures.COUNTS,
+        figures.test_table(tests),
+    )
     ledger = tables.claims_markdown(claims.ledger(results, tests))
     write_atomic(folder / "claims" / "triplets.md", ledger)
     parts = sections(results, frame, tests)
@@ -199,31 +234,35 @@ def write(dataset: str) -> Path:
             "made by the command below and not published with this one.</p>"
         )
         parts.append(pages.Section("Severe errors", [link]))
-    page = pages.page(TITLE, f"Dataset {dataset}. {lead(results, frame)}", parts, *facts)
+    said = f"Dataset {dataset}: {lead(results, frame, tests)}"
+    page = pages.page(TITLE, said, parts, *facts)
     write_atomic(folder / "triplets.html", page)
     return folder / "triplets.html"
 
 
-def lead(results: Results, frame: pd.DataFrame) -> str:
-    """Return the result in one sentence."""
+def lead(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
+    """Return the result in two sentences."""
     scores = frame[frame["metric"] == "macro_f1"].set_index(["model", "variant"])["mean"]
     (model, variant), value = scores.idxmax(), scores.max()
     system = f"{model}@{variant}" if variant else model
     return (
         f"{len(results.systems)} systems, {len(results.truth):,} test images, "
-        f"{len(results.classes)} classes; highest macro-F1: {system} with {value:.3f}."
+        f"{len(results.classes)} classes; highest macro-F1: {system} with {value:.3f}. "
+        f"{tally(results, tests)}"
     )
 
 
 def entry(dataset: str) -> dict[str, Any]:
     """Return what the index page says of this report."""
     results = read(dataset)
-    frame = tables.read(paths.reports() / dataset / "triplets.csv")
+    folder = paths.reports() / dataset
+    frame, tests = tables.read(folder / "triplets.csv"), pd.read_csv(folder / "triplets_tests.csv")
+    table = tables.wide(frame, figures.NAMES, figures.COUNTS)
     return {
         "title": TITLE,
         "href": "triplets.html",
-        "lead": lead(results, frame),
-        "headline": pages.table(tables.wide(frame, METRICS, COUNTS), tables.legend(frame)),
+        "lead": lead(results, frame, tests),
+        "headline": pages.table(table, tables.legend(frame)),
     }
 
 

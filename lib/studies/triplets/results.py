@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from studies import paths, statistics, tables
+from studies.differences import BOOTSTRAP
 from studies.errors import StudyError
 from studies.runs import LoadedRun, finished
 from studies.triplets.metrics import f1_over
@@ -117,7 +118,10 @@ def of_runs(runs: list[LoadedRun]) -> Results:
     """Return the results of some runs of one dataset."""
     names = sorted({run.system for run in runs}, key=place)
     systems = {name: [run for run in runs if run.system == name] for name in names}
-    classes = pd.read_csv(runs[0].folder / "classes.csv")
+    # a class may be called 007 or NA
+    classes = pd.read_csv(
+        runs[0].folder / "classes.csv", dtype={"class": "str"}, keep_default_na=False
+    )
     return Results(runs[0].params["dataset"], systems, classes)
 
 
@@ -196,7 +200,7 @@ def comparisons(results: Results) -> pd.DataFrame:
                     "first": first,
                     "second": second,
                     "metric": metric,
-                    "test": "paired bootstrap",
+                    "test": BOOTSTRAP,
                     "seeds": len(common),
                     "difference": np.mean([difference(everything, k) for k in range(len(common))]),
                     "ci_low": low,

@@ -1,33 +1,11 @@
-"""The demo kitchen: a small world of plated food, drawn from seeds, for all four studies.
+"""The world of the kitchen: its label tree, its recipes, and the plates drawn by lot from them."""
 
-A `Plate` is the whole truth about one picture. The studies read it so:
-
-- triplets: `category`, `dish`, `variant`, the three levels of the label tree;
-- captioning: `dish`, `variant`, `ingredients`, `table`, `plate_shape`, `plate_colour` and
-  `distractors`, everything that a person would mention;
-- recipes: `dish`, and `ingredients`, which are those *visible*: the recipe of a variant is fixed,
-  its plates leave an ingredient out or add a garnish;
-- relevance: `variant` for the class texts, and the rest for web captions of known relevance.
-
-Each study draws its own words from its own random stream, `default_rng([seed, stream, ...])`, where
-stream 0 is that of the plates: adding a study never changes a plate nor another study. The plates
-are frozen (`tests/test_demo.py` holds their digest): changing them changes every demo result.
-"""
-
-import csv
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
-from studies import paths
-from studies.demo_drawing import draw
-from studies.demo_food import LOOKS
+from studies.demo.food import LOOKS
 from studies.errors import StudyError
-
-__all__ = ["INGREDIENTS", "TREE", "Plate", "draw", "kitchen", "plates"]
 
 PLATES_STREAM = 0
 
@@ -225,41 +203,3 @@ def _between(rng: np.random.Generator, low: float, high: float) -> float:
 
 def _pick(rng: np.random.Generator, options: tuple[str, ...] | list[str]) -> str:
     return options[int(rng.integers(len(options)))]
-
-
-def kitchen(per_variant: int, seed: int = 0) -> Path:
-    """Return the folder of a drawn kitchen, made at the first call.
-
-    It holds `images/<category>/<dish>/<variant>/<id>.png` (RGB, 96×96) and `plates.csv`: one row a
-    plate with `id`, `path` (from the folder), `category`, `dish`, `variant`, `ingredients` (joined
-    by `;`) and `table`. Processes may call it at once; a killed call leaves no half-made folder.
-
-    Raises `StudyError` as `plates` does.
-    """
-    contents = plates(per_variant, seed)
-    folder = paths.cache() / f"kitchen-{per_variant}-{seed}"
-    if folder.exists():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
-        if not folder.exists():
-            partial = folder.with_name(f"{folder.name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            _fill(partial, contents)
-            partial.rename(folder)
-    return folder
-
-
-def _fill(folder: Path, contents: list[Plate]) -> None:
-    """Draw all plates into a new folder, and list them."""
-    folder.mkdir()
-    with (folder / "plates.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["id", "path", "category", "dish", "variant", "ingredients", "table"])
-        for plate in contents:
-            labels = (plate.category, plate.dish, plate.variant)
-            path = Path("images", *labels, f"{plate.id}.png")
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            draw(plate).save(folder / path)
-            ingredients = ";".join(plate.ingredients)
-            table.writerow([plate.id, path.as_posix(), *labels, ingredients, plate.table])

@@ -5,155 +5,38 @@ them into the picture. Every ingredient takes its places from a generator of its
 removing one leaves all others where they are.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image, ImageDraw
-
-if TYPE_CHECKING:
-    from studies.demo import Plate
-
-Colour = tuple[int, ...]  # red, green and blue from 0 to 255, and opacity where there is one
-Points = list[tuple[float, float]]
-SHADOW = (30, 15, 5, 90)
-
-
-class Area(NamedTuple):
-    """The disc of the plate that an ingredient may lie in."""
-
-    x: float
-    y: float
-    radius: float
-
-
-@dataclass(frozen=True)
-class Look:
-    """How an ingredient looks: who draws it, in which colours, how many, of which radius."""
-
-    shape: Callable[[Pen, Random, Look, Area], None]
-    colour: Colour
-    size: float
-    count: int = 1
-    second: Colour = (255, 255, 255)
-
-
-class Pen:
-    """Draws on a picture in plate coordinates: x right, y down, turned and tilted by the camera."""
-
-    def __init__(self, picture: Image.Image, plate: Plate, rotation: float):
-        side = picture.width
-        self._draw = ImageDraw.Draw(picture, "RGBA")
-        self._x, self._y = (side * (0.5 + shift) for shift in plate.shift)
-        self._scale, self._tilt = plate.zoom * side, plate.tilt
-        angle = math.radians(rotation)
-        self._cos, self._sin = math.cos(angle), math.sin(angle)
-
-    def _place(self, points: Points) -> Points:
-        across, down = self._scale, self._scale * self._tilt
-        return [
-            (
-                self._x + across * (x * self._cos - y * self._sin),
-                self._y + down * (x * self._sin + y * self._cos),
-            )
-            for x, y in points
-        ]
-
-    def polygon(self, points: Points, colour: Colour, shadow: float = 0.0) -> None:
-        """Fill a polygon; `shadow` is how high it lies, and so how far its shadow falls."""
-        placed = self._place(points)
-        if shadow:
-            step = shadow * self._scale
-            self._draw.polygon([(x + step, y + step) for x, y in placed], SHADOW)
-        self._draw.polygon(placed, colour)
-
-    def line(self, points: Points, width: float, colour: Colour) -> None:
-        """Draw an open line with round joints; `width` in plate radii."""
-        pixels = max(1, round(width * self._scale))
-        self._draw.line(self._place(points), colour, pixels, joint="curve")
-
-
-def turned(bare: Points, x: float, y: float, angle: float, scale: float = 1.0) -> Points:
-    """Return an outline scaled, turned by `angle` (radians) and moved to (x, y)."""
-    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-    return [(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in bare]
-
-
-def oval(x: float, y: float, across: float, down: float = 0.0, turn: float = 0.0) -> Points:
-    """Return the outline of an ellipse of two radii (a circle if only one is given)."""
-    down = down or across
-    steps = 12 if across < 0.12 else 28
-    angles = [math.tau * step / steps for step in range(steps)]
-    return turned([(across * math.cos(a), down * math.sin(a)) for a in angles], x, y, turn)
-
-
-def square(x: float, y: float, half: float, turn: float, corner: float = 0.35) -> Points:
-    """Return a square with rounded corners (`corner` 1 is a circle, 0 a sharp square)."""
-    bare = []
-    for step in range(32):
-        angle = math.tau * (step + 0.5) / 32
-        u, v = math.cos(angle), math.sin(angle)
-        bare.append((math.copysign(abs(u) ** corner, u), math.copysign(abs(v) ** corner, v)))
-    return turned(bare, x, y, turn, half)
-
-
-def shade(colour: Colour, factor: float) -> Colour:
-    """Return a colour made darker (factor below 1) or lighter, without transparency."""
-    return tuple(min(255, int(value * factor)) for value in colour[:3])
-
-
-def vary(rng: Random, colour: Colour, amount: float = 0.1) -> Colour:
-    """Return a colour of nearly the same brightness and hue, as no two tomatoes are alike."""
-    bright = 1 + rng.uniform(-amount, amount)
-    return tuple(
-        min(255, int(value * bright * (1 + rng.uniform(-amount, amount) / 2))) for value in colour
-    )
-
-
-def _uneven(rng: Random, x: float, y: float, radius: float, rough: float, waves: int) -> Points:
-    """Return a round outline with `waves` bumps of relative height `rough`."""
-    start, steps = rng.uniform(0, math.tau), max(28, 4 * waves)
-    outline = []
-    for step in range(steps):
-        angle = math.tau * step / steps
-        away = radius * (1 + rough * math.sin(waves * angle + start) + rng.uniform(-0.02, 0.02))
-        outline.append((x + away * math.cos(angle), y + away * math.sin(angle)))
-    return outline
-
-
-def _spots(rng: Random, count: int, area: Area) -> Iterator[tuple[float, float, float]]:
-    """Yield about `count` places spread evenly (a jittered sunflower), each with an angle."""
-    count = max(1, round(count * rng.uniform(0.75, 1.25)))
-    start, jitter = rng.uniform(0, math.tau), 0.25 * area.radius / math.sqrt(count)
-    for number in range(count):
-        away = area.radius * math.sqrt((number + 0.5) / count)
-        angle = start + 2.39996 * number  # the golden angle
-        yield (
-            area.x + away * math.cos(angle) + rng.uniform(-jitter, jitter),
-            area.y + away * math.sin(angle) + rng.uniform(-jitter, jitter),
-            rng.uniform(0, math.tau),
-        )
-
-
-# --- layers: they fill the plate, wherever the area is ---
+from studies.demo.shapes import (
+    SHADOW,
+    Area,
+    Look,
+    Pen,
+    Points,
+    oval,
+    shade,
+    spots,
+    square,
+    turned,
+    uneven,
+    vary,
+)
 
 
 def _layer(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     colour = vary(rng, look.colour)
-    pen.polygon(_uneven(rng, 0, 0, look.size, 0.012, 5), shade(colour, 0.82))
-    pen.polygon(_uneven(rng, 0, 0, look.size * 0.95, 0.012, 4), colour)
-    for x, y, _ in _spots(rng, 9, Area(0, 0, look.size * 0.8)):
+    pen.polygon(uneven(rng, 0, 0, look.size, 0.012, 5), shade(colour, 0.82))
+    pen.polygon(uneven(rng, 0, 0, look.size * 0.95, 0.012, 4), colour)
+    for x, y, _ in spots(rng, 9, Area(0, 0, look.size * 0.8)):
         pen.polygon(oval(x, y, 0.1, 0.06), (*vary(rng, colour, 0.12), 120))
 
 
 def _crust(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     colour = vary(rng, look.colour)
-    pen.polygon(_uneven(rng, 0, 0, look.size, 0.025, look.count), shade(colour, 0.8), shadow=0.05)
-    pen.polygon(_uneven(rng, 0, 0, look.size * 0.95, 0.02, look.count), colour)
+    pen.polygon(uneven(rng, 0, 0, look.size, 0.025, look.count), shade(colour, 0.8), shadow=0.05)
+    pen.polygon(uneven(rng, 0, 0, look.size * 0.95, 0.02, look.count), colour)
     for _ in range(9):
         angle, away = rng.uniform(0, math.tau), look.size * 0.9
         spot = (away * math.cos(angle), away * math.sin(angle))
@@ -165,16 +48,16 @@ def _bread(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     colour = vary(rng, look.colour)
     pen.polygon(square(0, 0, look.size, 0, 0.4), look.second, shadow=0.06)
     pen.polygon(square(0, 0, look.size * 0.91, 0, 0.4), colour)
-    for x, y, angle in _spots(rng, 22, Area(0, 0, look.size * 0.85)):
+    for x, y, angle in spots(rng, 22, Area(0, 0, look.size * 0.85)):
         pen.polygon(oval(x, y, 0.03, 0.02, angle), shade(colour, 0.88))
 
 
 def _stack(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     for step in (2, 1, 0):
         colour, x, y = vary(rng, look.colour), 0.05 * step, 0.06 * step
-        pen.polygon(_uneven(rng, x, y, look.size, 0.01, 3), look.second, shadow=0.04)
-        pen.polygon(_uneven(rng, x, y, look.size * 0.93, 0.01, 3), colour)
-    pen.polygon(_uneven(rng, 0, 0, look.size * 0.75, 0.02, 4), (*shade(look.second, 1.25), 110))
+        pen.polygon(uneven(rng, x, y, look.size, 0.01, 3), look.second, shadow=0.04)
+        pen.polygon(uneven(rng, x, y, look.size * 0.93, 0.01, 3), colour)
+    pen.polygon(uneven(rng, 0, 0, look.size * 0.75, 0.02, 4), (*shade(look.second, 1.25), 110))
 
 
 def _scoops(pen: Pen, rng: Random, look: Look, area: Area) -> None:
@@ -182,15 +65,15 @@ def _scoops(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     for number in range(look.count):
         angle = start + math.tau * number / look.count
         x, y, colour = 0.31 * math.cos(angle), 0.31 * math.sin(angle), vary(rng, look.colour, 0.05)
-        pen.polygon(_uneven(rng, x, y, look.size, 0.03, 9), shade(colour, 0.84), shadow=0.05)
-        pen.polygon(_uneven(rng, x - 0.03, y - 0.03, look.size * 0.82, 0.02, 7), colour)
+        pen.polygon(uneven(rng, x, y, look.size, 0.03, 9), shade(colour, 0.84), shadow=0.05)
+        pen.polygon(uneven(rng, x - 0.03, y - 0.03, look.size * 0.82, 0.02, 7), colour)
         pen.polygon(oval(x - 0.1, y - 0.1, 0.09, 0.06, 2.3), (255, 255, 255, 110))
 
 
 def _mound(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     heap = Area(-0.4, -0.12, 0.3)
-    pen.polygon(_uneven(rng, *heap, 0.05, 6), shade(look.colour, 0.86), shadow=0.04)
-    for x, y, angle in _spots(rng, look.count, heap):
+    pen.polygon(uneven(rng, *heap, 0.05, 6), shade(look.colour, 0.86), shadow=0.04)
+    for x, y, angle in spots(rng, look.count, heap):
         pen.polygon(oval(x, y, look.size, look.size * 0.45, angle), vary(rng, look.colour, 0.08))
 
 
@@ -216,22 +99,22 @@ def _swirl(pen: Pen, rng: Random, look: Look, area: Area) -> None:
 
 
 def _patches(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, _ in _spots(rng, look.count, area):
+    for x, y, _ in spots(rng, look.count, area):
         radius, colour = look.size * rng.uniform(0.75, 1.2), vary(rng, look.colour, 0.06)
-        pen.polygon(_uneven(rng, x, y, radius, 0.1, 5), shade(colour, 0.88), shadow=0.015)
-        pen.polygon(_uneven(rng, x - 0.01, y - 0.01, radius * 0.8, 0.1, 4), colour)
+        pen.polygon(uneven(rng, x, y, radius, 0.1, 5), shade(colour, 0.88), shadow=0.015)
+        pen.polygon(uneven(rng, x - 0.01, y - 0.01, radius * 0.8, 0.1, 4), colour)
 
 
 def _frills(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look.count, area):
+    for x, y, angle in spots(rng, look.count, area):
         radius, colour = look.size * rng.uniform(0.8, 1.2), vary(rng, look.colour, 0.15)
-        pen.polygon(_uneven(rng, x, y, radius, 0.12, 8), shade(colour, 0.75), shadow=0.03)
-        pen.polygon(_uneven(rng, x, y, radius * 0.82, 0.14, 8), colour)
+        pen.polygon(uneven(rng, x, y, radius, 0.12, 8), shade(colour, 0.75), shadow=0.03)
+        pen.polygon(uneven(rng, x, y, radius * 0.82, 0.14, 8), colour)
         pen.line(turned([(-0.7, 0.0), (0.7, 0.0)], x, y, angle, radius), 0.025, look.second)
 
 
 def _rounds(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look.count, area):
+    for x, y, angle in spots(rng, look.count, area):
         radius, colour = look.size * rng.uniform(0.9, 1.1), vary(rng, look.colour)
         pen.polygon(oval(x, y, radius, radius * 0.92, angle), shade(colour, 0.7), shadow=0.025)
         pen.polygon(oval(x, y, radius * 0.86, radius * 0.8, angle), colour)
@@ -242,14 +125,14 @@ def _rounds(pen: Pen, rng: Random, look: Look, area: Area) -> None:
 
 
 def _rings(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look.count, area):
+    for x, y, angle in spots(rng, look.count, area):
         radius, colour = look.size * rng.uniform(0.9, 1.1), vary(rng, look.colour)
         pen.polygon(oval(x, y, radius, radius * 0.85, angle), colour, shadow=0.02)
         pen.polygon(oval(x, y, radius * 0.55, radius * 0.45, angle), look.second)
 
 
 def _balls(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, _ in _spots(rng, look.count, area):
+    for x, y, _ in spots(rng, look.count, area):
         radius, colour = look.size * rng.uniform(0.85, 1.15), vary(rng, look.colour, 0.15)
         pen.polygon(oval(x, y, radius), shade(colour, 0.65), shadow=0.025)
         pen.polygon(oval(x - radius * 0.1, y - radius * 0.1, radius * 0.8), colour)
@@ -257,7 +140,7 @@ def _balls(pen: Pen, rng: Random, look: Look, area: Area) -> None:
 
 
 def _chunks(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look.count, area):
+    for x, y, angle in spots(rng, look.count, area):
         half, colour = look.size * rng.uniform(0.8, 1.15), vary(rng, look.colour)
         corners = [(k * math.pi / 2 + rng.uniform(-0.2, 0.2)) for k in range(4)]
         bare = [(math.cos(a), math.sin(a)) for a in corners]
@@ -269,7 +152,7 @@ def _outlined(bare: Points, inner: float, drop: float) -> Callable[..., None]:
     """Return a routine that strews pieces of one outline, with a smaller one inside in `second`."""
 
     def strew(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-        for x, y, angle in _spots(rng, look.count, area):
+        for x, y, angle in spots(rng, look.count, area):
             size = look.size * rng.uniform(0.85, 1.15)
             colour = vary(rng, look.colour, 0.15)
             pen.polygon(turned(bare, x, y, angle, size), colour, shadow=drop)
@@ -292,7 +175,7 @@ _MUSHROOM = _mirrored(
 
 
 def _flecks(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look.count, area):
+    for x, y, angle in spots(rng, look.count, area):
         bent = turned([(-1.0, 0.0), (0.0, 0.4), (1.0, 0.0)], x, y, angle, look.size)
         pen.line(bent, 0.035, vary(rng, look.colour, 0.2))
 
@@ -311,7 +194,7 @@ def _ribbons(pen: Pen, rng: Random, look: Look, area: Area) -> None:
 
 def _shrimps(pen: Pen, rng: Random, look: Look, area: Area) -> None:
     bare = [(math.cos(0.42 * k), math.sin(0.42 * k)) for k in range(10)]
-    for x, y, angle in _spots(rng, look.count, area):
+    for x, y, angle in spots(rng, look.count, area):
         arc = turned(bare, x, y, angle, look.size)
         pen.line([(u + 0.02, v + 0.03) for u, v in arc], look.size * 0.85, SHADOW)
         for step in range(9):
@@ -320,7 +203,7 @@ def _shrimps(pen: Pen, rng: Random, look: Look, area: Area) -> None:
 
 
 def _eggs(pen: Pen, rng: Random, look: Look, area: Area) -> None:
-    for x, y, angle in _spots(rng, look.count, Area(area.x, area.y, area.radius * 0.8)):
+    for x, y, angle in spots(rng, look.count, Area(area.x, area.y, area.radius * 0.8)):
         pen.polygon(oval(x, y, look.size, look.size * 0.8, angle), look.colour, shadow=0.03)
         pen.polygon(oval(x, y, look.size * 0.52), vary(rng, look.second, 0.06))
 

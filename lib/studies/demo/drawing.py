@@ -1,7 +1,7 @@
 """How the plates of `studies.demo` are photographed: table, plate, food, what lies over it, light.
 
 The order of the drawing is that of the world, bottom to top; the ingredients themselves are drawn
-by `studies.demo_food`.
+by `studies.demo.food`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFilter
 
-from studies.demo_food import (
-    AREAS,
-    LOOKS,
-    SHADOW,
-    Colour,
-    Pen,
-    Points,
-    oval,
-    shade,
-    square,
-    turned,
-    vary,
-)
+from studies.demo.food import AREAS, LOOKS
+from studies.demo.shapes import SHADOW, Colour, Pen, Points, oval, shade, square, turned, vary
 
 if TYPE_CHECKING:
-    from studies.demo import Plate
+    from studies.demo.world import Plate
 
 SUPERSAMPLING = 2
 

@@ -1,0 +1,42 @@
+# Two commands do everything: `make study` and `make test`. Each sets up .venv first, once.
+
+UV_VERSION = 0.13.8
+PYTHON = .venv/bin/python
+SETUP = .venv/.complete
+
+.DEFAULT_GOAL = help
+.PHONY: help study test lab bench clean
+
+help:
+	@echo "make study   run the studies up to reports/<dataset>/index.html; default: all, on demo"
+	@echo "             DATASET=demo STUDY=triplets MODEL=flexible,triplet SEEDS=0,1,2 JOBS=2"
+	@echo "             (JOBS: processor cores to use; STUDIES_DATA: folder of the datasets)"
+	@echo "make test    check style, run all tests and compare all notebooks"
+	@echo "make lab     open the notebooks in JupyterLab"
+	@echo "make bench   measure speed as ratios against peers"
+	@echo "make clean   delete .venv, caches, and what the demo made; results on real data stay"
+
+# every VARIABLE=value of the command line is passed on, so that a misspelt one is refused
+study: $(SETUP)
+	@$(PYTHON) -m studies $(MAKEOVERRIDES)
+
+test: $(SETUP)
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --nbval tests notebooks
+
+lab: $(SETUP)
+	@$(PYTHON) -m jupyterlab notebooks
+
+bench: $(SETUP)
+	@for file in benchmarks/*.py; do $(PYTHON) $$file || exit 1; done
+
+clean:
+	rm -rf .venv cache .snakemake runs/demo runs/tiny reports/demo reports/tiny
+
+$(SETUP): requirements.lock pyproject.toml
+	python3 -m venv .venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(PYTHON) -m uv pip install --python $(PYTHON) --require-hashes -r requirements.lock
+	$(PYTHON) -m uv pip install --python $(PYTHON) --no-deps -e .
+	@touch $@

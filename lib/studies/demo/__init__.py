@@ -1,0 +1,21 @@
+"""The demo kitchen: a small world of plated food, drawn from seeds, for all four studies.
+
+A `Plate` is the whole truth about one picture. The studies read it so:
+
+- triplets: `category`, `dish`, `variant`, the three levels of the label tree;
+- captioning: `dish`, `variant`, `ingredients`, `table`, `plate_shape`, `plate_colour` and
+  `distractors`, everything that a person would mention;
+- recipes: `dish`, and `ingredients`, which are those *visible*: the recipe of a variant is fixed,
+  its plates leave an ingredient out or add a garnish;
+- relevance: `variant` for the class texts, and the rest for web captions of known relevance.
+
+Each study draws its own words from its own random stream, `default_rng([seed, stream, ...])`, where
+stream 0 is that of the plates: adding a study never changes a plate nor another study. The plates
+are frozen (`tests/test_demo.py` holds their digest): changing them changes every demo result.
+"""
+
+from studies.demo.drawing import draw
+from studies.demo.folder import kitchen
+from studies.demo.world import INGREDIENTS, TREE, Plate, plates
+
+__all__ = ["INGREDIENTS", "TREE", "Plate", "draw", "kitchen", "plates"]

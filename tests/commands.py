@@ -1,0 +1,80 @@
+"""Commands in processes of their own, as a shell starts them, but forked from a warm one.
+
+Importing Lightning takes ten seconds on a small machine. A fork server pays them once; each command
+is then a fresh process with an environment, an exit code and streams of its own, and can be killed.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+import time
+from pathlib import Path
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["studies.training", "studies.triplets.model", "sklearn.manifold"])
+
+
+class Command:
+    """A running command; `STUDIES_ROOT` is `root`, and its streams go to files below `logs`."""
+
+    def __init__(self, logs: Path, root: Path, module: str, *arguments: object, code: str = ""):
+        logs.mkdir(parents=True, exist_ok=True)
+        number = len(list(logs.glob("*.out")))
+        self.files = logs / f"{number}.out", logs / f"{number}.err"
+        given = module, [str(a) for a in arguments], code, str(root), *map(str, self.files)
+        self.process = CONTEXT.Process(target=begin, args=given, daemon=True)
+        self.process.start()
+
+    @property
+    def out(self) -> str:
+        return self.files[0].read_text() if self.files[0].exists() else ""
+
+    @property
+    def err(self) -> str:
+        return self.files[1].read_text() if self.files[1].exists() else ""
+
+    @property
+    def running(self) -> bool:
+        return self.process.is_alive()
+
+    def signal(self, number: int) -> None:
+        if self.running:
+            os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def wait(self, seconds: float = 120) -> int:
+        """Return the exit code."""
+        self.process.join(seconds)
+        if self.running:
+            self.process.kill()
+            raise AssertionError(f"still running after {seconds} s:\n{self.out}{self.err}")
+        return self.process.exitcode
+
+    def until(self, condition, seconds: float = 120) -> bool:
+        """Wait for a condition; return False when the command ended without it."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if not self.running:
+                return condition()
+            assert time.monotonic() < end, f"waited in vain:\n{self.out}{self.err}"
+            time.sleep(0.001)
+        return True
+
+
+def begin(module: str, arguments: list[str], code: str, root: str, out: str, err: str) -> None:
+    """Become the command, in the forked process."""
+    os.environ["STUDIES_ROOT"] = root
+    for number, name in ((1, out), (2, err)):
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, number)
+        os.close(file)
+    sys.argv = [module, *arguments]
+    if code:
+        exec(compile(code, "code", "exec"), {"__name__": "__main__"})
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)

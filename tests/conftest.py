@@ -1,0 +1,17 @@
+"""What all tests share: a root of their own for runs, reports and caches, and one thread."""
+
+import os
+import shutil
+import tempfile
+
+CREATED = "STUDIES_ROOT" not in os.environ
+if CREATED:
+    # set before any import, and inherited by workers, kernels and subprocesses
+    os.environ["STUDIES_ROOT"] = tempfile.mkdtemp(prefix="studies-")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_unconfigure():
+    """Delete the root that this process made."""
+    if CREATED:
+        shutil.rmtree(os.environ["STUDIES_ROOT"], ignore_errors=True)

@@ -1,0 +1,468 @@
+"""Every mistake in a parameter is one sentence: the file, the name, the nearest valid name."""
+
+import ast
+import copy
+import json
+import math
+
+import pytest
+import yaml
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from studies.errors import StudyError
+from studies.params import notebook_defaults, read_yaml, run_files
+from studies.paths import REPOSITORY
+from studies.triplets.params import Parameters
+
+TINY = REPOSITORY / "params" / "triplets" / "tiny"
+SHARED, FLEXIBLE = TINY / "dataset.yaml", TINY / "flexible.yaml"
+NOTEBOOKS = REPOSITORY / "notebooks" / "triplets"
+GOOD = {**yaml.safe_load(SHARED.read_text()), **yaml.safe_load(FLEXIBLE.read_text()), "seed": 0}
+STAGE = {"from_epoch": 0, "learning_rate": 0.001, "mining": "semihard"}
+
+
+def refused(*files, overrides=()) -> str:
+    with pytest.raises(StudyError) as caught:
+        Parameters.from_files(files, overrides)
+    return sentence(caught.value)
+
+
+def sentence(error) -> str:
+    message = str(error)
+    assert "\n" not in message
+    assert "pydantic" not in message.lower()
+    assert "validation error" not in message.lower()
+    assert len(message) < 500
+    return message
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Write the tiny parameters with changes to a file; a value of `...` leaves the name out."""
+
+    def write(**changes):
+        values = copy.deepcopy(GOOD) | changes
+        file = tmp_path / "mine.yaml"
+        content = {name: value for name, value in values.items() if value is not ...}
+        file.write_text(yaml.safe_dump(content))
+        return file
+
+    return write
+
+
+def test_the_unchanged_file_is_accepted(written):
+    parameters = Parameters.from_files([written()])
+    assert parameters.resolved() == {"study": "triplets", **GOOD}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "nearest"),
+    [
+        ({"epoch": 3}, "epoch", "epochs"),
+        ({"learning_rates": 0.1, "seeed": 1}, "learning_rates", None),
+        ({"loss": {**GOOD["loss"], "margin": 1.0}}, "loss.margin", "margins"),
+        ({"loss": {**GOOD["loss"], "combin": "max"}}, "loss.combin", "combine"),
+        (
+            {"loss": {"name": "triplet", "margin": 1.0, "take": "closest", "margins": [1.0]}},
+            "loss.margins",
+            "margin",
+        ),
+        ({"backbone": {**GOOD["backbone"], "width": [8]}}, "backbone.width", "widths"),
+        ({"source": {**GOOD["source"], "per_varient": 2}}, "source.per_varient", "per_variant"),
+        ({"stages": [STAGE, {**STAGE, "minning": None}]}, "stages[1].minning", "mining"),
+        (
+            {"augmentation": {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.1, "color": 0}},
+            "augmentation.color",
+            "colour",
+        ),
+    ],
+)
+def test_unknown_names(written, changes, name, nearest):
+    file = written(**changes)
+    message = refused(file)
+    assert message.startswith(f"{file}: unknown parameter `{name}`; ")
+    if nearest:
+        assert message.endswith(f"did you mean `{nearest}`?")
+    else:
+        assert message.endswith("there are: " + ", ".join(Parameters.model_fields))
+
+
+def test_an_unknown_name_is_told_before_what_it_causes(written):
+    assert "unknown parameter `epoch`" in refused(written(epochs=..., epoch=3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "words"),
+    [
+        ({"epochs": "many"}, "epochs", ["valid integer", "'many'"]),
+        ({"epochs": 2.0}, "epochs", ["valid integer", "2.0"]),
+        ({"epochs": True}, "epochs", ["valid integer", "True"]),
+        ({"epochs": 0}, "epochs", ["greater than or equal to 1", "not 0"]),
+        ({"epochs": None}, "epochs", ["valid integer", "None"]),
+        ({"test_share": 1.0}, "test_share", ["less than 1", "1.0"]),
+        ({"validation_share": -0.1}, "validation_share", ["greater than or equal to 0"]),
+        ({"split": "ofical"}, "split", ["'random' or 'official'", "'ofical'"]),
+        ({"precision": "fp16"}, "precision", ["'32-true'", "'bf16-mixed'", "'auto'"]),
+        ({"model": "Foo Bar"}, "model", ["lower-case letters", "'Foo Bar'"]),
+        ({"variant": "../up"}, "variant", ["lower-case letters", "'../up'"]),
+        ({"dataset": "../up"}, "dataset", ["lower-case letters"]),
+        ({"stages": []}, "stages", ["at least 1 item", "[]"]),
+        ({"stages": [{**STAGE, "learning_rate": 0}]}, "stages[0].learning_rate", ["than 0"]),
+        ({"loss": {**GOOD["loss"], "margins": [1.0, math.inf]}}, "loss.margins[1]", ["finite"]),
+        ({"loss": {**GOOD["loss"], "margins": [math.nan]}}, "loss.margins[0]", ["finite"]),
+        ({"loss": {**GOOD["loss"], "combine": "mean"}}, "loss.combine", ["'max' or 'sum'"]),
+        ({"loss": "triplet"}, "loss", ["`name: value` lines", "'triplet'"]),
+        ({"loss": None}, "loss", ["`name: value` lines", "None"]),
+    ],
+)
+def test_wrong_values(written, changes, name, words):
+    file = written(**changes)
+    message = refused(file)
+    assert message.startswith(f"{file}: parameter `{name}` should ")
+    assert all(word in message for word in words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"validation_share": 0.5, "test_share": 0.5}, ["validation_share + test_share"]),
+        ({"stages": [{**STAGE, "from_epoch": 1}]}, ["from_epoch 0"]),
+        ({"stages": [STAGE, STAGE]}, ["each later"]),
+        ({"stages": [{**STAGE, "mining": None}]}, ["flexible_margin", "mining semihard"]),
+        ({"loss": {"name": "cross_entropy"}}, ["cross_entropy", "mining null"]),
+        ({"epochs": 2, "validate_every": 3}, ["validate_every must not exceed epochs"]),
+        (
+            {
+                "backbone": {"name": "frozen", "weights": "w", "hidden": 4},
+                "augmentation": {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.1},
+            },
+            ["augmentation is null"],
+        ),
+    ],
+)
+def test_values_that_contradict_each_other(written, changes, words):
+    message = refused(written(**changes))
+    assert "mine.yaml: " in message
+    assert all(word in message for word in words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"epochs": ...}, "epochs"),
+        ({"loss": {"name": "triplet", "margin": 1.0}}, "loss.take"),
+        ({"loss": {"margin": 1.0}}, "loss.name"),
+        ({"stages": [STAGE, {"from_epoch": 4, "mining": None}]}, "stages[1].learning_rate"),
+    ],
+)
+def test_missing_names(written, changes, name):
+    file = written(**changes)
+    assert refused(file) == f"{file}: parameter `{name}` is missing; add it"
+
+
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        (
+            {"loss": {"name": "tripplet"}},
+            "`loss.name` cannot be `tripplet`; did you mean `triplet`?",
+        ),
+        (
+            {"backbone": {"name": "resnet"}},
+            "`backbone.name` cannot be `resnet`; there are: scratch, frozen",
+        ),
+        (
+            {"source": {"name": "kitchn"}},
+            "`source.name` cannot be `kitchn`; did you mean `kitchen`?",
+        ),
+    ],
+)
+def test_wrong_tags(written, changes, end):
+    file = written(**changes)
+    assert refused(file) == f"{file}: parameter {end}"
+
+
+@pytest.mark.parametrize(
+    ("written_as", "write"),
+    [("1e-3", "1.0e-3 or 0.001"), ("2E-4", "2.0e-4 or 0.0002"), ("1.5e3", "1500.0")],
+)
+def test_numbers_that_yaml_takes_for_text(tmp_path, written_as, write):
+    file = tmp_path / "rate.yaml"
+    file.write_text(f"stages: [{{from_epoch: 0, learning_rate: {written_as}, mining: hardest}}]\n")
+    message = refused(SHARED, FLEXIBLE, file, overrides=["seed=0"])
+    assert message.startswith(f"{file}: parameter `stages[0].learning_rate` ")
+    assert f"'{written_as}'" in message
+    assert message.endswith(f"text; write {write}")
+    for spelling in write.split(" or "):
+        assert yaml.safe_load(spelling) == float(written_as)
+
+
+def test_text_that_is_no_number_gets_no_such_hint(written):
+    message = refused(written(stages=[{**STAGE, "learning_rate": "fast"}]))
+    assert "YAML" not in message
+    assert "'fast'" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: 1\nb: [1,\nc: }\n", [" line 3: not valid YAML"]),
+        ("a: 1\n b: 2\n", [" line 2: not valid YAML"]),
+        ("a: 1\n\tb: 2\n", [" line 2: not valid YAML"]),
+        ("- a\n- b\n", [": must hold `name: value` lines"]),
+        ("just text\n", [": must hold `name: value` lines"]),
+        (b"a: \xff\xfe\n", [": not valid YAML"]),
+        ("5: 3\n", ["`[5]` should be a name, not 5"]),
+    ],
+)
+def test_unreadable_files(tmp_path, content, words):
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    message = refused(SHARED, FLEXIBLE, file, overrides=["seed=0"])
+    assert str(file) in message
+    assert all(word in message for word in words)
+
+
+def test_missing_files(tmp_path):
+    assert (
+        refused(SHARED, tmp_path / "no.yaml") == f"{tmp_path / 'no.yaml'}: no such parameter file"
+    )
+    assert refused(TINY / "no.yaml") == "params/triplets/tiny/no.yaml: no such parameter file"
+    assert refused(SHARED, tmp_path).startswith(f"{tmp_path}: cannot be read")
+
+
+def test_an_empty_file_changes_nothing(tmp_path):
+    file = tmp_path / "empty.yaml"
+    file.write_text("# nothing\n")
+    parameters = Parameters.from_files([SHARED, FLEXIBLE, file], ["seed=0"])
+    assert parameters.resolved() == {"study": "triplets", **GOOD}
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("seed", ["-p seed: write name=value"]),
+        ("seed=[1", ["-p seed=[1", "not valid YAML"]),
+        ("sed=1", ["command line: unknown parameter `sed`", "did you mean `seed`?"]),
+        ("seed=-1", ["command line: parameter `seed`", "greater than or equal to 0"]),
+        ("seed=", ["command line: parameter `seed`", "None"]),
+        ("=1", ["command line: unknown parameter ``"]),
+        ("loss.margins=3", ["command line: unknown parameter `loss.margins`"]),
+    ],
+)
+def test_wrong_overrides(override, words):
+    message = refused(SHARED, FLEXIBLE, overrides=["seed=0", override])
+    assert all(word in message for word in words)
+
+
+def test_later_files_win_and_overrides_win_over_files(tmp_path):
+    first, second = tmp_path / "1.yaml", tmp_path / "2.yaml"
+    first.write_text("epochs: 31\nneighbours: 7\nseed: 4\n")
+    second.write_text("epochs: 32\nseed: 5\n")
+    files = [SHARED, FLEXIBLE, first, second]
+    parameters = Parameters.from_files(files, ["seed=6", "seed=7"])
+    changed = (parameters.epochs, parameters.neighbours, parameters.seed)
+    assert changed == (32, 7, 7)
+    assert parameters.image_size == GOOD["image_size"]
+    swapped = Parameters.from_files([SHARED, FLEXIBLE, second, first])
+    assert (swapped.epochs, swapped.seed) == (31, 4)
+
+
+def test_a_mistake_is_told_of_the_file_that_made_it(tmp_path):
+    right, wrong = tmp_path / "right.yaml", tmp_path / "wrong.yaml"
+    right.write_text("epochs: 5\n")
+    wrong.write_text("epochs: -5\n")
+    message = refused(SHARED, FLEXIBLE, right, wrong, overrides=["seed=0"])
+    assert message.startswith(f"{wrong}: parameter `epochs` ")
+    assert refused(wrong, FLEXIBLE, SHARED) == (
+        f"{wrong} + params/triplets/tiny/flexible.yaml + params/triplets/tiny/dataset.yaml: "
+        "parameter `seed` is missing; add it"
+    )
+
+
+def test_the_command_line(capsys):
+    arguments = ["-f", str(SHARED), "-f", str(FLEXIBLE), "-p", "seed=3", "-p", "epochs=2"]
+    parameters = Parameters.from_command_line(arguments)
+    assert (parameters.seed, parameters.epochs, parameters.model) == (3, 2, "flexible")
+    with pytest.raises(SystemExit) as caught:
+        Parameters.from_command_line([])
+    assert caught.value.code == 2
+    assert "-f" in capsys.readouterr().err
+
+
+def test_parameters_cannot_be_changed():
+    parameters = Parameters.from_files([SHARED, FLEXIBLE], ["seed=0"])
+    with pytest.raises(ValueError, match="frozen"):
+        parameters.epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("variant", "folder"), [("", "flexible/seed7"), ("sum", "flexible@sum/seed7")]
+)
+def test_the_run_folder(monkeypatch, tmp_path, variant, folder):
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path))
+    parameters = Parameters.from_files(
+        [SHARED, FLEXIBLE], ["seed=7", f"variant={json.dumps(variant)}"]
+    )
+    assert parameters.folder() == tmp_path / "runs" / "tiny" / "triplets" / folder
+
+
+FOLDERS = sorted(file.parent for file in (REPOSITORY / "params").glob("*/*/dataset.yaml"))
+
+
+@pytest.mark.parametrize(
+    "folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}"
+)
+def test_every_parameter_file_loads_and_is_named_for_what_it_says(folder):
+    module = __import__(f"studies.{folder.parent.name}.params", fromlist=["Parameters"])
+    systems = run_files(folder.parent.name, folder.name)
+    assert set(systems) == {file.stem for file in folder.iterdir()} - {"dataset"}
+    assert systems
+    for system, files in systems.items():
+        parameters = module.Parameters.from_files(files, ["seed=0"])
+        model, _, variant = system.partition("@")
+        said = (parameters.study, parameters.dataset, parameters.model, parameters.variant)
+        assert said == (folder.parent.name, folder.name, model, variant)
+        assert not set(read_yaml(files[0])) & set(read_yaml(files[1]))
+        assert files[1].read_text().startswith("# Purpose: ")
+
+
+def test_no_parameter_file_lies_outside_a_dataset():
+    files = set((REPOSITORY / "params").rglob("*.*"))
+    assert {file.parent for file in files} == set(FOLDERS)
+
+
+def test_an_unknown_dataset_gets_the_nearest():
+    with pytest.raises(StudyError, match=r"no dataset `tinny`; did you mean `tiny`\?$"):
+        run_files("triplets", "tinny")
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_the_parameters_cells_are_the_tiny_files(name):
+    assert notebook_defaults(NOTEBOOKS / f"{name}.ipynb") == GOOD
+
+
+def test_the_parameters_cells_are_the_same_text():
+    assert cell_source("train") == cell_source("evaluate")
+
+
+def cell_source(name) -> str:
+    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
+    return next(
+        "".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", ())
+    )
+
+
+def notebook(tmp_path, *cells):
+    tagged = [
+        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
+        for source in cells
+    ]
+    file = tmp_path / "n.ipynb"
+    file.write_text(json.dumps({"cells": tagged}))
+    return file
+
+
+def test_defaults_are_read_without_running(tmp_path):
+    file = notebook(tmp_path, "# Parameters: x\na = -1\nb = [1, {'c': None}]\nprint(1 / 0)\n")
+    assert notebook_defaults(file) == {"a": -1, "b": [1, {"c": None}]}
+
+
+def test_notebooks_without_one_parameters_cell(tmp_path):
+    for cells in ([], ["a = 1", "b = 1"]):
+        file = notebook(tmp_path, *cells)
+        with pytest.raises(StudyError) as caught:
+            notebook_defaults(file)
+        assert sentence(caught.value) == f"{file}: needs one cell tagged `parameters`"
+
+
+def test_notebooks_that_are_none(tmp_path):
+    file = tmp_path / "n.ipynb"
+    for content, words in (
+        (None, "cannot be read"),
+        ("{", "is no notebook"),
+        ("[]", "is no noteb"),
+    ):
+        if content:
+            file.write_text(content)
+        with pytest.raises(StudyError) as caught:
+            notebook_defaults(file)
+        assert sentence(caught.value).startswith(f"{file}: {words}")
+
+
+@pytest.fixture
+def shell(monkeypatch, tmp_path):
+    """A real IPython; `run` runs cells and returns the last one's value, or raises its error."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    config = Config()
+    config.HistoryManager.hist_file = ":memory:"
+    InteractiveShell.clear_instance()
+    ipython = InteractiveShell.instance(config=config)
+
+    def run(*cells):
+        for cell in cells:
+            result = ipython.run_cell(cell, store_history=True)
+            result.raise_error()
+        return result.result
+
+    yield run
+    ipython.history_manager.end_session()
+    InteractiveShell.clear_instance()
+
+
+IMPORT = "from studies.triplets.params import Parameters\n"
+CHECK = f"{IMPORT}p = Parameters.from_notebook()\np.resolved()"
+
+
+def test_from_notebook_without_a_parameters_cell(shell):
+    with pytest.raises(StudyError, match="run the cell tagged `parameters` first"):
+        shell("dataset = 'tiny'", CHECK)
+
+
+def test_from_notebook_takes_the_cell(shell):
+    assert shell(cell_source("train"), CHECK) == {"study": "triplets", **GOOD}
+
+
+def test_from_notebook_takes_papermills_cell(shell):
+    injected = "# Parameters\nseed = 5\nepochs = 3\n"
+    taken = shell("x = 1", cell_source("train"), injected, CHECK)
+    assert taken == {"study": "triplets", **GOOD, "seed": 5, "epochs": 3}
+
+
+@pytest.mark.parametrize("cell", ["# Parameters\nepoch = 3\n", "# Parameters\nseed = 1\nepoch = 3"])
+def test_from_notebook_refuses_a_misspelt_injected_name(shell, cell):
+    with pytest.raises(StudyError) as caught:
+        shell(cell_source("train"), cell, CHECK)
+    assert sentence(caught.value) == (
+        "parameters cell: unknown parameter `epoch`; did you mean `epochs`?"
+    )
+
+
+def test_from_notebook_refuses_an_edited_cell(shell):
+    misspelt = cell_source("train").replace('"margins"', '"margin"')
+    with pytest.raises(StudyError, match=r"^parameters cell: unknown parameter `loss.margin`"):
+        shell(misspelt, CHECK)
+    with pytest.raises(StudyError, match=r"^parameters cell: parameter `seed` is missing; add it$"):
+        shell(cell_source("train").replace("\nseed = 0", ""), CHECK)
+    assert shell(cell_source("train"), CHECK)["seed"] == 0
+
+
+def test_later_variables_are_no_parameters(shell):
+    later = "images, first = [1], 2\nbatches = run = 3\nfor i in range(2): pass"
+    shell(cell_source("train"), CHECK, later)
+    assert shell(CHECK) == {"study": "triplets", **GOOD}
+    assert shell(cell_source("train").replace("\nseed = 0", "\nseed = 9"), CHECK)["seed"] == 9
+
+
+def test_a_study_error_in_ipython_is_one_line(shell, capsys):
+    with pytest.raises(StudyError):
+        shell("# Parameters: x\nepoch = 1\n", CHECK)
+    printed = capsys.readouterr()
+    shown = (printed.out + printed.err).strip()
+    assert shown == "StudyError: parameters cell: unknown parameter `epoch`; did you mean `epochs`?"
+
+
+def test_the_parameters_cell_is_plain_literals():
+    body = ast.parse(cell_source("train")).body
+    assert all(isinstance(node, ast.Assign) for node in body)

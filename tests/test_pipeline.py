@@ -1,0 +1,136 @@
+"""The whole way, as a user walks it: `make study`, killed and given again, and its plain twins."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from studies.paths import REPOSITORY
+
+BIN = os.path.dirname(sys.executable)  # noqa: PTH120
+FILES = ["-f", "params/triplets/tiny/dataset.yaml", "-f", "params/triplets/tiny/flexible.yaml"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("pipeline root with spaces")
+
+
+@pytest.fixture(scope="module")
+def environment(root):
+    return {
+        **os.environ,
+        "STUDIES_ROOT": str(root),
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def study(environment, *options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "studies", "DATASET=tiny", "MODEL=flexible", *options],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def papermill(notebook, output, name, value):
+    source = f"notebooks/triplets/{notebook}.ipynb"
+    return ["papermill", source, str(output), *FILES, "-p", name, value, "--no-progress-bar"]
+
+
+def finish(process, seconds=300):
+    output, _ = process.communicate(timeout=seconds)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def finished(root, environment):
+    """Kill the first `make study` in the middle of training, and give the same command again."""
+    first = study(environment)
+    for line in first.stdout:
+        if "epoch 3/" in line:
+            break
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    run = root / "runs" / "tiny" / "triplets" / "flexible" / "seed0"
+    assert (run / "checkpoint" / "last.ckpt").exists()
+    return run, finish(study(environment))
+
+
+def test_a_killed_study_goes_on_and_ends_in_a_report(root, finished):
+    run, output = finished
+    assert "resumed after epoch" in output or "already trained" in output
+    assert output.splitlines()[-1].endswith("reports/tiny/index.html")
+    for name in ("index.html", "triplets.html", "triplets.csv", "triplets.md", "triplets.tex"):
+        assert (root / "reports" / "tiny" / name).stat().st_size > 0
+    assert (root / "reports" / "tiny" / "claims" / "triplets.md").exists()
+    for name in ("train.ipynb", "evaluate.ipynb", "provenance.json", "curves.csv"):
+        assert (run / name).exists()
+
+
+def test_nothing_is_done_twice(root, environment, finished):
+    files = [file for file in root.rglob("*") if file.is_file() and file.name != ".lock"]
+    before = {file: file.stat().st_mtime_ns for file in files}
+    start = time.monotonic()
+    finish(study(environment))
+    assert time.monotonic() - start < 60
+    assert {file: file.stat().st_mtime_ns for file in files} == before
+
+
+def test_papermill_alone_gives_the_same_bits(tmp_path, environment, finished):
+    run, _ = finished
+    alone = {**environment, "STUDIES_ROOT": str(tmp_path)}
+    for name in ("train", "evaluate"):
+        subprocess.run(
+            papermill(name, tmp_path / f"{name}.ipynb", "seed", "0"),
+            cwd=REPOSITORY,
+            env=alone,
+            check=True,
+            capture_output=True,
+        )
+    twin = tmp_path / "runs" / "tiny" / "triplets" / "flexible" / "seed0"
+    for name in ("params.yaml", "metrics.json", "model.safetensors", "curves.csv"):
+        assert (twin / name).read_bytes() == (run / name).read_bytes(), name
+
+
+def test_papermill_alone_refuses_a_misspelt_parameter(tmp_path, environment):
+    output = tmp_path / "train.ipynb"
+    run = subprocess.run(
+        papermill("train", output, "lerning_rate", "0.1"),
+        cwd=REPOSITORY,
+        env={**environment, "STUDIES_ROOT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode != 0
+    assert "unknown parameter `lerning_rate`" in run.stderr
+    assert not (tmp_path / "runs").exists()
+    cells = json.loads(output.read_text())["cells"]
+    errors = [o for cell in cells for o in cell.get("outputs", []) if o["output_type"] == "error"]
+    assert [len(error["traceback"]) for error in errors] == [1]
+
+
+def test_missing_data_is_one_sentence(tmp_path, environment):
+    process = subprocess.run(
+        [sys.executable, "-m", "studies", "DATASET=grocery_random"],
+        cwd=REPOSITORY,
+        env={**environment, "STUDIES_ROOT": str(tmp_path), "STUDIES_DATA": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert process.stderr.count("\n") == 1
+    assert "studies.download grocery" in process.stderr
+    assert list(tmp_path.iterdir()) == []

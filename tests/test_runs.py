@@ -1,0 +1,370 @@
+"""A run folder survives full disks, killed processes, rivals and changed parameters."""
+
+import errno
+import json
+import os
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from commands import Command
+from studies import paths, runs
+from studies.errors import StudyError
+from studies.params import RunParameters
+from studies.runs import claim, finished, git_state, load_run, locked, provenance, write_atomic
+
+
+class Parameters(RunParameters):
+    study = "things"
+    size: int
+
+
+@pytest.fixture
+def root(monkeypatch, tmp_path):
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "root"))
+    return tmp_path / "root"
+
+
+def parameters(**changes) -> Parameters:
+    values = {"dataset": "d", "model": "m", "variant": "", "seed": 0, "threads": 1}
+    return Parameters(**{**values, "precision": "32-true", "size": 3, **changes})
+
+
+def sentence(caught) -> str:
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# --- write_atomic
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("text ä\n", "text ä\n".encode()),
+        (b"\x00\xff", b"\x00\xff"),
+        (lambda path: path.write_bytes(b"made"), b"made"),
+        ("", b""),
+    ],
+)
+def test_write_atomic_writes(tmp_path, content, expected):
+    file = tmp_path / "new" / "folder" / "file.txt"
+    for _ in range(2):
+        write_atomic(file, content)
+        assert file.read_bytes() == expected
+        assert list(file.parent.iterdir()) == [file]
+        assert file.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
+    file = tmp_path / "file.txt"
+    file.write_text("old")
+
+    def content(path):
+        assert path.parent == file.parent  # a rename is atomic on one file system only
+        path.write_text("half")
+        assert file.read_text() == "old"
+        path.write_text("new")
+
+    write_atomic(file, content)
+    assert file.read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), StudyError),
+        (RuntimeError("x"), RuntimeError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_a_failed_write_leaves_everything_as_it_was(tmp_path, error, raised, old):
+    file = tmp_path / "file.txt"
+    if old:
+        file.write_bytes(old)
+
+    def content(path):
+        path.write_bytes(b"half")
+        raise error
+
+    with pytest.raises(raised) as caught:
+        write_atomic(file, content)
+    assert list(tmp_path.iterdir()) == ([file] if old else [])
+    assert not old or file.read_bytes() == old
+    if raised is StudyError:
+        message = sentence(caught)
+        assert message.startswith(f"cannot write {file}: No space left on device; ")
+        assert "run the same command again" in message
+
+
+def test_the_folder_is_a_file(tmp_path):
+    (tmp_path / "folder").write_text("a file")
+    with pytest.raises(StudyError) as caught:
+        write_atomic(tmp_path / "folder" / "file.txt", "x")
+    assert sentence(caught).startswith(f"cannot write {tmp_path / 'folder' / 'file.txt'}: ")
+    with pytest.raises(StudyError) as caught, locked(tmp_path / "folder" / "below"):
+        pass
+    assert sentence(caught).startswith(f"cannot write in {tmp_path / 'folder' / 'below'}: ")
+    assert "STUDIES_ROOT" in str(caught.value)
+    assert (tmp_path / "folder").read_text() == "a file"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root ignores permission bits")
+def test_a_folder_without_write_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StudyError, match="Permission denied"):
+        write_atomic(tmp_path / "file.txt", "x")
+    with pytest.raises(StudyError, match="Permission denied"), locked(tmp_path):
+        pass
+
+
+# --- locks
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from studies.runs import locked
+folder, note, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+with locked(folder):
+    note.write_text("in")
+    time.sleep(seconds)
+    note.write_text("out")
+"""
+
+
+@pytest.fixture
+def hold(tmp_path):
+    """Start processes that lock the folder and note when they are in and out."""
+    started = []
+
+    def start(name, seconds):
+        note = tmp_path / name
+        arguments = (tmp_path / "folder", note, seconds)
+        command = Command(tmp_path / "logs", tmp_path, "hold", *arguments, code=HOLD)
+        started.append(command)
+        return command, note
+
+    yield start
+    for command in started:
+        command.kill()
+
+
+def test_a_second_process_says_that_it_waits_and_goes_on_after_a_kill(hold, tmp_path):
+    holder, first = hold("first", 600)
+    assert holder.until(first.exists)
+    waiter, second = hold("second", 0)
+    assert waiter.until(lambda: waiter.out)
+    assert waiter.out == (
+        f"{tmp_path / 'folder'}: another process is at work here; waiting for it to end\n"
+    )
+    assert waiter.running
+    assert not second.exists()
+    holder.kill()
+    assert waiter.wait(20) == 0
+    assert second.read_text() == "out"
+    assert first.read_text() == "in"
+    assert waiter.err == ""
+
+
+def test_a_free_lock_is_taken_in_silence(tmp_path, capsys):
+    for _ in range(2):
+        with locked(tmp_path / "a" / "b"):
+            pass
+    with pytest.raises(KeyError), locked(tmp_path / "a" / "b"):
+        raise KeyError
+    with locked(tmp_path / "a" / "b"):
+        pass
+    assert capsys.readouterr().out == ""
+
+
+# --- claims
+
+
+def test_a_claim_makes_the_folder_and_its_parameters(root):
+    with claim(parameters()) as folder:
+        assert folder == root / "runs" / "d" / "things" / "m" / "seed0"
+    content = yaml.safe_load((folder / "params.yaml").read_text())
+    assert content == {"study": "things", **parameters().model_dump()}
+    assert next(iter(content)) == "study"
+    before = (folder / "params.yaml").stat().st_mtime_ns
+    with claim(parameters()):
+        pass
+    assert (folder / "params.yaml").stat().st_mtime_ns == before
+
+
+def test_a_claim_refuses_other_parameters_and_names_them(root):
+    with claim(parameters()) as folder:
+        pass
+    before = (folder / "params.yaml").read_bytes()
+    with pytest.raises(StudyError) as caught, claim(parameters(size=4, threads=2)):
+        pytest.fail("claimed")
+    message = sentence(caught)
+    assert message.startswith(f"{folder} was made with other parameters (")
+    assert re.findall(r"(\w+) was (\S+), now ([^);]+)", message) == [
+        ("threads", "1", "2"),
+        ("size", "3", "4"),
+    ]
+    assert (folder / "params.yaml").read_bytes() == before
+    with claim(parameters()):
+        pass  # the refusal has let go of the lock
+
+
+@pytest.mark.parametrize("content", ["", "- 1\n", "a: [\n"])
+def test_a_claim_refuses_a_damaged_params_file(root, content):
+    folder = parameters().folder()
+    folder.mkdir(parents=True)
+    (folder / "params.yaml").write_text(content)
+    with pytest.raises(StudyError) as caught, claim(parameters()):
+        pytest.fail("claimed")
+    assert str(folder) in sentence(caught)
+
+
+def test_a_claim_clears_away_what_a_killed_writer_left(root, tmp_path):
+    code = """
+import os, signal, sys
+from pathlib import Path
+from studies.runs import write_atomic
+def content(path):
+    path.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+write_atomic(Path(sys.argv[1]), content)
+"""
+    with claim(parameters()) as folder:
+        pass
+    (folder / "checkpoint").mkdir()
+    for name in ("metrics.json", "checkpoint/last.ckpt"):
+        command = Command(tmp_path / "logs", root, "kill", folder / name, code=code)
+        assert command.wait() == -9
+    halves = [file for file in folder.rglob("*") if file.is_file() and "half" in file.read_text()]
+    assert len(halves) == 2
+    (folder / ".own").write_text("kept")
+    with claim(parameters()):
+        assert not any(file.exists() for file in halves)
+    left = {str(file.relative_to(folder)) for file in folder.rglob("*")}
+    assert left == {".lock", ".own", "params.yaml", "checkpoint"}
+
+
+# --- reading back
+
+
+def make_run(metrics=None, **changes) -> Path:
+    with claim(parameters(**changes)) as folder:
+        if metrics is not None:
+            write_atomic(folder / "metrics.json", json.dumps(metrics))
+    return folder
+
+
+def test_load_run_reads_everything(root):
+    folder = make_run({"f1": 0.5}, variant="v")
+    frame = pd.DataFrame({"id": ["a", "b"], "true": [1, 2]})
+    frame.to_parquet(folder / "predictions.parquet")
+    (folder / "curves.csv").write_text("epoch,loss\n1,0.5\n")
+    (folder / "provenance.json").write_text('{"device": "cpu"}')
+    for given in (folder, str(folder)):
+        run = load_run(given)
+        assert run.system == "m@v"
+        assert run.folder == folder
+        assert run.params == parameters(variant="v").resolved()
+        assert run.metrics == {"f1": 0.5}
+        assert run.provenance == {"device": "cpu"}
+        pd.testing.assert_frame_equal(run.predictions, frame)
+        assert run.curves.to_dict("list") == {"epoch": [1], "loss": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("member", "file"),
+    [
+        ("metrics", "metrics.json"),
+        ("predictions", "predictions.parquet"),
+        ("curves", "curves.csv"),
+        ("provenance", "provenance.json"),
+    ],
+)
+def test_what_a_run_lacks_is_one_sentence(root, member, file):
+    run = load_run(make_run())
+    with pytest.raises(StudyError) as caught:
+        getattr(run, member)
+    assert sentence(caught).startswith(f"{run.folder} has no {file}: ")
+
+
+def test_a_run_without_a_model_and_a_folder_that_is_no_run(root, tmp_path):
+    with pytest.raises(StudyError, match=r"has no model\.safetensors"):
+        load_run(make_run()).model()
+    for folder in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(StudyError) as caught:
+            load_run(folder)
+        assert sentence(caught) == f"{folder} is no run folder: it has no params.yaml"
+
+
+def test_finished_runs_are_the_evaluated_ones(root):
+    assert finished("d", "things") == []
+    make_run({}, model="b", seed=1)
+    make_run({}, model="b", seed=0)
+    make_run({}, model="a", variant="x")
+    make_run(None, model="c")
+    make_run({}, dataset="other")
+    found = [(run.system, run.params["seed"]) for run in finished("d", "things")]
+    assert found == [("a@x", 0), ("b", 0), ("b", 1)]
+
+
+# --- provenance
+
+
+def test_provenance_says_what_a_result_was_made_with():
+    facts = provenance(device="abacus", threads=3)
+    assert {"python", "packages", "git", "platform", "peak_memory_mib"} < set(facts)
+    assert facts["packages"]["torch"] == version("torch")
+    assert set(facts["packages"]) == set(runs.PACKAGES)
+    assert (facts["device"], facts["threads"]) == ("abacus", 3)
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_peak_memory_is_in_mebibytes():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("no /proc here")
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 1024
+    assert provenance()["peak_memory_mib"] == pytest.approx(peak, rel=0.05)
+
+
+@pytest.fixture
+def repository(monkeypatch, tmp_path):
+    """A repository with one commit that stands in for this one; returns `git`."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setattr(paths, "REPOSITORY", folder)
+
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        command = ["git", "-C", str(folder), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    return git
+
+
+def test_git_state(repository, monkeypatch):
+    assert git_state() == {"commit": None, "dirty": None}
+    repository("init", "--quiet")
+    assert git_state() == {"commit": None, "dirty": None}
+    file = paths.REPOSITORY / "file"
+    file.write_text("1")
+    repository("add", "file")
+    repository("commit", "--quiet", "-m", "one")
+    commit = repository("rev-parse", "HEAD")
+    assert git_state() == {"commit": commit, "dirty": False}
+    (paths.REPOSITORY / "untracked").write_text("1")
+    assert git_state() == {"commit": commit, "dirty": False}
+    file.write_text("2")
+    assert git_state() == {"commit": commit, "dirty": True}
+    monkeypatch.setenv("PATH", "")
+    assert git_state() == {"commit": None, "dirty": None}

@@ -1,0 +1,215 @@
+"""Small worlds with known truth: folders of plain colours, the groceries' layout, run folders."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from studies.paths import REPOSITORY
+from studies.runs import to_json
+from studies.triplets.params import Parameters
+
+COLOURS = {
+    "warm/red/bright": (250, 40, 40),
+    "warm/red/dark": (120, 0, 0),
+    "warm/yellow/bright": (250, 240, 40),
+    "warm/yellow/dark": (130, 120, 0),
+    "cold/blue/bright": (60, 60, 250),
+    "cold/blue/dark": (0, 0, 110),
+    "cold/green": (30, 200, 60),  # one level less than the others
+}
+SYSTEMS = {
+    "cross_entropy": {"name": "cross_entropy"},
+    "triplet": {"name": "triplet", "margin": 0.5, "take": "closest"},
+    "flexible": {
+        "name": "flexible_margin",
+        "margins": [2.0, 1.0, 0.5],
+        "combine": "max",
+        "take": "closest",
+    },
+    "flexible@sum": {
+        "name": "flexible_margin",
+        "margins": [0.6, 0.7, 0.7],
+        "combine": "sum",
+        "take": "most_violating",
+    },
+}
+
+
+@pytest.fixture
+def sandbox(tmp_path, monkeypatch) -> Path:
+    """Runs, caches and data of one test below its own folder."""
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("STUDIES_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def draw():
+    """Return a function that writes a noisy picture of one colour."""
+
+    def write(file: Path, colour=(200, 100, 50), seed: int = 0, noise: int = 12, side: int = 20):
+        rng = np.random.default_rng(seed)
+        pixels = np.array(colour) + rng.normal(0, noise, (side, side + 4, 3))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def colours(draw):
+    """Return a function that draws the folder of colours: 7 classes in 3 levels, easy to tell."""
+
+    def make(folder: Path, images: int = 30) -> Path:
+        for c, (name, colour) in enumerate(COLOURS.items()):
+            for i in range(images):
+                draw(folder / name / f"{i:02}.png", colour, seed=100 * c + i)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def parameters():
+    """Return a function that gives the parameters of a small system on the folder of colours."""
+
+    def make(system: str = "flexible", **changes) -> Parameters:
+        model, _, variant = system.partition("@")
+        kind = None if model == "cross_entropy" else "semihard"
+        values = {
+            "dataset": "colours",
+            "model": model,
+            "variant": variant,
+            "seed": 0,
+            "threads": 1,
+            "precision": "32-true",
+            "source": {"name": "folder", "folder": "colours"},
+            "split": "random",
+            "split_seed": 0,
+            "validation_share": 0.2,
+            "test_share": 0.2,
+            "image_size": 16,
+            "augmentation": None,
+            "backbone": {"name": "scratch", "widths": [8, 16], "hidden": 32},
+            "embedding": 16,
+            "loss": SYSTEMS[system],
+            "images_per_class": 2,
+            "epochs": 3,
+            "stages": [
+                {"from_epoch": 0, "learning_rate": 0.003, "mining": kind},
+                {"from_epoch": 2, "learning_rate": 0.0003, "mining": kind and "hardest"},
+            ],
+            "validate_every": 1,
+            "neighbours": 5,
+            "min_count": 10,
+        }
+        return Parameters.check(values | changes, {"": "test"})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, colours, parameters):
+    """Train and evaluate every system on the colours, once; `root` holds runs, `data` images."""
+    folder = tmp_path_factory.mktemp("trained")
+    colours(folder / "data" / "colours")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDIES_ROOT", str(folder / "root"))
+        patch.setenv("STUDIES_DATA", str(folder / "data"))
+        from studies.triplets.evaluate import evaluate
+
+        for system in SYSTEMS:
+            evaluate(parameters(system))
+    return folder
+
+
+@pytest.fixture
+def colour_runs(trained, monkeypatch) -> dict[str, Path]:
+    """Return the run folders of `trained`, with the paths of the house pointing there."""
+    monkeypatch.setenv("STUDIES_ROOT", str(trained / "root"))
+    monkeypatch.setenv("STUDIES_DATA", str(trained / "data"))
+    base = trained / "root" / "runs" / "colours" / "triplets"
+    return {system: base / system / "seed0" for system in SYSTEMS}
+
+
+@pytest.fixture
+def params_of():
+    """Return a function that reads a shipped parameter file pair as plain values."""
+
+    def read(dataset: str, system: str) -> dict:
+        folder = REPOSITORY / "params" / "triplets" / dataset
+        values = yaml.safe_load((folder / "dataset.yaml").read_text())
+        return values | yaml.safe_load((folder / f"{system}.yaml").read_text())
+
+    return read
+
+
+@pytest.fixture
+def write_run(parameters):
+    """Return a function that writes an evaluated run by hand, from class paths alone."""
+
+    def write(
+        root: Path,
+        system: str,
+        seed: int,
+        true: list[str],
+        predicted: list[str],
+        dataset: str = "made_up",
+        unscored: tuple[str, ...] = (),
+        **changes,
+    ) -> Path:
+        model, _, variant = system.partition("@")
+        known = system if system in SYSTEMS else "flexible"
+        settings = parameters(
+            known, dataset=dataset, model=model, variant=variant, seed=seed, **changes
+        )
+        folder = root / "runs" / dataset / "triplets" / system / f"seed{seed}"
+        folder.mkdir(parents=True)
+        (folder / "params.yaml").write_text(yaml.safe_dump(settings.resolved()))
+        frame = pd.DataFrame({"id": [f"{i:03}.png" for i in range(len(true))]})
+        for kind, names in (("true", true), ("predicted", predicted)):
+            for level in range(len(true[0].split("/"))):
+                frame[f"{kind}_level{level + 1}"] = [
+                    "/".join(name.split("/")[: level + 1]) for name in names
+                ]
+        rng = np.random.default_rng(0)
+        frame["confidence"] = rng.uniform(0.2, 1, len(true))
+        frame[["map_x", "map_y"]] = rng.normal(size=(len(true), 2))
+        frame.to_parquet(folder / "predictions.parquet")
+        names = sorted({*true, *predicted, *unscored})
+        lines = [f'"{name}",60,{name not in unscored}' for name in names]
+        (folder / "classes.csv").write_text("\n".join(["class,images,scored", *lines]) + "\n")
+        severe = sum(
+            t.split("/")[0] != p.split("/")[0] for t, p in zip(true, predicted, strict=True)
+        )
+        (folder / "metrics.json").write_text(json.dumps({"severe_errors": severe, "n": len(true)}))
+        (folder / "curves.csv").write_text(
+            "epoch,step,learning_rate,train_loss,validation_macro_f1,validation_severe_errors\n"
+            "1,5,0.001,0.9,0.3,7\n2,10,0.001,0.5,0.6,3\n"
+        )
+        facts = {
+            "python": "3.12.0",
+            "packages": {"torch": "2.11.0"},
+            "git": {"commit": "abc1234", "dirty": False},
+            "platform": "Linux",
+            "peak_memory_mib": 500,
+            "best_epoch": 2,
+            "best_score": 0.6,
+            "seconds": 12.0,
+            "device": "cpu",
+            "precision": "32-true",
+            "threads": 1,
+            "parameters_trained": 1234,
+            "dataset_fingerprint": "f" * 32,
+            "images": {"train": 7, "validation": 1, "test": len(true)},
+        }
+        (folder / "provenance.json").write_text(to_json(facts))
+        return folder
+
+    return write

@@ -1,0 +1,575 @@
+"""Where images come from, how they are split, and batches: against hand-made folders."""
+
+import os
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from studies import paths
+from studies.errors import StudyError
+from studies.triplets import data
+from studies.triplets.data import ClassBatches, LabelledImages
+
+HEADER = (
+    "Class Name (str),Class ID (int),Coarse Class Name (str),Coarse Class ID (int),"
+    "Iconic Image Path (str),Product Description Path (str)"
+)
+CLASSES = [  # fine name, category, coarse name, coarse id
+    ("Golden-Delicious", "Fruit", "Apple", 0),
+    ("Granny-Smith", "Fruit", "Apple", 0),
+    ("Avocado", "Fruit", "Avocado", 1),
+    ("Arla-Standard-Milk", "Packages", "Milk", 2),
+    ("Carrots", "Vegetables", "Carrots", 3),
+]
+PUBLISHED = {"train": 4, "val": 1, "test": 3}  # images of each class in the small archive
+
+
+def real_groceries() -> Path | None:
+    shared = paths.REPOSITORY.parent / "shared" / "data"
+    named = [Path(os.environ["STUDIES_DATA"])] if "STUDIES_DATA" in os.environ else []
+    found = [base / "grocery" for base in [*named, shared, paths.REPOSITORY / "data"]]
+    return next((folder for folder in found if (folder / "dataset" / "train.txt").exists()), None)
+
+
+GROCERIES = real_groceries()
+
+
+def folder_of(fine: str, category: str, coarse: str) -> str:
+    return f"{category}/{fine}" if fine == coarse else f"{category}/{coarse}/{fine}"
+
+
+@pytest.fixture
+def archive(sandbox, draw) -> Path:
+    """The published layout of the groceries, with five classes."""
+    root = sandbox / "data" / "grocery" / "dataset"
+    rows, lines, seed = [HEADER], {name: [] for name in PUBLISHED}, 0
+    for fine_id, (fine, category, coarse, coarse_id) in enumerate(CLASSES):
+        rows.append(f"{fine},{fine_id},{coarse},{coarse_id},/iconic.jpg,/description.txt")
+        for name, count in PUBLISHED.items():
+            for i in range(count):
+                seed += 1
+                file = f"{name}/{folder_of(fine, category, coarse)}/{fine}_{i:03}.jpg"
+                draw(root / file, (20 * fine_id, 100, 90), seed=seed)
+                lines[name].append(f"{file}, {fine_id}, {coarse_id}")
+    draw(root / "iconic-images-and-descriptions/Fruit/Apple/icon.jpg")  # published, of no split
+    (root / "classes.csv").write_text("\n".join(rows) + "\n")
+    for name, listed in lines.items():
+        (root / f"{name}.txt").write_text("\n".join(listed) + "\n")
+    return root
+
+
+@pytest.fixture
+def grocery_parameters(parameters):
+    return parameters(source={"name": "grocery"}, dataset="groceries", min_count=0)
+
+
+def kept(root: Path) -> list[str]:
+    """What lies below STUDIES_ROOT: runs, caches, halves."""
+    return sorted(str(file.relative_to(root)) for file in root.rglob("*") if file.is_file())
+
+
+def refused(call, *values) -> str:
+    """Return the message of the StudyError, which must be one line."""
+    with pytest.raises(StudyError) as caught:
+        call(*values)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.strip()
+    return message
+
+
+class TestGroceries:
+    def test_small_archive(self, archive, grocery_parameters):
+        found = data.read(grocery_parameters)
+        assert len(found.files) == 40
+        assert Counter(found.official) == {"train": 20, "validation": 5, "test": 15}
+        assert found.names[0] == ["Fruit", "Packages", "Vegetables"]
+        assert found.names[1] == [
+            "Fruit/Apple",
+            "Fruit/Avocado",
+            "Packages/Milk",
+            "Vegetables/Carrots",
+        ]
+        assert found.names[2] == [
+            "Fruit/Apple/Golden-Delicious",
+            "Fruit/Apple/Granny-Smith",
+            "Fruit/Avocado/Avocado",
+            "Packages/Milk/Arla-Standard-Milk",
+            "Vegetables/Carrots/Carrots",
+        ]
+        assert found.counts == dict.fromkeys(range(5), 8)
+        truth = {fine: (category, coarse, fine) for fine, category, coarse, _ in CLASSES}
+        for file, tree, labels in zip(found.files, found.trees, found.labels, strict=True):
+            assert tree == truth[Path(file).name.rpartition("_")[0]]
+            shown = [names[label] for names, label in zip(found.names, labels, strict=True)]
+            assert shown == ["/".join(tree[:depth]) for depth in (1, 2, 3)]
+        assert all(path.exists() for path in found.paths)
+
+    def test_byte_order_mark_and_spaces_do_no_harm(self, archive, grocery_parameters):
+        plain = data.read(grocery_parameters).trees
+        text = (archive / "classes.csv").read_text()
+        (archive / "classes.csv").write_text(text, encoding="utf-8-sig")
+        text = (archive / "train.txt").read_text().replace(", ", " ,  ")
+        (archive / "train.txt").write_text(text.replace("\n", "\r\n"), newline="")
+        assert data.read(grocery_parameters).trees == plain
+
+    @pytest.mark.skipif(GROCERIES is None, reason="no grocery/ below STUDIES_DATA or ../shared")
+    def test_real_dataset(self, parameters):
+        found = data.grocery(GROCERIES)
+        assert len(found.files) == 5421
+        assert [len(names) for names in found.names] == [3, 43, 81]
+        assert found.names[0] == ["Fruit", "Packages", "Vegetables"]
+        assert sum(count > 50 for count in found.counts.values()) == 57
+        assert Counter(found.official) == {"train": 2640, "validation": 296, "test": 2485}
+        official = data.split(found, parameters(split="official", validation_share=0.1))
+        assert ((official == "test") == (found.official == "test")).all()
+        assert 0.09 < (official == "validation").sum() / 2936 < 0.11
+        random = data.split(found, parameters(split="random", validation_share=0.1))
+        assert Counter(random).keys() == {"train", "validation", "test"}
+        assert (random == "test").sum() == pytest.approx(0.2 * 5421, abs=41)
+        rows = np.flatnonzero(random == "train")
+        batches = ClassBatches(found.labels[rows, -1], rows, 2, 0)
+        assert {len(batch) for batch in batches} == {162}
+
+
+class TestBadGroceries:
+    """Each ends in one sentence that names the place, before anything is written."""
+
+    @pytest.fixture(autouse=True)
+    def _nothing_is_left(self, archive, sandbox):
+        yield
+        assert kept(sandbox / "root") == []
+
+    @pytest.fixture
+    def message(self, grocery_parameters):
+        from studies.triplets.train import train
+
+        return lambda: refused(train, grocery_parameters)
+
+    def replace(self, file: Path, line: int, by: str | None) -> None:
+        lines = file.read_text().splitlines()
+        lines[line - 1 : line] = [] if by is None else [by]
+        file.write_text("\n".join(lines) + "\n")
+
+    def test_missing_folder(self, archive, message):
+        shutil.rmtree(archive.parent)
+        assert "studies.download grocery" in message()
+
+    def test_folder_without_the_dataset(self, archive, message):
+        shutil.rmtree(archive)
+        assert re.search(r"dataset/classes\.csv: no such file; unpack", message())
+
+    @pytest.mark.parametrize("column", [0, 1, 2, 3])
+    def test_wrong_header(self, archive, message, column):
+        names = HEADER.split(",")
+        renamed = HEADER.replace(names[column], "Klasse", 1)
+        self.replace(archive / "classes.csv", 1, renamed)
+        assert "classes.csv" in message()
+        assert f"no column `{names[column]}`" in message()
+
+    def test_header_missing(self, archive, message):
+        self.replace(archive / "classes.csv", 1, None)
+        assert "has no column `Class" in message()
+
+    @pytest.mark.parametrize("row", ["Avocado,2", "Avo/cado,2,Avocado,1,,", "Avocado,1,Avocado,1,"])
+    def test_bad_row_of_classes(self, archive, message, row):
+        self.replace(archive / "classes.csv", 4, row)
+        assert "classes.csv line 4" in message()
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "train/Fruit/Avocado/Avocado_000.jpg, 2",
+            "train/Fruit/Avocado/Avocado_000.jpg, 2, 1, 1",
+            "train/Fruit/Avocado/Avocado_000.jpg, 99, 1",
+            "train/Fruit/Avocado/Avocado_000.jpg, two, 1",
+            "train/Fruit/Avocado/Avocado_000.jpg, 2, one",
+            "train/Fruit/Avocado/Avocado_000.jpg, 2, 3",  # the coarse id of another class
+            "train/Fruit/Avocado/Avocado_000.jpg 2 1",
+            "Avocado_000.jpg, 2, 1",
+            "",
+        ],
+    )
+    def test_bad_line(self, archive, message, line):
+        self.replace(archive / "train.txt", 9, line)
+        assert "train.txt line 9: expected `path, fine id, coarse id`" in message()
+        assert f"found `{line}`" in message()
+
+    def test_class_in_two_categories(self, archive, draw, message):
+        draw(archive / "train/Vegetables/Avocado/Avocado_100.jpg")
+        with (archive / "train.txt").open("a") as file:
+            file.write("train/Vegetables/Avocado/Avocado_100.jpg, 2, 1\n")
+        assert "train.txt line 21" in message()
+        assert re.search("lies in Vegetables, others of its class in Fruit", message())
+
+    def test_listed_twice_in_two_classes(self, archive, message):
+        with (archive / "val.txt").open("a") as file:
+            file.write("train/Fruit/Avocado/Avocado_000.jpg, 1, 0\n")
+        assert "Avocado_000.jpg: is listed twice" in message()
+        assert "Fruit/Apple/Granny-Smith and Fruit/Avocado/Avocado" in message()
+
+    def test_same_picture_in_two_classes(self, archive, message):
+        shutil.copy(
+            archive / "train/Fruit/Avocado/Avocado_000.jpg",
+            archive / "test/Vegetables/Carrots/Carrots_000.jpg",
+        )
+        assert "Carrots_000.jpg: the same picture is train/Fruit/Avocado/Avocado_000" in message()
+
+    def test_on_disk_but_unlisted(self, archive, draw, message):
+        draw(archive / "test/Fruit/Avocado/forgotten.jpg")
+        assert re.search(r"forgotten\.jpg: is in no class; list it in test\.txt", message())
+
+    def test_listed_but_missing(self, archive, message):
+        (archive / "val/Vegetables/Carrots/Carrots_000.jpg").unlink()
+        assert "Carrots_000.jpg is missing: unpack" in message()
+
+    @pytest.mark.parametrize("name", ["classes.csv", "val.txt"])
+    def test_wrong_encoding(self, archive, message, name):
+        lines = (archive / name).read_bytes().splitlines()
+        lines[2] = lines[2].replace(b"A", "Ä".encode("latin-1"), 1)
+        (archive / name).write_bytes(b"\n".join(lines))
+        line = next(i for i, text in enumerate(lines, 1) if b"\xc4" in text)
+        assert f"{name} line {line}: not UTF-8" in message()
+
+    @pytest.mark.parametrize("name", ["classes.csv", "train.txt", "val.txt", "test.txt"])
+    def test_missing_list(self, archive, message, name):
+        (archive / name).unlink()
+        assert f"{name}: no such file; unpack" in message()
+
+    def test_nothing_listed(self, archive, message):
+        for name in PUBLISHED:
+            (archive / f"{name}.txt").write_text("")
+            shutil.rmtree(archive / name)
+        assert "name no image" in message()
+
+
+class TestBadPictures:
+    """Damage is found while decoding: no run folder, and no cache that a later run would read."""
+
+    @pytest.fixture(autouse=True)
+    def _no_run_and_no_cache(self, sandbox):
+        yield
+        left = [name for name in kept(sandbox / "root") if not name.endswith(".lock")]
+        assert [name for name in left if not name.endswith(".partial")] == []
+
+    @pytest.mark.parametrize("damage", ["truncated", "text", "empty"])
+    @pytest.mark.parametrize("layout", ["grocery", "folder"])
+    def test_damaged(self, archive, parameters, grocery_parameters, damage, layout):
+        from studies.triplets.train import train
+
+        file = archive / "train/Fruit/Avocado/Avocado_002.jpg"
+        whole = file.read_bytes()
+        content = {"truncated": whole[: len(whole) // 2], "text": b"<html>404", "empty": b""}
+        file.write_bytes(content[damage])
+        folder = parameters(source={"name": "folder", "folder": "grocery/dataset/train"})
+        settings = grocery_parameters if layout == "grocery" else folder
+        shutil.rmtree(archive / "iconic-images-and-descriptions")
+        settings = settings.model_copy(update={"min_count": 0, "validation_share": 0.25})
+        message = refused(train, settings)
+        assert "Avocado_002.jpg" in message
+        assert "fetch it again or remove it" in message
+
+
+class TestFolders:
+    def tree(self, root: Path, draw, files: str) -> LabelledImages:
+        for seed, file in enumerate(files.split()):
+            draw(root / file, seed=seed)
+        return data.from_folder(root)
+
+    def test_ragged_tree_repeats_the_lowest_label(self, tmp_path, draw):
+        found = self.tree(tmp_path, draw, "a/b/c/1.jpg a/d/2.jpg e/3.png a/b/f/4.JPEG")
+        assert dict(zip(found.files, found.trees, strict=True)) == {
+            "a/b/c/1.jpg": ("a", "b", "c"),
+            "a/b/f/4.JPEG": ("a", "b", "f"),
+            "a/d/2.jpg": ("a", "d", "d"),
+            "e/3.png": ("e", "e", "e"),
+        }
+        assert found.names[2] == ["a/b/c", "a/b/f", "a/d/d", "e/e/e"]
+        assert found.classes.tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3]]
+        assert found.official is None
+
+    def test_fine_label_may_repeat_its_parent_and_occur_twice(self, tmp_path, draw):
+        found = self.tree(tmp_path, draw, "a/a/1.jpg a/b/2.jpg c/b/3.jpg")
+        assert found.trees == [("a", "a"), ("a", "b"), ("c", "b")]
+        assert len(found.classes) == 3
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.sets(
+            st.lists(st.sampled_from("xyz"), min_size=1, max_size=4).map(tuple),
+            min_size=1,
+            max_size=6,
+        )
+    )
+    def test_any_tree(self, tmp_path_factory, branches):
+        # a class has images, so none may be the inner folder of another
+        assume(not any(a != b and a == b[: len(a)] for a in branches for b in branches))
+        root = tmp_path_factory.mktemp("tree")
+        for i, branch in enumerate(sorted(branches)):
+            folder = root.joinpath(*branch)
+            folder.mkdir(parents=True)
+            (folder / f"{i}.jpg").write_bytes(bytes([i]))
+        found = data.from_folder(root)
+        depth = max(map(len, branches))
+        wanted = {b + (b[-1],) * (depth - len(b)) for b in branches}
+        assert set(found.trees) == wanted
+        assert len(found.classes) == len(branches)
+        assert found.labels.shape == (len(branches), depth)
+        for level in range(depth):  # equal labels if and only if equal paths down to there
+            for one, ones in zip(found.trees, found.labels, strict=True):
+                for two, twos in zip(found.trees, found.labels, strict=True):
+                    same = one[: level + 1] == two[: level + 1]
+                    assert same == (ones[level] == twos[level])
+
+    def test_hidden_and_other_files_are_ignored(self, tmp_path, draw):
+        draw(tmp_path / ".thumbs/1.jpg")
+        draw(tmp_path / "a/.2.jpg")
+        draw(tmp_path / "__MACOSX/a/._3.jpg")
+        (tmp_path / "README.dataset.txt").write_text("Roboflow")
+        (tmp_path / "a/notes.txt").write_text("x")
+        found = self.tree(tmp_path, draw, "a/1.jpg b/1.jpg")
+        assert found.files == ["a/1.jpg", "b/1.jpg"]
+
+    @pytest.mark.parametrize("validation", ["val", "valid"])
+    def test_roboflow_parts_are_the_official_split(self, tmp_path, draw, parameters, validation):
+        files = [f"train/{c}/{i}.jpg" for c in "12" for i in range(10)]
+        files += [f"{validation}/1/v.jpg", "test/1/t.jpg", "test/2/t.jpg"]
+        found = self.tree(tmp_path, draw, " ".join(files))
+        assert found.names == [["1", "2"]]
+        assert found.counts == {0: 12, 1: 11}
+        assert Counter(found.official) == {"train": 20, "validation": 1, "test": 2}
+        parts = data.split(found, parameters(split="official", validation_share=0.1))
+        assert sorted(np.array(found.files)[parts == "test"]) == ["test/1/t.jpg", "test/2/t.jpg"]
+        assert Counter(parts) == {"train": 19, "validation": 2, "test": 2}
+
+    def test_other_top_folders_are_labels(self, tmp_path, draw):
+        found = self.tree(tmp_path, draw, "train/1.jpg plane/2.jpg")
+        assert found.names == [["plane", "train"]]
+        assert found.official is None
+
+
+class TestBadFolders:
+    @pytest.fixture
+    def message(self, sandbox, parameters):
+        from studies.triplets.train import train
+
+        def say(system="cross_entropy", **changes):
+            return refused(train, parameters(system, **{"min_count": 0} | changes))
+
+        yield say
+        assert kept(sandbox / "root") == []
+
+    @pytest.fixture
+    def folder(self, sandbox, draw) -> Path:
+        for c, name in enumerate(("a/x", "a/y", "b/z")):
+            for i in range(6):
+                draw(sandbox / "data/colours" / name / f"{i}.jpg", seed=10 * c + i)
+        return sandbox / "data" / "colours"
+
+    def test_missing(self, sandbox, message):
+        assert re.search(r"colours: no such folder; .*STUDIES_DATA", message())
+
+    def test_empty(self, sandbox, message):
+        (sandbox / "data" / "colours" / "a").mkdir(parents=True)
+        assert re.search(r"colours: holds no images", message())
+
+    @pytest.mark.parametrize("place", ["stray.jpg", "a/stray.jpg"])
+    def test_image_beside_class_folders(self, folder, draw, message, place):
+        draw(folder / place, seed=99)
+        assert re.search(rf"{re.escape(place)}: is in no class.*move it", message())
+
+    def test_images_without_any_folder(self, sandbox, draw, message):
+        draw(sandbox / "data/colours/1.jpg")
+        assert "1.jpg: is in no class" in message()
+
+    def test_image_beside_the_parts(self, sandbox, draw, message):
+        draw(sandbox / "data/colours/train/a/1.jpg")
+        draw(sandbox / "data/colours/test/2.jpg", seed=1)
+        assert "test/2.jpg: is in no class" in message()
+
+    def test_same_picture_in_two_classes(self, folder, message):
+        shutil.copy(folder / "a/x/3.jpg", folder / "b/z/copy.jpg")
+        assert "copy.jpg: the same picture is a/x/3.jpg, so it is in two classes" in message()
+
+    def test_same_picture_twice_in_one_class_is_no_error(self, folder):
+        shutil.copy(folder / "a/x/3.jpg", folder / "a/x/copy.jpg")
+        assert len(data.from_folder(folder).files) == 19
+
+    def test_broken_link(self, folder, message):
+        (folder / "a/x/link.jpg").symlink_to(folder / "nowhere.jpg")
+        assert "link.jpg is missing" in message()
+
+    def test_no_official_split(self, folder, message):
+        assert "set split: random" in message(split="official")
+
+    def test_too_few_for_a_part(self, folder, message):
+        assert re.search(
+            "too few images.* validation set; .*validation_share", message(validation_share=0.05)
+        )
+
+    def test_no_class_is_large_enough(self, folder, message):
+        assert "lower min_count" in message(min_count=6)
+
+    @pytest.mark.parametrize("margins", [[1.0], [2.0, 1.0, 0.5]])
+    def test_margins_that_do_not_fit_the_tree(self, folder, message, margins):
+        loss = {"name": "flexible_margin", "margins": margins, "combine": "max", "take": "closest"}
+        said = message("flexible", loss=loss)
+        assert f"has {len(margins)} values and the label tree 2 levels" in said
+
+
+def made_up(counts: list[int], official: list[str] | None = None) -> LabelledImages:
+    trees = [(f"c{c // 2}", f"c{c}") for c, count in enumerate(counts) for _ in range(count)]
+    files = [f"{i}.jpg" for i in range(len(trees))]
+    return LabelledImages(Path("/nowhere"), files, trees, official and np.array(official))
+
+
+class TestSplit:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        counts=st.lists(st.integers(1, 40), min_size=1, max_size=8),
+        validation=st.floats(0.05, 0.45),
+        test=st.floats(0.05, 0.45),
+        seed=st.integers(0, 1000),
+    )
+    def test_random_split_is_stratified(self, parameters, counts, validation, test, seed):
+        found = made_up([30, *counts])
+        settings = parameters(validation_share=validation, test_share=test, split_seed=seed)
+        parts = data.split(found, settings)
+        assert parts.shape == (len(found.files),)
+        assert set(parts) == {"train", "validation", "test"}
+        assert (parts == data.split(found, settings)).all()
+        for label, count in found.counts.items():
+            drawn = Counter(parts[found.labels[:, -1] == label])
+            assert drawn["train"] >= 1
+            assert drawn["test"] == min(round(count * test), count - 1)
+            assert abs(drawn["validation"] - count * validation) <= 0.5 or drawn["train"] == 1
+
+    def test_other_split_seed_other_split(self, parameters):
+        found = made_up([50, 50])
+        assert (
+            data.split(found, parameters(split_seed=0))
+            != data.split(found, parameters(split_seed=1))
+        ).any()
+
+    def test_training_seed_does_not_change_the_split(self, parameters):
+        found = made_up([50, 50])
+        assert (data.split(found, parameters()) == data.split(found, parameters(seed=7))).all()
+
+    def test_seventy_ten_twenty(self, parameters):
+        parts = data.split(made_up([100, 10, 1]), parameters(validation_share=0.1))
+        assert Counter(parts[:100]) == {"train": 70, "validation": 10, "test": 20}
+        assert Counter(parts[100:110]) == {"train": 7, "validation": 1, "test": 2}
+        assert parts[110] == "train"
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        part=st.lists(st.sampled_from(["train", "validation", "test"]), min_size=20, max_size=80),
+        share=st.floats(0.05, 0.5),
+    )
+    def test_official_test_is_kept_exactly(self, parameters, part, share):
+        quarter = len(part) // 4
+        found = made_up([quarter, quarter, quarter, len(part) - 3 * quarter], part)
+        settings = parameters(split="official", validation_share=share)
+        rest = found.official != "test"
+        classes = [int((rest & (found.labels[:, -1] == c)).sum()) for c in range(4)]
+        wanted = [min(round(n * share), max(n - 1, 0)) for n in classes]
+        assume("test" in part and any(wanted))
+        parts = data.split(found, settings)
+        assert ((parts == "test") == (found.official == "test")).all()
+        for c in range(4):
+            own = parts[rest & (found.labels[:, -1] == c)]
+            assert (own == "validation").sum() == wanted[c]
+            assert (own == "train").sum() == classes[c] - wanted[c]
+
+
+@st.composite
+def classes_of_rows(draw):
+    counts = draw(st.lists(st.integers(1, 12), min_size=1, max_size=6))
+    labels = np.repeat(np.arange(len(counts)) * 3, counts)
+    order = np.random.default_rng(draw(st.integers(0, 99))).permutation(len(labels))
+    rows = 100 + np.arange(len(labels)) * 7
+    return labels[order], rows, draw(st.integers(2, 4)), draw(st.integers(0, 5))
+
+
+class TestClassBatches:
+    @settings(max_examples=80, deadline=None)
+    @given(classes_of_rows(), st.integers(0, 5))
+    def test_k_different_images_of_each_class_evenly(self, case, epoch):
+        labels, rows, k, seed = case
+        label_of = dict(zip(rows.tolist(), labels.tolist(), strict=True))
+        sizes = Counter(label_of.values())
+        batches = ClassBatches(labels, rows, k, seed)
+        batches.set_epoch(epoch)
+        drawn = list(batches)
+        whole = sum(min(k, size) for size in sizes.values())
+        assert len(drawn) == len(batches) == max(1, round(len(rows) / whole))
+        for batch in drawn:
+            assert len(set(batch)) == len(batch)
+            held = Counter(label_of[row] for row in batch)
+            assert held == {label: min(k, size) for label, size in sizes.items()}
+        seen = Counter(row for batch in drawn for row in batch)
+        for label in sizes:
+            times = [seen[row] for row in rows.tolist() if label_of[row] == label]
+            assert max(times) - min(times) <= 1
+
+    @settings(max_examples=30, deadline=None)
+    @given(classes_of_rows())
+    def test_an_epoch_does_not_depend_on_those_before(self, case):
+        labels, rows, k, seed = case
+        walked, fresh = (ClassBatches(labels, rows, k, seed) for _ in range(2))
+        for epoch in range(4):
+            walked.set_epoch(epoch)
+            last = list(walked)
+        fresh.set_epoch(3)
+        assert list(fresh) == last == list(fresh)
+
+    def test_epoch_and_seed_change_the_batches(self):
+        labels, rows = np.repeat([0, 1], 20), np.arange(40)
+        drawn = []
+        for seed, epoch in [(0, 0), (0, 1), (1, 0)]:
+            batches = ClassBatches(labels, rows, 2, seed)
+            batches.set_epoch(epoch)
+            drawn.append(list(batches))
+        assert drawn[0] != drawn[1] != drawn[2] != drawn[0]
+
+    def test_every_image_is_seen_in_the_long_run(self):
+        labels, rows = np.repeat([0, 1], [50, 4]), np.arange(54)
+        batches, seen = ClassBatches(labels, rows, 2, 0), set()
+        for epoch in range(20):
+            batches.set_epoch(epoch)
+            seen |= {row for batch in batches for row in batch}
+        assert seen == set(range(54))
+
+    def test_the_loss_has_no_say(self, parameters):
+        found = made_up([9, 5, 12, 3])
+        parts = data.split(found, parameters())
+        drawn = [
+            list(data.training_batches(found, parts, parameters(system)))
+            for system in ("cross_entropy", "triplet", "flexible", "flexible@sum")
+        ]
+        assert drawn[0] == drawn[1] == drawn[2] == drawn[3]
+        assert {row for batch in drawn[0] for row in batch} <= set(np.flatnonzero(parts == "train"))
+
+
+def test_chunks_hold_every_row_once_in_order():
+    rows = np.arange(3, 20, 2)
+    for size in range(1, 12):
+        chunks = list(data.Chunks(rows, size))
+        assert [row for chunk in chunks for row in chunk] == rows.tolist()
+        assert len(chunks) == len(data.Chunks(rows, size))
+        assert all(len(chunk) == size for chunk in chunks[:-1])
+
+
+def test_the_loader_gives_inputs_and_labels_of_the_same_rows():
+    inputs = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 2, 2), np.uint8)
+    labels = np.stack([np.arange(10) // 5, np.arange(10)], axis=1)
+    examples = data.Examples(inputs, labels)
+    batches = list(data.loader(examples, data.Chunks(np.array([7, 2, 5]), 2)))
+    assert [y.tolist() for _, y in batches] == [[[1, 7], [0, 2]], [[1, 5]]]
+    assert [x[:, 0, 0, 0].tolist() for x, _ in batches] == [[7, 2], [5]]

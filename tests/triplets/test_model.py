@@ -1,0 +1,197 @@
+"""Networks, the vote of the neighbours, and the file: against counts, brute force and bits."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from studies import images
+from studies.runs import load_run
+from studies.triplets.model import Classifier, build, run, to_input, vote
+from studies.triplets.params import Parameters
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def shipped(params_of, dataset, system) -> Parameters:
+    return Parameters.check(params_of(dataset, system) | {"seed": 0}, {"": dataset})
+
+
+class TestNetwork:
+    @pytest.mark.parametrize(
+        ("system", "parameters"),
+        [("cross_entropy", 545_361), ("triplet", 557_440), ("flexible", 557_440)],
+    )
+    def test_frozen_heads_have_the_published_size(self, params_of, system, parameters):
+        network = build(shipped(params_of, "grocery_random_frozen", system), 81, 2048)
+        assert count(network) == parameters
+        assert network(torch.rand(2, 2048)).shape == (2, 81 if system == "cross_entropy" else 128)
+
+    @pytest.mark.parametrize("dataset", ["grocery_random", "grocery_official"])
+    def test_scratch_network_has_the_published_size(self, params_of, dataset):
+        network = build(shipped(params_of, dataset, "cross_entropy"), 81, None)
+        convolutions = 9 * (3 * 32 + 32 * 64 + 64 * 128 + 128 * 256)
+        norms, dense = 2 * (32 + 64 + 128 + 256), (6 * 6 * 256 + 1) * 256
+        assert count(network) == convolutions + norms + dense + 257 * 81 == 2_769_265
+
+    def test_the_same_trunk_under_every_loss(self, parameters):
+        trunks = []
+        for system in ("cross_entropy", "triplet", "flexible"):
+            torch.manual_seed(3)
+            trunks.append(build(parameters(system), 7, None).trunk.state_dict())
+        for trunk in trunks[1:]:
+            assert all(torch.equal(value, trunks[0][name]) for name, value in trunk.items())
+
+    @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+    def test_embeddings_lie_on_the_unit_sphere(self, parameters, precision):
+        network = build(parameters("flexible"), 7, None)
+        pixels = np.random.default_rng(0).integers(0, 256, (300, 3, 16, 16), dtype=np.uint8)
+        embedded = run(network, pixels, precision)
+        assert embedded.shape == (300, 16)
+        assert embedded.dtype == np.float32
+        assert np.abs(np.linalg.norm(embedded, axis=1) - 1).max() < 1e-5
+
+    def test_run_does_not_depend_on_the_chunk_and_leaves_the_mode(self, parameters):
+        network = build(parameters("cross_entropy"), 7, None).train()
+        pixels = np.random.default_rng(0).integers(0, 256, (260, 3, 16, 16), dtype=np.uint8)
+        whole = run(network, pixels, "32-true")
+        assert network.training
+        assert np.allclose(whole[250:], run(network, pixels[250:], "32-true"), atol=1e-5)
+
+    def test_inputs(self):
+        pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 3, 1, 1)
+        device = torch.device("cpu")
+        assert to_input(pixels, device).flatten().tolist() == pytest.approx([0, 0.2, 1])
+        drawn = torch.full((1, 3, 1, 1), 0.7)  # augmented pictures are in 0 to 1 already
+        assert torch.equal(to_input(drawn, device), drawn)
+        assert to_input(np.array([[255.0]]), device).tolist() == [[255.0]]  # features
+
+
+def vote_by_hand(query, references, classes, total, k) -> list[float]:
+    """Inverse distances of the k nearest; those at distance 0 share the vote alone."""
+    distances = [float(np.sqrt(((query - r) ** 2).sum())) for r in references.astype(float)]
+    nearest = sorted(range(len(references)), key=lambda i: distances[i])[:k]
+    exact = [i for i in nearest if distances[i] == 0]
+    weights = dict.fromkeys(exact, 1.0) if exact else {i: 1 / distances[i] for i in nearest}
+    shares = [0.0] * total
+    for i, weight in weights.items():
+        shares[classes[i]] += weight / sum(weights.values())
+    return shares
+
+
+class TestVote:
+    @settings(max_examples=60, deadline=None)
+    @given(st.integers(1, 12), st.integers(1, 7), st.integers(2, 40), st.integers(0, 2**32 - 1))
+    def test_equals_brute_force(self, size, k, width, seed):
+        rng = np.random.default_rng(seed)
+        references = rng.normal(size=(size, width)).astype(np.float32)
+        references /= np.linalg.norm(references, axis=1, keepdims=True)
+        queries = rng.normal(size=(4, width)).astype(np.float32)
+        queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+        classes = rng.choice([0, 2, 3], size)
+        got = vote(queries, references, classes, 5, k)
+        wanted = [vote_by_hand(q.astype(float), references, classes, 5, k) for q in queries]
+        assert got == pytest.approx(np.array(wanted), abs=1e-5)
+        assert got.sum(1) == pytest.approx(1)
+        assert (got[:, [1, 4]] == 0).all()  # classes without a reference
+
+    @pytest.mark.parametrize("width", [2, 128])
+    def test_a_duplicate_outvotes_everyone(self, width):
+        rng = np.random.default_rng(1)
+        references = rng.normal(size=(9, width)).astype(np.float32)
+        references /= np.linalg.norm(references, axis=1, keepdims=True)
+        got = vote(references[:1], references, np.array([4, *[1] * 8]), 6, 5)
+        assert got[0] == pytest.approx([0, 0, 0, 0, 1, 0], abs=1e-5)
+
+    def test_two_duplicates_of_different_classes_tie(self):
+        point = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
+        assert vote(point[:1], point, np.array([0, 2, 1, 1]), 3, 3)[0] == pytest.approx(
+            [0.5, 0, 0.5]
+        )
+
+    def test_by_hand(self):
+        # at distances 1, 2 and 4: weights 1, 1/2 and 1/4
+        references = np.array([[1.0, 0], [-2, 0], [0, 4], [9, 9]])
+        got = vote(np.zeros((1, 2)), references, np.array([0, 1, 1, 0]), 2, 3)
+        assert got[0] == pytest.approx([4 / 7, 3 / 7])
+
+    def test_fewer_references_than_neighbours(self):
+        got = vote(np.zeros((1, 2)), np.array([[1.0, 0], [0, 3.0]]), np.array([1, 0]), 3, 5)
+        assert got[0] == pytest.approx([0.25, 0.75, 0])
+
+
+SYSTEMS = ("cross_entropy", "flexible")
+
+
+@pytest.fixture(params=SYSTEMS)
+def saved(request, sandbox, parameters) -> tuple[Classifier, np.ndarray]:
+    """An untrained classifier and a run folder that holds it."""
+    torch.manual_seed(0)
+    settings = parameters(request.param)
+    network = build(settings, 3, None).eval()
+    network.trunk.blocks[1].running_mean.uniform_(-1, 1)  # buffers must come back too
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (20, 3, 16, 16), dtype=np.uint8)
+    module = network if network.unit else network.trunk
+    classifier = Classifier(
+        network,
+        "32-true",
+        5,
+        [["a", "b"], ["a/x", "a/é|", "b/b"]],
+        np.array([[0, 0], [0, 1], [1, 2]]),
+        run(module, pixels, "32-true"),
+        rng.integers(0, 3, 20),
+    )
+    import yaml
+
+    (sandbox / "run").mkdir()
+    (sandbox / "run" / "params.yaml").write_text(yaml.safe_dump(settings.resolved()))
+    classifier.save(sandbox / "run" / "model.safetensors")
+    return classifier, pixels, sandbox / "run"
+
+
+class TestFile:
+    def test_round_trip_to_the_bit(self, saved):
+        classifier, pixels, folder = saved
+        again = load_run(folder).model()
+        assert again.names == classifier.names
+        assert (again.classes == classifier.classes).all()
+        for method in ("embed", "probabilities", "predict"):
+            assert (getattr(again, method)(pixels) == getattr(classifier, method)(pixels)).all()
+        assert not again.network.training
+
+    def test_it_is_safetensors_and_no_pickle(self, saved):
+        content = (saved[2] / "model.safetensors").read_bytes()
+        (size,) = struct.unpack("<Q", content[:8])
+        header = json.loads(content[8 : 8 + size])
+        ends = [
+            entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"
+        ]
+        assert 8 + size + max(ends) == len(content)  # the header accounts for every byte
+        assert set(header) >= {"classes", "references", "reference_classes", "network.head.weight"}
+
+    def test_nothing_else_is_left(self, saved):
+        assert sorted(file.name for file in saved[2].iterdir()) == [
+            "model.safetensors",
+            "params.yaml",
+        ]
+
+
+@pytest.mark.parametrize("system", ["cross_entropy", "triplet", "flexible", "flexible@sum"])
+def test_a_trained_run_predicts_what_it_wrote(colour_runs, trained, system):
+    loaded = load_run(colour_runs[system])
+    frame = loaded.predictions
+    root = trained / "data" / "colours"
+    pixels = np.stack([images.decode(root / file, 16) for file in frame["id"]])
+    model = loaded.model()
+    labels = model.predict(pixels)
+    for level in range(3):
+        names = [model.names[level][label] for label in labels[:, level]]
+        assert names == frame[f"predicted_level{level + 1}"].tolist()
+    assert model.probabilities(pixels).max(1) == pytest.approx(frame["confidence"], abs=1e-5)
