@@ -23,17 +23,19 @@ class Command:
         logs.mkdir(parents=True, exist_ok=True)
         number = len(list(logs.glob("*.out")))
         self.files = logs / f"{number}.out", logs / f"{number}.err"
+        for file in self.files:
+            file.touch()
         given = module, [str(a) for a in arguments], code, str(root), *map(str, self.files)
         self.process = CONTEXT.Process(target=begin, args=given, daemon=True)
         self.process.start()
 
     @property
     def out(self) -> str:
-        return self.files[0].read_text() if self.files[0].exists() else ""
+        return self.files[0].read_text()
 
     @property
     def err(self) -> str:
-        return self.files[1].read_text() if self.files[1].exists() else ""
+        return self.files[1].read_text()
 
     @property
     def running(self) -> bool:
@@ -47,7 +49,7 @@ class Command:
         self.signal(signal.SIGKILL)
         self.wait()
 
-    def wait(self, seconds: float = 120) -> int:
+    def wait(self, seconds: float = 300) -> int:
         """Return the exit code."""
         self.process.join(seconds)
         if self.running:
@@ -55,7 +57,7 @@ class Command:
             raise AssertionError(f"still running after {seconds} s:\n{self.out}{self.err}")
         return self.process.exitcode
 
-    def until(self, condition, seconds: float = 120) -> bool:
+    def until(self, condition, seconds: float = 300) -> bool:
         """Wait for a condition; return False when the command ended without it."""
         end = time.monotonic() + seconds
         while not condition():
@@ -70,7 +72,7 @@ def begin(module: str, arguments: list[str], code: str, root: str, out: str, err
     """Become the command, in the forked process."""
     os.environ["STUDIES_ROOT"] = root
     for number, name in ((1, out), (2, err)):
-        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        file = os.open(name, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, number)
         os.close(file)
     sys.argv = [module, *arguments]

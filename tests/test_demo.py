@@ -186,7 +186,9 @@ def test_a_kitchen_is_made_once(cache, monkeypatch):
 
 def test_a_killed_kitchen_leaves_nothing_half_made(cache, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("studies.demo.folder.draw", lambda plate: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            "studies.demo.folder.draw", lambda plate: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             demo.kitchen(1)
     assert not (cache / "kitchen1-1-0").exists()

@@ -65,7 +65,7 @@ def test_markdown_shows_exactly_the_text(rows):
 def test_html_shows_exactly_the_text(rows):
     shown = Cells(to_html(pd.DataFrame(rows, columns=["<i>", "b&"])))
     assert shown.rows == [["<i>", "b&"], *([squeezed(cell) for cell in cells] for cells in rows)]
-    assert shown.tags <= {"table", "thead", "tbody", "tr", "th", "td", "small"}
+    assert shown.tags <= {"table", "thead", "tbody", "tr", "th", "td", "small", "span"}
 
 
 def test_html_marks_numbers_and_sets_intervals_apart():
@@ -73,6 +73,16 @@ def test_html_marks_numbers_and_sets_intervals_apart():
     assert '<th scope="col" class="number">F1</th>' in page
     assert '<td class="number">0.5 ± 0.1 <small>[0.4, 0.6]</small></td>' in page
     assert "<td>a</td>" in page
+
+
+def test_signed_intervals_are_set_apart_in_numbers_and_kept_whole_in_prose():
+    number, p = "+0.053 [−0.051, +0.133]", "< 0.001"
+    prose = "b − a +0.053 [−0.051, +0.133]; c − a −4 [−9, +1] (1 seed)"
+    page = to_html(pd.DataFrame({"d": [number], "p": [p], "all": [prose]}))
+    assert '<td class="number">+0.053 <small>[−0.051, +0.133]</small></td>' in page
+    assert '<td class="number">&lt; 0.001</td>' in page
+    assert page.count('<span class="whole">[') == 2
+    assert '<span class="whole">[−9, +1]</span> (1 seed)</td>' in page
 
 
 def test_numbers_are_aligned_and_rounded_and_missing_cells_empty():

@@ -135,6 +135,19 @@ def test_only_wide_drawings_scroll_on_small_screens(width, wide):
     assert ("drawing wide" in pages.figure(Figure(figsize=(width, 1)), "", "")) == wide
 
 
+def test_narrow_drawings_stand_side_by_side_under_one_caption():
+    markup = pages.figures([(drawing(), "left"), (drawing(2.0), "<right>")], "Both & each.")
+    document = Document(markup)
+    assert document.tags["svg"] == 2
+    assert document.tags["figcaption"] == 1
+    assert document.values("aria-label") == ["left", "<right>"]
+    assert "Both & each." in document.text
+
+
+def test_a_heading_is_escaped():
+    assert pages.heading("<a> & b") == "<h3>&lt;a&gt; &amp; b</h3>"
+
+
 def pictures_of(markup: Markup) -> list[Image.Image]:
     codes = re.findall(r"data:image/jpeg;base64,([^\"]+)", markup)
     return [Image.open(io.BytesIO(base64.b64decode(code))) for code in codes]
@@ -150,6 +163,8 @@ def test_pictures_become_thumbnails_of_the_same_shape_and_colour(tmp_path):
     assert big.size == (1200, 600)
     assert Document(markup).values("width") == ["240", "240"]
     assert Document(markup).values("alt") == ["one", "two"]
+    # a picture that is part of the page is also part of its print
+    assert Document(markup).values("loading") == []
     assert "--columns: 3" in markup
 
 
@@ -181,10 +196,12 @@ def test_index_leads_to_the_reports():
             {"title": "B", "href": "demo/b.html", "lead": "How?", "headline": main},
             {"title": "C", "href": "demo/c.html", "lead": "When?", "headline": ""},
         ],
+        "Three of <them>.",
     )
     document = Document(page)
     assert document.values("href")[1:] == ["demo/a.html", "demo/b.html", "demo/c.html"]
     assert "<A>" in document.text
+    assert "Three of <them>." in document.text
     assert "0.5 < 0.6" in document.text
     assert document.tags["table"] == 1
     assert document.tags["nav"] == 0

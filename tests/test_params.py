@@ -131,7 +131,7 @@ def test_wrong_values(written, changes, name, words):
         ({"stages": [STAGE, STAGE]}, ["each later"]),
         ({"stages": [{**STAGE, "mining": None}]}, ["flexible_margin", "mining semihard"]),
         ({"loss": {"name": "cross_entropy"}}, ["cross_entropy", "mining null"]),
-        ({"epochs": 2, "validate_every": 3}, ["validate_every must not exceed epochs"]),
+        ({"epochs": 2, "validate_every": 3}, ["validate_every must divide epochs"]),
         (
             {
                 "backbone": {"name": "frozen", "weights": "w", "hidden": 4},

@@ -3,7 +3,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
 from PIL import Image
 
 from studies import plots
@@ -117,35 +116,6 @@ def test_confusion_refuses_another_number_of_names():
         plots.confusion(np.eye(3), ["a", "b"], "")
 
 
-def points(labels: int, per_label: int = 3) -> pd.DataFrame:
-    number = np.arange(labels * per_label)
-    label = number % labels
-    return pd.DataFrame(
-        {"x": number * 1.0, "y": -number, "label": [f"l{i:02}" for i in label], "top": label % 2}
-    )
-
-
-@pytest.mark.parametrize(
-    ("labels", "keep_top", "names"),
-    [
-        (4, True, ["l00", "l01", "l02", "l03"]),
-        (11, True, ["0", "1"]),
-        (12, False, [*(f"l{i:02}" for i in range(9)), "3 others"]),
-    ],
-)
-def test_embedding_map_names_groups_and_draws_every_point_once(labels, keep_top, names):
-    frame = points(labels) if keep_top else points(labels).drop(columns="top")
-    figure = plots.embedding_map(frame)
-    (axis,) = figure.axes
-    assert legend_of(figure) == names
-    drawn = np.concatenate([group.get_offsets() for group in axis.collections])
-    assert sorted(map(tuple, drawn)) == sorted(map(tuple, frame[["x", "y"]].to_numpy()))
-    assert axis.get_xlabel() == "t-SNE 1 (no unit)"
-    assert len(axis.get_xticks()) == len(axis.get_yticks()) == 0
-    colours = {to_hex(group.get_facecolor()[0]) for group in axis.collections}
-    assert len(colours) == len(names)
-
-
 def scores() -> pd.DataFrame:
     base = {"study": "s", "dataset": "d", "metric": "f1", "n_seeds": 1}
     return tidy(
@@ -159,7 +129,7 @@ def scores() -> pd.DataFrame:
 
 
 def test_intervals_draw_dots_whiskers_and_published_values():
-    figure = plots.intervals(scores(), "f1", "macro-F1 (0–1)")
+    figure = plots.intervals(scores(), {"f1": "macro-F1 (0–1)"})
     (axis,) = figure.axes
     assert axis.get_xlabel() == "macro-F1 (0–1)"
     names = [label.get_text() for label in axis.get_yticklabels()]
@@ -177,9 +147,26 @@ def test_intervals_draw_dots_whiskers_and_published_values():
     assert legend_of(figure) == ["published"]
 
 
+def test_intervals_of_several_metrics_share_the_rows_of_the_systems():
+    base = {"study": "s", "dataset": "d", "metric": "errors"}
+    more = [{**base, "model": "triplet", "mean": 7}, {**base, "model": "late", "mean": 9}]
+    frame = pd.concat([scores(), tidy(more)])
+    figure = plots.intervals(frame, {"errors": "errors (count)", "f1": "macro-F1 (0–1)"})
+    errors, f1 = figure.axes
+    assert [axis.get_xlabel() for axis in (errors, f1)] == ["errors (count)", "macro-F1 (0–1)"]
+    names = [label.get_text() for label in errors.get_yticklabels()]
+    assert names == ["triplet", "flexible@sum", "only_published", "late"]
+    places = [(*line.get_xdata(), *line.get_ydata()) for line in errors.lines]
+    assert places == [(7, 0), (9, 3)]
+    assert (*f1.lines[1].get_xdata(), *f1.lines[1].get_ydata()) == (0.6, 0)
+    assert f1.get_ylim() == errors.get_ylim()
+    assert not any(label.get_visible() for label in f1.get_yticklabels())
+    assert figure.get_figwidth() == 7
+
+
 def test_intervals_refuse_a_metric_that_nobody_has():
     with pytest.raises(ValueError, match="bleu4"):
-        plots.intervals(scores(), "bleu4", "")
+        plots.intervals(scores(), {"f1": "", "bleu4": ""})
 
 
 def test_images_show_pictures_and_captions():

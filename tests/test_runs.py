@@ -167,7 +167,7 @@ def test_a_second_process_says_that_it_waits_and_goes_on_after_a_kill(hold, tmp_
     assert waiter.running
     assert not second.exists()
     holder.kill()
-    assert waiter.wait(20) == 0
+    assert waiter.wait() == 0
     assert second.read_text() == "out"
     assert first.read_text() == "in"
     assert waiter.err == ""

@@ -1,8 +1,12 @@
+import io
+
 import matplotlib as mpl
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from matplotlib.figure import Figure
+from PIL import Image
 
-from studies.style import COLOURS, at_paper_size, grid, plain, style
+from studies.style import COLOURS, Drawing, at_paper_size, grid, plain, style
 
 
 def test_a_variant_has_the_colour_of_its_model_and_another_look():
@@ -67,3 +71,13 @@ def test_grid_has_paper_width(panels, columns, width, height):
     figure, axes = grid(panels, columns, 2.0)
     assert len(axes) == len(figure.axes) == panels
     assert tuple(figure.get_size_inches()) == (width, height)
+
+
+def test_a_notebook_shows_a_drawing_though_no_backend_was_chosen():
+    drawing = Drawing(figsize=(3.5, 2))
+    drawing.subplots()
+    shown, sizes = DisplayFormatter().format(drawing)
+    picture = Image.open(io.BytesIO(shown["image/png"]))
+    assert sizes["image/png"] == {"width": 420}
+    assert picture.size == (840, 480)
+    assert shown == DisplayFormatter().format(drawing)[0]

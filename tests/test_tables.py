@@ -135,6 +135,14 @@ def test_save_writes_four_files_and_nothing_else(tmp_path: Path):
     assert r"- Note\_ here. 9 test items" in tex
 
 
+def test_the_markdown_may_show_the_tests_in_other_words(tmp_path: Path):
+    frame = tidy([row(mean=0.5)])
+    tests, shown = pd.DataFrame({"p": [0.04]}), pd.DataFrame({"chance": ["0.040"]})
+    save(frame, tests, tmp_path, "s", {"macro_f1": "macro-F1"}, "", "", shown=shown)
+    assert (tmp_path / "s_tests.csv").read_text() == "p\n0.04\n"
+    assert "| chance |" in (tmp_path / "s.md").read_text()
+
+
 def test_what_was_saved_is_read_back_exactly(tmp_path: Path):
     frame = tidy(
         [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from studies import pages, paths
 from studies.errors import StudyError
-from studies.params import relative
+from studies.params import dataset_argument, relative
 from studies.runs import write_atomic
 
 STUDIES = ("captioning", "triplets", "recipes", "relevance")
@@ -30,6 +30,6 @@ def write(dataset: str) -> Path:
 
 if __name__ == "__main__":
     try:
-        print(relative(write(sys.argv[1])))
+        print(relative(write(dataset_argument(__doc__))))
     except StudyError as error:
         sys.exit(f"error: {error}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 RANGE = r"\[[-+−]?[\d.,]+, [-+−]?[\d.,]+\]"
 INTERVAL = re.compile(rf"(?P<value>.*\S) (?P<interval>{RANGE})")
@@ -62,6 +63,11 @@ def to_markdown(table: pd.DataFrame) -> str:
     rules = ["---:" if number else "---" for number in numeric]
     lines = [map(markdown_text, headings), rules, *(map(markdown_text, row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def show(table: pd.DataFrame) -> Markdown:
+    """Return a table as notebooks show it: words to the left, numbers to the right, no index."""
+    return Markdown(to_markdown(table))
 
 
 def _latex(text: Any) -> str:

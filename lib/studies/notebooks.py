@@ -50,6 +50,7 @@ def execute(
             output,
             values,
             kernel_name="python3",
+            language="python",
             progress_bar=False,
             stdout_file=Labelled(label(output), sys.stdout),
             stderr_file=Labelled(label(output), sys.stderr),

@@ -125,6 +125,13 @@ class RunParameters(Schema):
         return cls.from_files(options.files, options.overrides)
 
 
+def dataset_argument(purpose: str) -> str:
+    """Return the one argument, a dataset id, of a command whose help says `purpose`."""
+    parser = argparse.ArgumentParser(description=purpose)
+    parser.add_argument("dataset")
+    return parser.parse_args().dataset
+
+
 def relative(file: Path) -> str:
     """Return the path as a reader of the repository would write it."""
     file = Path(file).resolve()

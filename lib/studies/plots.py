@@ -68,7 +68,7 @@ def curves(
                 rows = rows.assign(**{seed: 0})
             lines = [one.set_index(x)[y].sort_index() for _, one in rows.groupby(seed)]
             _curve(axis, lines, system)
-        axis.set(xlabel=plain(x_label or x), ylabel="\n".join(map(plain, wrap(label, 30))))
+        axis.set(xlabel=plain(x_label or x), ylabel="\n".join(map(plain, wrap(label, 24))))
         if y in log:
             axis.set_yscale("log")
         if pd.api.types.is_integer_dtype(frame[x]):
@@ -196,7 +196,7 @@ def images(items: Sequence[tuple[ArrayLike | Image.Image, str]], columns: int = 
         columns: pictures in a row.
     """
     columns = max(1, min(columns, len(items)))
-    captions = [wrap(" ".join(caption.split()), 88 // columns) for _, caption in items]
+    captions = [wrap(caption, 88 // columns) for _, caption in items]
     pixels = [np.asarray(picture) for picture, _ in items]
     tallest = max((one.shape[0] / one.shape[1] for one in pixels), default=1)
     height = PAGE / columns * tallest + 0.15 * max(map(len, captions), default=0)

@@ -192,7 +192,8 @@ class Progress(lightning.Callback):
         scores = "  ".join(f"{name} {row[name]:.4g}" for name in ("train_loss", *self.validated()))
         done, total = trainer.current_epoch + 1, trainer.max_epochs
         if self.bar is not None:
-            self.bar.set_description(f"epoch {done}/{total}  {scores}")
+            self.bar.set_description(f"epoch {done}/{total}")
+            self.bar.set_postfix_str(scores.replace("validation_", "").replace("_", " "))
             return
         spent = time.monotonic() - self.began
         left = spent / (done - self.first) * (total - done)

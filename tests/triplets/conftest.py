@@ -150,7 +150,7 @@ def params_of():
     return read
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_run(parameters):
     """Return a function that writes an evaluated run by hand, from class paths alone."""
 

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -148,8 +149,6 @@ def saved(request, sandbox, parameters) -> tuple[Classifier, np.ndarray]:
         run(module, pixels, "32-true"),
         rng.integers(0, 3, 20),
     )
-    import yaml
-
     (sandbox / "run").mkdir()
     (sandbox / "run" / "params.yaml").write_text(yaml.safe_dump(settings.resolved()))
     classifier.save(sandbox / "run" / "model.safetensors")

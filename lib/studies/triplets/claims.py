@@ -45,6 +45,21 @@ def ledger(results: Results, tests: pd.DataFrame) -> list[Claim]:
     return rows + [not_tested(id, *text, reason) for id, text in NOT_RUN.items()]
 
 
+def tally(results: Results, tests: pd.DataFrame) -> str:
+    """Return in one sentence how many of the claims hold."""
+    verdicts = [claim.verdict for claim in ledger(results, tests)]
+    words = {
+        "holds": ("holds", "hold"),
+        "does not hold": ("does not hold", "do not hold"),
+        "inconclusive": ("is inconclusive", "are inconclusive"),
+        "not tested": ("is not tested here", "are not tested here"),
+    }
+    counts = {kind: sum(verdict.startswith(kind) for verdict in verdicts) for kind in words}
+    parts = [f"{n} {words[kind][n > 1]}" for kind, n in counts.items() if n]
+    mark = " (synthetic)" if results.dataset in SYNTHETIC else ""
+    return f"Of the paper's {len(verdicts)} claims {', '.join(parts)}{mark}."
+
+
 ORDER_TEXT = {
     "T1": (
         "macro-F1 from scratch: flexible margin > triplet > cross-entropy",
@@ -78,13 +93,7 @@ def order_claim(results: Results, tests: pd.DataFrame) -> Claim:
         f"{name} {signed(step.difference, step.ci_low, step.ci_high, count=False)}"
         for name, step in zip(("flexible − triplet", "triplet − cross-entropy"), steps, strict=True)
     )
-    if all(step.ci_low > 0 for step in steps):
-        verdict = "holds"
-    elif any(step.ci_high < 0 for step in steps):
-        verdict = "does not hold"
-    else:
-        verdict = "inconclusive"
-    return Claim(id, *ORDER_TEXT[id], figure + seeds(steps), verdict + note(results))
+    return Claim(id, *ORDER_TEXT[id], figure, verdict(results, steps, "higher"))
 
 
 def severe_claim(results: Results, tests: pd.DataFrame) -> Claim:
@@ -101,13 +110,7 @@ def severe_claim(results: Results, tests: pd.DataFrame) -> Claim:
         f"{signed(step.difference, step.ci_low, step.ci_high, count=True)}"
         for other, step in zip(others, steps, strict=True)
     )
-    if all(step.ci_high < 0 for step in steps):
-        verdict = "holds"
-    elif any(step.ci_low > 0 for step in steps):
-        verdict = "does not hold"
-    else:
-        verdict = "inconclusive"
-    return Claim(*text, figure + seeds(steps), verdict + note(results))
+    return Claim(*text, figure, verdict(results, steps, "lower"))
 
 
 def difference(tests: pd.DataFrame, metric: str, first: str, second: str) -> pd.Series | None:
@@ -121,12 +124,19 @@ def difference(tests: pd.DataFrame, metric: str, first: str, second: str) -> pd.
     return None if row.empty else row.iloc[0]
 
 
-def seeds(steps: list[pd.Series]) -> str:
-    """Return on how many seeds the figure rests."""
+def verdict(results: Results, steps: list[pd.Series], claimed: str) -> str:
+    """Return what became of a claim that every difference is `higher` (or `lower`) than 0.
+
+    It holds when all intervals are on the claimed side of 0, does not when one is on the other.
+    """
+    sign = 1 if claimed == "higher" else -1
+    nearest = [min(sign * step.ci_low, sign * step.ci_high) for step in steps]
+    farthest = [max(sign * step.ci_low, sign * step.ci_high) for step in steps]
+    word = "does not hold" if min(farthest) < 0 else "inconclusive"
+    word = "holds" if min(nearest) > 0 else word
     least = min(int(step.seeds) for step in steps)
-    return f" ({least} seed{'s' if least > 1 else ''})"
-
-
-def note(results: Results) -> str:
-    """Return the mark of verdicts that were reached on drawn data."""
-    return " (synthetic)" if results.dataset in SYNTHETIC else ""
+    # with one seed the interval knows test images alone, not how training varies
+    marks = ["one seed" if least == 1 else f"{least} seeds"]
+    if results.dataset in SYNTHETIC:
+        marks.append("synthetic")
+    return f"{word} ({', '.join(marks)})"

@@ -38,6 +38,22 @@ def metric_names(depth: int) -> dict[str, str]:
     return {**{name: NAMES[name] for name in AXES}, **levels}
 
 
+def overview(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
+    """Return how many images, and how many labels of each level, every part holds."""
+    rows = {part: parts == part for part in data.PARTS} | {"all": np.ones(len(parts), dtype=bool)}
+    return pd.DataFrame(
+        {
+            "part": part,
+            "images": int(chosen.sum()),
+            **{
+                f"labels, level {level + 1}": len(np.unique(labels[chosen]))
+                for level, labels in enumerate(images.labels.T)
+            },
+        }
+        for part, chosen in rows.items()
+    )
+
+
 def class_table(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
     """Return one row a class: its label path and its images in each part."""
     frame = pd.DataFrame({"class": [images.names[-1][i] for i in images.labels[:, -1]]})
@@ -45,13 +61,15 @@ def class_table(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
     return table.rename_axis(columns="images").reset_index()
 
 
-def margin_table(images: data.LabelledImages, margins: list[float], shown: int) -> pd.DataFrame:
-    """Return the flexible margin between classes spread evenly over the tree."""
-    rows = np.linspace(0, len(images.classes) - 1, shown).round().astype(int)
+def margin_table(images: data.LabelledImages, margins: list[float], shown: int = 6) -> pd.DataFrame:
+    """Return the flexible margin between neighbours, three at a time from all over the tree."""
+    first = np.linspace(0, len(images.classes) - 3, shown // 3).round().astype(int)
+    rows = np.unique([first, first + 1, first + 2])
     labels = torch.from_numpy(images.classes[rows])
-    names = [images.names[-1][row] for row in rows]
     table = flexible_margin(labels[:, None], labels[None], margins[: labels.shape[1]])
-    return pd.DataFrame(table.numpy(), pd.Index(names, name="class"), list(map(words, names)))
+    names = [images.names[-1][row] for row in rows]
+    cells = [[f"{margin:g}" for margin in row] for row in table.tolist()]
+    return pd.DataFrame(cells, pd.Index(names, name="class"), list(map(words, names)))
 
 
 def sample(images: data.LabelledImages, shown: int = 10) -> Figure:
@@ -67,12 +85,26 @@ def leaf(images: data.LabelledImages, row: int) -> str:
     return f"{words(images.trees[row][-1])} ({words(images.trees[row][-2])})"
 
 
+def prediction_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
+    """Return the first predictions of a run: image, truth, prediction, how sure."""
+    frame = run.predictions.head(shown)
+    last = [column for column in frame if column.startswith("true_level")][-1]
+    return pd.DataFrame(
+        {
+            "image": frame["id"].str.rpartition("/")[2],
+            "truth": frame[last],
+            "prediction": frame[last.replace("true", "predicted")],
+            "sure": frame["confidence"].map("{:.2f}".format),
+        }
+    )
+
+
 def score_table(run: LoadedRun) -> pd.DataFrame:
     """Return a run's scores on the test set, one row a metric."""
     depth = sum(name.startswith("accuracy_level") for name in run.metrics)
     scores = {name: run.metrics[metric] for metric, name in metric_names(depth).items()}
     shown = [f"{v:.3f}" if isinstance(v, float) else f"{v:,}" for v in scores.values()]
-    return pd.DataFrame({run.system: shown}, pd.Index(scores, name="metric"))
+    return pd.DataFrame({"metric": scores.keys(), run.system: shown})
 
 
 def score_figure(frame: pd.DataFrame) -> Figure:
@@ -127,7 +159,7 @@ def severe(run: LoadedRun, most: int) -> list[tuple[Path, str]]:
         (
             root / row["id"],
             f"{named(row, 'true')} taken for {named(row, 'predicted')}, "
-            f"{100 * row['confidence']:.0f} % sure",
+            f"{100 * row['confidence']:.0f}\N{NO-BREAK SPACE}% sure",
         )
         for _, row in wrong.nlargest(most, "confidence").iterrows()
     ]

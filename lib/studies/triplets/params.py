@@ -138,8 +138,8 @@ class Parameters(RunParameters):
                 f"each stage of loss {self.loss.name} needs mining "
                 f"{'semihard, hardest or all' if needs_mining else 'null'}"
             )
-        if self.validate_every > self.epochs:
-            raise ValueError("validate_every must not exceed epochs: validation chooses the epoch")
+        if self.epochs % self.validate_every:
+            raise ValueError("validate_every must divide epochs, so that the last one is validated")
         if self.validation_share + self.test_share >= 1:
             raise ValueError("validation_share + test_share must leave something to train on")
         if self.backbone.name == "scratch" and not self.image_size >> len(self.backbone.widths):

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from studies import pages, params, paths, tables
 from studies.errors import StudyError
 from studies.runs import write_atomic
+from studies.style import PAGE
 from studies.triplets import claims, figures
 from studies.triplets.evaluate import evaluate
 from studies.triplets.params import Parameters
@@ -44,6 +45,7 @@ def headline(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
 def provenance(results: Results) -> dict[str, str]:
     """Return what the runs were made with, differences between runs side by side."""
     facts = [run.provenance for run in results.runs]
+    dirty = any(fact["git"]["dirty"] for fact in facts)
 
     def all_of(*path: str) -> str:
         values = []
@@ -58,8 +60,7 @@ def provenance(results: Results) -> dict[str, str]:
         "dataset": f"{results.dataset}, fingerprint {all_of('dataset_fingerprint')}",
         "images": ", ".join(f"{n:,} {part}" for part, n in facts[0]["images"].items()),
         "seeds": ", ".join(sorted({str(run.params["seed"]) for run in results.runs})),
-        "commit": all_of("git", "commit")
-        + (", with changes" if any(fact["git"]["dirty"] for fact in facts) else ""),
+        "commit": all_of("git", "commit") + (", with uncommitted changes" if dirty else ""),
         "software": f"Python {all_of('python')}, "
         + ", ".join(f"{name} {all_of('packages', name)}" for name in facts[0]["packages"]),
         "device": all_of("device"),
@@ -87,35 +88,15 @@ def note(results: Results) -> str:
     )
 
 
-def tally(results: Results, tests: pd.DataFrame) -> str:
-    """Return how many of the paper's claims hold, in one sentence."""
-    verdicts = [claim.verdict for claim in claims.ledger(results, tests)]
-    kinds = {
-        "holds": "holds",
-        "does not hold": "does not",
-        "inconclusive": "is open",
-        "not tested": "is not tested here",
-    }
-    plural = {"holds": "hold", "does not": "do not", "is open": "are open"}
-    parts = []
-    for start, said in kinds.items():
-        if number := sum(verdict.startswith(start) for verdict in verdicts):
-            many = plural.get(said, said.replace("is", "are", 1))
-            parts.append(f"{number} {said if number == 1 else many}")
-    drawn = " (synthetic data)" if results.dataset in claims.SYNTHETIC else ""
-    return f"Of the {len(verdicts)} claims of the paper, {', '.join(parts)}{drawn}."
-
-
 def gallery(results: Results) -> list[Markup | str]:
     """Return the severe errors of each system's first run, as parts of a page."""
     parts: list[Markup | str] = []
     for system, runs in results.systems.items():
         shown = figures.severe(runs[0], SEVERE_SHOWN)
         count = int(runs[0].metrics["severe_errors"])
-        which = "none"
-        if count:
-            which = f"{len(shown)} of {count:,}" if len(shown) < count else f"all {count:,}"
-        parts.append(pages.heading(f"{system}, seed {runs[0].params['seed']}: {which}"))
+        errors = f"{count:,} severe error{'' if count == 1 else 's'}"
+        some = f", {len(shown)} shown" if len(shown) < count else ""
+        parts.append(pages.heading(f"{system}, seed {runs[0].params['seed']}: {errors}{some}"))
         if shown:
             parts.append(pages.picture_grid(shown))
     return [
@@ -128,7 +109,6 @@ def gallery(results: Results) -> list[Markup | str]:
 def sections(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> list[pages.Section]:
     """Return the parts of the report, the main table first."""
     ledger = tables.claims_frame(claims.ledger(results, tests))
-    depth = results.labels.shape[1]
     first = {system: runs[0] for system, runs in results.systems.items()}
     best = max(first, key=lambda system: first[system].provenance["best_score"])
     hollow = "; hollow: published." if frame["published"].notna().any() else "."
@@ -166,27 +146,7 @@ def sections(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> list
                 ),
             ],
         ),
-        pages.Section(
-            "Confusion",
-            [
-                pages.figures(
-                    [
-                        (figures.confusion(results, system, 1), f"confusion matrix of {system}")
-                        for system in results.systems
-                    ],
-                    "The top level, for every system, with all seeds together: what is off the "
-                    "diagonal is a severe error. Numbers count test images.",
-                ),
-                *(
-                    pages.figure(
-                        figures.confusion(results, best, level),
-                        f"Level {level} of {depth}, for {best}, the best on validation data.",
-                        f"confusion matrix of {best} at level {level}",
-                    )
-                    for level in range(2, depth + 1)
-                ),
-            ],
-        ),
+        pages.Section("Confusion", confusion(results, best)),
         pages.Section(
             "Embedding",
             [
@@ -199,6 +159,24 @@ def sections(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> list
             ],
         ),
     ]
+
+
+def confusion(results: Results, best: str) -> list[Markup]:
+    """Return the confusion matrices: all systems at the top level, the best one below it."""
+    wanted = [(system, 1) for system in results.systems]
+    wanted += [(best, level) for level in range(2, results.labels.shape[1] + 1)]
+    drawn = [
+        (figures.confusion(results, system, level), f"Confusion of {system} at level {level}")
+        for system, level in wanted
+    ]
+    narrow = [pair for pair in drawn if pair[0].get_figwidth() < PAGE]
+    wide = [pages.figure(one, f"{alt}.", alt) for one, alt in drawn if (one, alt) not in narrow]
+    caption = (
+        "Every system at the top level, where all that is off the diagonal is a severe error; "
+        f"lower levels for {best}, the best on validation data. Seeds are taken together; "
+        "numbers count test images."
+    )
+    return [pages.figures(narrow, caption), *wide] if narrow else wide
 
 
 def write(dataset: str) -> Path:
@@ -248,7 +226,7 @@ def lead(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
     return (
         f"{len(results.systems)} systems, {len(results.truth):,} test images, "
         f"{len(results.classes)} classes; highest macro-F1: {system} with {value:.3f}. "
-        f"{tally(results, tests)}"
+        f"{claims.tally(results, tests)}"
     )
 
 
@@ -268,6 +246,6 @@ def entry(dataset: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     try:
-        print(params.relative(write(sys.argv[1])))
+        print(params.relative(write(params.dataset_argument(__doc__))))
     except StudyError as error:
         sys.exit(f"error: {error}")

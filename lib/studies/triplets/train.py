@@ -13,7 +13,7 @@ from studies import compute, images, training
 from studies.errors import StudyError
 from studies.params import relative
 from studies.runs import claim, provenance, to_json, write_atomic
-from studies.triplets import data
+from studies.triplets import data, sampling
 from studies.triplets.loss import FlexibleMarginLoss
 from studies.triplets.metrics import f1_over, included, severe_errors
 from studies.triplets.model import CHUNK, Classifier, Network, build, softmax, to_input, vote
@@ -140,12 +140,12 @@ def train(parameters: Parameters) -> Path:
         )
         network = network.to(memory_format=torch.channels_last)
         learner = Learner(parameters, network, dataset, inputs, parts)
-        examples = data.Examples(inputs, dataset.labels)
+        examples = sampling.Examples(inputs, dataset.labels)
         rows = {part: np.flatnonzero(parts == part) for part in data.PARTS}
         outcome = training.fit(
             learner,
-            data.loader(examples, data.training_batches(dataset, parts, parameters)),
-            data.loader(examples, data.Chunks(rows["validation"], CHUNK)),
+            sampling.loader(examples, sampling.training_batches(dataset, parts, parameters)),
+            sampling.loader(examples, sampling.Chunks(rows["validation"], CHUNK)),
             folder,
             parameters,
             MONITOR,

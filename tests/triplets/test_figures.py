@@ -1,0 +1,121 @@
+"""Tables and figures that notebooks and reports show, from runs of known content."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from studies.runs import load_run
+from studies.triplets import data, figures
+from studies.triplets.results import comparisons, of_runs
+
+TRUE = ["hot_dish/soup/pea_soup"] * 4 + ["sweet/tart/cherry_tart"] * 3
+WRONG = [TRUE[-1], *TRUE[1:-1], TRUE[0]]  # the first and the last are severe errors
+
+
+@pytest.fixture
+def runs(sandbox, write_run):
+    predicted = {"triplet": WRONG, "flexible": [TRUE[-1], *TRUE[1:]]}
+    return [
+        load_run(write_run(sandbox / "root", system, 0, TRUE, names))
+        for system, names in predicted.items()
+    ]
+
+
+@pytest.fixture
+def images(sandbox, colours, parameters):
+    colours(sandbox / "data" / "colours", images=5)
+    p = parameters()
+    images = data.read(p)
+    return images, data.split(images, p)
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"), [("a/b_c/d_e", "d e"), ("Golden-Delicious", "Golden-Delicious")]
+)
+def test_labels_are_written_as_words(label, shown):
+    assert figures.words(label) == shown
+
+
+def test_overview_counts_images_and_labels_of_every_part(images):
+    table = figures.overview(*images).set_index("part")
+    assert list(table.index) == ["train", "validation", "test", "all"]
+    assert table.loc["all"].tolist() == [35, 2, 4, 7]
+    assert table["images"].drop("all").sum() == 35
+    assert (table["labels, level 3"] == 7).all()
+
+
+def test_classes_and_their_margins(images):
+    table = figures.class_table(*images)
+    assert table[["train", "validation", "test"]].to_numpy().sum(axis=1).tolist() == [5] * 7
+    margins = figures.margin_table(images[0], [2.0, 1.0, 0.5], shown=6)
+    assert set(margins.index) < set(table["class"])
+    assert (np.diag(margins) == "0").all()
+    at = margins.set_axis(margins.index, axis=1)
+    assert at.loc["warm/yellow/bright", "warm/yellow/dark"] == "0.5"
+    assert at.loc["warm/red/bright", "warm/yellow/dark"] == "1"
+    assert at.loc["warm/yellow/dark", "cold/blue/dark"] == "2"
+
+
+def test_a_sample_shows_one_image_of_each_class(images):
+    captions = {axis.get_title() for axis in figures.sample(images[0], 7).axes}
+    assert {"bright (red)", "dark (red)", "green (green)"} <= captions
+
+
+def test_predictions_and_scores_of_one_run(colour_runs):
+    run = load_run(colour_runs["flexible"])
+    table = figures.prediction_table(run, 3)
+    assert list(table.columns) == ["image", "truth", "prediction", "sure"]
+    assert len(table) == 3
+    assert table["sure"].str.fullmatch(r"[01]\.\d\d").all()
+    scores = figures.score_table(run).set_index("metric")["flexible"]
+    assert scores["macro-F1"] == f"{run.metrics['macro_f1']:.3f}"
+    assert scores["severe errors"] == str(run.metrics["severe_errors"])
+    assert list(scores.index[2:]) == [f"accuracy, level {level}" for level in (1, 2, 3)]
+
+
+def test_paired_tests_are_one_row_a_pair(runs):
+    table = figures.test_table(comparisons(of_runs(runs)))
+    assert table["difference"].tolist() == ["flexible − triplet"]
+    assert table["severe errors"].str.startswith("−1 [").all()
+
+
+def test_severe_errors_come_surest_first(runs):
+    found = figures.severe(runs[0], 5)
+    sure = runs[0].predictions["confidence"].iloc[[0, -1]]
+    assert [file.name for file, _ in found] == (
+        ["000.png", "006.png"] if sure.iloc[0] > sure.iloc[1] else ["006.png", "000.png"]
+    )
+    shown = dict(zip([file.name for file, _ in found], [text for _, text in found], strict=True))
+    words = "pea soup (hot dish) taken for cherry tart (sweet), "
+    assert shown["000.png"].startswith(f"{words}{100 * sure.iloc[0]:.0f}\N{NO-BREAK SPACE}%")
+    assert len(figures.severe(runs[0], 1)) == 1
+
+
+def test_without_a_severe_error_there_is_no_picture(sandbox, write_run):
+    run = load_run(write_run(sandbox / "root", "flexible", 0, TRUE, TRUE))
+    assert figures.severe_pictures(run) == "no severe error"
+
+
+def test_confusion_counts_every_seed(sandbox, write_run):
+    runs = [
+        load_run(write_run(sandbox / "root", "triplet", seed, TRUE, predicted))
+        for seed, predicted in enumerate([TRUE, WRONG])
+    ]
+    top = figures.confusion(of_runs(runs), "triplet", 1).axes[0]
+    assert [label.get_text() for label in top.get_yticklabels()] == ["hot dish", "sweet"]
+    assert [text.get_text() for text in top.texts] == ["7", "1", "1", "5"]
+
+
+def test_maps_have_a_panel_a_system(runs):
+    figure = figures.embedding_map(runs)
+    assert [axis.get_title() for axis in figure.axes] == ["triplet", "flexible"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["hot dish", "sweet"]
+
+
+def test_cost_in_words(runs):
+    row = figures.cost({"triplet": runs[:1]}).iloc[0]
+    assert row["training time"] == "12 s"
+    assert row["precision"] == "fp32"
+    assert row["trained parameters"] == "1,234"
+    assert isinstance(figures.cost({"triplet": runs[:1]}), pd.DataFrame)
