@@ -18,7 +18,7 @@ def signed(value: float, low: float, high: float, count: bool) -> str:
 
 def _signed(value: float, count: bool) -> str:
     if count:
-        shown = f"{value:+,.0f}" if abs(value - round(value)) < 1e-6 else f"{value:+,.1f}"
+        shown = f"{value:+,.1f}".removesuffix(".0")
     else:
         shown = f"{value:+.3f}"
     zero = not shown.strip("+-0.,")

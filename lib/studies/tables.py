@@ -140,7 +140,7 @@ def _cell(row: Any, count: bool) -> str:
 def _show(value: float, count: bool) -> str:
     if not count:
         return f"{value:z.3f}"
-    return f"{value:z,.0f}" if abs(value - round(value)) < 1e-6 else f"{value:z,.1f}"
+    return f"{value:z,.1f}".removesuffix(".0")
 
 
 def legend(frame: pd.DataFrame) -> str:
