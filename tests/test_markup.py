@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from studies.markup import markdown_paragraph, to_html, to_latex, to_markdown
+from studies.markup import markdown_paragraph, show, to_html, to_latex, to_markdown
 
 NASTY = [
     "a|b",
@@ -83,6 +83,13 @@ def test_signed_intervals_are_set_apart_in_numbers_and_kept_whole_in_prose():
     assert '<td class="number">&lt; 0.001</td>' in page
     assert page.count('<span class="whole">[') == 2
     assert '<span class="whole">[−9, +1]</span> (1 seed)</td>' in page
+
+
+def test_notebooks_show_markdown_with_whole_intervals():
+    table = pd.DataFrame({"a|b": ["c"], "d": ["+0.053 [−0.051, +0.133]"]}, index=[7])
+    assert show(table).data == (
+        "| a\\|b | d |\n| --- | ---: |\n| c | +0.053 [−0.051,\N{NO-BREAK SPACE}+0.133] |\n"
+    )
 
 
 def test_numbers_are_aligned_and_rounded_and_missing_cells_empty():

@@ -17,10 +17,7 @@ def signed(value: float, low: float, high: float, count: bool) -> str:
 
 
 def _signed(value: float, count: bool) -> str:
-    if count:
-        shown = f"{value:+,.1f}".removesuffix(".0")
-    else:
-        shown = f"{value:+.3f}"
+    shown = f"{value:+,.1f}".removesuffix(".0") if count else f"{value:+.3f}"
     zero = not shown.strip("+-0.,")
     return shown[1:] if zero else shown.replace("-", "−")
 

@@ -66,8 +66,10 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 
 def show(table: pd.DataFrame) -> Markdown:
-    """Return a table as notebooks show it: words to the left, numbers to the right, no index."""
-    return Markdown(to_markdown(table))
+    """Return a table as notebooks show it: words left, numbers right, intervals whole, no index."""
+    return Markdown(
+        re.sub(RANGE, lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), to_markdown(table))
+    )
 
 
 def _latex(text: Any) -> str:

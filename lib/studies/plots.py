@@ -68,7 +68,7 @@ def curves(
                 rows = rows.assign(**{seed: 0})
             lines = [one.set_index(x)[y].sort_index() for _, one in rows.groupby(seed)]
             _curve(axis, lines, system)
-        axis.set(xlabel=plain(x_label or x), ylabel="\n".join(map(plain, wrap(label, 24))))
+        axis.set(xlabel=plain(x_label or x), ylabel="\n".join(map(plain, wrap(label, 20))))
         if y in log:
             axis.set_yscale("log")
         if pd.api.types.is_integer_dtype(frame[x]):
