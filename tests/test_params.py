@@ -3,6 +3,7 @@
 import ast
 import copy
 import json
+import linecache
 import math
 
 import pytest
@@ -400,9 +401,9 @@ def shell(monkeypatch, tmp_path):
     InteractiveShell.clear_instance()
     ipython = InteractiveShell.instance(config=config)
 
-    def run(*cells):
+    def run(*cells, history=True):
         for cell in cells:
-            result = ipython.run_cell(cell, store_history=True)
+            result = ipython.run_cell(cell, store_history=history)
             result.raise_error()
         return result.result
 
@@ -428,6 +429,16 @@ def test_from_notebook_takes_papermills_cell(shell):
     injected = "# Parameters\nseed = 5\nepochs = 3\n"
     taken = shell("x = 1", cell_source("train"), injected, CHECK)
     assert taken == {"study": "triplets", **GOOD, "seed": 5, "epochs": 3}
+
+
+def test_from_notebook_needs_no_history(shell, monkeypatch):
+    """A kernel of nbval does not remember the cells that it ran."""
+    monkeypatch.setattr(linecache, "cache", {})
+    injected = "# Parameters\nseed = 5\n"
+    taken = shell("x = 1", cell_source("train"), injected, CHECK, history=False)
+    assert taken == {"study": "triplets", **GOOD, "seed": 5}
+    with pytest.raises(StudyError, match="`epoch`; did you mean `epochs`"):
+        shell("# Parameters\nepoch = 5\n", CHECK, history=False)
 
 
 @pytest.mark.parametrize("cell", ["# Parameters\nepoch = 3\n", "# Parameters\nseed = 1\nepoch = 3"])

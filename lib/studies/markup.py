@@ -1,7 +1,7 @@
 """A frame as a table in Markdown, LaTeX or HTML that shows exactly the text of its cells."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from numbers import Integral, Real
 from typing import Any
@@ -124,19 +124,19 @@ def to_html(table: pd.DataFrame) -> str:
         for number, text in zip(numeric, long, strict=True)
     ]
 
-    def line(tag: str, cells: Sequence[str]) -> str:
+    def line(tag: str, cells: Iterable[str]) -> str:
         return "".join(
             f"<{tag}{kind}>{cell}</{tag.split()[0]}>"
             for kind, cell in zip(kinds, cells, strict=True)
         )
 
-    body = "".join(f"<tr>{line('td', [_html(c) for c in row])}</tr>\n" for row in rows)
+    body = "".join(f"<tr>{line('td', map(_html, row, numeric))}</tr>\n" for row in rows)
     head = line('th scope="col"', [escape(heading) for heading in headings])
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
 
 
-def _html(cell: str) -> str:
-    if found := INTERVAL.fullmatch(cell):
+def _html(cell: str, number: bool) -> str:
+    if number and (found := INTERVAL.fullmatch(cell)):
         return f"{escape(found['value'])} <small>{escape(found['interval'])}</small>"
     # an interval inside prose is not broken over two lines
     return re.sub(RANGE, r'<span class="whole">\g<0></span>', escape(cell))

@@ -9,6 +9,7 @@ import argparse
 import ast
 import difflib
 import json
+import linecache
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -53,13 +54,13 @@ class Schema(Block):
     def from_notebook(cls) -> Self:
         """Check the values of the notebook's parameters cell and of papermill's injected one.
 
-        Both are found in the kernel's history by their first line, so that variables of later
+        Both are found among the cells already run by their first line, so that variables of later
         cells are not taken for parameters when a cell is run again.
         """
         from IPython import get_ipython
 
         names: list[str] = []
-        for source in get_ipython().user_ns["In"]:
+        for source in cells_run(get_ipython().user_ns["In"]):
             if source.startswith("# Parameters:"):
                 names = assigned_names(source)
             elif source.startswith("# Parameters\n"):
@@ -130,6 +131,16 @@ def dataset_argument(purpose: str) -> str:
     parser = argparse.ArgumentParser(description=purpose)
     parser.add_argument("dataset")
     return parser.parse_args().dataset
+
+
+def cells_run(history: Sequence[str]) -> Iterable[str]:
+    """Return the sources of the cells that this kernel has run, oldest first.
+
+    Those of a kernel that keeps no history, such as nbval's, are where tracebacks find them.
+    """
+    if any(history):
+        return history
+    return ["".join(entry[2]) for entry in linecache.cache.values() if len(entry) == 4]
 
 
 def relative(file: Path) -> str:

@@ -52,7 +52,7 @@ def test_classes_and_their_margins(images):
     assert (np.diag(margins) == "0").all()
     at = margins.set_axis(margins.index, axis=1)
     assert at.loc["warm/yellow/bright", "warm/yellow/dark"] == "0.5"
-    assert at.loc["warm/red/bright", "warm/yellow/dark"] == "1"
+    assert at.loc["warm/red/dark", "warm/yellow/dark"] == "1"
     assert at.loc["warm/yellow/dark", "cold/blue/dark"] == "2"
 
 

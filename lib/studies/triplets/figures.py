@@ -159,7 +159,7 @@ def severe(run: LoadedRun, most: int) -> list[tuple[Path, str]]:
         (
             root / row["id"],
             f"{named(row, 'true')} taken for {named(row, 'predicted')}, "
-            f"{100 * row['confidence']:.0f}\N{NO-BREAK SPACE}% sure",
+            f"{100 * row['confidence']:.0f}\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}sure",
         )
         for _, row in wrong.nlargest(most, "confidence").iterrows()
     ]
