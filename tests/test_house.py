@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -86,3 +87,11 @@ def test_no_study_imports_another():
         imported = re.findall(r"^\s*from studies\.(\w+)", file.read_text(), re.MULTILINE)
         others = {"captioning", "triplets", "recipes", "relevance"} - {file.parent.name}
         assert not others & set(imported), file
+
+
+def test_only_training_pays_for_what_training_imports():
+    code = "import sys, studies.triplets.evaluate, studies.triplets.report, studies.index\n"
+    code += "print(*{'lightning', 'torchvision', 'transformers'} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []

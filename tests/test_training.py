@@ -12,10 +12,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from studies import training
+from studies import progress, training
 from studies.compute import epoch_seed, seed_all
 from studies.errors import StudyError
-from studies.training import CHECKPOINT, duration, fit, watched
+from studies.progress import watched
+from studies.tables import duration
+from studies.training import CHECKPOINT, fit
 
 EPOCHS, STEPS, SIZE = 6, 3, 4
 
@@ -375,7 +377,7 @@ def test_nothing_is_written_beside_the_run_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def in_a_log(monkeypatch):
-    monkeypatch.setattr(training, "watched", lambda: False)
+    monkeypatch.setattr(progress, "watched", lambda: False)
 
 
 def test_a_log_has_one_line_an_epoch(tmp_path, capfd, in_a_log):
@@ -398,7 +400,7 @@ def test_a_log_has_one_line_an_epoch(tmp_path, capfd, in_a_log):
 
 
 def test_where_someone_watches_there_is_a_bar(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(training, "watched", lambda: True)
+    monkeypatch.setattr(progress, "watched", lambda: True)
     start(tmp_path)
     printed = capfd.readouterr()
     assert printed.out == ""
@@ -407,7 +409,7 @@ def test_where_someone_watches_there_is_a_bar(tmp_path, capfd, monkeypatch):
 
 
 def test_the_bar_of_a_resumed_run_starts_where_it_was(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(training, "watched", lambda: True)
+    monkeypatch.setattr(progress, "watched", lambda: True)
     with pytest.raises(RuntimeError, match="fell over"):
         start(tmp_path, fail_at=(4, 0))
     capfd.readouterr()

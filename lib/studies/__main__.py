@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from studies import paths
+from studies.complaints import suggestion
 from studies.errors import StudyError
-from studies.params import relative, run_files, suggestion
+from studies.params import relative, run_files
 from studies.runs import locked
 
 DEFAULTS = {"DATASET": "demo", "STUDY": "", "MODEL": "", "SEEDS": "0", "JOBS": "2"}

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TextIO
 
 from studies import paths
+from studies.complaints import suggestion
 from studies.errors import StudyError
 from studies.params import (
     notebook_defaults,
     read_overrides,
     read_yaml,
     relative,
-    suggestion,
 )
 
 

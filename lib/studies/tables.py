@@ -31,6 +31,7 @@ __all__ = [
     "Claim",
     "claims_frame",
     "claims_markdown",
+    "duration",
     "legend",
     "read",
     "save",
@@ -141,6 +142,14 @@ def _show(value: float, count: bool) -> str:
     if not count:
         return f"{value:z.3f}"
     return f"{value:z,.1f}".removesuffix(".0")
+
+
+def duration(seconds: float) -> str:
+    """Return `45 s`, `12 min` or `3 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def legend(frame: pd.DataFrame) -> str:

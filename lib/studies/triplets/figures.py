@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from studies import differences, maps, plots
 from studies.images import open_rgb
 from studies.runs import LoadedRun
-from studies.training import duration
+from studies.tables import duration
 from studies.triplets import data
 from studies.triplets.loss import flexible_margin
 from studies.triplets.params import Parameters
