@@ -65,11 +65,10 @@ def check_runs(studies: Sequence[str], options: dict[str, str]) -> None:
         schema = importlib.import_module(f"studies.{study}.params").Parameters
         for system, files in systems.items():
             parameters = schema.from_files(files, ["seed=0"])
-            place = "@".join(filter(None, (parameters.model, parameters.variant)))
-            if (parameters.dataset, place) != (options["DATASET"], system):
+            if (parameters.dataset, parameters.system) != (options["DATASET"], system):
                 raise StudyError(
-                    f"{relative(files[1])}: says dataset {parameters.dataset} and system {place}; "
-                    "they must be the names of its folder and file"
+                    f"{relative(files[1])}: says dataset {parameters.dataset} and system "
+                    f"{parameters.system}; they must be the names of its folder and file"
                 )
             parameters.require_data()
 

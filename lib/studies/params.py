@@ -84,13 +84,23 @@ class RunParameters(Schema):
     threads: Count
     precision: Literal["32-true", "bf16-mixed", "auto"]
 
+    @property
+    def system(self) -> str:
+        """Return `model` or `model@variant`."""
+        return "@".join(filter(None, (self.model, self.variant)))
+
     def folder(self) -> Path:
         """Return the run folder of these parameters."""
-        system = "@".join(filter(None, (self.model, self.variant)))
-        return paths.runs() / self.dataset / self.study / system / f"seed{self.seed}"
+        return paths.runs() / self.dataset / self.study / self.system / f"seed{self.seed}"
 
     def require_data(self) -> None:
         """Raise StudyError when the published data of the run is missing; each study's own."""
+
+    @classmethod
+    def from_run(cls, values: dict[str, Any], folder: Path) -> Self:
+        """Check what `resolved` gave, read back from the `params.yaml` of a run folder."""
+        given = {name: value for name, value in values.items() if name != "study"}
+        return cls.check(given, {"": str(folder / "params.yaml")})
 
     def resolved(self) -> dict[str, Any]:
         """Return plain values for `params.yaml`, the study first."""

@@ -33,9 +33,10 @@ def evaluate(parameters: Parameters) -> Path:
             return folder
         compute.prepare(parameters)
         dataset = data.read(parameters)
-        refuse_other_images(load_run(folder), dataset)
+        run = load_run(folder)
+        refuse_other_images(run, dataset)
         test = np.flatnonzero(data.split(dataset, parameters) == "test")
-        classifier = load_run(folder).model()
+        classifier = run.model()
         inputs = data.inputs(dataset, parameters)[test]
         embedded = classifier.embed(inputs)
         probabilities = classifier.probabilities(inputs, embedded)

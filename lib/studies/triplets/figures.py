@@ -146,8 +146,7 @@ def embedding_map(runs: list[LoadedRun]) -> Figure:
 
 def severe(run: LoadedRun, most: int) -> list[tuple[Path, str]]:
     """Return files and captions of a run's severe errors, the surest first."""
-    values = {name: value for name, value in run.params.items() if name != "study"}
-    root = data.root(Parameters.check(values, {"": str(run.folder)}))
+    root = data.root(Parameters.from_run(run.params, run.folder))
     frame = run.predictions
     wrong = frame[frame["true_level1"] != frame["predicted_level1"]]
     last = [column for column in frame if column.startswith("true_level")][-1]

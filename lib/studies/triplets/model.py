@@ -139,8 +139,7 @@ def vote(
 
 def load(run: Any) -> Classifier:
     """Return the classifier of a run folder (`studies.runs.LoadedRun`), ready to predict."""
-    values = {name: value for name, value in run.params.items() if name != "study"}
-    parameters = Parameters.check(values, {"": str(run.folder / "params.yaml")})
+    parameters = Parameters.from_run(run.params, run.folder)
     with safe_open(run.folder / "model.safetensors", framework="pt") as file:
         names = json.loads(file.metadata()["names"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
