@@ -6,6 +6,7 @@
 # Only files that mark completion are outputs: Snakemake deletes the outputs of a failed job, and
 # a checkpoint must survive one.
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -30,6 +31,10 @@ def evaluated(wildcards):
         for system in systems(wildcards.study)
         for seed in SEEDS
     ]
+
+
+def files(wildcards):
+    return run_files(wildcards.study, wildcards.dataset)[wildcards.system]
 
 
 def cores(wildcards):
@@ -67,28 +72,28 @@ rule evaluate:
     input:
         RUNS / "{dataset}/{study}/{system}/seed{seed}/model.safetensors",
         notebook="notebooks/{study}/evaluate.ipynb",
-        shared="params/{study}/{dataset}/dataset.yaml",
-        model="params/{study}/{dataset}/{system}.yaml",
+        files=files,
     output:
         RUNS / "{dataset}/{study}/{system}/seed{seed}/metrics.json",
     threads: cores
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
+        given=lambda wildcards, input: " ".join(f"-f {shlex.quote(f)}" for f in input.files),
     shell:
         "{PYTHON:q} -m studies.notebooks {input.notebook:q} {params.folder:q}/evaluate.ipynb"
-        " -f {input.shared:q} -f {input.model:q} -p seed={wildcards.seed}"
+        " {params.given} -p seed={wildcards.seed}"
 
 
 rule train:
     input:
         notebook="notebooks/{study}/train.ipynb",
-        shared="params/{study}/{dataset}/dataset.yaml",
-        model="params/{study}/{dataset}/{system}.yaml",
+        files=files,
     output:
         RUNS / "{dataset}/{study}/{system}/seed{seed}/model.safetensors",
     threads: cores
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
+        given=lambda wildcards, input: " ".join(f"-f {shlex.quote(f)}" for f in input.files),
     shell:
         "{PYTHON:q} -m studies.notebooks {input.notebook:q} {params.folder:q}/train.ipynb"
-        " -f {input.shared:q} -f {input.model:q} -p seed={wildcards.seed}"
+        " {params.given} -p seed={wildcards.seed}"

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 class ScratchCNN(nn.Module):
     """The scratch network of the triplets study (Petrova, MoIT 13(2), 2025).
 
-    Four blocks of convolution 3×3, batch norm, ReLU and max pooling, then 256 units with ReLU. At
+    Four blocks of convolution, max pooling, batch norm and ReLU, then 256 units with ReLU. At
     100×100 and with a softmax layer over 81 classes it has 2.77 M parameters (the paper: "about
-    2.7 M"; it does not print the widths).
+    2.7 M"; it prints neither widths nor strides). The first convolution is 5×5 with stride 2, the
+    others 3×3, and the last block does not pool: a fifth of the work of stride 1 and pooling
+    everywhere, for the same parameters.
 
     Maps (B, 3, image_size, image_size) float to (B, 256).
     """
@@ -22,14 +24,17 @@ class ScratchCNN(nn.Module):
     ):
         super().__init__()
         blocks: list[nn.Module] = []
-        for before, after in zip((3, *widths[:-1]), widths, strict=True):
+        last = len(widths) - 1
+        for number, (before, after) in enumerate(zip((3, *widths[:-1]), widths, strict=True)):
+            kernel, stride = (5, 2) if number == 0 else (3, 1)
             blocks += [
-                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=False),
+                # before the norm and not after it: the same features, a quarter of their cost
+                nn.MaxPool2d(2) if number < last else nn.Identity(),
                 nn.BatchNorm2d(after),
                 nn.ReLU(inplace=True),
-                nn.MaxPool2d(2),
             ]
-        side = image_size >> len(widths)
+        side = (image_size + 1) // 2 >> last
         self.blocks = nn.Sequential(*blocks)
         self.dense = Dense(widths[-1] * side * side, out_features)
         self.out_features = out_features

@@ -188,9 +188,11 @@ def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def run_files(study: str, dataset: str) -> dict[str, tuple[Path, Path]]:
-    """Return the runs that `params/<study>/<dataset>/` lists: system -> (dataset, model) file.
+def run_files(study: str, dataset: str) -> dict[str, list[Path]]:
+    """Return the runs that `params/<study>/<dataset>/` lists: system -> its files, later ones win.
 
+    They are `dataset.yaml`, `<model>.yaml`, and for a variant `<model>@<variant>.yaml`, which
+    holds only what differs from its model.
     Raises StudyError with the nearest name when there is no such dataset.
     """
     folder = paths.REPOSITORY / "params" / study
@@ -199,7 +201,11 @@ def run_files(study: str, dataset: str) -> dict[str, tuple[Path, Path]]:
         raise StudyError(f"study {study} has no dataset `{dataset}`{suggestion(dataset, known)}")
     shared = folder / dataset / "dataset.yaml"
     systems = sorted(file for file in shared.parent.glob("*.yaml") if file != shared)
-    return {file.stem: (shared, file) for file in systems}
+    models = {file: file.with_name(f"{file.stem.partition('@')[0]}.yaml") for file in systems}
+    return {
+        file.stem: [shared, model, *([file] if file != model else [])]
+        for file, model in models.items()
+    }
 
 
 def assigned_names(source: str) -> list[str]:

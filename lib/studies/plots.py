@@ -187,6 +187,42 @@ def intervals(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure:
 
 
 @at_paper_size
+def sweep(frame: pd.DataFrame, x: str, x_label: str, metrics: dict[str, str]) -> Figure:
+    """Draw one panel per metric of a tidy frame against a quantity, with 95 % intervals.
+
+    Args:
+        frame: rows of a tidy frame, one line a model, with one more column, the quantity.
+        x: that column; positive, drawn on a logarithmic axis with its values as ticks.
+        x_label: label of the horizontal axis with its unit.
+        metrics: metric id -> axis label with its unit.
+    """
+    figure, axes = grid(len(metrics), len(metrics), 2.4)
+    models = list(frame["model"].unique())
+    places = sorted(frame[x].unique())
+    for axis, (metric, label) in zip(axes, metrics.items(), strict=True):
+        for offset, model in enumerate(models):
+            mine = (frame["metric"] == metric) & (frame["model"] == model)
+            rows, look = frame[mine].sort_values(x), style(model)
+            # side by side, so that intervals of different systems do not hide each other
+            at = rows[x] * 1.03 ** (offset - (len(models) - 1) / 2)
+            spread = [rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"]]
+            axis.errorbar(
+                at,
+                rows["mean"],
+                yerr=spread,
+                marker=look.marker,
+                markersize=4,
+                elinewidth=1,
+                **look.line,
+            )
+        axis.set(xlabel=plain(x_label), ylabel=plain(label), xscale="log")
+        axis.set_xticks(places, [f"{place:g}" for place in places])
+        axis.minorticks_off()
+    _legend_below(figure, models)
+    return figure
+
+
+@at_paper_size
 def images(items: Sequence[tuple[ArrayLike | Image.Image, str]], columns: int = 5) -> Figure:
     """Draw a grid of pictures with captions.
 

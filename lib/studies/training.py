@@ -36,6 +36,7 @@ class Outcome:
 
     best_epoch: int  # counted from 1
     best_score: float
+    stopped: str  # why it ended before its last epoch; empty when it did not
     seconds: float  # of all sittings together, up to the last checkpoint
     device: str
     precision: str
@@ -73,7 +74,7 @@ class Keeper(lightning.Callback):
         self.sign = {"max": 1, "min": -1}[mode]
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"epoch": 0, "score": None, "weights": {}}
-        self.seconds = 0.0
+        self.seconds, self.stopped = 0.0, ""
 
     def on_fit_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Tell the first epoch's number in time.
@@ -85,6 +86,7 @@ class Keeper(lightning.Callback):
         seed_all(epoch_seed(self.seed, epoch))
         if hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(epoch)
+        trainer.should_stop = bool(self.stopped)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Give the epoch its own random numbers."""
@@ -137,6 +139,10 @@ class Keeper(lightning.Callback):
             }
         )
         self.seconds += time.monotonic() - self.started
+        self.stopped = getattr(module, "stopped", "")
+        if self.stopped:
+            print(f"training stops: it {self.stopped}", flush=True)
+            trainer.should_stop = True
         curves = pd.DataFrame(self.rows).to_csv(index=False)
         write_atomic(self.folder / "curves.csv", curves)
         trainer.save_checkpoint(self.folder / CHECKPOINT)
@@ -154,12 +160,13 @@ class Keeper(lightning.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what Lightning stores in the checkpoint."""
-        return {"rows": self.rows, "best": self.best, "seconds": self.seconds}
+        kept = ("rows", "best", "seconds", "stopped")
+        return {name: getattr(self, name) for name in kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what the checkpoint holds."""
-        self.rows, self.best = state_dict["rows"], state_dict["best"]
-        self.seconds = state_dict["seconds"]
+        for name, value in state_dict.items():
+            setattr(self, name, value)
 
 
 def fit(
@@ -174,8 +181,9 @@ def fit(
     """Train `module.network` into a run folder, from its checkpoint if there is one.
 
     The module logs its validation metrics as `validation_*`; the one called `monitor` chooses the
-    weights that `module.network` holds at the end. A loader whose `sampler` has `set_epoch` is
-    told the epoch. Raises StudyError when the checkpoint cannot be read or the loss is no number.
+    weights that `module.network` holds at the end. The module ends its training after an epoch by
+    setting `stopped` to the reason. A loader whose `sampler` has `set_epoch` is told the epoch.
+    Raises StudyError when the checkpoint cannot be read or the loss is no number.
     """
     keeper = Keeper(folder, parameters.seed, monitor, mode, train.sampler)
     precision = resolve_precision(parameters.precision)
@@ -212,6 +220,7 @@ def fit(
     return Outcome(
         best_epoch=keeper.best["epoch"],
         best_score=keeper.best["score"],
+        stopped=keeper.stopped,
         seconds=keeper.seconds,
         device=describe(module.device if trainer.interrupted else trainer.strategy.root_device),
         precision=precision,

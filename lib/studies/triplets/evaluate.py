@@ -11,8 +11,7 @@ from studies import compute, images
 from studies.errors import StudyError
 from studies.params import relative
 from studies.runs import LoadedRun, claim, load_run, to_json, write_atomic
-from studies.triplets import data
-from studies.triplets.metrics import included, score
+from studies.triplets import clustering, data, metrics, sampling
 from studies.triplets.params import Parameters
 
 
@@ -35,28 +34,64 @@ def evaluate(parameters: Parameters) -> Path:
         dataset = data.read(parameters)
         run = load_run(folder)
         refuse_other_images(run, dataset)
-        test = np.flatnonzero(data.split(dataset, parameters) == "test")
+        parts = data.split(dataset, parameters)
+        test = np.flatnonzero(parts == "test")
         classifier = run.model()
-        inputs = data.inputs(dataset, parameters)[test]
-        embedded = classifier.embed(inputs)
-        probabilities = classifier.probabilities(inputs, embedded)
-        predicted = classifier.classes[probabilities.argmax(1)]
-        true = dataset.labels[test]
-        frame = pd.DataFrame({"id": [dataset.files[row] for row in test]})
-        for kind, labels in (("true", true), ("predicted", predicted)):
-            for level, names in enumerate(dataset.names):
-                frame[f"{kind}_level{level + 1}"] = [names[label] for label in labels[:, level]]
+        probabilities, embedded = classifier.look(data.inputs(dataset, parameters)[test])
+        answers = metrics.Answers(
+            true=dataset.class_index[test],
+            predicted=probabilities.argmax(1),
+            clusters=np.stack(
+                [clustering.clusters(embedded, len(n), parameters.seed) for n in dataset.names], 1
+            ),
+            first_match=clustering.first_match(embedded, dataset.class_index[test]),
+        )
+        frame = answers_frame(answers, dataset, [dataset.files[row] for row in test])
         frame["confidence"] = probabilities.max(1)
         frame[["map_x", "map_y"]] = flat_map(embedded, parameters.seed)
-        scored = included(dataset.counts, parameters.min_count)
-        classes = pd.DataFrame({"class": dataset.names[-1]})
-        classes["images"] = [dataset.counts[label] for label in range(len(classes))]
-        classes["scored"] = classes.index.isin(scored)
-        scores = score(true, predicted, dataset.counts, parameters.min_count)
+        roles = sampling.roles(dataset, parts, parameters)
+        trained = np.unique(dataset.class_index[roles == "train"])
+        unseen = np.setdiff1d(np.arange(len(dataset.classes)), trained)
+        scored = metrics.included(dataset.counts, parameters.min_count)
+        found = {
+            name: score(answers)
+            for name, score in metrics.scores(dataset.classes, scored, unseen).items()
+        }
+        found |= {"n": len(test), "n_classes": len(scored)}
+        classes = class_frame(dataset, scored, unseen)
         write_atomic(folder / "classes.csv", classes.to_csv(index=False))
         write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
-        write_atomic(folder / "metrics.json", to_json(scores))
+        write_atomic(folder / "metrics.json", to_json(found))
     return folder
+
+
+def answers_frame(
+    answers: metrics.Answers, dataset: data.LabelledImages, ids: list[str]
+) -> pd.DataFrame:
+    """Return one row a test image: its id, then truth, prediction and cluster at each level."""
+    frame = pd.DataFrame({"id": ids})
+    for kind, classes in (("true", answers.true), ("predicted", answers.predicted)):
+        frame[f"{kind}_class"] = [dataset.class_names[label] for label in classes]
+        for level, names in enumerate(dataset.names):
+            labels = dataset.classes[classes, level]
+            frame[f"{kind}_level{level + 1}"] = [names[label] for label in labels]
+    for level in range(len(dataset.names)):
+        frame[f"cluster_level{level + 1}"] = answers.clusters[:, level]
+    frame["first_match"] = answers.first_match
+    return frame
+
+
+def class_frame(
+    dataset: data.LabelledImages, scored: list[int], unseen: np.ndarray
+) -> pd.DataFrame:
+    """Return one row a class: name, label at each level, images, whether scored, whether unseen."""
+    frame = pd.DataFrame({"class": dataset.class_names})
+    for level, names in enumerate(dataset.names):
+        frame[f"level{level + 1}"] = [names[label] for label in dataset.classes[:, level]]
+    frame["images"] = [dataset.counts[label] for label in range(len(frame))]
+    frame["scored"] = frame.index.isin(scored)
+    frame["unseen"] = frame.index.isin(unseen)
+    return frame
 
 
 def refuse_other_images(run: LoadedRun, dataset: data.LabelledImages) -> None:

@@ -22,6 +22,15 @@ CURVES = {
     "validation_severe_errors": "validation severe errors",
 }
 NAMES = {"macro_f1": "macro-F1", "severe_errors": "severe errors", "accuracy": "accuracy"}
+SPACE = {
+    "nmi": "NMI, classes",
+    "ari": "ARI, classes",
+    "nmi_level1": "NMI, categories",
+    "ari_level1": "ARI, categories",
+    "recall_at_1": "recall@1",
+    "recall_at_5": "recall@5",
+}
+UNSEEN = {"unseen_macro_f1": "unseen macro-F1", "unseen_accuracy": "unseen accuracy"}
 COUNTS = ["severe_errors"]
 AXES = {"macro_f1": "macro-F1 (0–1)", "severe_errors": "severe errors (count)"}
 PRECISIONS = {"32-true": "fp32", "bf16-mixed": "bf16"}
@@ -88,12 +97,11 @@ def leaf(images: data.LabelledImages, row: int) -> str:
 def prediction_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
     """Return the first predictions of a run: image, truth, prediction, how sure."""
     frame = run.predictions.head(shown)
-    last = [column for column in frame if column.startswith("true_level")][-1]
     return pd.DataFrame(
         {
             "image": frame["id"].str.rpartition("/")[2],
-            "truth": frame[last],
-            "prediction": frame[last.replace("true", "predicted")],
+            "truth": frame["true_class"],
+            "prediction": frame["predicted_class"],
             "sure": frame["confidence"].map("{:.2f}".format),
         }
     )
@@ -102,7 +110,8 @@ def prediction_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
 def score_table(run: LoadedRun) -> pd.DataFrame:
     """Return a run's scores on the test set, one row a metric."""
     depth = sum(name.startswith("accuracy_level") for name in run.metrics)
-    scores = {name: run.metrics[metric] for metric, name in metric_names(depth).items()}
+    names = {**metric_names(depth), **SPACE, **UNSEEN}
+    scores = {name: run.metrics[metric] for metric, name in names.items() if metric in run.metrics}
     shown = [f"{v:.3f}" if isinstance(v, float) else f"{v:,}" for v in scores.values()]
     return pd.DataFrame({"metric": scores.keys(), run.system: shown})
 
@@ -127,14 +136,50 @@ def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
     return plots.curves(pd.concat(frames), "epoch", CURVES)
 
 
+def by_images(results: Results, frame: pd.DataFrame) -> Figure | None:
+    """Draw scores against training images a class: variants `images<n>`, and all images.
+
+    None when no system was trained on fewer images.
+    """
+    counts = frame["variant"].str.extract(r"^images(\d+)$")[0].astype(float)
+    if counts.isna().all():
+        return None
+    trained = results.runs[0].provenance["images"]["train"] / len(results.classes)
+    counts = counts.mask(frame["variant"] == "", round(trained))
+    few = set(frame.loc[frame["variant"].str.startswith("images"), "model"])
+    rows = frame.assign(images=counts)[counts.notna() & frame["model"].isin(few)]
+    return plots.sweep(rows, "images", "training images a class (the last: all, mean)", AXES)
+
+
 def confusion(results: Results, system: str, level: int) -> Figure:
     """Draw which label of a level (from 1) is taken for which, all seeds of a system together."""
-    names = results.classes["class"].str.split("/").str[:level].str.join("/")
+    names = results.classes[f"level{level}"]
     codes, labels = pd.factorize(names, sort=True)
     counts = np.zeros((len(labels), len(labels)), dtype=int)
-    for predicted in results.predicted[system]:
-        np.add.at(counts, (codes[results.truth], codes[predicted]), 1)
+    for answers in results.answers[system]:
+        np.add.at(counts, (codes[results.truth], codes[answers.predicted]), 1)
     return plots.confusion(counts, list(map(words, labels)), f"{system}, level {level}")
+
+
+def confused_pairs(results: Results, system: str, most: int = 12) -> pd.DataFrame:
+    """Return which classes a system takes for which most often, all seeds together."""
+    names = results.classes["class"].map(shown)
+    answers = pd.concat(
+        pd.DataFrame(
+            {"true": names.iloc[one.true].array, "taken for": names.iloc[one.predicted].array}
+        )
+        for one in results.answers[system]
+    )
+    tests = answers["true"].value_counts()
+    wrong = answers[answers["true"] != answers["taken for"]].value_counts().head(most)
+    table = wrong.rename("times").reset_index()
+    table["of test images"] = table["true"].map(tests)
+    return table
+
+
+def shown(path: str) -> str:
+    """Return a label path as a reader writes it: lowest label, and the top one in brackets."""
+    return f"{words(path)} ({words(path.partition('/')[0])})"
 
 
 def embedding_map(runs: list[LoadedRun]) -> Figure:
@@ -149,15 +194,10 @@ def severe(run: LoadedRun, most: int) -> list[tuple[Path, str]]:
     root = data.root(Parameters.from_run(run.params, run.folder))
     frame = run.predictions
     wrong = frame[frame["true_level1"] != frame["predicted_level1"]]
-    last = [column for column in frame if column.startswith("true_level")][-1]
-
-    def named(row: pd.Series, kind: str) -> str:
-        return f"{words(row[last.replace('true', kind)])} ({words(row[f'{kind}_level1'])})"
-
     return [
         (
             root / row["id"],
-            f"{named(row, 'true')} taken for {named(row, 'predicted')}, "
+            f"{shown(row['true_class'])} taken for {shown(row['predicted_class'])}, "
             f"{100 * row['confidence']:.0f}\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}sure",
         )
         for _, row in wrong.nlargest(most, "confidence").iterrows()
@@ -186,7 +226,13 @@ def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
                 "device": facts[0]["device"],
                 "precision": PRECISIONS.get(facts[0]["precision"], facts[0]["precision"]),
                 "epoch kept": ", ".join(str(fact["best_epoch"]) for fact in facts),
+                "ended early": "; ".join(
+                    dict.fromkeys(
+                        fact["stopped"].partition(":")[0] for fact in facts if fact["stopped"]
+                    )
+                ),
                 "seeds": ", ".join(str(run.params["seed"]) for run in runs),
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if table["ended early"].any() else table.drop(columns="ended early")

@@ -1,9 +1,12 @@
 """Scores of a classifier over a label tree. Rates are 0 to 1, counts are counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from studies.triplets import clustering
 
 
 def included(counts: Mapping[int, int], min_count: int = 50) -> list[int]:
@@ -46,28 +49,60 @@ def severe_errors(true: ArrayLike, predicted: ArrayLike) -> int:
     return int((true[:, 0] != predicted[:, 0]).sum()) if len(true) else 0
 
 
-def accuracy_by_level(true: ArrayLike, predicted: ArrayLike) -> list[float]:
-    """Return for each level the share of items whose labels are right down to that level.
+@dataclass(frozen=True)
+class Answers:
+    """What a system said of N test items: arrays whose first axis is the item.
 
-    `true` and `predicted` are (N, H) labels, top level first; N must not be 0.
+    `true` and `predicted` (N,) are class indices, `clusters` (N, H) the k-means cluster at each
+    level, `first_match` (N,) see `clustering.first_match`.
     """
-    right = np.asarray(true) == np.asarray(predicted)
-    return np.logical_and.accumulate(right, axis=1).mean(axis=0).tolist()
+
+    true: np.ndarray
+    predicted: np.ndarray
+    clusters: np.ndarray
+    first_match: np.ndarray
+
+    def at(self, items: np.ndarray) -> "Answers":
+        """Return the answers on some items: indices, repeated or not, or a mask."""
+        return Answers(*(getattr(self, field.name)[items] for field in fields(self)))
 
 
-def score(
-    true: np.ndarray, predicted: np.ndarray, counts: Mapping[int, int], min_count: int
-) -> dict[str, float]:
-    """Return every metric of the study by its id.
+Score = Callable[[Answers], float]
 
-    `true` and `predicted` are (N, H) label indices; the last level is the class.
+
+def scores(labels: np.ndarray, scored: Sequence[int], unseen: Sequence[int]) -> dict[str, Score]:
+    """Return every metric of the study by its id, each a function of the answers.
+
+    `labels` (C, H) are the labels of each class, `scored` the classes that macro-F1 counts,
+    `unseen` those held out of training, for which macro-F1 and accuracy are also given alone.
     """
-    levels = accuracy_by_level(true, predicted)
-    return {
-        "macro_f1": macro_f1(true[:, -1], predicted[:, -1], counts, min_count),
-        "severe_errors": severe_errors(true, predicted),
-        "accuracy": levels[-1],
-        **{f"accuracy_level{level}": value for level, value in enumerate(levels, 1)},
-        "n": len(true),
-        "n_classes": len(included(counts, min_count)),
+    depth = labels.shape[1]
+
+    def accuracy(level: int) -> Score:
+        return lambda a: float((labels[a.true, level] == labels[a.predicted, level]).mean())
+
+    def clustered(measure: Callable[[np.ndarray, np.ndarray], float], level: int) -> Score:
+        return lambda a: measure(labels[a.true, level], a.clusters[:, level])
+
+    found: dict[str, Score] = {
+        "macro_f1": lambda a: f1_over(a.true, a.predicted, scored),
+        "severe_errors": lambda a: severe_errors(labels[a.true], labels[a.predicted]),
+        "accuracy": lambda a: float((a.true == a.predicted).mean()),
+        **{f"accuracy_level{k + 1}": accuracy(k) for k in range(depth)},
+        # classes are the lowest level of a tree, but not the last of several groups of labels
+        "nmi": clustered(clustering.nmi, depth - 1),
+        "ari": clustered(clustering.ari, depth - 1),
+        "nmi_level1": clustered(clustering.nmi, 0),
+        "ari_level1": clustered(clustering.ari, 0),
+        "recall_at_1": lambda a: clustering.recall_at(a.first_match, 1),
+        "recall_at_5": lambda a: clustering.recall_at(a.first_match, 5),
     }
+    if len(unseen):
+        among = sorted(set(scored) & set(unseen))
+
+        def alone(score: Score) -> Score:
+            return lambda a: score(a.at(np.isin(a.true, unseen)))
+
+        found["unseen_macro_f1"] = alone(lambda a: f1_over(a.true, a.predicted, among))
+        found["unseen_accuracy"] = alone(found["accuracy"])
+    return found

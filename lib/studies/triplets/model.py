@@ -1,14 +1,14 @@
-"""The classifier: a trunk of 256 ReLU units, then softmax or an embedding with k-NN.
+"""The classifier: a trunk of 256 ReLU units, then softmax, an embedding with k-NN, or both heads.
 
 Scratch: four convolution blocks (`studies.encoders.ScratchCNN`). Frozen: features of a large
-backbone, and the same two last layers. Both end in the number of classes (cross-entropy) or in
-128 dimensions on the unit sphere (triplet losses).
+backbone, and the same two last layers. Both end in the number of classes (cross-entropy), in 128
+dimensions on the unit sphere (triplet losses), or in one head of each kind (hybrid).
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,18 +26,30 @@ from studies.triplets.params import Parameters
 CHUNK = 256  # images embedded at once
 
 
+class Output(NamedTuple):
+    """What a network says of a batch."""
+
+    logits: Tensor | None  # (B, C); None without a softmax head
+    embeddings: Tensor  # (B, d) float32 of length 1; without an embedding head, the trunk's units
+
+
 class Network(nn.Module):
-    """Trunk and last layer. Maps inputs to logits (B, C) or to unit vectors (B, d)."""
+    """A trunk with a softmax head over `classes`, an embedding head of `dimensions`, or both."""
 
-    def __init__(self, trunk: nn.Module, outputs: int, unit: bool) -> None:
+    def __init__(self, trunk: nn.Module, classes: int | None, dimensions: int | None) -> None:
         super().__init__()
-        self.trunk, self.unit = trunk, unit
-        self.head = nn.Linear(trunk.out_features, outputs)
+        self.trunk = trunk
+        self.softmax = nn.Linear(trunk.out_features, classes) if classes else None
+        self.embedding = nn.Linear(trunk.out_features, dimensions) if dimensions else None
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map pixels (B, 3, S, S) in 0 to 1, or features (B, F), to (B, outputs)."""
-        outputs = self.head(self.trunk(inputs))
-        return normalize(outputs.float(), dim=1) if self.unit else outputs
+    def forward(self, inputs: Tensor) -> Output:
+        """Map pixels (B, 3, S, S) in 0 to 1, or features (B, F), to logits and embeddings."""
+        units = self.trunk(inputs)
+        embedded = units if self.embedding is None else self.embedding(units)
+        return Output(
+            None if self.softmax is None else self.softmax(units),
+            normalize(embedded.float(), dim=1),
+        )
 
 
 def build(parameters: Parameters, classes: int, features: int | None) -> Network:
@@ -47,8 +59,12 @@ def build(parameters: Parameters, classes: int, features: int | None) -> Network
         trunk = ScratchCNN(parameters.image_size, tuple(backbone.widths), backbone.hidden)
     else:
         trunk = Dense(features, backbone.hidden)
-    softmax = parameters.loss.name == "cross_entropy"
-    return Network(trunk, classes if softmax else parameters.embedding, unit=not softmax)
+    loss = parameters.loss.name
+    return Network(
+        trunk,
+        classes if loss in ("cross_entropy", "hybrid") else None,
+        None if loss == "cross_entropy" else parameters.embedding,
+    )
 
 
 def to_input(batch: np.ndarray | Tensor, device: torch.device) -> Tensor:
@@ -64,35 +80,40 @@ def to_input(batch: np.ndarray | Tensor, device: torch.device) -> Tensor:
 class Classifier:
     """A trained network with what it needs to name classes.
 
-    `classes` (C, H) are the labels of each class and `names` the label paths of each level;
-    `references` (R, d) and `reference_classes` (R,) are the embedded training images, for k-NN.
+    `decide` is `softmax` or `neighbours`. `classes` (C, H) are the labels of each class and `names`
+    the label paths of each level; `references` (R, d) and `reference_classes` (R,) are the embedded
+    images that k-NN looks among: those trained on, and those of classes held out of training.
     """
 
     network: Network
     precision: str
+    decide: str
     neighbours: int
     names: list[list[str]]
     classes: np.ndarray
     references: np.ndarray
     reference_classes: np.ndarray
 
-    def embed(self, inputs: np.ndarray) -> np.ndarray:
-        """Return (N, d) float32: unit embeddings, or the trunk's units under cross-entropy."""
-        module = self.network if self.network.unit else self.network.trunk
-        return run(module, inputs, self.precision)
+    def look(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (N, C) class probabilities and (N, d) embeddings of length 1.
 
-    def probabilities(self, inputs: np.ndarray, embedded: np.ndarray | None = None) -> np.ndarray:
-        """Return (N, C) class probabilities of softmax or of inverse-distance weighted k-NN."""
-        if not self.network.unit:
-            return softmax(run(self.network, inputs, self.precision))
-        embedded = self.embed(inputs) if embedded is None else embedded
-        return vote(
-            embedded, self.references, self.reference_classes, len(self.classes), self.neighbours
+        The probabilities are those of softmax or the shares of inverse-distance weighted k-NN.
+        """
+        logits, embedded = run(self.network, inputs, self.precision)
+        if self.decide == "softmax":
+            return logits.softmax(1).numpy(), embedded.numpy()
+        votes = vote(
+            embedded.numpy(),
+            self.references,
+            self.reference_classes,
+            len(self.classes),
+            self.neighbours,
         )
+        return votes, embedded.numpy()
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Return (N, H) label indices of pixels (N, 3, S, S) uint8 or features (N, F)."""
-        return self.classes[self.probabilities(inputs).argmax(1)]
+        return self.classes[self.look(inputs)[0].argmax(1)]
 
     def save(self, file: Path) -> None:
         """Write weights, references and names as one safetensors file, whole or not at all."""
@@ -104,22 +125,29 @@ class Classifier:
         write_atomic(file, save(tensors, metadata=content))
 
 
-def run(module: nn.Module, inputs: np.ndarray, precision: str) -> np.ndarray:
-    """Return (N, outputs) float32 of a module in evaluation mode, `CHUNK` inputs at a time."""
-    device = next(module.parameters()).device
-    was_training = module.training
-    module.eval()
+def run(network: Network, inputs: np.ndarray, precision: str) -> Output:
+    """Return the output for N inputs in evaluation mode, `CHUNK` at a time, as float32 on the CPU.
+
+    Without inputs there is nothing to return: N must not be 0.
+    """
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
     outputs = []
     with torch.inference_mode(), compute.autocast(precision):
         for start in range(0, len(inputs), CHUNK):
-            outputs.append(module(to_input(inputs[start : start + CHUNK], device)).float().cpu())
-    module.train(was_training)
-    return torch.cat(outputs).numpy()
+            outputs.append(network(to_input(inputs[start : start + CHUNK], device)))
+    network.train(was_training)
+    return gather(outputs)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return (N, C) probabilities of logits (N, C)."""
-    return torch.from_numpy(logits).softmax(1).numpy()
+def gather(outputs: list[Output]) -> Output:
+    """Return the outputs of several batches as one, as float32 on the CPU."""
+    logits, embedded = zip(*outputs, strict=True)
+    return Output(
+        None if logits[0] is None else torch.cat(logits).float().cpu(),
+        torch.cat(embedded).float().cpu(),
+    )
 
 
 def vote(
@@ -156,6 +184,7 @@ def load(run: Any) -> Classifier:
     return Classifier(
         network.to(compute.device()).eval(),
         parameters.precision,
+        parameters.decide,
         parameters.neighbours,
         names,
         tensors["classes"].numpy(),

@@ -1,5 +1,6 @@
 """The parameters of a triplets run, with units and ranges."""
 
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -25,6 +26,21 @@ class Grocery(Block):
     """GroceryStoreDataset in its published layout, below STUDIES_DATA."""
 
     name: Literal["grocery"]
+
+
+class HyperKvasir(Block):
+    """The labelled images of HyperKvasir in their published layout, below STUDIES_DATA."""
+
+    name: Literal["hyperkvasir"]
+    test_fold: Annotated[int, Field(ge=0, le=1)]  # of the two; tested on under split: official
+
+
+class Table(Block):
+    """A CSV file of images and labels below STUDIES_DATA (columns: `studies.triplets.table`)."""
+
+    name: Literal["table"]
+    file: str
+    groups: bool  # whether labels are independent groups, not the levels of a tree
 
 
 class Folder(Block):
@@ -68,8 +84,18 @@ class FlexibleMargin(Block):
     """Equation (2): a margin that depends on the levels in which the labels differ."""
 
     name: Literal["flexible_margin"]
-    margins: list[Positive]  # one a level, from the top level down
+    margins: list[Positive]  # one a level, from the top level down, or one a group
     combine: Literal["max", "sum"]  # equation (3) or (5)
+    take: Take
+
+
+class Hybrid(Block):
+    """Cross-entropy plus `weight` × equation (2), on one trunk with two heads."""
+
+    name: Literal["hybrid"]
+    weight: Positive
+    margins: list[Positive]
+    combine: Literal["max", "sum"]
     take: Take
 
 
@@ -77,7 +103,7 @@ class Stage(Block):
     """A part of training, from one epoch to the next stage's first."""
 
     from_epoch: Annotated[int, Field(ge=0)]
-    learning_rate: Positive
+    learning_rate: Annotated[float, Field(ge=0)]  # 0 keeps the initial weights: a control
     mining: Mining | None  # None for cross-entropy
 
 
@@ -95,17 +121,21 @@ class Parameters(RunParameters):
 
     study: ClassVar[str] = "triplets"
 
-    source: Annotated[Kitchen | Grocery | Folder, Field(discriminator="name")]
+    source: Annotated[Kitchen | Grocery | HyperKvasir | Table | Folder, Field(discriminator="name")]
     split: Literal["random", "official"]
     split_seed: Annotated[int, Field(ge=0)]
     validation_share: Share
     test_share: Share  # not used by official splits
+    spare_test_of: Literal["random", "official"] | None  # also unseen: test images of that split
+    train_per_class: Count | None  # at most so many training images of a class; None for all
+    held_out: Annotated[int, Field(ge=0)]  # classes that are not trained on, only recognised
     image_size: Annotated[int, Field(ge=16)]  # pixels a side
     augmentation: Augmentation | None
 
     backbone: Annotated[Scratch | Frozen, Field(discriminator="name")]
     embedding: Count  # dimensions
-    loss: Annotated[CrossEntropy | Triplet | FlexibleMargin, Field(discriminator="name")]
+    loss: Annotated[CrossEntropy | Triplet | FlexibleMargin | Hybrid, Field(discriminator="name")]
+    decide: Literal["softmax", "neighbours"]  # what names the class: the softmax head or k-NN
 
     images_per_class: Annotated[int, Field(ge=2)]  # in a batch
     epochs: Count
@@ -118,6 +148,16 @@ class Parameters(RunParameters):
         """Raise StudyError when the images are not there, without reading any."""
         if self.source.name == "grocery":
             require("grocery", paths.data() / "grocery")
+        elif self.source.name == "hyperkvasir":
+            for part in ("labeled-images", "2_fold_split.csv"):
+                require("hyperkvasir", paths.data() / "hyperkvasir" / part)
+        elif (
+            self.source.name == "table" and not (file := paths.data() / self.source.file).is_file()
+        ):
+            raise StudyError(
+                f"{file}: no such file; put the table there, or point STUDIES_DATA at the folder "
+                "that holds it"
+            )
         elif (
             self.source.name == "folder"
             and not (folder := paths.data() / self.source.folder).is_dir()
@@ -126,6 +166,10 @@ class Parameters(RunParameters):
                 f"{folder}: no such folder; put the images there, one folder a class, or point "
                 "STUDIES_DATA at the folder that holds it"
             )
+
+    @property
+    def _labels_nest(self) -> bool:
+        return self.source.name != "table" or not self.source.groups
 
     @model_validator(mode="after")
     def _consistent(self) -> "Parameters":
@@ -137,6 +181,14 @@ class Parameters(RunParameters):
             raise ValueError(
                 f"each stage of loss {self.loss.name} needs mining "
                 f"{'semihard, hardest or all' if needs_mining else 'null'}"
+            )
+        if self.loss.name in ("flexible_margin", "hybrid"):
+            check_margins(self.loss.margins, self.loss.combine, self._labels_nest)
+        if self.decide == "softmax" and self.loss.name not in ("cross_entropy", "hybrid"):
+            raise ValueError(f"loss {self.loss.name} trains no softmax; set decide: neighbours")
+        if self.decide == "softmax" and self.held_out:
+            raise ValueError(
+                "softmax cannot name classes held out of training; set decide: neighbours"
             )
         if self.epochs % self.validate_every:
             raise ValueError("validate_every must divide epochs, so that the last one is validated")
@@ -150,3 +202,23 @@ class Parameters(RunParameters):
         if self.backbone.name == "frozen" and self.augmentation is not None:
             raise ValueError("a frozen backbone reads cached features, so augmentation is null")
         return self
+
+
+def check_margins(margins: list[float], combine: str, nested: bool) -> None:
+    """Raise ValueError unless margins are as equations (3) and (6) want them.
+
+    `max` over the levels of a tree wants them to decrease from the top level down: where a level
+    differs, all below it do, so a larger margin there would make it pointless. Over groups any
+    order will do. `sum` wants them to sum to 2, the diameter of the unit sphere.
+    """
+    if combine == "sum" and abs(sum(margins) - 2) > 0.01:
+        raise ValueError(
+            f"loss.margins sum to {sum(margins):g}; with combine: sum they must sum to 2, "
+            "equation (6)"
+        )
+    falls = all(upper > lower for upper, lower in pairwise(margins))
+    if combine == "max" and nested and not falls:
+        raise ValueError(
+            f"loss.margins are {', '.join(f'{margin:g}' for margin in margins)}; with combine: max "
+            "each must be smaller than the one before, equation (3)"
+        )

@@ -10,18 +10,13 @@ from markupsafe import Markup
 from studies import pages, params, paths, tables
 from studies.errors import StudyError
 from studies.runs import write_atomic
-from studies.style import PAGE
-from studies.triplets import claims, figures
+from studies.triplets import claims, cost, figures, tune
 from studies.triplets.evaluate import evaluate
 from studies.triplets.params import Parameters
 from studies.triplets.results import Results, comparisons, read, summary
+from studies.triplets.sections import gallery, note, plain, sections
 
 TITLE = "Triplets: do label relations make a better classifier?"
-SEVERE_SHOWN = 10  # of each system
-TESTS = (
-    "Differences on the same test images with 95 % intervals; p-values by paired bootstrap and, "
-    "seed by seed, by McNemar's exact test; not corrected for the number of comparisons."
-)
 
 
 class ReportParameters(params.Schema):
@@ -34,12 +29,6 @@ def make_tiny_runs() -> None:
     """Train and evaluate every system of the tiny dataset, as `make study DATASET=tiny` would."""
     for files in params.run_files("triplets", "tiny").values():
         evaluate(Parameters.from_files(files, ["seed=0"]))
-
-
-def headline(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the main table: one row a system, accuracy at every level."""
-    names = figures.metric_names(results.labels.shape[1])
-    return tables.wide(frame, names, figures.COUNTS)
 
 
 def provenance(results: Results) -> dict[str, str]:
@@ -70,118 +59,22 @@ def provenance(results: Results) -> dict[str, str]:
 
 
 def command(results: Results) -> str:
-    """Return what to type to make the report again."""
-    seeds = ",".join(sorted({str(run.params["seed"]) for run in results.runs}))
-    return f"make study DATASET={results.dataset} STUDY=triplets SEEDS={seeds}"
-
-
-def note(results: Results) -> str:
-    """Return what a reader of the table must know."""
-    scored, every = int(results.classes["scored"].sum()), len(results.classes)
-    few = f"the {scored} of {every} classes with more than {results.runs[0].params['min_count']} "
-    return (
-        "Macro-F1 is the mean F1 of "
-        + (f"all {every} classes" if scored == every else f"{few}images in the whole dataset")
-        + "; a severe error is a wrong label at the top level of the tree; at each level, accuracy "
-        "asks for the right labels from the top down to it. The epoch was chosen on validation "
-        "data."
-    )
-
-
-def gallery(results: Results) -> list[Markup | str]:
-    """Return the severe errors of each system's first run, as parts of a page."""
-    parts: list[Markup | str] = []
-    for system, runs in results.systems.items():
-        shown = figures.severe(runs[0], SEVERE_SHOWN)
-        count = int(runs[0].metrics["severe_errors"])
-        errors = f"{count:,} severe error{'' if count == 1 else 's'}"
-        some = f", {len(shown)} shown" if len(shown) < count else ""
-        parts.append(pages.heading(f"{system}, seed {runs[0].params['seed']}: {errors}{some}"))
-        if shown:
-            parts.append(pages.picture_grid(shown))
-    return [
-        "Images that got a wrong label at the top level, those first of which the system was "
-        "surest: by softmax after cross-entropy, by the neighbours' votes after the other losses.",
-        *parts,
-    ]
-
-
-def sections(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> list[pages.Section]:
-    """Return the parts of the report, the main table first."""
-    ledger = tables.claims_frame(claims.ledger(results, tests))
-    first = {system: runs[0] for system, runs in results.systems.items()}
-    best = max(first, key=lambda system: first[system].provenance["best_score"])
-    hollow = "; hollow: published." if frame["published"].notna().any() else "."
-    return [
-        pages.Section(
-            "Results",
-            [
-                pages.table(headline(results, frame), tables.legend(frame)),
-                note(results),
-                pages.figure(
-                    figures.score_figure(frame),
-                    f"Macro-F1 and severe errors on the test set with 95 % intervals{hollow}",
-                    "macro-F1 and severe errors of each system with their intervals",
-                ),
-            ],
-        ),
-        pages.Section(
-            "Claims",
-            [pages.table(ledger, "What the paper claims, and what came of it on this data.")],
-        ),
-        pages.Section("Differences", [pages.table(figures.test_table(tests), TESTS)]),
-        pages.Section(
-            "Training",
-            [
-                pages.figure(
-                    figures.curves(results.systems),
-                    "Every epoch of training. The losses differ between systems and cannot be "
-                    "compared; the scores on the validation set can.",
-                    "loss and scores against epoch",
-                ),
-                pages.table(
-                    figures.cost(results.systems),
-                    "What a training took, as a mean over seeds; memory is the largest that the "
-                    "process ever held.",
-                ),
-            ],
-        ),
-        pages.Section("Confusion", confusion(results, best)),
-        pages.Section(
-            "Embedding",
-            [
-                pages.figure(
-                    figures.embedding_map(list(first.values())),
-                    "The test images by t-SNE, coloured by top label, first seed of every system. "
-                    "Neighbours mean something; distances between far groups do not.",
-                    "two-dimensional maps of the test images",
-                )
-            ],
-        ),
-    ]
-
-
-def confusion(results: Results, best: str) -> list[Markup]:
-    """Return the confusion matrices: all systems at the top level, the best one below it."""
-    wanted = [(system, 1) for system in results.systems]
-    wanted += [(best, level) for level in range(2, results.labels.shape[1] + 1)]
-    drawn = [
-        (figures.confusion(results, system, level), f"Confusion of {system} at level {level}")
-        for system, level in wanted
-    ]
-    narrow = [pair for pair in drawn if pair[0].get_figwidth() < PAGE]
-    wide = [pages.figure(one, f"{alt}.", alt) for one, alt in drawn if (one, alt) not in narrow]
-    caption = (
-        "Every system at the top level, where all that is off the diagonal is a severe error; "
-        f"lower levels for {best}, the best on validation data. Seeds are taken together; "
-        "numbers count test images."
-    )
-    return [pages.figures(narrow, caption), *wide] if narrow else wide
+    """Return what to type to make the report again: a line for every set of seeds."""
+    groups: dict[str, list[str]] = {}
+    for system in results.systems:
+        groups.setdefault(",".join(map(str, sorted(results.seeds(system)))), []).append(system)
+    start = f"make study DATASET={results.dataset} STUDY=triplets"
+    if len(groups) == 1:
+        return f"{start} SEEDS={next(iter(groups))}"
+    lines = [f"{start} SEEDS={seeds} MODEL={','.join(names)}" for seeds, names in groups.items()]
+    return "\n".join(lines)
 
 
 def write(dataset: str) -> Path:
     """Write every file of the report below `reports/<dataset>/`; return the page."""
     results = read(dataset)
+    if not (levels := results.folder / "levels.csv").exists():
+        write_atomic(levels, cost.levels().to_csv(index=False))
     frame, tests = summary(results), comparisons(results)
     folder = paths.reports() / dataset
     caption = f"{TITLE} Dataset {dataset}."
@@ -199,7 +92,10 @@ def write(dataset: str) -> Path:
     )
     ledger = tables.claims_markdown(claims.ledger(results, tests))
     write_atomic(folder / "claims" / "triplets.md", ledger)
-    parts = sections(results, frame, tests)
+    tuning = tuned_on(dataset)
+    if tuning is not None:
+        write_atomic(folder / "triplets_tuning.csv", tuning.to_csv(index=False))
+    parts = sections(results, frame, tests, tuning)
     pictures = pages.Section("Severe errors", gallery(results))
     facts = command(results), provenance(results)
     if dataset in claims.SYNTHETIC:
@@ -216,6 +112,18 @@ def write(dataset: str) -> Path:
     page = pages.page(TITLE, said, parts, *facts)
     write_atomic(folder / "triplets.html", page)
     return folder / "triplets.html"
+
+
+def tuned_on(dataset: str) -> pd.DataFrame | None:
+    """Return what was tried before the systems of a dataset were set, None when nothing was.
+
+    `grocery_random` and `grocery_official` are tuned on `grocery_tuning`, and so on.
+    """
+    name = f"{dataset.partition('_')[0]}_tuning"
+    if not (paths.REPOSITORY / "params" / "triplets" / name).is_dir():
+        return None
+    record = tune.record(name)
+    return None if record.empty else record
 
 
 def lead(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
@@ -235,12 +143,12 @@ def entry(dataset: str) -> dict[str, Any]:
     results = read(dataset)
     folder = paths.reports() / dataset
     frame, tests = tables.read(folder / "triplets.csv"), pd.read_csv(folder / "triplets_tests.csv")
-    table = tables.wide(frame, figures.NAMES, figures.COUNTS)
+    table = tables.wide(plain(frame), figures.NAMES, figures.COUNTS)
     return {
         "title": TITLE,
         "href": "triplets.html",
         "lead": lead(results, frame, tests),
-        "headline": pages.table(table, tables.legend(frame)),
+        "headline": pages.table(table, tables.legend(plain(frame))),
     }
 
 

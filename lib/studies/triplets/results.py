@@ -1,9 +1,11 @@
 """All evaluated runs of a dataset as numbers: the tidy table and the paired tests."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from studies import paths, statistics, tables
 from studies.differences import BOOTSTRAP
 from studies.errors import StudyError
 from studies.runs import LoadedRun, finished
-from studies.triplets.metrics import f1_over
+from studies.triplets.metrics import Answers, Score, scores
 
 ORDER = ["cross_entropy", "triplet", "flexible", "hybrid"]
 # I. S. Petrova, MOIT 13(2), 2025. Its split is not published, so the official one has no column.
@@ -25,20 +27,38 @@ PUBLISHED = {
     },
     ("grocery_random_frozen", "severe_errors"): {"cross_entropy": 4, "triplet": 6, "flexible": 1},
 }
-Score = Callable[[np.ndarray, np.ndarray], float]
+TESTED = ("macro_f1", "severe_errors", "unseen_macro_f1")  # metrics with paired tests
+SPACE = ("nmi", "nmi_level1")  # tested between systems without variant, and across
+ACROSS = [
+    {"triplet@hardest", "triplet@two_stages"},
+    {"triplet", "flexible@one_stage"},
+    {"triplet@two_stages", "flexible"},
+    {"cross_entropy@untrained", "flexible"},
+    {"cross_entropy@held_out_untrained", "flexible@held_out"},
+]
 
 
 @dataclass(frozen=True)
 class Results:
     """The runs of a dataset: `systems` maps `model[@variant]` to its runs, one a seed.
 
-    Classes are indices into `classes`, the frame with the columns `class`, `images` (in the whole
-    dataset) and `scored` (whether macro-F1 counts it).
+    Classes are indices into `classes`, the frame with the columns `class`, `level1` to `levelH`,
+    `images` (in the whole dataset) and `scored` (whether macro-F1 counts it).
     """
 
     dataset: str
     systems: dict[str, list[LoadedRun]]
     classes: pd.DataFrame
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the runs."""
+        return paths.runs() / self.dataset / "triplets"
+
+    def plain(self) -> "Results":
+        """Return the systems that are no variant of another, or all when there is none."""
+        chosen = {name: runs for name, runs in self.systems.items() if "@" not in name}
+        return replace(self, systems=chosen or self.systems)
 
     @property
     def runs(self) -> list[LoadedRun]:
@@ -48,48 +68,47 @@ class Results:
     @cached_property
     def labels(self) -> np.ndarray:
         """Return (C, H) label indices of each class, top level first."""
-        parts = [name.split("/") for name in self.classes["class"]]
-        levels = [["/".join(path[: k + 1]) for path in parts] for k in range(len(parts[0]))]
-        return np.stack([pd.factorize(np.array(level))[0] for level in levels], axis=1)
+        levels = [name for name in self.classes if name.startswith("level")]
+        return np.stack([pd.factorize(self.classes[level])[0] for level in levels], axis=1)
 
     @cached_property
     def truth(self) -> np.ndarray:
         """Return (N,) the class of each test item."""
-        return self._indices(self.runs[0], "true")
+        return self.answers[next(iter(self.systems))][0].true
 
     @cached_property
-    def predicted(self) -> dict[str, list[np.ndarray]]:
-        """Return for each system and seed (N,) predicted classes."""
+    def answers(self) -> dict[str, list[Answers]]:
+        """Return for each system what each seed's run said of the test items."""
+        index = {name: i for i, name in enumerate(self.classes["class"])}
+        clusters = [f"cluster_level{level + 1}" for level in range(self.labels.shape[1])]
         return {
-            system: [self._indices(run, "predicted") for run in runs]
+            system: [
+                Answers(
+                    run.predictions["true_class"].map(index).to_numpy(),
+                    run.predictions["predicted_class"].map(index).to_numpy(),
+                    run.predictions[clusters].to_numpy(),
+                    run.predictions["first_match"].to_numpy(),
+                )
+                for run in runs
+            ]
             for system, runs in self.systems.items()
         }
 
-    def _indices(self, run: LoadedRun, kind: str) -> np.ndarray:
-        index = {name: i for i, name in enumerate(self.classes["class"])}
-        column = run.predictions[f"{kind}_level{self.labels.shape[1]}"]
-        return column.map(index).to_numpy()
+    def unseen(self, system: str) -> np.ndarray:
+        """Return the classes that a system was not trained on."""
+        # a class may be called 007 or NA
+        frame = pd.read_csv(self.systems[system][0].folder / "classes.csv", keep_default_na=False)
+        return np.flatnonzero(frame["unseen"])
 
     @cached_property
-    def scores(self) -> dict[str, Score]:
-        """Return the metrics, each a function of true and predicted classes (N,), (N,)."""
+    def scores(self) -> dict[str, dict[str, Score]]:
+        """Return for each system its metrics, each a function of the answers."""
         scored = np.flatnonzero(self.classes["scored"])
-        labels = self.labels
-
-        def level_accuracy(level: int) -> Score:
-            return lambda t, p: float((labels[t, level] == labels[p, level]).mean())
-
-        depth = labels.shape[1]
-        return {
-            "macro_f1": lambda t, p: f1_over(t, p, scored),
-            "severe_errors": lambda t, p: float((labels[t, 0] != labels[p, 0]).sum()),
-            "accuracy": level_accuracy(depth - 1),
-            **{f"accuracy_level{k + 1}": level_accuracy(k) for k in range(depth)},
-        }
+        return {name: scores(self.labels, scored, self.unseen(name)) for name in self.systems}
 
     def strata(self, metric: str) -> np.ndarray | None:
         """Return what the bootstrap draws within: the class for macro-F1, nothing otherwise."""
-        return self.truth if metric == "macro_f1" else None
+        return self.truth if metric.endswith("macro_f1") else None
 
     def seeds(self, system: str) -> list[int]:
         """Return the seeds that a system was run with."""
@@ -125,25 +144,24 @@ def of_runs(runs: list[LoadedRun]) -> Results:
     return Results(runs[0].params["dataset"], systems, classes)
 
 
-def place(system: str) -> tuple[int, str]:
-    """Return where a system stands in tables: the plainest method first."""
-    model = system.partition("@")[0]
-    return (ORDER.index(model) if model in ORDER else len(ORDER), system)
+def place(system: str) -> tuple[int, int, str]:
+    """Return where a system stands in tables: no variants first, of these the plainest method."""
+    model, _, variant = system.partition("@")
+    return (len(ORDER) if variant else 0, ORDER.index(model) if model in ORDER else -1, system)
 
 
 def summary(results: Results) -> pd.DataFrame:
     """Return the tidy frame: mean, standard deviation over seeds and interval of every metric."""
     rows = []
-    for system, predictions in results.predicted.items():
+    for system, answers in results.answers.items():
         model, _, variant = system.partition("@")
-        for metric, score in results.scores.items():
-            values = [score(results.truth, predicted) for predicted in predictions]
+        unseen = np.isin(results.truth, results.unseen(system))
+        for metric, score in results.scores[system].items():
+            values = [score(one) for one in answers]
             samples = statistics.bootstrap(
-                lambda items, k, score=score, predictions=predictions: score(
-                    results.truth[items], predictions[k][items]
-                ),
+                lambda items, k, score=score, answers=answers: score(answers[k].at(items)),
                 len(results.truth),
-                len(predictions),
+                len(answers),
                 results.strata(metric),
             )
             low, high = statistics.interval(samples)
@@ -155,7 +173,7 @@ def summary(results: Results) -> pd.DataFrame:
                     "model": model,
                     "variant": variant,
                     "metric": metric,
-                    "n": len(results.truth),
+                    "n": int(unseen.sum()) if metric.startswith("unseen") else len(unseen),
                     "mean": float(np.mean(values)),
                     "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
                     "n_seeds": len(values),
@@ -167,6 +185,20 @@ def summary(results: Results) -> pd.DataFrame:
     return tables.tidy(rows)
 
 
+def pairs(systems: Iterable[str]) -> list[tuple[str, str]]:
+    """Return which systems are compared: models under the same variant, a variant with none.
+
+    And those of `ACROSS`.
+    """
+    found = []
+    for first, second in combinations(systems, 2):
+        (model, _, variant), (other, _, others) = first.partition("@"), second.partition("@")
+        same_model = model == other and not variant
+        if variant == others or same_model or {first, second} in ACROSS:
+            found.append((first, second))
+    return found
+
+
 def comparisons(results: Results) -> pd.DataFrame:
     """Return the paired tests between systems, second minus first, on the seeds both were run with.
 
@@ -174,54 +206,58 @@ def comparisons(results: Results) -> pd.DataFrame:
     Severe errors also, seed by seed: exact McNemar on the items.
     """
     rows = []
-    top = results.labels[:, 0]
-    for first, second in combinations(results.systems, 2):
+    for first, second in pairs(results.systems):
         common = sorted(set(results.seeds(first)) & set(results.seeds(second)))
-        a, b = (
-            [results.predicted[name][results.seeds(name).index(seed)] for seed in common]
-            for name in (first, second)
-        )
         if not common:
             continue
-        for metric in ("macro_f1", "severe_errors"):
-            score = results.scores[metric]
-
-            def difference(items: np.ndarray, k: int, score=score, a=a, b=b) -> float:
-                true = results.truth[items]
-                return score(true, b[k][items]) - score(true, a[k][items])
-
-            everything = np.arange(len(results.truth))
-            samples = statistics.bootstrap(
-                difference, len(everything), len(common), results.strata(metric)
-            )
-            low, high = statistics.interval(samples)
-            rows.append(
-                {
-                    "first": first,
-                    "second": second,
-                    "metric": metric,
-                    "test": BOOTSTRAP,
-                    "seeds": len(common),
-                    "difference": np.mean([difference(everything, k) for k in range(len(common))]),
-                    "ci_low": low,
-                    "ci_high": high,
-                    "p": statistics.bootstrap_p(samples),
-                }
-            )
+        a, b = (
+            [results.answers[name][results.seeds(name).index(seed)] for seed in common]
+            for name in (first, second)
+        )
+        pair = {"first": first, "second": second}
+        rows += [
+            {**pair, **bootstrapped(results, metric, results.scores[first][metric], a, b)}
+            for metric in TESTED
+            + (SPACE if "@" not in first + second or {first, second} in ACROSS else ())
+            if metric in results.scores[first] and metric in results.scores[second]
+        ]
         for k, seed in enumerate(common):
-            wrong = [top[predicted[k]] != top[results.truth] for predicted in (a, b)]
-            only_first = int((wrong[0] & ~wrong[1]).sum())
-            only_second = int((wrong[1] & ~wrong[0]).sum())
-            rows.append(
-                {
-                    "first": first,
-                    "second": second,
-                    "metric": "severe_errors",
-                    "test": f"exact McNemar, seed {seed}",
-                    "seeds": 1,
-                    "difference": only_second - only_first,
-                    "p": statistics.mcnemar(only_first, only_second),
-                }
-            )
+            test = f"exact McNemar, seed {seed}"
+            rows.append({**pair, "test": test, **severe_mcnemar(results.labels, a[k], b[k])})
     columns = ["first", "second", "metric", "test", "seeds", "difference", "ci_low", "ci_high", "p"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def bootstrapped(
+    results: Results, metric: str, score: Score, first: list[Answers], second: list[Answers]
+) -> dict[str, Any]:
+    """Return the paired bootstrap of a difference, second minus first, seed by seed."""
+
+    def difference(items: np.ndarray, k: int) -> float:
+        return score(second[k].at(items)) - score(first[k].at(items))
+
+    everything = np.arange(len(results.truth))
+    samples = statistics.bootstrap(difference, len(everything), len(first), results.strata(metric))
+    low, high = statistics.interval(samples)
+    return {
+        "metric": metric,
+        "test": BOOTSTRAP,
+        "seeds": len(first),
+        "difference": np.mean([difference(everything, k) for k in range(len(first))]),
+        "ci_low": low,
+        "ci_high": high,
+        "p": statistics.bootstrap_p(samples),
+    }
+
+
+def severe_mcnemar(labels: np.ndarray, first: Answers, second: Answers) -> dict[str, Any]:
+    """Return McNemar's exact test on the severe errors of two runs, second minus first."""
+    wrong = [labels[a.predicted, 0] != labels[a.true, 0] for a in (first, second)]
+    only_first = int((wrong[0] & ~wrong[1]).sum())
+    only_second = int((wrong[1] & ~wrong[0]).sum())
+    return {
+        "metric": "severe_errors",
+        "seeds": 1,
+        "difference": only_second - only_first,
+        "p": statistics.mcnemar(only_first, only_second),
+    }

@@ -7,19 +7,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from studies.triplets import data
 from studies.triplets.data import LabelledImages
 from studies.triplets.params import Parameters
 
 
 class Examples(Dataset):
-    """Inputs and labels, fetched a whole batch at a time: index lists in, tensors out."""
+    """Inputs, labels and classes, a whole batch at a time: index lists in, tensors out."""
 
-    def __init__(self, inputs: np.ndarray, labels: np.ndarray) -> None:
-        self.inputs, self.labels = inputs, labels
+    def __init__(self, inputs: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> None:
+        self.inputs, self.labels, self.classes = inputs, labels, classes
 
-    def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """Return inputs (B, ...) and labels (B, H)."""
-        return torch.from_numpy(self.inputs[indices]), torch.from_numpy(self.labels[indices])
+    def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return inputs (B, ...), labels (B, H) and class indices (B,)."""
+        parts = (self.inputs, self.labels, self.classes)
+        return tuple(torch.from_numpy(part[indices]) for part in parts)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -30,14 +32,17 @@ class ClassBatches(Sampler):
 
     Each epoch shuffles every class and walks through it, starting again when it is used up, so
     images of a class are seen equally often. A class of fewer than k images gives what it has.
-    `labels` (n,) are class indices, `rows` (n,) what the batches hold.
+    `labels` (n,) are class indices, `rows` (n,) what the batches hold; an epoch shows about
+    `images` of them.
     """
 
-    def __init__(self, labels: np.ndarray, rows: np.ndarray, k: int, seed: int) -> None:
+    def __init__(
+        self, labels: np.ndarray, rows: np.ndarray, k: int, seed: int, images: int
+    ) -> None:
         self.members = [rows[labels == label] for label in np.unique(labels)]
         self.k, self.seed, self.epoch = k, seed, 0
         batch = sum(min(k, len(members)) for members in self.members)
-        self.steps = max(1, round(len(rows) / batch))
+        self.steps = max(1, round(images / batch))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches come next."""
@@ -71,13 +76,48 @@ class Chunks(Sampler):
         return -(-len(self.rows) // self.size)
 
 
+def roles(dataset: LabelledImages, parts: np.ndarray, parameters: Parameters) -> np.ndarray:
+    """Return (N,) what each image is for: its part, unless the parameters keep it out of training.
+
+    Of a class held out, training images become `gallery`, which k-NN looks among but nothing is
+    learned from, and validation images `spare`. Training images beyond `train_per_class` are
+    `spare` as well; which ones depends on `split_seed` alone, and the fewer are among the more. So
+    are images that the split `spare_test_of` tests on.
+    """
+    rng = np.random.default_rng([parameters.split_seed, 1])
+    classes = rng.permutation(len(dataset.classes))
+    out = np.isin(dataset.class_index, classes[: parameters.held_out])
+    roles = parts.astype("<U10")
+    roles[out & (parts == "train")] = "gallery"
+    roles[out & (parts == "validation")] = "spare"
+    if parameters.spare_test_of is not None:
+        other = parameters.model_copy(update={"split": parameters.spare_test_of})
+        roles[(data.split(dataset, other) == "test") & (parts != "test")] = "spare"
+    if parameters.train_per_class is not None:
+        for label in range(len(dataset.classes)):
+            mine = dataset.class_index == label
+            members = rng.permutation(np.flatnonzero(mine & (parts == "train")))
+            members = members[roles[members] != "spare"]
+            roles[members[parameters.train_per_class :]] = "spare"
+    return roles
+
+
 def training_batches(
-    dataset: LabelledImages, parts: np.ndarray, parameters: Parameters
+    dataset: LabelledImages, roles: np.ndarray, parameters: Parameters
 ) -> ClassBatches:
-    """Return the batches of the training set, of epoch 0 until told otherwise."""
-    rows = np.flatnonzero(parts == "train")
+    """Return the batches of what is trained on, of epoch 0 until told otherwise.
+
+    Under `train_per_class` an epoch shows as many images as it would without, the few more often:
+    systems are compared at equal steps.
+    """
+    rows = np.flatnonzero(roles == "train")
+    spare = 0 if parameters.train_per_class is None else np.count_nonzero(roles == "spare")
     return ClassBatches(
-        dataset.labels[rows, -1], rows, parameters.images_per_class, parameters.seed
+        dataset.class_index[rows],
+        rows,
+        parameters.images_per_class,
+        parameters.seed,
+        len(rows) + spare,
     )
 
 

@@ -7,39 +7,27 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from studies import compute, images, training
 from studies.errors import StudyError
 from studies.params import relative
 from studies.runs import claim, provenance, to_json, write_atomic
 from studies.triplets import data, sampling
-from studies.triplets.loss import FlexibleMarginLoss
 from studies.triplets.metrics import f1_over, included, severe_errors
-from studies.triplets.model import CHUNK, Classifier, Network, build, softmax, to_input, vote
+from studies.triplets.model import CHUNK, Classifier, Network, build, gather, to_input, vote
 from studies.triplets.model import run as run_network
+from studies.triplets.objective import COLLAPSED, objective, spread
 from studies.triplets.params import Parameters
 
 MONITOR = "validation_macro_f1"
 
 
-def criterion(parameters: Parameters, levels: int) -> nn.Module:
-    """Return the loss of the system; raises StudyError when margins and levels disagree."""
-    loss, mining = parameters.loss, parameters.stages[0].mining
-    if loss.name == "cross_entropy":
-        return nn.CrossEntropyLoss()
-    if loss.name == "triplet":
-        return FlexibleMarginLoss([loss.margin] * levels, mining=mining, take=loss.take)
-    if len(loss.margins) != levels:
-        raise StudyError(
-            f"loss.margins has {len(loss.margins)} values and the label tree {levels} levels; "
-            "give one margin a level"
-        )
-    return FlexibleMarginLoss(loss.margins, loss.combine, mining, loss.take)
-
-
 class Learner(lightning.LightningModule):
-    """One system in training: loss, stages, and the score that chooses the epoch."""
+    """One system in training: objective, stages, and the score that chooses the epoch.
+
+    `roles` (N,) says what each image is for (`sampling.roles`).
+    """
 
     def __init__(
         self,
@@ -47,15 +35,16 @@ class Learner(lightning.LightningModule):
         network: Network,
         dataset: data.LabelledImages,
         inputs: np.ndarray,
-        parts: np.ndarray,
+        roles: np.ndarray,
     ) -> None:
         super().__init__()
         self.settings, self.network = parameters, network
-        self.criterion = criterion(parameters, len(dataset.names))
+        self.objective = objective(parameters, len(dataset.names))
         self.classes, self.inputs = dataset.classes, inputs
-        self.train_rows = np.flatnonzero(parts == "train")
-        self.train_classes = dataset.labels[self.train_rows, -1]
-        self.scored = included(dataset.counts, parameters.min_count)
+        self.train_rows = np.flatnonzero(roles == "train")
+        self.train_classes = dataset.class_index[self.train_rows]
+        scored = included(dataset.counts, parameters.min_count)
+        self.scored = sorted(set(scored) & set(self.train_classes.tolist()))
         self.chance = torch.Generator()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -69,50 +58,56 @@ class Learner(lightning.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = stage.learning_rate
         if stage.mining is not None:
-            self.criterion.mining = stage.mining
+            self.objective.margin.mining = stage.mining
         self.chance.manual_seed(compute.epoch_seed(self.settings.seed, epoch))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of one batch."""
-        pixels, labels = batch
+        pixels, labels, classes = batch
         if self.settings.augmentation is not None:
             pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
-        outputs = self.network(to_input(pixels, self.device))
-        target = labels if self.network.unit else labels[:, -1]
-        return self.criterion(outputs, target)
+        return self.objective(self.network(to_input(pixels, self.device)), labels, classes)
 
     def on_validation_epoch_start(self) -> None:
         """Begin to collect what the network says of the validation set."""
         self.outputs, self.truth = [], []
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        """Collect embeddings or logits."""
-        pixels, labels = batch
-        self.outputs.append(self.network(to_input(pixels, self.device)).float().cpu())
-        self.truth.append(labels.cpu())
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
+        """Collect embeddings and logits."""
+        self.outputs.append(self.network(to_input(batch[0], self.device)))
+        self.truth.append(batch[2].cpu())
 
     def on_validation_epoch_end(self) -> None:
-        """Log macro-F1 and severe errors on the validation set."""
-        outputs = torch.cat(self.outputs).numpy()
-        if self.network.unit:
-            references = run_network(
+        """Log macro-F1 and severe errors on the validation set; stop when the space collapsed."""
+        logits, embedded = gather(self.outputs)
+        if self.settings.decide == "neighbours":
+            known = run_network(
                 self.network, self.inputs[self.train_rows], self.settings.precision
-            )
+            ).embeddings
             votes = vote(
-                outputs,
-                references,
+                embedded.numpy(),
+                known.numpy(),
                 self.train_classes,
                 len(self.classes),
                 self.settings.neighbours,
             )
         else:
-            votes = softmax(outputs)
-        predicted, true = self.classes[votes.argmax(1)], torch.cat(self.truth).numpy()
+            votes = logits.numpy()
+        predicted, true = votes.argmax(1), torch.cat(self.truth).numpy()
         scores = {
-            MONITOR: f1_over(true[:, -1], predicted[:, -1], self.scored),
-            "validation_severe_errors": float(severe_errors(true, predicted)),
+            MONITOR: f1_over(true, predicted, self.scored),
+            "validation_severe_errors": float(
+                severe_errors(self.classes[true], self.classes[predicted])
+            ),
         }
         self.log_dict(scores, batch_size=len(true))
+        # then D(a,p) − D(a,n) is nearly 0 for every triplet, and the loss nearly the margin
+        if self.objective.margin is not None and spread(embedded) < COLLAPSED:
+            self.stopped = (
+                f"collapsed by epoch {self.current_epoch + 1}: all images are embedded within "
+                f"{spread(embedded):.2g} of each other; start with semi-hard mining, or lower "
+                "learning_rate"
+            )
 
 
 def train(parameters: Parameters) -> Path:
@@ -121,13 +116,18 @@ def train(parameters: Parameters) -> Path:
     Resumes from the last checkpoint. Raises StudyError for whatever a user can mend.
     """
     dataset = data.read(parameters)
-    criterion(parameters, len(dataset.names))
+    objective(parameters, len(dataset.names))
     if not included(dataset.counts, parameters.min_count):
         raise StudyError(
             f"no class of {relative(dataset.root)} has more than {parameters.min_count} images; "
             "lower min_count"
         )
-    parts = data.split(dataset, parameters)
+    if parameters.held_out >= len(dataset.classes) - 1:
+        raise StudyError(
+            f"held_out: {parameters.held_out} of {len(dataset.classes)} classes leaves fewer than "
+            "two to train on; lower it"
+        )
+    roles = sampling.roles(dataset, data.split(dataset, parameters), parameters)
     inputs = data.inputs(dataset, parameters)
     with claim(parameters) as folder:
         file = folder / "model.safetensors"
@@ -139,37 +139,36 @@ def train(parameters: Parameters) -> Path:
             parameters, len(dataset.classes), inputs.shape[1] if inputs.ndim == 2 else None
         )
         network = network.to(memory_format=torch.channels_last)
-        learner = Learner(parameters, network, dataset, inputs, parts)
-        examples = sampling.Examples(inputs, dataset.labels)
-        rows = {part: np.flatnonzero(parts == part) for part in data.PARTS}
+        learner = Learner(parameters, network, dataset, inputs, roles)
+        examples = sampling.Examples(inputs, dataset.labels, dataset.class_index)
         outcome = training.fit(
             learner,
-            sampling.loader(examples, sampling.training_batches(dataset, parts, parameters)),
-            sampling.loader(examples, sampling.Chunks(rows["validation"], CHUNK)),
+            sampling.loader(examples, sampling.training_batches(dataset, roles, parameters)),
+            sampling.loader(
+                examples, sampling.Chunks(np.flatnonzero(roles == "validation"), CHUNK)
+            ),
             folder,
             parameters,
             MONITOR,
         )
         network = network.to(compute.device())
+        known = np.flatnonzero(np.isin(roles, ["train", "gallery"]))
         trained = Classifier(
             network,
             parameters.precision,
+            parameters.decide,
             parameters.neighbours,
             dataset.names,
             dataset.classes,
-            references=run_network(
-                network if network.unit else network.trunk,
-                inputs[rows["train"]],
-                parameters.precision,
-            ),
-            reference_classes=dataset.labels[rows["train"], -1],
+            references=run_network(network, inputs[known], parameters.precision).embeddings.numpy(),
+            reference_classes=dataset.class_index[known],
         )
         facts = provenance(
             **asdict(outcome),
             threads=parameters.threads,
             parameters_trained=sum(p.numel() for p in network.parameters() if p.requires_grad),
             dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
-            images={part: len(rows[part]) for part in data.PARTS},
+            images={part: int(np.sum(roles == part)) for part in data.PARTS},
         )
         write_atomic(folder / "provenance.json", to_json(facts))
         trained.save(file)

@@ -1,0 +1,204 @@
+"""The parts of the report's page, each made from the results."""
+
+import pandas as pd
+from markupsafe import Markup
+
+from studies import pages, tables
+from studies.style import PAGE
+from studies.triplets import claims, figures
+from studies.triplets.results import Results
+
+SEVERE_SHOWN = 10  # of each system
+TESTS = (
+    "Differences on the same test images with 95 % intervals; p-values by paired bootstrap and, "
+    "seed by seed, by McNemar's exact test; not corrected for the number of comparisons."
+)
+
+
+def headline(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the main table: one row a system that is no variant, accuracy at every level."""
+    names = figures.metric_names(results.labels.shape[1])
+    return tables.wide(plain(frame), names, figures.COUNTS)
+
+
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a tidy frame that are of no variant, or all when there is none."""
+    rows = frame[frame["variant"] == ""]
+    return frame if rows.empty else rows
+
+
+def note(results: Results) -> str:
+    """Return what a reader of the table must know."""
+    scored, every = int(results.classes["scored"].sum()), len(results.classes)
+    few = f"the {scored} of {every} classes with more than {results.runs[0].params['min_count']} "
+    return (
+        "Macro-F1 is the mean F1 of "
+        + (f"all {every} classes" if scored == every else f"{few}images in the whole dataset")
+        + "; a severe error is a wrong label at the top level of the tree; at each level, accuracy "
+        "asks for the right labels from the top down to it. The epoch was chosen on validation "
+        "data."
+    )
+
+
+def sections(
+    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, tuning: pd.DataFrame | None
+) -> list[pages.Section]:
+    """Return the parts of the report, the main table first.
+
+    `tuning` is what `tune.record` returned for the dataset on which settings were chosen, if any.
+    """
+    ledger = tables.claims_frame(claims.ledger(results, tests))
+    hollow = "; hollow: published." if plain(frame)["published"].notna().any() else "."
+    named = tests["first"].str.contains("@") | tests["second"].str.contains("@")
+    main = tests[~named] if (~named).any() else tests
+    parts = [
+        pages.Section(
+            "Results",
+            [
+                pages.table(headline(results, frame), tables.legend(plain(frame))),
+                note(results),
+                pages.figure(
+                    figures.score_figure(plain(frame)),
+                    f"Macro-F1 and severe errors on the test set with 95 % intervals{hollow}",
+                    "macro-F1 and severe errors of each system with their intervals",
+                ),
+            ],
+        ),
+        pages.Section(
+            "Claims",
+            [pages.table(ledger, "What the paper claims, and what came of it on this data.")],
+        ),
+        pages.Section("Differences", [pages.table(figures.test_table(main), TESTS)]),
+        *where(results, frame),
+        pages.Section("Space", [space(frame)]),
+        *([tuned(tuning)] if tuning is not None else []),
+        training(results),
+        pages.Section("Confusion", confusion(results)),
+        pages.Section(
+            "Embedding",
+            [
+                pages.figure(
+                    figures.embedding_map([runs[0] for runs in results.plain().systems.values()]),
+                    "The test images by t-SNE, coloured by top label, first seed of every system. "
+                    "Neighbours mean something; distances between far groups do not.",
+                    "two-dimensional maps of the test images",
+                )
+            ],
+        ),
+    ]
+    return parts
+
+
+def where(results: Results, frame: pd.DataFrame) -> list[pages.Section]:
+    """Return the section on where each approach wins; none without a variant."""
+    variants = frame[frame["variant"] != ""]
+    if variants.empty or len(variants) == len(frame):
+        return []
+    parts: list[Markup | str] = []
+    drawn = figures.by_images(results, frame)
+    if drawn is not None:
+        caption = (
+            "Scores on the test set against training images a class, with 95 % intervals. Systems "
+            "trained on fewer images have one seed and fewer steps, the same for every approach."
+        )
+        parts.append(pages.figure(drawn, caption, "scores against training images a class"))
+    names = {**figures.NAMES, **figures.UNSEEN}
+    names.pop("accuracy")
+    shown = {name: heading for name, heading in names.items() if name in set(frame["metric"])}
+    table = tables.wide(variants, shown, figures.COUNTS)
+    caption = f"Variants, each with what differs in `params/`. {tables.legend(variants)}"
+    return [pages.Section("Where each approach wins", [*parts, pages.table(table, caption)])]
+
+
+def space_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a tidy frame that are of no variant, or of the untrained control."""
+    rows = frame[frame["variant"].isin(["", "untrained"])]
+    return frame if rows.empty else rows
+
+
+def space_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return how the embeddings of the test images cluster, one row a system."""
+    return tables.wide(space_rows(frame), figures.SPACE, [])
+
+
+def space(frame: pd.DataFrame) -> Markup:
+    """Return the table of how the embeddings of the test images cluster, with its caption."""
+    caption = (
+        "The embeddings of the test images alone: k-means with as many clusters as labels, and "
+        "whether one of the nearest other images has the same class. The features of cross-entropy "
+        f"are the units below its softmax. {tables.legend(space_rows(frame))}"
+    )
+    return pages.table(space_table(frame), caption)
+
+
+def tuned(tuning: pd.DataFrame) -> pages.Section:
+    """Return the section on how the settings were chosen."""
+    best = tuning.groupby("model")["validation_macro_f1"].transform("max")
+    shown = tuning.rename(columns=lambda name: name.replace("_", " "))
+    shown["validation macro f1"] = tuning["validation_macro_f1"].map("{:.3f}".format)
+    shown["chosen"] = (tuning["validation_macro_f1"] == best).map({True: "yes", False: ""})
+    caption = (
+        "What was tried for each approach, with seed 0, on photographs that neither split tests "
+        "on; as many trials for each. Chosen is the highest validation macro-F1."
+    )
+    return pages.Section("Tuning", [pages.table(shown.drop(columns="images"), caption)])
+
+
+def training(results: Results) -> pages.Section:
+    """Return the section of curves and costs."""
+    return pages.Section(
+        "Training",
+        [
+            pages.figure(
+                figures.curves(results.plain().systems),
+                "Every epoch of training. The losses differ between systems and cannot be "
+                "compared; the scores on the validation set can.",
+                "loss and scores against epoch",
+            ),
+            pages.table(
+                figures.cost(results.systems),
+                "What a training took, as a mean over seeds; memory is the largest that the "
+                "process ever held.",
+            ),
+        ],
+    )
+
+
+def confusion(results: Results) -> list[Markup]:
+    """Return the confusion matrices: all systems at the top level, the best one below it."""
+    first = {system: runs[0] for system, runs in results.plain().systems.items()}
+    best = max(first, key=lambda system: first[system].provenance["best_score"])
+    wanted = [(system, 1) for system in first]
+    wanted += [(best, level) for level in range(2, results.labels.shape[1] + 1)]
+    drawn = [
+        (figures.confusion(results, system, level), f"Confusion of {system} at level {level}")
+        for system, level in wanted
+    ]
+    narrow = [pair for pair in drawn if pair[0].get_figwidth() < PAGE]
+    wide = [pages.figure(one, f"{alt}.", alt) for one, alt in drawn if (one, alt) not in narrow]
+    caption = (
+        "Every system at the top level, where all that is off the diagonal is a severe error; "
+        f"lower levels for {best}, the best on validation data. Seeds are taken together; "
+        "numbers count test images."
+    )
+    pairs = figures.confused_pairs(results, best)
+    listed = pages.table(pairs, f"What {best} takes for what most often, all seeds together.")
+    return [*([pages.figures(narrow, caption)] if narrow else []), *wide, listed]
+
+
+def gallery(results: Results) -> list[Markup | str]:
+    """Return the severe errors of each system's first run, as parts of a page."""
+    parts: list[Markup | str] = []
+    for system, runs in results.plain().systems.items():
+        shown = figures.severe(runs[0], SEVERE_SHOWN)
+        count = int(runs[0].metrics["severe_errors"])
+        errors = f"{count:,} severe error{'' if count == 1 else 's'}"
+        some = f", {len(shown)} shown" if len(shown) < count else ""
+        parts.append(pages.heading(f"{system}, seed {runs[0].params['seed']}: {errors}{some}"))
+        if shown:
+            parts.append(pages.picture_grid(shown))
+    return [
+        "Images that got a wrong label at the top level, those first of which the system was "
+        "surest: by softmax where it decides, else by the neighbours' votes.",
+        *parts,
+    ]

@@ -1,0 +1,97 @@
+"""Try settings on validation data alone: `python -m studies.triplets.tune grocery_tuning`.
+
+`params/triplets/<dataset>/trials/<model>.yaml` lists what is tried for a model: `base`, the
+parameters that all its trials share, and `trials`, name -> what differs. Every model must have as
+many. Each trial is a training with seed 0 in a run folder of its own; none is tested.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from studies import paths
+from studies.errors import StudyError
+from studies.params import dataset_argument, read_yaml, relative
+from studies.runs import load_run, write_atomic
+from studies.triplets.params import Parameters
+
+
+def trials(dataset: str) -> dict[str, list[Parameters]]:
+    """Return what is tried for each model; raises StudyError when models have unequal numbers."""
+    folder = paths.REPOSITORY / "params" / "triplets" / dataset
+    shared, found = read_yaml(folder / "dataset.yaml"), {}
+    for file in sorted((folder / "trials").glob("*.yaml")):
+        listed = read_yaml(file)
+        origin = {"": relative(file)}
+        found[file.stem] = [
+            Parameters.check(
+                {**shared, **listed["base"], **given, "variant": name, "seed": 0}, origin
+            )
+            for name, given in listed["trials"].items()
+        ]
+    if not found:
+        raise StudyError(f"{relative(folder / 'trials')}: lists no trial")
+    if len({len(tried) for tried in found.values()}) > 1:
+        numbers = ", ".join(f"{model} {len(tried)}" for model, tried in found.items())
+        raise StudyError(
+            f"{relative(folder / 'trials')}: every model needs the same number of trials, found "
+            f"{numbers}"
+        )
+    return found
+
+
+def record(dataset: str) -> pd.DataFrame:
+    """Return one row a finished trial: model, trial, what differs, and its validation scores.
+
+    `setting` names the parameters in which the trials of the model differ from each other.
+    """
+    rows = []
+    for model, tried in trials(dataset).items():
+        plain = [parameters.resolved() for parameters in tried]
+        differing = [
+            name
+            for name in plain[0]
+            if name != "variant" and any(values[name] != plain[0][name] for values in plain)
+        ]
+        for parameters, values in zip(tried, plain, strict=True):
+            if not (parameters.folder() / "model.safetensors").exists():
+                continue
+            run = load_run(parameters.folder())
+            best = run.curves.set_index("epoch").loc[run.provenance["best_epoch"]]
+            rows.append(
+                {
+                    "model": model,
+                    "trial": parameters.variant,
+                    "setting": "; ".join(f"{name} {values[name]}" for name in differing),
+                    "validation_macro_f1": round(best["validation_macro_f1"], 4),
+                    "validation_severe_errors": int(best["validation_severe_errors"]),
+                    "epoch": run.provenance["best_epoch"],
+                    "images": run.provenance["images"]["validation"],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def tune(dataset: str) -> Path:
+    """Train every trial that is not trained yet; write the record and return its file."""
+    # imported late: Lightning alone takes seconds
+    from studies.triplets.train import train
+
+    everything = trials(dataset)
+    for tried in everything.values():
+        for parameters in tried:
+            print(f"{parameters.system}", flush=True)
+            train(parameters)
+    file = paths.reports() / dataset / "triplets_tuning.csv"
+    write_atomic(file, record(dataset).to_csv(index=False))
+    return file
+
+
+if __name__ == "__main__":
+    try:
+        print(relative(tune(dataset_argument(__doc__))))
+    except StudyError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
