@@ -16,6 +16,7 @@ import pytest
 from studies import archives, download, transfer
 from studies.download import Part, Source, fetch, main, require
 from studies.errors import StudyError
+from studies.triplets import sources
 
 
 class Site:
@@ -447,7 +448,16 @@ class TestWhatTheUserIsTold:
 
 
 class TestSources:
-    def test_published_layouts_land_where_the_loaders_look(self, site, data, monkeypatch):
+    @pytest.fixture(autouse=True)
+    def _the_internet_is_here(self, site, monkeypatch):
+        attempt = transfer.Resuming._attempt
+
+        def here(self, url):
+            return attempt(self, f"{site.address}/{url.split('/', 3)[3]}")
+
+        monkeypatch.setattr(transfer.Resuming, "_attempt", here)
+
+    def test_published_layouts_land_where_the_loaders_look(self, site, data):
         """The real table, its hosts replaced by the loopback site."""
         site.files = {
             "/marcusklasson/GroceryStoreDataset/archive/refs/heads/master.zip": zipped(
@@ -458,12 +468,6 @@ class TestSources:
             ),
             "/simula/hyper-kvasir/master/official_splits/2_fold_split.csv": b"file-name\n",
         }
-        attempt = transfer.Resuming._attempt
-
-        def here(self, url):
-            return attempt(self, f"{site.address}/{url.split('/', 3)[3]}")
-
-        monkeypatch.setattr(transfer.Resuming, "_attempt", here)
         for name in ("grocery", "hyperkvasir"):
             fetch(name)
         found = {name for name in tree(data) if not name.startswith("downloads/")}
@@ -474,6 +478,21 @@ class TestSources:
             "hyperkvasir/labeled-images/image-labels.csv",
             "hyperkvasir/labeled-images/lower-gi-tract/x/y.jpg",
         }
+
+    def test_hyperkvasir_is_read_as_it_unpacks(self, site, data):
+        polyps = "lower-gi-tract/pathological-findings/polyps"
+        folds = b"file-name;class-name;split-index\n1.jpg;polyp;0\n2.jpg;polyp;1\n"
+        site.files = {
+            "/downloads/hyper-kvasir/hyper-kvasir-labeled-images.zip": zipped(
+                {"image-labels.csv": b"", f"{polyps}/1.jpg": b"1", f"{polyps}/2.jpg": b"2"},
+                "labeled-images/",
+            ),
+            "/simula/hyper-kvasir/master/official_splits/2_fold_split.csv": folds,
+        }
+        found = sources.hyperkvasir(fetch("hyperkvasir"), test_fold=0)
+        assert found.files == [f"{polyps}/1.jpg", f"{polyps}/2.jpg"]
+        assert found.class_names == [polyps]
+        assert found.official.tolist() == ["test", "train"]
 
     def test_each_can_be_had_somehow(self):
         for name, source in download.SOURCES.items():

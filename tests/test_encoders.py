@@ -103,22 +103,82 @@ def total(*modules: nn.Module) -> int:
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
+CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
+
+
+def norms_of(network: ScratchCNN) -> list[tuple[torch.Tensor, nn.BatchNorm2d]]:
+    """The kernel and the norm of each block."""
+    modules = list(network.blocks)
+    kernels = [module.weight for module in modules if isinstance(module, nn.Conv2d)]
+    norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
+    return list(zip(kernels, norms, strict=True))
+
+
+def convolved(images: torch.Tensor, kernel: torch.Tensor, stride: int) -> torch.Tensor:
+    """The convolution as a sum of shifted images, with zeros around them."""
+    width = kernel.shape[-1]
+    padded = nn.functional.pad(images, (width // 2,) * 4)
+    side = (images.shape[-1] - 1) // stride + 1
+    total = 0
+    for i in range(width):
+        for j in range(width):
+            end = stride * (side - 1) + 1
+            part = padded[:, :, i : i + end : stride, j : j + end : stride]
+            total = total + torch.einsum("bchw,oc->bohw", part, kernel[:, :, i, j])
+    return total
+
+
 class TestNetworks:
     def test_parameter_counts_at_full_size(self):
         assert total(Dense(2048), nn.Linear(256, 81)) == 545_361
         assert total(Dense(2048), nn.Linear(256, 128)) == 557_440
-        convolutions = 9 * (3 * 32 + 32 * 64 + 64 * 128 + 128 * 256)
+        convolutions = 25 * 3 * 32 + 9 * (32 * 64 + 64 * 128 + 128 * 256)
         norms = 2 * (32 + 64 + 128 + 256)
         dense = (6 * 6 * 256 + 1) * 256
         assert total(ScratchCNN()) == convolutions + norms + dense
-        assert total(ScratchCNN(), nn.Linear(256, 81)) == 2_769_265
+        assert total(ScratchCNN(), nn.Linear(256, 81)) == 2_770_801
 
-    @pytest.mark.parametrize(("size", "widths"), [(100, (4, 4, 8, 8)), (32, (4, 8)), (17, (4,))])
+    @pytest.mark.parametrize(
+        ("size", "widths"),
+        [(100, (4, 4, 8, 8)), (32, (4, 8)), (17, (4,)), (33, (4, 4, 4)), (16, (4, 4, 4, 4))],
+    )
     def test_shapes(self, size, widths):
         network = ScratchCNN(size, widths, 16)
         out = network(torch.rand(2, 3, size, size))
         assert out.shape == (2, network.out_features) == (2, 16)
         assert out.min() >= 0
+
+    @pytest.mark.parametrize(("size", "widths"), [(20, (4, 6, 8)), (17, (4,)), (16, (4, 5))])
+    @pytest.mark.parametrize("training", [True, False])
+    def test_it_is_convolution_pooling_norm_and_relu_block_by_block(self, size, widths, training):
+        torch.manual_seed(0)
+        network, pixels = ScratchCNN(size, widths, 16), torch.rand(6, 3, size, size)
+        for _, norm in norms_of(network):
+            nn.init.normal_(norm.weight)  # also negative, so that the order of the steps shows
+            nn.init.normal_(norm.bias)
+            norm.running_mean.normal_()
+        network.train(training)
+        got, wanted = network(pixels), pixels
+        for number, (kernel, norm) in enumerate(norms_of(network)):
+            first, last = number == 0, number == len(widths) - 1
+            assert kernel.shape[2:] == ((5, 5) if first else (3, 3))
+            wanted = convolved(wanted, kernel, 2 if first else 1)
+            if not last:
+                side = wanted.shape[2] // 2
+                corners = [wanted[:, :, i::2, j::2][:, :, :side, :side] for i, j in CORNERS]
+                wanted = torch.stack(corners).amax(0)
+            if training:
+                mean = wanted.mean((0, 2, 3), keepdim=True)
+                spread = wanted.var((0, 2, 3), correction=0, keepdim=True)
+            else:
+                mean = norm.running_mean[:, None, None]
+                spread = norm.running_var[:, None, None]
+            wanted = (wanted - mean) / (spread + norm.eps).sqrt()
+            wanted = wanted * norm.weight[:, None, None] + norm.bias[:, None, None]
+            wanted = wanted.clamp_min(0)
+        dense = network.dense.layers[0]
+        wanted = (wanted.flatten(1) @ dense.weight.T + dense.bias).clamp_min(0)
+        assert torch.allclose(got, wanted, atol=1e-5)
 
     def test_every_parameter_learns(self):
         network = ScratchCNN(32, (4, 4, 8, 8))

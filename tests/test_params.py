@@ -124,6 +124,18 @@ def test_wrong_values(written, changes, name, words):
     assert all(word in message for word in words)
 
 
+def flexible(margins, combine="max"):
+    return {"name": "flexible_margin", "margins": margins, "combine": combine, "take": "closest"}
+
+
+def hybrid(margins):
+    return {**flexible(margins), "name": "hybrid", "weight": 1.0}
+
+
+def table(groups):
+    return {"name": "table", "file": "my/labels.csv", "groups": groups}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -133,6 +145,15 @@ def test_wrong_values(written, changes, name, words):
         ({"stages": [{**STAGE, "mining": None}]}, ["flexible_margin", "mining semihard"]),
         ({"loss": {"name": "cross_entropy"}}, ["cross_entropy", "mining null"]),
         ({"epochs": 2, "validate_every": 3}, ["validate_every must divide epochs"]),
+        ({"loss": flexible([1.0, 1.0, 0.5])}, ["margins are 1, 1, 0.5;", "equation (3)"]),
+        ({"loss": flexible([0.5, 1.0, 2.0])}, ["each must be smaller than the one before"]),
+        ({"loss": flexible([0.5, 0.5, 0.5], "sum")}, ["sum to 1.5;", "to 2, equation (6)"]),
+        ({"loss": hybrid([1.0, 2.0])}, ["margins are 1, 2;", "equation (3)"]),
+        (
+            {"source": table(groups=True), "loss": flexible([1.0, 0.98], "sum")},
+            ["sum to 1.98;", "equation (6)"],
+        ),
+        ({"source": table(groups=False), "loss": flexible([1.0, 2.0])}, ["equation (3)"]),
         (
             {
                 "backbone": {"name": "frozen", "weights": "w", "hidden": 4},
@@ -144,6 +165,40 @@ def test_wrong_values(written, changes, name, words):
 )
 def test_values_that_contradict_each_other(written, changes, words):
     message = refused(written(**changes))
+    assert "mine.yaml: " in message
+    assert all(word in message for word in words)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": flexible([0.667, 0.667, 0.666], "sum")},
+        {"loss": flexible([0.2, 0.3, 1.5], "sum")},
+        {"loss": flexible([1.5])},
+        {"source": table(groups=True), "loss": flexible([0.5, 2.0, 2.0])},
+        {"source": table(groups=True), "loss": flexible([1.0, 1.0], "sum")},
+        {"source": table(groups=False), "loss": flexible([2.0, 1.0])},
+        {"source": {"name": "hyperkvasir", "test_fold": 0}},
+    ],
+)
+def test_margins_and_sources_that_agree(written, changes):
+    parameters = Parameters.from_files([written(**changes)])
+    assert parameters.resolved() == {"study": "triplets", **GOOD, **changes}
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"name": "hyperkvasir", "test_fold": 2}, ["`source.test_fold`", "not 2"]),
+        ({"name": "hyperkvasir"}, ["`source.test_fold` is missing"]),
+        ({"name": "table", "file": "a.csv"}, ["`source.groups` is missing"]),
+        ({"name": "table", "file": "a.csv", "groups": 1}, ["`source.groups`", "boolean"]),
+        ({"name": "table", "path": "a.csv", "groups": True}, ["`source.path`; there are: "]),
+        ({"name": "hyperkvazir", "test_fold": 1}, ["did you mean `hyperkvasir`"]),
+    ],
+)
+def test_wrong_sources(written, source, words):
+    message = refused(written(source=source))
     assert "mine.yaml: " in message
     assert all(word in message for word in words)
 

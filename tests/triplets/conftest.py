@@ -37,6 +37,13 @@ SYSTEMS = {
         "combine": "sum",
         "take": "most_violating",
     },
+    "hybrid": {
+        "name": "hybrid",
+        "weight": 0.5,
+        "margins": [1.0, 0.6, 0.3],
+        "combine": "max",
+        "take": "closest",
+    },
 }
 
 
@@ -77,7 +84,10 @@ def colours(draw):
 
 @pytest.fixture(scope="session")
 def parameters():
-    """Return a function that gives the parameters of a small system on the folder of colours."""
+    """Return a function that gives the parameters of a small system on the folder of colours.
+
+    A variant without a loss of its own has its model's.
+    """
 
     def make(system: str = "flexible", **changes) -> Parameters:
         model, _, variant = system.partition("@")
@@ -94,11 +104,15 @@ def parameters():
             "split_seed": 0,
             "validation_share": 0.2,
             "test_share": 0.2,
+            "spare_test_of": None,
+            "train_per_class": None,
+            "held_out": 0,
             "image_size": 16,
             "augmentation": None,
             "backbone": {"name": "scratch", "widths": [8, 16], "hidden": 32},
             "embedding": 16,
-            "loss": SYSTEMS[system],
+            "loss": SYSTEMS.get(system) or SYSTEMS[model],
+            "decide": "softmax" if model in ("cross_entropy", "hybrid") else "neighbours",
             "images_per_class": 2,
             "epochs": 3,
             "stages": [
@@ -140,19 +154,26 @@ def colour_runs(trained, monkeypatch) -> dict[str, Path]:
 
 @pytest.fixture
 def params_of():
-    """Return a function that reads a shipped parameter file pair as plain values."""
+    """Return a function that reads the shipped parameter files of a system as plain values."""
 
     def read(dataset: str, system: str) -> dict:
         folder = REPOSITORY / "params" / "triplets" / dataset
-        values = yaml.safe_load((folder / "dataset.yaml").read_text())
-        return values | yaml.safe_load((folder / f"{system}.yaml").read_text())
+        values = {}
+        for name in dict.fromkeys(["dataset", system.partition("@")[0], system]):
+            values |= yaml.safe_load((folder / f"{name}.yaml").read_text())
+        return values
 
     return read
 
 
 @pytest.fixture(scope="session")
 def write_run(parameters):
-    """Return a function that writes an evaluated run by hand, from class paths alone."""
+    """Return a function that writes an evaluated run by hand, from class paths alone.
+
+    `clusters` are (N, H) integers, by default the predicted labels, and `first_match` (N,) ranks,
+    by default 1. The classes `unscored` do not count in macro-F1, those `unseen` were not trained
+    on; both may be others than those of the test items.
+    """
 
     def write(
         root: Path,
@@ -162,32 +183,46 @@ def write_run(parameters):
         predicted: list[str],
         dataset: str = "made_up",
         unscored: tuple[str, ...] = (),
+        unseen: tuple[str, ...] = (),
+        clusters=None,
+        first_match=1,
+        stopped: str = "",
+        trained: int = 7,
         **changes,
     ) -> Path:
         model, _, variant = system.partition("@")
-        known = system if system in SYSTEMS else "flexible"
+        known = system if model in SYSTEMS else "flexible"
         settings = parameters(
-            known, dataset=dataset, model=model, variant=variant, seed=seed, **changes
+            known,
+            **{"dataset": dataset, "model": model, "variant": variant, "seed": seed, **changes},
         )
         folder = root / "runs" / dataset / "triplets" / system / f"seed{seed}"
         folder.mkdir(parents=True)
         (folder / "params.yaml").write_text(yaml.safe_dump(settings.resolved()))
+        levels = range(1, len(true[0].split("/")) + 1)
         frame = pd.DataFrame({"id": [f"{i:03}.png" for i in range(len(true))]})
         for kind, names in (("true", true), ("predicted", predicted)):
-            for level in range(len(true[0].split("/"))):
-                frame[f"{kind}_level{level + 1}"] = [
-                    "/".join(name.split("/")[: level + 1]) for name in names
-                ]
+            frame[f"{kind}_class"] = names
+            for level in levels:
+                frame[f"{kind}_level{level}"] = [upper(name, level) for name in names]
+        for level in levels:
+            found = pd.factorize(frame[f"predicted_level{level}"])[0]
+            frame[f"cluster_level{level}"] = (
+                found if clusters is None else np.asarray(clusters)[:, level - 1]
+            )
+        frame["first_match"] = first_match
         rng = np.random.default_rng(0)
         frame["confidence"] = rng.uniform(0.2, 1, len(true))
         frame[["map_x", "map_y"]] = rng.normal(size=(len(true), 2))
         frame.to_parquet(folder / "predictions.parquet")
-        names = sorted({*true, *predicted, *unscored})
-        lines = [f'"{name}",60,{name not in unscored}' for name in names]
-        (folder / "classes.csv").write_text("\n".join(["class,images,scored", *lines]) + "\n")
-        severe = sum(
-            t.split("/")[0] != p.split("/")[0] for t, p in zip(true, predicted, strict=True)
-        )
+        classes = pd.DataFrame({"class": sorted({*true, *predicted, *unscored, *unseen})})
+        for level in levels:
+            classes[f"level{level}"] = [upper(name, level) for name in classes["class"]]
+        classes["images"] = 60
+        classes["scored"] = ~classes["class"].isin(unscored)
+        classes["unseen"] = classes["class"].isin(unseen)
+        classes.to_csv(folder / "classes.csv", index=False)
+        severe = sum(upper(t, 1) != upper(p, 1) for t, p in zip(true, predicted, strict=True))
         (folder / "metrics.json").write_text(json.dumps({"severe_errors": severe, "n": len(true)}))
         (folder / "curves.csv").write_text(
             "epoch,step,learning_rate,train_loss,validation_macro_f1,validation_severe_errors\n"
@@ -201,15 +236,21 @@ def write_run(parameters):
             "peak_memory_mib": 500,
             "best_epoch": 2,
             "best_score": 0.6,
+            "stopped": stopped,
             "seconds": 12.0,
             "device": "cpu",
             "precision": "32-true",
             "threads": 1,
             "parameters_trained": 1234,
             "dataset_fingerprint": "f" * 32,
-            "images": {"train": 7, "validation": 1, "test": len(true)},
+            "images": {"train": trained, "validation": 1, "test": len(true)},
         }
         (folder / "provenance.json").write_text(to_json(facts))
         return folder
 
     return write
+
+
+def upper(path: str, level: int) -> str:
+    """The label of a class path at a level, from 1."""
+    return "/".join(path.split("/")[:level])

@@ -56,6 +56,38 @@ def test_classes_and_their_margins(images):
     assert at.loc["warm/yellow/dark", "cold/blue/dark"] == "2"
 
 
+def test_classes_of_groups_are_their_combinations(tmp_path, draw):
+    trees = [("red", "round"), ("red", "long"), ("green", "long"), ("red", "round")]
+    files = [f"{i}.png" for i in range(4)]
+    for file in files:
+        draw(tmp_path / file)
+    groups = data.LabelledImages(tmp_path, files, trees, None, nested=False)
+    table = figures.class_table(groups, np.array(["train", "train", "test", "validation"]))
+    assert table["class"].tolist() == ["green/long", "red/long", "red/round"]
+    assert table[["train", "validation", "test"]].to_numpy().tolist() == [
+        [0, 0, 1],
+        [1, 0, 0],
+        [1, 1, 0],
+    ]
+    margins = figures.margin_table(groups, [1.5, 0.5], combine="sum")
+    assert margins.to_numpy().tolist() == [
+        ["0", "1.5", "2"],
+        ["1.5", "0", "0.5"],
+        ["2", "0.5", "0"],
+    ]
+    captions = {axis.get_title() for axis in figures.sample(groups, 3).axes}
+    assert captions == {"long (green)", "long (red)", "round (red)"}
+
+
+def test_a_tree_of_one_level_and_two_classes(tmp_path, draw):
+    files = [f"{i}.png" for i in range(2)]
+    for file in files:
+        draw(tmp_path / file)
+    flat = data.LabelledImages(tmp_path, files, [("pea_soup",), ("tart",)], None)
+    assert figures.margin_table(flat, [1.0]).to_numpy().tolist() == [["0", "1"], ["1", "0"]]
+    assert {axis.get_title() for axis in figures.sample(flat, 2).axes} == {"pea soup", "tart"}
+
+
 def test_a_sample_shows_one_image_of_each_class(images):
     captions = {axis.get_title() for axis in figures.sample(images[0], 7).axes}
     assert {"bright (red)", "dark (red)", "green (green)"} <= captions

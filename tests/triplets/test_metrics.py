@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    adjusted_rand_score,
+    f1_score,
+    normalized_mutual_info_score,
+)
 
-from studies.triplets.metrics import accuracy_by_level, included, macro_f1, score, severe_errors
+from studies.triplets.metrics import Answers, included, macro_f1, scores, severe_errors
 
 label = st.integers(0, 6)
 pairs = st.lists(st.tuples(label, label), min_size=1, max_size=40)
@@ -70,46 +75,95 @@ def test_empty():
     assert severe_errors(np.zeros((0, 3), int), np.zeros((0, 3), int)) == 0
 
 
-rows = st.integers(1, 4).flatmap(
-    lambda depth: st.lists(
-        st.tuples(*[st.lists(st.integers(0, 2), min_size=depth, max_size=depth)] * 2),
-        min_size=1,
-        max_size=20,
+@st.composite
+def trees(draw):
+    """A tree as the labels (C, H) of its classes, and answers over them."""
+    depth, size = draw(st.integers(1, 4)), draw(st.integers(1, 8))
+    paths = draw(st.lists(st.tuples(*[st.integers(0, 2)] * depth), min_size=1, max_size=7))
+    paths = sorted(set(paths))
+    labels = np.zeros((len(paths), depth), dtype=int)
+    for level in range(depth):
+        upper = [path[: level + 1] for path in paths]
+        labels[:, level] = [sorted(set(upper)).index(path) for path in upper]
+    items = st.lists(st.integers(0, len(paths) - 1), min_size=size, max_size=size)
+    clusters = st.lists(
+        st.lists(st.integers(0, 4), min_size=depth, max_size=depth), min_size=size, max_size=size
     )
-)
+    ranks = st.lists(st.integers(0, 9), min_size=size, max_size=size)
+    drawn = [np.array(draw(part)) for part in (items, items, clusters, ranks)]
+    return paths, labels, Answers(*drawn)
 
 
-@given(rows)
-def test_severe_errors_and_levels_equal_loops(items):
-    true, predicted = ([list(side) for side in part] for part in zip(*items, strict=True))
-    wrong = 0
-    for t, p in items:
-        wrong += t[0] != p[0]
-    assert severe_errors(true, predicted) == wrong
-    levels = accuracy_by_level(true, predicted)
-    for level in range(len(true[0])):
-        right = sum(t[: level + 1] == p[: level + 1] for t, p in items)
-        assert levels[level] == pytest.approx(right / len(items))
-    assert levels == sorted(levels, reverse=True)
+@given(trees())
+def test_every_score_equals_a_loop_or_scikit_learn(case):
+    paths, labels, answers = case
+    pairs = [(paths[t], paths[p]) for t, p in zip(answers.true, answers.predicted, strict=True)]
+    got = {name: score(answers) for name, score in scores(labels, range(len(paths)), []).items()}
+    depth = len(paths[0])
+    assert got.pop("severe_errors") == sum(true[0] != predicted[0] for true, predicted in pairs)
+    wanted = {
+        "macro_f1": f1_score(
+            answers.true,
+            answers.predicted,
+            labels=range(len(paths)),
+            average="macro",
+            zero_division=0,
+        ),
+        "accuracy": accuracy_score(answers.true, answers.predicted),
+    }
+    for level in range(1, depth + 1):
+        right = sum(true[:level] == predicted[:level] for true, predicted in pairs)
+        wanted[f"accuracy_level{level}"] = right / len(pairs)
+    for name, level in (("", depth), ("_level1", 1)):
+        truth = ["/".join(map(str, true[:level])) for true, _ in pairs]
+        found = answers.clusters[:, level - 1]
+        wanted[f"nmi{name}"] = normalized_mutual_info_score(truth, found)
+        wanted[f"ari{name}"] = adjusted_rand_score(truth, found)
+    having = [rank for rank in answers.first_match if rank > 0]
+    for k in (1, 5):
+        share = sum(rank <= k for rank in having) / len(having) if having else math.nan
+        wanted[f"recall_at_{k}"] = share
+    assert list(got) == list(wanted)
+    assert got == pytest.approx(wanted, abs=1e-9, nan_ok=True)
 
 
 def test_a_right_leaf_below_a_wrong_branch_is_wrong():
-    assert accuracy_by_level([[0, 1, 2]], [[1, 1, 2]]) == [0, 0, 0]
-    assert accuracy_by_level([[0, 1, 2]], [[0, 3, 2]]) == [1, 0, 0]
+    # labels of groups: the last may agree where the first does not
+    labels = np.array([[0, 1], [1, 1], [0, 2]])
+    answers = Answers(np.array([0]), np.array([1]), np.zeros((1, 2), int), np.array([1]))
+    found = {name: score(answers) for name, score in scores(labels, [0, 1, 2], []).items()}
+    assert (found["accuracy_level1"], found["accuracy"], found["severe_errors"]) == (0, 0, 1)
 
 
-def test_score_names_every_metric():
-    true = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3]])
-    predicted = np.array([[0, 0, 0], [0, 0, 0], [1, 2, 3], [1, 2, 3]])
-    counts = {0: 60, 1: 60, 2: 50, 3: 60}
-    wanted = f1_score(true[:, 2], predicted[:, 2], labels=[0, 1, 3], average="macro")
-    assert score(true, predicted, counts, 50) == {
-        "macro_f1": pytest.approx(wanted),
-        "severe_errors": 1,
-        "accuracy": accuracy_score(true[:, 2], predicted[:, 2]),
-        "accuracy_level1": 0.75,
-        "accuracy_level2": 0.75,
-        "accuracy_level3": 0.5,
-        "n": 4,
-        "n_classes": 3,
-    }
+@given(trees(), st.data())
+def test_unseen_classes_are_scored_on_their_own_images(case, data):
+    paths, labels, answers = case
+    classes = st.sets(st.integers(0, len(paths) - 1))
+    scored, unseen = data.draw(classes), data.draw(classes)
+    found = scores(labels, sorted(scored), sorted(unseen))
+    names = {"unseen_macro_f1", "unseen_accuracy"} & set(found)
+    assert bool(names) == bool(unseen)
+    mine = [i for i, true in enumerate(answers.true) if true in unseen]
+    if not unseen or not mine:
+        return
+    true, predicted = answers.true[mine], answers.predicted[mine]
+    assert found["unseen_accuracy"](answers) == pytest.approx(accuracy_score(true, predicted))
+    among = sorted(scored & unseen)
+    if among:
+        wanted = f1_score(true, predicted, labels=among, average="macro", zero_division=0)
+        assert found["unseen_macro_f1"](answers) == pytest.approx(wanted)
+    else:
+        assert math.isnan(found["unseen_macro_f1"](answers))
+
+
+@given(trees(), st.data())
+def test_answers_at_some_items_are_those_of_the_items(case, data):
+    _, _, answers = case
+    size = len(answers.true)
+    items = data.draw(st.lists(st.integers(0, size - 1), max_size=12))
+    mask = np.isin(np.arange(size), items)
+    drawn, masked = answers.at(np.array(items, dtype=int)), answers.at(mask)
+    for name in ("true", "predicted", "clusters", "first_match"):
+        whole = getattr(answers, name).tolist()
+        assert getattr(drawn, name).tolist() == [whole[i] for i in items]
+        assert getattr(masked, name).tolist() == [whole[i] for i in sorted(set(items))]

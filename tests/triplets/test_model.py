@@ -2,6 +2,7 @@
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,38 +33,81 @@ class TestNetwork:
     def test_frozen_heads_have_the_published_size(self, params_of, system, parameters):
         network = build(shipped(params_of, "grocery_random_frozen", system), 81, 2048)
         assert count(network) == parameters
-        assert network(torch.rand(2, 2048)).shape == (2, 81 if system == "cross_entropy" else 128)
+        logits, embeddings = network(torch.rand(2, 2048))
+        if system == "cross_entropy":
+            assert logits.shape == (2, 81)
+            assert embeddings.shape == (2, 256)
+        else:
+            assert logits is None
+            assert embeddings.shape == (2, 128)
 
     @pytest.mark.parametrize("dataset", ["grocery_random", "grocery_official"])
     def test_scratch_network_has_the_published_size(self, params_of, dataset):
-        network = build(shipped(params_of, dataset, "cross_entropy"), 81, None)
-        convolutions = 9 * (3 * 32 + 32 * 64 + 64 * 128 + 128 * 256)
+        convolutions = 25 * 3 * 32 + 9 * (32 * 64 + 64 * 128 + 128 * 256)
+        # 100 pixels a side are 50 after the stride, then 25, 12 and 6 after three poolings
         norms, dense = 2 * (32 + 64 + 128 + 256), (6 * 6 * 256 + 1) * 256
-        assert count(network) == convolutions + norms + dense + 257 * 81 == 2_769_265
+        trunk, heads = convolutions + norms + dense, {"softmax": 257 * 81, "embedding": 257 * 128}
+        for system, parts in {
+            "cross_entropy": ["softmax"],
+            "triplet": ["embedding"],
+            "flexible": ["embedding"],
+            "hybrid": ["softmax", "embedding"],
+        }.items():
+            network = build(shipped(params_of, dataset, system), 81, None)
+            assert count(network) == trunk + sum(heads[part] for part in parts)
+            assert all((getattr(network, head) is None) == (head not in parts) for head in heads)
+        assert trunk + heads["softmax"] == 2_770_801  # the paper: about 2.7 M
 
     def test_the_same_trunk_under_every_loss(self, parameters):
         trunks = []
-        for system in ("cross_entropy", "triplet", "flexible"):
+        for system in ("cross_entropy", "triplet", "flexible", "hybrid"):
             torch.manual_seed(3)
             trunks.append(build(parameters(system), 7, None).trunk.state_dict())
         for trunk in trunks[1:]:
             assert all(torch.equal(value, trunks[0][name]) for name, value in trunk.items())
 
     @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-    def test_embeddings_lie_on_the_unit_sphere(self, parameters, precision):
-        network = build(parameters("flexible"), 7, None)
+    @pytest.mark.parametrize("system", ["cross_entropy", "flexible", "hybrid"])
+    def test_embeddings_lie_on_the_unit_sphere(self, parameters, precision, system):
+        network = build(parameters(system), 7, None)
         pixels = np.random.default_rng(0).integers(0, 256, (300, 3, 16, 16), dtype=np.uint8)
-        embedded = run(network, pixels, precision)
-        assert embedded.shape == (300, 16)
-        assert embedded.dtype == np.float32
+        logits, embedded = run(network, pixels, precision)
+        assert embedded.shape == (300, 32 if system == "cross_entropy" else 16)
+        assert embedded.dtype == torch.float32
         assert np.abs(np.linalg.norm(embedded, axis=1) - 1).max() < 1e-5
+        if system == "flexible":
+            assert logits is None
+        else:
+            assert logits.shape == (300, 7)
+            assert logits.dtype == torch.float32
+
+    def test_both_heads_read_the_same_units(self, parameters):
+        torch.manual_seed(0)
+        network = build(parameters("hybrid"), 7, None).eval()
+        pixels = torch.rand(5, 3, 16, 16)
+        with torch.no_grad():
+            units = network.trunk(pixels)
+            logits, embedded = network(pixels)
+        weight, bias = network.softmax.weight, network.softmax.bias
+        assert torch.allclose(logits, units @ weight.T + bias, atol=1e-5)
+        point = units @ network.embedding.weight.T + network.embedding.bias
+        assert torch.allclose(embedded, point / point.norm(dim=1, keepdim=True), atol=1e-5)
+
+    def test_without_an_embedding_head_the_units_are_the_embedding(self, parameters):
+        torch.manual_seed(0)
+        network = build(parameters("cross_entropy"), 7, None).eval()
+        pixels = torch.rand(5, 3, 16, 16)
+        with torch.no_grad():
+            units, embedded = network.trunk(pixels), network(pixels).embeddings
+        assert torch.allclose(embedded, units / units.norm(dim=1, keepdim=True), atol=1e-5)
 
     def test_run_does_not_depend_on_the_chunk_and_leaves_the_mode(self, parameters):
         network = build(parameters("cross_entropy"), 7, None).train()
         pixels = np.random.default_rng(0).integers(0, 256, (260, 3, 16, 16), dtype=np.uint8)
         whole = run(network, pixels, "32-true")
         assert network.training
-        assert np.allclose(whole[250:], run(network, pixels[250:], "32-true"), atol=1e-5)
+        for all_of_them, last in zip(whole, run(network, pixels[250:], "32-true"), strict=True):
+            assert np.allclose(all_of_them[250:], last, atol=1e-5)
 
     def test_inputs(self):
         pixels = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 3, 1, 1)
@@ -127,27 +171,36 @@ class TestVote:
         assert got[0] == pytest.approx([0.25, 0.75, 0])
 
 
-SYSTEMS = ("cross_entropy", "flexible")
+# system and what names the class
+DECIDED = [
+    ("cross_entropy", "softmax"),
+    ("cross_entropy", "neighbours"),
+    ("flexible", "neighbours"),
+    ("hybrid", "softmax"),
+    ("hybrid", "neighbours"),
+]
 
 
-@pytest.fixture(params=SYSTEMS)
-def saved(request, sandbox, parameters) -> tuple[Classifier, np.ndarray]:
-    """An untrained classifier and a run folder that holds it."""
+@pytest.fixture(params=DECIDED, ids="-".join)
+def saved(request, sandbox, parameters) -> tuple[Classifier, np.ndarray, Path]:
+    """An untrained classifier, pixels to look at, and a run folder that holds it."""
     torch.manual_seed(0)
-    settings = parameters(request.param)
+    system, decide = request.param
+    settings = parameters(system, decide=decide)
     network = build(settings, 3, None).eval()
-    network.trunk.blocks[1].running_mean.uniform_(-1, 1)  # buffers must come back too
+    # buffers must come back too
+    next(m for m in network.modules() if hasattr(m, "running_mean")).running_mean.uniform_(-1, 1)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (20, 3, 16, 16), dtype=np.uint8)
-    module = network if network.unit else network.trunk
     classifier = Classifier(
         network,
         "32-true",
+        decide,
         5,
         [["a", "b"], ["a/x", "a/é|", "b/b"]],
         np.array([[0, 0], [0, 1], [1, 2]]),
-        run(module, pixels, "32-true"),
-        rng.integers(0, 3, 20),
+        run(network, pixels[:12], "32-true").embeddings.numpy(),
+        rng.integers(0, 3, 12),
     )
     (sandbox / "run").mkdir()
     (sandbox / "run" / "params.yaml").write_text(yaml.safe_dump(settings.resolved()))
@@ -155,14 +208,36 @@ def saved(request, sandbox, parameters) -> tuple[Classifier, np.ndarray]:
     return classifier, pixels, sandbox / "run"
 
 
+class TestClassifier:
+    def test_it_decides_by_what_it_was_told(self, saved):
+        classifier, pixels, _ = saved
+        probabilities, embedded = classifier.look(pixels)
+        logits, seen = run(classifier.network, pixels, "32-true")
+        assert np.array_equal(embedded, seen.numpy())
+        if classifier.decide == "softmax":
+            powers = np.exp(logits.numpy().astype(float))
+            wanted = powers / powers.sum(1, keepdims=True)
+        else:
+            known = classifier.references, classifier.reference_classes
+            wanted = [vote_by_hand(query, *known, 3, 5) for query in embedded[12:].astype(float)]
+            # an image among the references is its own nearest, at distance 0
+            duplicates = np.eye(3)[classifier.reference_classes]
+            wanted = np.concatenate([duplicates, wanted])
+        assert probabilities == pytest.approx(wanted, abs=1e-4)
+        labels = [classifier.classes[row.argmax()] for row in np.asarray(wanted)]
+        assert np.array_equal(classifier.predict(pixels), labels)
+
+
 class TestFile:
     def test_round_trip_to_the_bit(self, saved):
         classifier, pixels, folder = saved
         again = load_run(folder).model()
         assert again.names == classifier.names
+        assert again.decide == classifier.decide
         assert (again.classes == classifier.classes).all()
-        for method in ("embed", "probabilities", "predict"):
-            assert (getattr(again, method)(pixels) == getattr(classifier, method)(pixels)).all()
+        for one, other in zip(again.look(pixels), classifier.look(pixels), strict=True):
+            assert (one == other).all()
+        assert (again.predict(pixels) == classifier.predict(pixels)).all()
         assert not again.network.training
 
     def test_it_is_safetensors_and_no_pickle(self, saved):
@@ -173,7 +248,9 @@ class TestFile:
             entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"
         ]
         assert 8 + size + max(ends) == len(content)  # the header accounts for every byte
-        assert set(header) >= {"classes", "references", "reference_classes", "network.head.weight"}
+        heads = [head for head in ("softmax", "embedding") if getattr(saved[0].network, head)]
+        wanted = {f"network.{head}.weight" for head in heads}
+        assert set(header) >= {"classes", "references", "reference_classes", *wanted}
 
     def test_nothing_else_is_left(self, saved):
         assert sorted(file.name for file in saved[2].iterdir()) == [
@@ -182,7 +259,9 @@ class TestFile:
         ]
 
 
-@pytest.mark.parametrize("system", ["cross_entropy", "triplet", "flexible", "flexible@sum"])
+@pytest.mark.parametrize(
+    "system", ["cross_entropy", "triplet", "flexible", "flexible@sum", "hybrid"]
+)
 def test_a_trained_run_predicts_what_it_wrote(colour_runs, trained, system):
     loaded = load_run(colour_runs[system])
     frame = loaded.predictions
@@ -193,4 +272,5 @@ def test_a_trained_run_predicts_what_it_wrote(colour_runs, trained, system):
     for level in range(3):
         names = [model.names[level][label] for label in labels[:, level]]
         assert names == frame[f"predicted_level{level + 1}"].tolist()
-    assert model.probabilities(pixels).max(1) == pytest.approx(frame["confidence"], abs=1e-5)
+    probabilities, _ = model.look(pixels)
+    assert probabilities.max(1) == pytest.approx(frame["confidence"], abs=1e-5)

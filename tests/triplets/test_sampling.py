@@ -22,16 +22,16 @@ def classes_of_rows(draw):
 
 class TestClassBatches:
     @settings(max_examples=80, deadline=None)
-    @given(classes_of_rows(), st.integers(0, 5))
-    def test_k_different_images_of_each_class_evenly(self, case, epoch):
+    @given(classes_of_rows(), st.integers(0, 5), st.integers(1, 200))
+    def test_k_different_images_of_each_class_evenly(self, case, epoch, images):
         labels, rows, k, seed = case
         label_of = dict(zip(rows.tolist(), labels.tolist(), strict=True))
         sizes = Counter(label_of.values())
-        batches = ClassBatches(labels, rows, k, seed)
+        batches = ClassBatches(labels, rows, k, seed, images)
         batches.set_epoch(epoch)
         drawn = list(batches)
         whole = sum(min(k, size) for size in sizes.values())
-        assert len(drawn) == len(batches) == max(1, round(len(rows) / whole))
+        assert len(drawn) == len(batches) == max(1, round(images / whole))
         for batch in drawn:
             assert len(set(batch)) == len(batch)
             held = Counter(label_of[row] for row in batch)
@@ -45,7 +45,7 @@ class TestClassBatches:
     @given(classes_of_rows())
     def test_an_epoch_does_not_depend_on_those_before(self, case):
         labels, rows, k, seed = case
-        walked, fresh = (ClassBatches(labels, rows, k, seed) for _ in range(2))
+        walked, fresh = (ClassBatches(labels, rows, k, seed, len(rows)) for _ in range(2))
         for epoch in range(4):
             walked.set_epoch(epoch)
             last = list(walked)
@@ -56,14 +56,14 @@ class TestClassBatches:
         labels, rows = np.repeat([0, 1], 20), np.arange(40)
         drawn = []
         for seed, epoch in [(0, 0), (0, 1), (1, 0)]:
-            batches = ClassBatches(labels, rows, 2, seed)
+            batches = ClassBatches(labels, rows, 2, seed, 40)
             batches.set_epoch(epoch)
             drawn.append(list(batches))
         assert drawn[0] != drawn[1] != drawn[2] != drawn[0]
 
     def test_every_image_is_seen_in_the_long_run(self):
         labels, rows = np.repeat([0, 1], [50, 4]), np.arange(54)
-        batches, seen = ClassBatches(labels, rows, 2, 0), set()
+        batches, seen = ClassBatches(labels, rows, 2, 0, 54), set()
         for epoch in range(20):
             batches.set_epoch(epoch)
             seen |= {row for batch in batches for row in batch}
@@ -76,9 +76,9 @@ class TestClassBatches:
         parts = data.split(found, parameters())
         drawn = [
             list(sampling.training_batches(found, parts, parameters(system)))
-            for system in ("cross_entropy", "triplet", "flexible", "flexible@sum")
+            for system in ("cross_entropy", "triplet", "flexible", "flexible@sum", "hybrid")
         ]
-        assert drawn[0] == drawn[1] == drawn[2] == drawn[3]
+        assert all(batches == drawn[0] for batches in drawn)
         assert {row for batch in drawn[0] for row in batch} <= set(np.flatnonzero(parts == "train"))
 
 
@@ -91,10 +91,11 @@ def test_chunks_hold_every_row_once_in_order():
         assert all(len(chunk) == size for chunk in chunks[:-1])
 
 
-def test_the_loader_gives_inputs_and_labels_of_the_same_rows():
+def test_the_loader_gives_inputs_labels_and_classes_of_the_same_rows():
     inputs = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 2, 2), np.uint8)
     labels = np.stack([np.arange(10) // 5, np.arange(10)], axis=1)
-    examples = sampling.Examples(inputs, labels)
+    examples = sampling.Examples(inputs, labels, 3 * np.arange(10))
     batches = list(sampling.loader(examples, sampling.Chunks(np.array([7, 2, 5]), 2)))
-    assert [y.tolist() for _, y in batches] == [[[1, 7], [0, 2]], [[1, 5]]]
-    assert [x[:, 0, 0, 0].tolist() for x, _ in batches] == [[7, 2], [5]]
+    assert [y.tolist() for _, y, _ in batches] == [[[1, 7], [0, 2]], [[1, 5]]]
+    assert [x[:, 0, 0, 0].tolist() for x, _, _ in batches] == [[7, 2], [5]]
+    assert [c.tolist() for _, _, c in batches] == [[21, 6], [15]]

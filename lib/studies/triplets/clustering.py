@@ -9,9 +9,9 @@ of their own class among their k nearest others (H. Jégou et al., TPAMI 33, 201
 import warnings
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.neighbors import NearestNeighbors
 
 BLOCK = 512  # images whose distances to all others are held at once
 
@@ -31,15 +31,18 @@ def first_match(embedded: np.ndarray, classes: np.ndarray) -> np.ndarray:
     1 is the nearest; 0 where no other image has the class. Images at the same distance come in
     their order.
     """
-    nearest = NearestNeighbors(algorithm="brute").fit(embedded)
     rank = np.zeros(len(embedded), dtype=np.int64)
+    place = np.arange(len(embedded))
     for start in range(0, len(embedded), BLOCK):
-        queries = embedded[start : start + BLOCK]
-        order = nearest.kneighbors(queries, len(embedded), return_distance=False)
-        own = np.arange(start, start + len(queries))[:, None]
-        others = order[order != own].reshape(len(queries), -1)
-        same = classes[others] == classes[own]
-        rank[own[:, 0]] = np.where(same.any(1), same.argmax(1) + 1, 0)
+        own = place[start : start + BLOCK]
+        distances = cdist(embedded[own], embedded, "sqeuclidean")
+        distances[own - start, own] = np.inf
+        same = classes[own][:, None] == classes
+        same[own - start, own] = False
+        to_same = np.where(same, distances, np.inf)
+        first, nearest = to_same.argmin(1)[:, None], to_same.min(1)[:, None]
+        before = (distances < nearest) | ((distances == nearest) & (place < first))
+        rank[own] = np.where(same.any(1), before.sum(1) + 1, 0)
     return rank
 
 

@@ -38,11 +38,13 @@ def evaluate(parameters: Parameters) -> Path:
         test = np.flatnonzero(parts == "test")
         classifier = run.model()
         probabilities, embedded = classifier.look(data.inputs(dataset, parameters)[test])
+        # at the last level the classes, which several groups of labels make together
+        numbers = [*map(len, dataset.names[:-1]), len(dataset.class_names)]
         answers = metrics.Answers(
             true=dataset.class_index[test],
             predicted=probabilities.argmax(1),
             clusters=np.stack(
-                [clustering.clusters(embedded, len(n), parameters.seed) for n in dataset.names], 1
+                [clustering.clusters(embedded, n, parameters.seed) for n in numbers], 1
             ),
             first_match=clustering.first_match(embedded, dataset.class_index[test]),
         )

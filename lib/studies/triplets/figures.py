@@ -64,34 +64,39 @@ def overview(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
 
 
 def class_table(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
-    """Return one row a class: its label path and its images in each part."""
-    frame = pd.DataFrame({"class": [images.names[-1][i] for i in images.labels[:, -1]]})
+    """Return one row a class: its name and its images in each part."""
+    frame = pd.DataFrame({"class": [images.class_names[i] for i in images.class_index]})
     table = pd.crosstab(frame["class"], parts).reindex(columns=data.PARTS, fill_value=0)
     return table.rename_axis(columns="images").reset_index()
 
 
-def margin_table(images: data.LabelledImages, margins: list[float], shown: int = 6) -> pd.DataFrame:
-    """Return the flexible margin between neighbours, three at a time from all over the tree."""
-    first = np.linspace(0, len(images.classes) - 3, shown // 3).round().astype(int)
+def margin_table(
+    images: data.LabelledImages, margins: list[float], shown: int = 6, combine: str = "max"
+) -> pd.DataFrame:
+    """Return the flexible margin between neighbours, three at a time from all over the classes."""
+    first = np.linspace(0, max(len(images.classes) - 3, 0), shown // 3).round().astype(int)
     rows = np.unique([first, first + 1, first + 2])
+    rows = rows[rows < len(images.classes)]
     labels = torch.from_numpy(images.classes[rows])
-    table = flexible_margin(labels[:, None], labels[None], margins[: labels.shape[1]])
-    names = [images.names[-1][row] for row in rows]
+    table = flexible_margin(labels[:, None], labels[None], margins[: labels.shape[1]], combine)
+    names = [images.class_names[row] for row in rows]
     cells = [[f"{margin:g}" for margin in row] for row in table.tolist()]
-    return pd.DataFrame(cells, pd.Index(names, name="class"), list(map(words, names)))
+    columns = list(map(words, names)) if images.nested else names
+    return pd.DataFrame(cells, pd.Index(names, name="class"), columns)
 
 
 def sample(images: data.LabelledImages, shown: int = 10) -> Figure:
-    """Draw one image of each of a few classes spread evenly over the tree."""
-    _, first = np.unique(images.labels[:, -1], return_index=True)
+    """Draw one image of each of a few classes spread evenly over all."""
+    _, first = np.unique(images.class_index, return_index=True)
     rows = first[np.linspace(0, len(first) - 1, shown).round().astype(int)]
     items = [(open_rgb(images.root / images.files[row]), leaf(images, row)) for row in rows]
     return plots.images(items)
 
 
 def leaf(images: data.LabelledImages, row: int) -> str:
-    """Return the lowest label of an image and its parent's, for a caption."""
-    return f"{words(images.trees[row][-1])} ({words(images.trees[row][-2])})"
+    """Return the last label of an image and, if there is one, that before it, for a caption."""
+    *upper, last = map(words, images.trees[row])
+    return f"{last} ({upper[-1]})" if upper else last
 
 
 def prediction_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:

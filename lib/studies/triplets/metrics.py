@@ -81,19 +81,15 @@ def scores(labels: np.ndarray, scored: Sequence[int], unseen: Sequence[int]) -> 
     def accuracy(level: int) -> Score:
         return lambda a: float((labels[a.true, level] == labels[a.predicted, level]).mean())
 
-    def clustered(measure: Callable[[np.ndarray, np.ndarray], float], level: int) -> Score:
-        return lambda a: measure(labels[a.true, level], a.clusters[:, level])
-
     found: dict[str, Score] = {
         "macro_f1": lambda a: f1_over(a.true, a.predicted, scored),
         "severe_errors": lambda a: severe_errors(labels[a.true], labels[a.predicted]),
         "accuracy": lambda a: float((a.true == a.predicted).mean()),
         **{f"accuracy_level{k + 1}": accuracy(k) for k in range(depth)},
-        # classes are the lowest level of a tree, but not the last of several groups of labels
-        "nmi": clustered(clustering.nmi, depth - 1),
-        "ari": clustered(clustering.ari, depth - 1),
-        "nmi_level1": clustered(clustering.nmi, 0),
-        "ari_level1": clustered(clustering.ari, 0),
+        "nmi": lambda a: clustering.nmi(a.true, a.clusters[:, -1]),
+        "ari": lambda a: clustering.ari(a.true, a.clusters[:, -1]),
+        "nmi_level1": lambda a: clustering.nmi(labels[a.true, 0], a.clusters[:, 0]),
+        "ari_level1": lambda a: clustering.ari(labels[a.true, 0], a.clusters[:, 0]),
         "recall_at_1": lambda a: clustering.recall_at(a.first_match, 1),
         "recall_at_5": lambda a: clustering.recall_at(a.first_match, 5),
     }

@@ -3,9 +3,9 @@
 import pandas as pd
 from markupsafe import Markup
 
-from studies import pages, tables
+from studies import duplicates, pages, tables
 from studies.style import PAGE
-from studies.triplets import claims, figures
+from studies.triplets import audit, claims, figures
 from studies.triplets.results import Results
 
 SEVERE_SHOWN = 10  # of each system
@@ -31,12 +31,20 @@ def note(results: Results) -> str:
     """Return what a reader of the table must know."""
     scored, every = int(results.classes["scored"].sum()), len(results.classes)
     few = f"the {scored} of {every} classes with more than {results.runs[0].params['min_count']} "
+    if results.runs[0].params["source"].get("groups"):
+        levels = (
+            "a severe error is a wrong label of the first group; accuracy is given group by group, "
+            "as levels"
+        )
+    else:
+        levels = (
+            "a severe error is a wrong label at the top level of the tree; at each level, accuracy "
+            "asks for the right labels from the top down to it"
+        )
     return (
         "Macro-F1 is the mean F1 of "
         + (f"all {every} classes" if scored == every else f"{few}images in the whole dataset")
-        + "; a severe error is a wrong label at the top level of the tree; at each level, accuracy "
-        "asks for the right labels from the top down to it. The epoch was chosen on validation "
-        "data."
+        + f"; {levels}. The epoch was chosen on validation data."
     )
 
 
@@ -72,6 +80,7 @@ def sections(
         *where(results, frame),
         pages.Section("Space", [space(frame)]),
         *([tuned(tuning)] if tuning is not None else []),
+        *([near_duplicates(results)] if results.dataset not in claims.SYNTHETIC else []),
         training(results),
         pages.Section("Confusion", confusion(results)),
         pages.Section(
@@ -142,6 +151,25 @@ def tuned(tuning: pd.DataFrame) -> pages.Section:
         "on; as many trials for each. Chosen is the highest validation macro-F1."
     )
     return pages.Section("Tuning", [pages.table(shown.drop(columns="images"), caption)])
+
+
+def near_duplicates(results: Results) -> pages.Section:
+    """Return the section on test images that are nearly in the training set as well."""
+    bits = audit.nearest(results)
+    near = int((bits <= duplicates.DISTANCE).sum())
+    found = (
+        "Test images with a training image whose perceptual hash differs in so few of 64 bits. Up "
+        f"to {duplicates.DISTANCE}, pairs looked at show the same goods in the same place, moments "
+        "apart; at 12 some are alike by chance."
+    )
+    rest = (
+        f"Scores on all {len(bits):,} test images and on the {len(bits) - near:,} without a "
+        f"near-duplicate ({duplicates.DISTANCE} bits or fewer) in training; means over seeds."
+    )
+    return pages.Section(
+        "Near-duplicates",
+        [pages.table(audit.counts(bits), found), pages.table(audit.without(results, bits), rest)],
+    )
 
 
 def training(results: Results) -> pages.Section:

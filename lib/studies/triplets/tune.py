@@ -6,7 +6,9 @@ many. Each trial is a training with seed 0 in a run folder of its own; none is t
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -44,17 +46,19 @@ def trials(dataset: str) -> dict[str, list[Parameters]]:
 def record(dataset: str) -> pd.DataFrame:
     """Return one row a finished trial: model, trial, what differs, and its validation scores.
 
-    `setting` names the parameters in which the trials of the model differ from each other.
+    `setting` says what differs from the model's first trial; of that one, everything tried.
     """
     rows = []
     for model, tried in trials(dataset).items():
-        plain = [parameters.resolved() for parameters in tried]
-        differing = [
-            name
-            for name in plain[0]
-            if name != "variant" and any(values[name] != plain[0][name] for values in plain)
-        ]
+        plain = [dict(leaves(parameters.resolved())) for parameters in tried]
+        varied = {name for values in plain for name, _ in values.items() ^ plain[0].items()}
         for parameters, values in zip(tried, plain, strict=True):
+            base = plain[0] if values is not plain[0] else {}
+            differs = {
+                name: value
+                for name, value in values.items()
+                if name in varied - {"variant"} and value != base.get(name)
+            }
             if not (parameters.folder() / "model.safetensors").exists():
                 continue
             run = load_run(parameters.folder())
@@ -63,7 +67,7 @@ def record(dataset: str) -> pd.DataFrame:
                 {
                     "model": model,
                     "trial": parameters.variant,
-                    "setting": "; ".join(f"{name} {values[name]}" for name in differing),
+                    "setting": "; ".join(f"{name} {value}" for name, value in differs.items()),
                     "validation_macro_f1": round(best["validation_macro_f1"], 4),
                     "validation_severe_errors": int(best["validation_severe_errors"]),
                     "epoch": run.provenance["best_epoch"],
@@ -71,6 +75,21 @@ def record(dataset: str) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the numbers and names within a parameter: `loss margin`, `stages 2 learning_rate`.
+
+    Lists of numbers count as one.
+    """
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from leaves(part, f"{name} {key}" if name else key)
+    elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
+        for number, part in enumerate(value, 1):
+            yield from leaves(part, f"{name} {number}")
+    else:
+        yield name, "none" if value is None else str(value)
 
 
 def tune(dataset: str) -> Path:

@@ -1,0 +1,128 @@
+"""One training step of the scratch network against a plain loop, and against the machine's peak.
+
+The step of the groceries with the flexible margin: bytes to floats, forward, loss, backward, Adam.
+Ours as the project runs it, in bf16 where the processor multiplies in bf16 and channels last; the
+peer in fp32 and contiguous, same network and batch. The peak is that of a matrix product in our
+precision, best of several sizes. One thread each, processor time, medians of interleaved rounds.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+import numpy as np
+import torch
+from lines import heading, line
+from torch.utils.flop_counter import FlopCounterMode
+
+from studies import compute
+from studies.params import run_files
+from studies.triplets.model import build, to_input
+from studies.triplets.objective import objective
+from studies.triplets.params import Parameters
+
+CLASSES, IMAGES = 81, 2  # of a batch of the groceries
+SIDES = (512, 1024, 2048)  # of the square matrices whose product shows the peak
+ROUNDS = 21
+
+
+def settings() -> Parameters:
+    """Return the parameters of the groceries, for one thread."""
+    files = run_files("triplets", "grocery_random")["flexible"]
+    return Parameters.from_files(files, ["seed=0", "threads=1"])
+
+
+def precision(parameters: Parameters) -> tuple[str, torch.dtype]:
+    """Return how our precision is called here, and its type."""
+    fast = compute.resolve_precision(parameters.precision) == "bf16-mixed"
+    return ("bf16", torch.bfloat16) if fast else ("fp32", torch.float32)
+
+
+def training_step(parameters: Parameters, ours: bool) -> Callable[[], None]:
+    """Return a function that trains one step on a batch of noise."""
+    compute.seed_all(0)
+    side = parameters.image_size
+    pixels = torch.randint(0, 256, (CLASSES * IMAGES, 3, side, side), dtype=torch.uint8)
+    classes = torch.arange(CLASSES).repeat_interleave(IMAGES)
+    labels = torch.stack([classes // 30, classes // 2, classes], 1)
+    network, loss = build(parameters, CLASSES, None), objective(parameters, 3)
+    if ours:
+        network = network.to(memory_format=torch.channels_last)
+    adam = torch.optim.Adam(network.parameters(), lr=parameters.stages[0].learning_rate)
+
+    def step() -> None:
+        with compute.autocast(parameters.precision if ours else "32-true"):
+            inputs = to_input(pixels, torch.device("cpu")) if ours else pixels.float() / 255
+            value = loss(network(inputs), labels, classes)
+        adam.zero_grad()
+        value.backward()
+        adam.step()
+
+    return step
+
+
+def product(side: int, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
+    """Return a function that multiplies two square matrices."""
+    one, other = torch.randn(2, side, side).to(dtype)
+    return lambda: one @ other
+
+
+def serve(asked: Connection, ours: bool) -> None:
+    """Run what is asked for by name, and answer with its seconds."""
+    parameters = settings()
+    if ours:
+        compute.prepare(parameters)
+    else:
+        torch.set_num_threads(parameters.threads)
+    known: dict = {side: product(side, precision(parameters)[1]) for side in SIDES}
+    known["step"] = training_step(parameters, ours)
+    while name := asked.recv():
+        start = time.process_time()
+        known[name]()
+        asked.send(time.process_time() - start)
+
+
+def measure() -> dict:
+    """Return seconds of the rounds, (ROUNDS,): of `ours`, `plain`, and by side of the products.
+
+    Each loop has a process of its own, since the memory that one leaves behind speeds the other up.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    ends = {}
+    for name in ("ours", "plain"):
+        ends[name], given = spawn.Pipe()
+        spawn.Process(target=serve, args=(given, name == "ours"), daemon=True).start()
+    wanted = [("ours", "step"), ("plain", "step"), *(("ours", side) for side in SIDES)]
+    rows = []
+    for _ in range(ROUNDS + 2):  # the first two are not counted
+        rows.append([])
+        for name, what in wanted:
+            ends[name].send(what)
+            rows[-1].append(ends[name].recv())
+    for end in ends.values():
+        end.send(None)
+    return dict(zip(("ours", "plain", *SIDES), np.array(rows)[2:].T, strict=True))
+
+
+def main() -> None:
+    """Print the lines."""
+    parameters = settings()
+    with FlopCounterMode(display=False) as counter:
+        training_step(parameters, True)()
+    work, kind = counter.get_total_flops(), precision(parameters)[0]
+    batch = f"{CLASSES * IMAGES} images of {parameters.image_size} px, {work / 1e9:.0f} GFLOP"
+    heading(f"training step of the scratch network, {batch}, {kind}")
+    seconds = measure()
+    mine, plain = (1e3 * np.median(seconds[name]) for name in ("ours", "plain"))
+    ratio = float(np.median(seconds["plain"] / seconds["ours"]))
+    least = 3 if kind == "bf16" else None
+    line("times faster than plain fp32", f"{mine:.0f} ms", f"{plain:.0f} ms", ratio, least)
+    peak = max(2 * side**3 / np.median(seconds[side]) for side in SIDES)
+    speed = work / np.median(seconds["ours"])
+    given = f"{speed / 1e9:.0f} GFLOP/s", f"{peak / 1e9:.0f} GFLOP/s"
+    line(f"share of the {kind} matrix peak", *given, speed / peak, least=0.5)
+
+
+if __name__ == "__main__":
+    main()

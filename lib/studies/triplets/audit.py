@@ -1,0 +1,68 @@
+"""Near-duplicates of training images among the test images, and the scores without them."""
+
+import numpy as np
+import pandas as pd
+
+from studies import duplicates
+from studies.runs import write_atomic
+from studies.triplets import data
+from studies.triplets.params import Parameters
+from studies.triplets.results import Results
+
+BITS = (0, 4, 8, duplicates.DISTANCE, 12)
+
+
+def nearest(results: Results) -> np.ndarray:
+    """Return (N,) how many bits each test image is from its nearest training image.
+
+    Computed once from the images and kept beside the runs.
+    """
+    file = results.folder / "near_duplicates.csv"
+    if not file.exists():
+        run = results.runs[0]
+        parameters = Parameters.from_run(run.params, run.folder)
+        dataset = data.read(parameters)
+        parts = data.split(dataset, parameters)
+        found = duplicates.nearest(duplicates.hashes(dataset.paths, dataset.root), parts)
+        frame = pd.DataFrame(
+            {
+                "test": [dataset.files[row] for row in found["test"]],
+                "train": [dataset.files[row] for row in found["train"]],
+                "bits": found["distance"],
+            }
+        )
+        write_atomic(file, frame.to_csv(index=False))
+    bits = pd.read_csv(file, index_col="test")["bits"]
+    return bits.loc[results.runs[0].predictions["id"]].to_numpy()
+
+
+def counts(bits: np.ndarray) -> pd.DataFrame:
+    """Return how many test images have a training image within so many of the 64 bits."""
+    near = [int((bits <= most).sum()) for most in BITS]
+    return pd.DataFrame(
+        {
+            "bits apart, at most": BITS,
+            "test images": near,
+            "share": [f"{count / len(bits):.1%}" for count in near],
+        }
+    )
+
+
+def without(results: Results, bits: np.ndarray) -> pd.DataFrame:
+    """Return macro-F1 and severe errors on all test images and on those without a near-duplicate.
+
+    Means over seeds.
+    """
+    far, rows = bits > duplicates.DISTANCE, []
+    for system, answers in results.plain().answers.items():
+        row = {"system": system}
+        for metric, name, digits in (
+            ("macro_f1", "macro-F1", 3),
+            ("severe_errors", "severe errors", 1),
+        ):
+            score = results.scores[system][metric]
+            for heading, items in (("all", np.ones(len(far), dtype=bool)), ("without", far)):
+                value = np.mean([score(one.at(items)) for one in answers])
+                row[f"{name}, {heading}"] = f"{value:.{digits}f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
