@@ -29,7 +29,7 @@ lab: $(SETUP)
 	@$(PYTHON) -m jupyterlab notebooks
 
 bench: $(SETUP)
-	@for file in benchmarks/*.py; do $(PYTHON) $$file || exit 1; done
+	@for file in benchmarks/*.py; do TQDM_DISABLE=1 $(PYTHON) $$file || exit 1; done
 
 clean:
 	rm -rf .venv cache .snakemake runs/demo runs/tiny reports/demo reports/tiny

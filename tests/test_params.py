@@ -1,26 +1,32 @@
 """Every mistake in a parameter is one sentence: the file, the name, the nearest valid name."""
 
-import ast
 import copy
 import json
-import linecache
 import math
 
 import pytest
 import yaml
-from IPython.core.interactiveshell import InteractiveShell
-from traitlets.config import Config
 
 from studies.errors import StudyError
-from studies.params import notebook_defaults, read_yaml, run_files
 from studies.paths import REPOSITORY
 from studies.triplets.params import Parameters
 
 TINY = REPOSITORY / "params" / "triplets" / "tiny"
 SHARED, FLEXIBLE = TINY / "dataset.yaml", TINY / "flexible.yaml"
-NOTEBOOKS = REPOSITORY / "notebooks" / "triplets"
 GOOD = {**yaml.safe_load(SHARED.read_text()), **yaml.safe_load(FLEXIBLE.read_text()), "seed": 0}
 STAGE = {"from_epoch": 0, "learning_rate": 0.001, "mining": "semihard"}
+
+
+def flexible(margins, combine="max"):
+    return {"name": "flexible_margin", "margins": margins, "combine": combine, "take": "closest"}
+
+
+def hybrid(margins):
+    return {**flexible(margins), "name": "hybrid", "weight": 1.0}
+
+
+def table(groups):
+    return {"name": "table", "file": "my/labels.csv", "groups": groups}
 
 
 def refused(*files, overrides=()) -> str:
@@ -108,8 +114,17 @@ def test_an_unknown_name_is_told_before_what_it_causes(written):
         ({"model": "Foo Bar"}, "model", ["lower-case letters", "'Foo Bar'"]),
         ({"variant": "../up"}, "variant", ["lower-case letters", "'../up'"]),
         ({"dataset": "../up"}, "dataset", ["lower-case letters"]),
+        ({"images_per_class": 1}, "images_per_class", ["greater than or equal to 2", "not 1"]),
         ({"stages": []}, "stages", ["at least 1 item", "[]"]),
-        ({"stages": [{**STAGE, "learning_rate": 0}]}, "stages[0].learning_rate", ["than 0"]),
+        (
+            {"stages": [{**STAGE, "learning_rate": -0.1}]},
+            "stages[0].learning_rate",
+            ["greater than or equal to 0", "-0.1"],
+        ),
+        ({"held_out": -1}, "held_out", ["greater than or equal to 0", "-1"]),
+        ({"train_per_class": 0}, "train_per_class", ["greater than or equal to 1", "not 0"]),
+        ({"spare_test_of": "both"}, "spare_test_of", ["'random' or 'official'", "'both'"]),
+        ({"loss": {**hybrid([1.0]), "weight": 0.0}}, "loss.weight", ["greater than 0", "0.0"]),
         ({"loss": {**GOOD["loss"], "margins": [1.0, math.inf]}}, "loss.margins[1]", ["finite"]),
         ({"loss": {**GOOD["loss"], "margins": [math.nan]}}, "loss.margins[0]", ["finite"]),
         ({"loss": {**GOOD["loss"], "combine": "mean"}}, "loss.combine", ["'max' or 'sum'"]),
@@ -124,18 +139,6 @@ def test_wrong_values(written, changes, name, words):
     assert all(word in message for word in words)
 
 
-def flexible(margins, combine="max"):
-    return {"name": "flexible_margin", "margins": margins, "combine": combine, "take": "closest"}
-
-
-def hybrid(margins):
-    return {**flexible(margins), "name": "hybrid", "weight": 1.0}
-
-
-def table(groups):
-    return {"name": "table", "file": "my/labels.csv", "groups": groups}
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -144,11 +147,18 @@ def table(groups):
         ({"stages": [STAGE, STAGE]}, ["each later"]),
         ({"stages": [{**STAGE, "mining": None}]}, ["flexible_margin", "mining semihard"]),
         ({"loss": {"name": "cross_entropy"}}, ["cross_entropy", "mining null"]),
+        ({"backbone": {"name": "scratch", "widths": [2] * 6, "hidden": 4}}, ["has 6 blocks"]),
         ({"epochs": 2, "validate_every": 3}, ["validate_every must divide epochs"]),
         ({"loss": flexible([1.0, 1.0, 0.5])}, ["margins are 1, 1, 0.5;", "equation (3)"]),
         ({"loss": flexible([0.5, 1.0, 2.0])}, ["each must be smaller than the one before"]),
         ({"loss": flexible([0.5, 0.5, 0.5], "sum")}, ["sum to 1.5;", "to 2, equation (6)"]),
         ({"loss": hybrid([1.0, 2.0])}, ["margins are 1, 2;", "equation (3)"]),
+        ({"loss": hybrid([2.0, 1.0, 0.5]), "stages": [{**STAGE, "mining": None}]}, ["hybrid"]),
+        ({"decide": "softmax"}, ["trains no softmax", "decide: neighbours"]),
+        (
+            {"loss": hybrid([2.0, 1.0, 0.5]), "decide": "softmax", "held_out": 2},
+            ["cannot name classes held out", "decide: neighbours"],
+        ),
         (
             {"source": table(groups=True), "loss": flexible([1.0, 0.98], "sum")},
             ["sum to 1.98;", "equation (6)"],
@@ -179,9 +189,13 @@ def test_values_that_contradict_each_other(written, changes, words):
         {"source": table(groups=True), "loss": flexible([1.0, 1.0], "sum")},
         {"source": table(groups=False), "loss": flexible([2.0, 1.0])},
         {"source": {"name": "hyperkvasir", "test_fold": 0}},
+        {"loss": hybrid([2.0, 1.0, 0.5]), "decide": "softmax"},
+        {"loss": hybrid([2.0, 1.0, 0.5]), "decide": "neighbours", "held_out": 2},
+        {"stages": [{**STAGE, "learning_rate": 0.0}]},
+        {"train_per_class": 5, "spare_test_of": "random"},
     ],
 )
-def test_margins_and_sources_that_agree(written, changes):
+def test_values_that_agree(written, changes):
     parameters = Parameters.from_files([written(**changes)])
     assert parameters.resolved() == {"study": "triplets", **GOOD, **changes}
 
@@ -362,173 +376,3 @@ def test_the_run_folder(monkeypatch, tmp_path, variant, folder):
         [SHARED, FLEXIBLE], ["seed=7", f"variant={json.dumps(variant)}"]
     )
     assert parameters.folder() == tmp_path / "runs" / "tiny" / "triplets" / folder
-
-
-FOLDERS = sorted(file.parent for file in (REPOSITORY / "params").glob("*/*/dataset.yaml"))
-
-
-@pytest.mark.parametrize(
-    "folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}"
-)
-def test_every_parameter_file_loads_and_is_named_for_what_it_says(folder):
-    module = __import__(f"studies.{folder.parent.name}.params", fromlist=["Parameters"])
-    systems = run_files(folder.parent.name, folder.name)
-    assert set(systems) == {file.stem for file in folder.iterdir()} - {"dataset"}
-    assert systems
-    for system, files in systems.items():
-        parameters = module.Parameters.from_files(files, ["seed=0"])
-        model, _, variant = system.partition("@")
-        said = (parameters.study, parameters.dataset, parameters.model, parameters.variant)
-        assert said == (folder.parent.name, folder.name, model, variant)
-        assert not set(read_yaml(files[0])) & set(read_yaml(files[1]))
-        assert files[1].read_text().startswith("# Purpose: ")
-
-
-def test_no_parameter_file_lies_outside_a_dataset():
-    files = set((REPOSITORY / "params").rglob("*.*"))
-    assert {file.parent for file in files} == set(FOLDERS)
-
-
-def test_an_unknown_dataset_gets_the_nearest():
-    with pytest.raises(StudyError, match=r"no dataset `tinny`; did you mean `tiny`\?$"):
-        run_files("triplets", "tinny")
-
-
-@pytest.mark.parametrize("name", ["train", "evaluate"])
-def test_the_parameters_cells_are_the_tiny_files(name):
-    assert notebook_defaults(NOTEBOOKS / f"{name}.ipynb") == GOOD
-
-
-def test_the_parameters_cells_are_the_same_text():
-    assert cell_source("train") == cell_source("evaluate")
-
-
-def cell_source(name) -> str:
-    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text())["cells"]
-    return next(
-        "".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", ())
-    )
-
-
-def notebook(tmp_path, *cells):
-    tagged = [
-        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
-        for source in cells
-    ]
-    file = tmp_path / "n.ipynb"
-    file.write_text(json.dumps({"cells": tagged}))
-    return file
-
-
-def test_defaults_are_read_without_running(tmp_path):
-    file = notebook(tmp_path, "# Parameters: x\na = -1\nb = [1, {'c': None}]\nprint(1 / 0)\n")
-    assert notebook_defaults(file) == {"a": -1, "b": [1, {"c": None}]}
-
-
-def test_notebooks_without_one_parameters_cell(tmp_path):
-    for cells in ([], ["a = 1", "b = 1"]):
-        file = notebook(tmp_path, *cells)
-        with pytest.raises(StudyError) as caught:
-            notebook_defaults(file)
-        assert sentence(caught.value) == f"{file}: needs one cell tagged `parameters`"
-
-
-def test_notebooks_that_are_none(tmp_path):
-    file = tmp_path / "n.ipynb"
-    for content, words in (
-        (None, "cannot be read"),
-        ("{", "is no notebook"),
-        ("[]", "is no noteb"),
-    ):
-        if content:
-            file.write_text(content)
-        with pytest.raises(StudyError) as caught:
-            notebook_defaults(file)
-        assert sentence(caught.value).startswith(f"{file}: {words}")
-
-
-@pytest.fixture
-def shell(monkeypatch, tmp_path):
-    """A real IPython; `run` runs cells and returns the last one's value, or raises its error."""
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    config = Config()
-    config.HistoryManager.hist_file = ":memory:"
-    InteractiveShell.clear_instance()
-    ipython = InteractiveShell.instance(config=config)
-
-    def run(*cells, history=True):
-        for cell in cells:
-            result = ipython.run_cell(cell, store_history=history)
-            result.raise_error()
-        return result.result
-
-    yield run
-    ipython.history_manager.end_session()
-    InteractiveShell.clear_instance()
-
-
-IMPORT = "from studies.triplets.params import Parameters\n"
-CHECK = f"{IMPORT}p = Parameters.from_notebook()\np.resolved()"
-
-
-def test_from_notebook_without_a_parameters_cell(shell):
-    with pytest.raises(StudyError, match="run the cell tagged `parameters` first"):
-        shell("dataset = 'tiny'", CHECK)
-
-
-def test_from_notebook_takes_the_cell(shell):
-    assert shell(cell_source("train"), CHECK) == {"study": "triplets", **GOOD}
-
-
-def test_from_notebook_takes_papermills_cell(shell):
-    injected = "# Parameters\nseed = 5\nepochs = 3\n"
-    taken = shell("x = 1", cell_source("train"), injected, CHECK)
-    assert taken == {"study": "triplets", **GOOD, "seed": 5, "epochs": 3}
-
-
-def test_from_notebook_needs_no_history(shell, monkeypatch):
-    """A kernel of nbval does not remember the cells that it ran."""
-    monkeypatch.setattr(linecache, "cache", {})
-    injected = "# Parameters\nseed = 5\n"
-    taken = shell("x = 1", cell_source("train"), injected, CHECK, history=False)
-    assert taken == {"study": "triplets", **GOOD, "seed": 5}
-    with pytest.raises(StudyError, match="`epoch`; did you mean `epochs`"):
-        shell("# Parameters\nepoch = 5\n", CHECK, history=False)
-
-
-@pytest.mark.parametrize("cell", ["# Parameters\nepoch = 3\n", "# Parameters\nseed = 1\nepoch = 3"])
-def test_from_notebook_refuses_a_misspelt_injected_name(shell, cell):
-    with pytest.raises(StudyError) as caught:
-        shell(cell_source("train"), cell, CHECK)
-    assert sentence(caught.value) == (
-        "parameters cell: unknown parameter `epoch`; did you mean `epochs`?"
-    )
-
-
-def test_from_notebook_refuses_an_edited_cell(shell):
-    misspelt = cell_source("train").replace('"margins"', '"margin"')
-    with pytest.raises(StudyError, match=r"^parameters cell: unknown parameter `loss.margin`"):
-        shell(misspelt, CHECK)
-    with pytest.raises(StudyError, match=r"^parameters cell: parameter `seed` is missing; add it$"):
-        shell(cell_source("train").replace("\nseed = 0", ""), CHECK)
-    assert shell(cell_source("train"), CHECK)["seed"] == 0
-
-
-def test_later_variables_are_no_parameters(shell):
-    later = "images, first = [1], 2\nbatches = run = 3\nfor i in range(2): pass"
-    shell(cell_source("train"), CHECK, later)
-    assert shell(CHECK) == {"study": "triplets", **GOOD}
-    assert shell(cell_source("train").replace("\nseed = 0", "\nseed = 9"), CHECK)["seed"] == 9
-
-
-def test_a_study_error_in_ipython_is_one_line(shell, capsys):
-    with pytest.raises(StudyError):
-        shell("# Parameters: x\nepoch = 1\n", CHECK)
-    printed = capsys.readouterr()
-    shown = (printed.out + printed.err).strip()
-    assert shown == "StudyError: parameters cell: unknown parameter `epoch`; did you mean `epochs`?"
-
-
-def test_the_parameters_cell_is_plain_literals():
-    body = ast.parse(cell_source("train")).body
-    assert all(isinstance(node, ast.Assign) for node in body)

@@ -169,6 +169,40 @@ def test_intervals_refuse_a_metric_that_nobody_has():
         plots.intervals(scores(), {"f1": "", "bleu4": ""})
 
 
+def sizes() -> pd.DataFrame:
+    base = {"study": "s", "dataset": "d", "metric": "f1", "n_seeds": 1}
+    rows = [("flexible", 20, 0.7), ("flexible", 5, 0.4), ("triplet", 5, 0.3), ("flexible", 10, 0.6)]
+    frame = tidy(
+        {**base, "model": model, "variant": f"n{size}", "mean": mean, "ci_low": 0.2, "ci_high": 0.8}
+        for model, size, mean in rows
+    )
+    return frame.assign(size=frame["variant"].str.removeprefix("n").astype(int))
+
+
+def test_sweep_draws_a_line_a_model_with_intervals():
+    figure = plots.sweep(sizes(), "size", "images a class", {"f1": "macro-F1 (0–1)"})
+    (axis,) = figure.axes
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("images a class", "macro-F1 (0–1)")
+    assert axis.get_xscale() == "log"
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["5", "10", "20"]
+    assert legend_of(figure) == ["flexible", "triplet"]
+    wanted = {"flexible": ([5, 10, 20], [0.4, 0.6, 0.7]), "triplet": ([5], [0.3])}
+    for bars, (model, (places, means)) in zip(axis.collections, wanted.items(), strict=True):
+        (line,) = lines_of(axis, model)
+        np.testing.assert_allclose(line.get_xdata(), places, rtol=0.05)
+        np.testing.assert_allclose(line.get_ydata(), means)
+        assert line.get_marker() == style(model).marker
+        for x, bar in zip(line.get_xdata(), bars.get_segments(), strict=True):
+            np.testing.assert_allclose(bar, [[x, 0.2], [x, 0.8]])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.75, 0.8), (0.1, 0.65), (np.nan, np.nan)])
+def test_sweep_draws_an_interval_that_does_not_hold_its_mean(low, high):
+    frame = sizes().assign(ci_low=low, ci_high=high)
+    (axis,) = plots.sweep(frame, "size", "images", {"f1": "macro-F1"}).axes
+    assert len(axis.lines) == 2
+
+
 def test_images_show_pictures_and_captions():
     grey = np.full((4, 6), 0.5)
     items = [(grey, "a $5 dish"), (Image.new("RGB", (6, 4), "red"), "b"), (grey, "c")]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from studies.statistics import bootstrap, bootstrap_p, interval, mcnemar
 
@@ -44,6 +45,34 @@ def test_interval_of_a_stratified_statistic_covers_and_is_not_too_wide():
         covered += low <= 6.0 <= high
     lowest, highest = coverage_bounds(TRIALS)
     assert lowest < covered / TRIALS < highest
+
+
+def test_interval_of_a_share_covers_it():
+    rng = np.random.default_rng(7)
+    covered = 0
+    for trial in range(TRIALS):
+        right = rng.random(100) < 0.7
+        samples = bootstrap(lambda i, k, r=right: r[i].mean(), 100, n_resamples=150, seed=trial)
+        low, high = interval(samples)
+        covered += low <= 0.7 <= high
+    assert 0.90 < covered / TRIALS < 0.99
+
+
+def test_interval_over_items_and_seeds_covers():
+    # a seed's score: its own luck and that of the items, which all seeds share
+    rng = np.random.default_rng(8)
+    covered = 0
+    for trial in range(TRIALS):
+        item, seed = rng.normal(0, 1, 60), rng.normal(0, 0.1, 5)
+        samples = bootstrap(
+            lambda i, k, item=item, seed=seed: item[i].mean() + seed[k],
+            *(60, 5),
+            n_resamples=250,
+            seed=trial,
+        )
+        low, high = interval(samples)
+        covered += low <= 0 <= high
+    assert 0.90 < covered / TRIALS < 0.99
 
 
 def test_spread_over_items_and_seeds_has_the_textbook_variance():
@@ -147,13 +176,36 @@ def test_bootstrap_p(differences, expected):
 
 def test_bootstrap_p_of_equal_systems_is_about_uniform():
     rng = np.random.default_rng(6)
-    small = 0
-    for trial in range(200):
+    found = []
+    for trial in range(TRIALS):
         gap = rng.normal(0, 1, 80)
         samples = bootstrap(lambda i, k, g=gap: g[i].mean(), 80, n_resamples=150, seed=trial)
-        small += bootstrap_p(samples) <= 0.2
-    noise = 3.5 * math.sqrt(0.16 / 200)
-    assert 0.2 - noise < small / 200 < 0.2 + noise
+        found.append(bootstrap_p(samples))
+    for level in (0.05, 0.2, 0.5, 0.8):
+        noise = 3.5 * math.sqrt(level * (1 - level) / TRIALS)
+        assert np.mean(np.array(found) <= level) == pytest.approx(level, abs=noise)
+
+
+def test_bootstrap_p_sees_a_difference():
+    rng = np.random.default_rng(9)
+    gap = rng.normal(0.5, 1, 80)
+    assert bootstrap_p(bootstrap(lambda i, k: gap[i].mean(), 80, n_resamples=500)) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("table", "p"),
+    [((0, 5), 2 / 32), ((1, 5), 14 / 64), ((2, 10), 158 / 4096), ((3, 3), 1), ((0, 0), 1)],
+)
+def test_mcnemar_by_hand(table, p):
+    assert mcnemar(*table) == pytest.approx(p)
+    assert mcnemar(*table[::-1]) == pytest.approx(p)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_mcnemar_is_a_binomial_test(first, second):
+    wanted = binomtest(second, first + second).pvalue if first + second else 1
+    assert mcnemar(first, second) == pytest.approx(wanted)
 
 
 def test_mcnemar_against_counting():

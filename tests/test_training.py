@@ -55,12 +55,13 @@ class Order(Sampler):
 
 
 class Learner(lightning.LightningModule):
-    """A small network; told what to score in each epoch and where to fail."""
+    """A small network; told what to score in each epoch, where to fail and when to stop."""
 
-    def __init__(self, scores=None, fail_at=None, dropout=0.5, spoil=None):
+    def __init__(self, scores=None, fail_at=None, dropout=0.5, spoil=None, stop_after=None):
         super().__init__()
         self.network = nn.Sequential(nn.Linear(2, 8), nn.Dropout(dropout), nn.Linear(8, 1))
         self.scores, self.fail_at, self.spoil = scores, fail_at, spoil
+        self.stop_after = stop_after
         self.seeds, self.snapshots = {}, {}
 
     def configure_optimizers(self):
@@ -91,6 +92,8 @@ class Learner(lightning.LightningModule):
         score = self.scores[epoch] if self.scores else -float(self.error)
         self.log("validation_score", score)
         self.log("other", 1.0)
+        if epoch + 1 == self.stop_after:
+            self.stopped = "grew weary: let it rest"
 
 
 def rate(epoch):
@@ -124,6 +127,11 @@ def whole(tmp_path_factory):
     """A run that nobody stopped: folder, module, outcome."""
     folder = tmp_path_factory.mktemp("whole")
     return folder, *start(folder)
+
+
+@pytest.fixture
+def in_a_log(monkeypatch):
+    monkeypatch.setattr(progress, "watched", lambda: False)
 
 
 def test_training_is_adam_on_the_batches_in_order(tmp_path):
@@ -196,6 +204,33 @@ def test_a_run_killed_after_its_last_checkpoint_only_collects(whole, tmp_path):
     assert resumed.seeds == {}
     assert again == outcome
     assert same(resumed.network.state_dict(), module.network.state_dict())
+
+
+@pytest.mark.parametrize("killed", [None, (1, 1), (2, 2)])
+def test_a_module_ends_its_training_and_it_stays_ended(tmp_path, capfd, in_a_log, killed):
+    settings = {"scores": [0.1, 0.9, 0.3, 0.5, 1.0, 2.0], "stop_after": 3}
+    if killed:
+        with pytest.raises(RuntimeError, match="fell over"):
+            start(tmp_path, fail_at=killed, **settings)
+    module, outcome = start(tmp_path, **settings)
+    assert outcome.stopped == "grew weary: let it rest"
+    assert (outcome.best_epoch, outcome.best_score) == (2, pytest.approx(0.9))
+    curves = (tmp_path / "curves.csv").read_bytes()
+    assert pd.read_csv(tmp_path / "curves.csv")["epoch"].tolist() == [1, 2, 3]
+    told = capfd.readouterr().out.splitlines()
+    assert told.count("training stops: it grew weary: let it rest") == 1
+    for _ in range(2):
+        again, same_outcome = start(tmp_path, **settings)
+        assert again.seeds == {}
+        assert same_outcome == outcome
+        assert same(again.network.state_dict(), module.network.state_dict())
+        assert (tmp_path / "curves.csv").read_bytes() == curves
+    whole, _ = start(tmp_path / "whole", epochs=3, scores=settings["scores"])
+    assert same(module.network.state_dict(), whole.network.state_dict())
+
+
+def test_a_training_that_is_not_ended_says_so(whole):
+    assert whole[2].stopped == ""
 
 
 def test_curves_are_whole_whenever_the_checkpoint_is(whole, tmp_path, monkeypatch):
@@ -373,11 +408,6 @@ def test_nothing_is_written_beside_the_run_folder(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "run"]
     files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
     assert files == {"curves.csv", CHECKPOINT}
-
-
-@pytest.fixture
-def in_a_log(monkeypatch):
-    monkeypatch.setattr(progress, "watched", lambda: False)
 
 
 def test_a_log_has_one_line_an_epoch(tmp_path, capfd, in_a_log):

@@ -205,16 +205,9 @@ def sweep(frame: pd.DataFrame, x: str, x_label: str, metrics: dict[str, str]) ->
             rows, look = frame[mine].sort_values(x), style(model)
             # side by side, so that intervals of different systems do not hide each other
             at = rows[x] * 1.03 ** (offset - (len(models) - 1) / 2)
-            spread = [rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"]]
-            axis.errorbar(
-                at,
-                rows["mean"],
-                yerr=spread,
-                marker=look.marker,
-                markersize=4,
-                elinewidth=1,
-                **look.line,
-            )
+            # no errorbar: a bootstrap interval need not hold its mean
+            axis.vlines(at, rows["ci_low"], rows["ci_high"], colors=look.colour, linewidth=1)
+            axis.plot(at, rows["mean"], marker=look.marker, markersize=4, **look.line)
         axis.set(xlabel=plain(x_label), ylabel=plain(label), xscale="log")
         axis.set_xticks(places, [f"{place:g}" for place in places])
         axis.minorticks_off()

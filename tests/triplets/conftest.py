@@ -1,6 +1,7 @@
 """Small worlds with known truth: folders of plain colours, the groceries' layout, run folders."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from studies import statistics
 from studies.paths import REPOSITORY
 from studies.runs import to_json
 from studies.triplets.params import Parameters
@@ -188,6 +190,7 @@ def write_run(parameters):
         first_match=1,
         stopped: str = "",
         trained: int = 7,
+        ids: list[str] | None = None,
         **changes,
     ) -> Path:
         model, _, variant = system.partition("@")
@@ -200,7 +203,7 @@ def write_run(parameters):
         folder.mkdir(parents=True)
         (folder / "params.yaml").write_text(yaml.safe_dump(settings.resolved()))
         levels = range(1, len(true[0].split("/")) + 1)
-        frame = pd.DataFrame({"id": [f"{i:03}.png" for i in range(len(true))]})
+        frame = pd.DataFrame({"id": ids or [f"{i:03}.png" for i in range(len(true))]})
         for kind, names in (("true", true), ("predicted", predicted)):
             frame[f"{kind}_class"] = names
             for level in levels:
@@ -249,6 +252,12 @@ def write_run(parameters):
         return folder
 
     return write
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """Bootstraps of 200 resamples, not of 2000: rougher, and ten times as fast."""
+    monkeypatch.setattr(statistics, "bootstrap", partial(statistics.bootstrap, n_resamples=200))
 
 
 def upper(path: str, level: int) -> str:

@@ -5,14 +5,20 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    adjusted_rand_score,
+    f1_score,
+    normalized_mutual_info_score,
+)
+from sklearn.neighbors import NearestNeighbors
 
 from studies.errors import StudyError
 from studies.runs import load_run
 from studies.triplets import data
 from studies.triplets.evaluate import evaluate, flat_map
 
-SYSTEMS = ["cross_entropy", "triplet", "flexible", "flexible@sum"]
+SYSTEMS = ["cross_entropy", "triplet", "flexible", "flexible@sum", "hybrid"]
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -21,7 +27,13 @@ class TestRunFolder:
         frame = load_run(colour_runs[system]).predictions
         assert list(frame.columns) == [
             "id",
-            *(f"{kind}_level{level}" for kind in ("true", "predicted") for level in (1, 2, 3)),
+            *(
+                f"{kind}_{name}"
+                for kind in ("true", "predicted")
+                for name in ("class", "level1", "level2", "level3")
+            ),
+            *(f"cluster_level{level}" for level in (1, 2, 3)),
+            "first_match",
             "confidence",
             "map_x",
             "map_y",
@@ -36,8 +48,12 @@ class TestRunFolder:
             folders += folders[-1:] * (3 - len(folders))
             truth = ["/".join(folders[:depth]) for depth in (1, 2, 3)]
             assert [row.true_level1, row.true_level2, row.true_level3] == truth
+            assert row.true_class == row.true_level3
+            assert row.predicted_class == row.predicted_level3
             assert row.predicted_level3.startswith(f"{row.predicted_level2}/")
             assert row.predicted_level2.startswith(f"{row.predicted_level1}/")
+        assert [frame[f"cluster_level{k}"].nunique() for k in (1, 2, 3)] == [2, 4, 7]
+        assert frame["first_match"].between(1, 41).all()
         assert frame["confidence"].between(1 / 7 - 1e-6, 1).all()
         assert np.isfinite(frame[["map_x", "map_y"]]).all(axis=None)
 
@@ -53,6 +69,14 @@ class TestRunFolder:
             "severe_errors": int((~right[1]).sum()),
             "accuracy": accuracy_score(truth, predicted),
             **{f"accuracy_level{k}": right[k].mean() for k in (1, 2, 3)},
+            "nmi": normalized_mutual_info_score(truth, frame["cluster_level3"]),
+            "ari": adjusted_rand_score(truth, frame["cluster_level3"]),
+            "nmi_level1": normalized_mutual_info_score(
+                frame["true_level1"], frame["cluster_level1"]
+            ),
+            "ari_level1": adjusted_rand_score(frame["true_level1"], frame["cluster_level1"]),
+            "recall_at_1": (frame["first_match"] == 1).mean(),
+            "recall_at_5": (frame["first_match"] <= 5).mean(),
             "n": 42,
             "n_classes": 7,
         }
@@ -61,8 +85,12 @@ class TestRunFolder:
 
     def test_classes(self, colour_runs, system):
         frame = pd.read_csv(colour_runs[system] / "classes.csv")
-        assert list(frame.columns) == ["class", "images", "scored"]
-        assert frame["class"].tolist() == sorted(frame["class"])
+        names = ["class", "level1", "level2", "level3", "images", "scored", "unseen"]
+        assert list(frame.columns) == names
+        assert frame["class"].tolist() == frame["level3"].tolist() == sorted(frame["class"])
+        for lower, upper in (("level3", "level2"), ("level2", "level1")):
+            assert (frame[lower].str.rpartition("/")[0] == frame[upper]).all()
+        assert not frame["unseen"].any()
         assert "cold/green/green" in set(frame["class"])
         assert (frame["images"] == 30).all()
         assert frame["scored"].all()
@@ -80,6 +108,17 @@ class TestRunFolder:
             "metrics.json",
         }
         assert "seconds" not in (colour_runs[system] / "metrics.json").read_text()
+
+
+def test_ranks_are_those_of_the_embeddings(colour_runs, parameters):
+    run = load_run(colour_runs["triplet"])
+    images = data.read(parameters("triplet"))
+    rows = [images.files.index(name) for name in run.predictions["id"]]
+    _, embedded = run.model().look(data.inputs(images, parameters("triplet"))[rows])
+    order = NearestNeighbors(n_neighbors=len(rows) - 1).fit(embedded).kneighbors()[1]
+    truth = run.predictions["true_class"].to_numpy()
+    same = truth[order] == truth[:, None]
+    assert (run.predictions["first_match"] == same.argmax(axis=1) + 1).mean() > 0.95  # but for ties
 
 
 def test_all_systems_are_tested_on_the_same_images(colour_runs):
@@ -139,6 +178,19 @@ class TestOnce:
         labels = sorted(set(truth) - {"cold/green/green"})
         wanted = f1_score(truth, predicted, average="macro", labels=labels)
         assert loaded.metrics["macro_f1"] == pytest.approx(wanted)
+
+    def test_classes_held_out_are_scored_alone(self, copy, parameters):
+        settings = parameters("triplet", held_out=2, dataset="held_out")
+        loaded = load_run(evaluate(settings))
+        frame = pd.read_csv(loaded.folder / "classes.csv")
+        unseen = frame.loc[frame["unseen"], "class"].tolist()
+        assert len(unseen) == 2
+        mine = loaded.predictions[loaded.predictions["true_class"].isin(unseen)]
+        assert len(mine) == 2 * 6
+        truth, predicted = mine["true_class"], mine["predicted_class"]
+        wanted = f1_score(truth, predicted, average="macro", labels=unseen, zero_division=0)
+        assert loaded.metrics["unseen_macro_f1"] == pytest.approx(wanted)
+        assert loaded.metrics["unseen_accuracy"] == accuracy_score(truth, predicted)
 
 
 class TestMap:

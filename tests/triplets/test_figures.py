@@ -5,8 +5,11 @@ import pandas as pd
 import pytest
 
 from studies.runs import load_run
+from studies.style import style
+from studies.tables import tidy
 from studies.triplets import data, figures
-from studies.triplets.results import comparisons, of_runs
+from studies.triplets.comparisons import paired_tests
+from studies.triplets.results import of_runs
 
 TRUE = ["hot_dish/soup/pea_soup"] * 4 + ["sweet/tart/cherry_tart"] * 3
 WRONG = [TRUE[-1], *TRUE[1:-1], TRUE[0]]  # the first and the last are severe errors
@@ -102,11 +105,15 @@ def test_predictions_and_scores_of_one_run(colour_runs):
     scores = figures.score_table(run).set_index("metric")["flexible"]
     assert scores["macro-F1"] == f"{run.metrics['macro_f1']:.3f}"
     assert scores["severe errors"] == str(run.metrics["severe_errors"])
-    assert list(scores.index[2:]) == [f"accuracy, level {level}" for level in (1, 2, 3)]
+    assert list(scores.index[2:]) == [
+        *(f"accuracy, level {level}" for level in (1, 2, 3)),
+        *figures.SPACE.values(),
+    ]
+    assert scores["recall@5"] == f"{run.metrics['recall_at_5']:.3f}"
 
 
-def test_paired_tests_are_one_row_a_pair(runs):
-    table = figures.test_table(comparisons(of_runs(runs)))
+def test_paired_tests_are_one_row_a_pair(runs, few_resamples):
+    table = figures.test_table(paired_tests(of_runs(runs)))
     assert table["difference"].tolist() == ["flexible − triplet"]
     assert table["severe errors"].str.startswith("−1 [").all()
 
@@ -136,6 +143,70 @@ def test_confusion_counts_every_seed(sandbox, write_run):
     top = figures.confusion(of_runs(runs), "triplet", 1).axes[0]
     assert [label.get_text() for label in top.get_yticklabels()] == ["hot dish", "sweet"]
     assert [text.get_text() for text in top.texts] == ["7", "1", "1", "5"]
+
+
+def test_confused_pairs_are_counted_over_seeds(sandbox, write_run):
+    pea, tart, bread = "hot_dish/soup/pea_soup", "sweet/tart/cherry_tart", "sweet/bread/rye"
+    true = [pea] * 4 + [tart] * 3 + [bread] * 2
+    answers = [
+        [tart, tart, pea, pea, tart, bread, tart, bread, bread],
+        [tart, pea, pea, pea, bread, bread, pea, bread, bread],
+    ]
+    runs = [
+        load_run(write_run(sandbox / "root", "triplet", seed, true, predicted))
+        for seed, predicted in enumerate(answers)
+    ]
+    table = figures.confused_pairs(of_runs(runs), "triplet")
+    columns = ["true", "taken for", "times", "of test images"]
+    assert list(table.columns) == columns
+    pea, tart, bread = "pea soup (hot dish)", "cherry tart (sweet)", "rye (sweet)"
+    rows = [tuple(row) for row in table.to_numpy().tolist()]
+    assert rows[2:] == [(tart, pea, 1, 6)]
+    assert set(rows[:2]) == {(pea, tart, 3, 8), (tart, bread, 3, 6)}
+    assert len(figures.confused_pairs(of_runs(runs), "triplet", most=1)) == 1
+
+
+class TestByImages:
+    SYSTEMS = ("cross_entropy", "flexible", "hybrid", "flexible@images5", "flexible@images10")
+    FEW = ("cross_entropy@images5", "flexible@sum")
+
+    @pytest.fixture
+    def drawn(self, sandbox, write_run):
+        """Scores of hand-made systems: 120 training images in two classes, so 60 a class."""
+        names = (*self.SYSTEMS, *self.FEW)
+        results = of_runs(
+            [
+                load_run(write_run(sandbox / "root", system, 0, TRUE, TRUE, trained=120))
+                for system in names
+            ]
+        )
+        rows = []
+        for k, system in enumerate(names):
+            model, _, variant = system.partition("@")
+            for metric, mean in (("macro_f1", k / 10), ("severe_errors", 10 - k)):
+                row = {"study": "triplets", "dataset": "made_up", "metric": metric, "mean": mean}
+                row |= {"model": model, "variant": variant, "n": 7, "n_seeds": 1}
+                rows.append(row | {"ci_low": mean - 0.05, "ci_high": mean + 0.02})
+        return results, tidy(rows)
+
+    def test_lines_go_through_the_scores(self, drawn):
+        figure = figures.by_images(*drawn)
+        assert [axis.get_ylabel() for axis in figure.axes] == list(figures.AXES.values())
+        wanted = {"cross_entropy": ([5, 60], [5, 0]), "flexible": ([5, 10, 60], [3, 4, 1])}
+        for axis, scale in zip(figure.axes, (lambda k: k / 10, lambda k: 10 - k), strict=True):
+            assert len(axis.lines) == len(wanted)
+            for model, (images, places) in wanted.items():
+                (line,) = [one for one in axis.lines if one.get_color() == style(model).colour]
+                x, y = line.get_data()
+                np.testing.assert_allclose(x, images, rtol=0.05)
+                np.testing.assert_allclose(y, [scale(k) for k in places])
+            ticks = [label.get_text() for label in axis.get_xticklabels()]
+            assert ticks == ["5", "10", "60"]
+
+    def test_without_fewer_images_there_is_nothing_to_draw(self, drawn):
+        results, frame = drawn
+        few = frame["variant"].str.startswith("images")
+        assert figures.by_images(results, frame[~few]) is None
 
 
 def test_maps_have_a_panel_a_system(runs):

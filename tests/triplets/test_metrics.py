@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
@@ -20,6 +20,7 @@ pairs = st.lists(st.tuples(label, label), min_size=1, max_size=40)
 counts_of = st.dictionaries(label, st.integers(0, 120), min_size=1)
 
 
+@settings(deadline=None)
 @given(pairs, counts_of, st.integers(0, 100))
 def test_macro_f1_equals_scikit_learn(items, counts, least):
     true, predicted = zip(*items, strict=True)
@@ -32,6 +33,7 @@ def test_macro_f1_equals_scikit_learn(items, counts, least):
     assert got == pytest.approx(wanted, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(pairs, counts_of)
 def test_macro_f1_does_not_care_what_classes_are_called(items, counts):
     true, predicted = np.array(items).T
@@ -94,6 +96,7 @@ def trees(draw):
     return paths, labels, Answers(*drawn)
 
 
+@settings(deadline=None)
 @given(trees())
 def test_every_score_equals_a_loop_or_scikit_learn(case):
     paths, labels, answers = case
@@ -135,6 +138,7 @@ def test_a_right_leaf_below_a_wrong_branch_is_wrong():
     assert (found["accuracy_level1"], found["accuracy"], found["severe_errors"]) == (0, 0, 1)
 
 
+@settings(deadline=None)
 @given(trees(), st.data())
 def test_unseen_classes_are_scored_on_their_own_images(case, data):
     paths, labels, answers = case
@@ -156,6 +160,7 @@ def test_unseen_classes_are_scored_on_their_own_images(case, data):
         assert math.isnan(found["unseen_macro_f1"](answers))
 
 
+@settings(deadline=None)
 @given(trees(), st.data())
 def test_answers_at_some_items_are_those_of_the_items(case, data):
     _, _, answers = case

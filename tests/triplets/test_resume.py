@@ -23,6 +23,20 @@ GIVEN = ("-f", TINY / "dataset.yaml", "-f", TINY / "flexible.yaml", "-p", "seed=
 RUN = Path("runs", "tiny", "triplets", "flexible", "seed0")
 TRAIN, EVALUATE = "studies.triplets.train", "studies.triplets.evaluate"
 EPOCHS = 20
+# trains; the disk is full in the middle of the n-th writing of a file of that name
+FULL = """
+import errno, os, pathlib, runpy, sys
+number, name = int(sys.argv.pop()), sys.argv.pop()
+write, written = pathlib.Path.write_bytes, []
+def full(file, content):
+    written.append(file.name)
+    if sum(other.startswith(f".{name}.") for other in written) < number:
+        return write(file, content)
+    write(file, content[: len(content) // 2])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+pathlib.Path.write_bytes = full
+runpy.run_module("studies.triplets.train", run_name="__main__", alter_sys=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +62,8 @@ def start(tmp_path):
     """Start commands on a root; none outlives the test."""
     commands = []
 
-    def begin(root, module, *more):
-        commands.append(Command(tmp_path / "logs", root, module, *GIVEN, *more))
+    def begin(root, module, *more, code=""):
+        commands.append(Command(tmp_path / "logs", root, module, *GIVEN, *more, code=code))
         return commands[-1]
 
     yield begin
@@ -244,6 +258,24 @@ def test_a_root_without_write_permission(start, tmp_path):
     folder.mkdir(mode=0o500)
     assert "Permission denied" in one_line(start(folder, TRAIN))
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "epochs"),
+    [("checkpoint/last.ckpt", 4, 3), ("curves.csv", 3, 2), ("model.safetensors", 1, EPOCHS)],
+)
+def test_a_full_disk(start, uninterrupted, root, place, number, epochs):
+    name = place.rpartition("/")[2]
+    message = one_line(start(root, TRAIN, name, number, code=FULL))
+    file = root / RUN / place
+    assert message.startswith(f"error: cannot write {file}: No space left on device; free the disk")
+    assert message.endswith("then run the same command again\n")
+    kept = torch.load(root / RUN / "checkpoint" / "last.ckpt", weights_only=True)
+    assert kept["epoch"] == epochs - 1
+    assert not list(root.rglob(".*.part"))
+    printed = finish(start, root)
+    assert printed.count("epoch ") - printed.count("resumed after epoch ") == EPOCHS - epochs
+    assert_same(root, uninterrupted)
 
 
 def test_a_damaged_checkpoint(start, uninterrupted, root):

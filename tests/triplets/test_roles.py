@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from studies.triplets import data, sampling
@@ -116,6 +116,21 @@ class TestFewImages:
         assert {row for batch in batches[k] for row in batch} <= set(
             np.flatnonzero(roles_of(found, make(train_per_class=k))[1] == "train").tolist()
         )
+
+    @settings(max_examples=20, deadline=None)
+    @given(sizes_of, st.integers(0, 4), st.integers(3, 5), st.integers(0, 3))
+    def test_whatever_else_is_left_out(self, make, sizes, held, every, split_seed):
+        found, steps = images(sizes, every), []
+        others = {"held_out": held, "spare_test_of": "official", "split_seed": split_seed}
+        for most in (2, 4, None):
+            changed = make(train_per_class=most, **others)
+            roles = roles_of(found, changed)[1]
+            trained = Counter(found.class_index[roles == "train"].tolist())
+            assume(len(trained) == CLASSES - held)
+            assume(min(trained.values()) >= 2)  # else a class fills less of a batch
+            steps.append(len(sampling.training_batches(found, roles, changed)))
+        wanted = round(np.count_nonzero(roles == "train") / (2 * (CLASSES - held)))
+        assert steps == [max(1, wanted)] * 3
 
     def test_held_out_classes_do_not_come_back(self, make):
         found = images([20] * CLASSES)

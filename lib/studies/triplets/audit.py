@@ -15,10 +15,12 @@ BITS = (0, 4, 8, duplicates.DISTANCE, 12)
 def nearest(results: Results) -> np.ndarray:
     """Return (N,) how many bits each test image is from its nearest training image.
 
-    Computed once from the images and kept beside the runs.
+    Computed once from the images and kept beside the runs; again for another set of test images.
+    Raises StudyError when the images are not at hand.
     """
     file = results.folder / "near_duplicates.csv"
-    if not file.exists():
+    tested = results.runs[0].predictions["id"]
+    if not file.exists() or set(pd.read_csv(file)["test"]) != set(tested):
         run = results.runs[0]
         parameters = Parameters.from_run(run.params, run.folder)
         dataset = data.read(parameters)
@@ -33,7 +35,7 @@ def nearest(results: Results) -> np.ndarray:
         )
         write_atomic(file, frame.to_csv(index=False))
     bits = pd.read_csv(file, index_col="test")["bits"]
-    return bits.loc[results.runs[0].predictions["id"]].to_numpy()
+    return bits.loc[tested].to_numpy()
 
 
 def counts(bits: np.ndarray) -> pd.DataFrame:

@@ -143,7 +143,7 @@ EXPERIMENTS = [
 def ledger(results: Results, tests: pd.DataFrame) -> list[Claim]:
     """Return a verdict on each of the claims T1 to T10.
 
-    `tests` is what `results.comparisons` returned.
+    `tests` is what `comparisons.paired_tests` returned.
     """
     return [judged(experiment, results, tests) for experiment in EXPERIMENTS]
 

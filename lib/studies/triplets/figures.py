@@ -217,6 +217,28 @@ def severe_pictures(run: LoadedRun, most: int = 10) -> Figure | str:
     return plots.images([(open_rgb(file), caption) for file, caption in found])
 
 
+def settings(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
+    """Return in what the systems differ by their parameters: loss, stages, who decides, epochs."""
+    rows = []
+    for system, runs in systems.items():
+        given = runs[0].params
+        loss = ", ".join(f"{value}" for value in given["loss"].values())
+        stages = (
+            f"from {stage['from_epoch']}: {stage['learning_rate']:g} {stage['mining'] or ''}"
+            for stage in given["stages"]
+        )
+        rows.append(
+            {
+                "system": system,
+                "loss": loss.replace("_", " "),
+                "learning rate and mining, from epoch": "; ".join(map(str.strip, stages)),
+                "epochs": given["epochs"],
+                "decided by": given["decide"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
     """Return what each system cost: parameters, time, memory, chosen epoch; means over seeds."""
     rows = []

@@ -11,9 +11,10 @@ from studies import pages, params, paths, tables
 from studies.errors import StudyError
 from studies.runs import write_atomic
 from studies.triplets import claims, cost, figures, tune
+from studies.triplets.comparisons import paired_tests
 from studies.triplets.evaluate import evaluate
 from studies.triplets.params import Parameters
-from studies.triplets.results import Results, comparisons, read, summary
+from studies.triplets.results import Results, read, summary
 from studies.triplets.sections import gallery, note, plain, sections
 
 TITLE = "Triplets: do label relations make a better classifier?"
@@ -75,7 +76,7 @@ def write(dataset: str) -> Path:
     results = read(dataset)
     if not (levels := results.folder / "levels.csv").exists():
         write_atomic(levels, cost.levels().to_csv(index=False))
-    frame, tests = summary(results), comparisons(results)
+    frame, tests = summary(results), paired_tests(results)
     folder = paths.reports() / dataset
     caption = f"{TITLE} Dataset {dataset}."
     shown = tests.map(lambda x: round(x, 4) if isinstance(x, float) else x)
@@ -119,11 +120,8 @@ def tuned_on(dataset: str) -> pd.DataFrame | None:
 
     `grocery_random` and `grocery_official` are tuned on `grocery_tuning`, and so on.
     """
-    name = f"{dataset.partition('_')[0]}_tuning"
-    if not (paths.REPOSITORY / "params" / "triplets" / name).is_dir():
-        return None
-    record = tune.record(name)
-    return None if record.empty else record
+    file = tune.record_file(f"{dataset.partition('_')[0]}_tuning")
+    return pd.read_csv(file, keep_default_na=False) if file.exists() else None
 
 
 def lead(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:

@@ -103,21 +103,22 @@ def roles(dataset: LabelledImages, parts: np.ndarray, parameters: Parameters) ->
 
 
 def training_batches(
-    dataset: LabelledImages, roles: np.ndarray, parameters: Parameters
+    dataset: LabelledImages, used: np.ndarray, parameters: Parameters
 ) -> ClassBatches:
     """Return the batches of what is trained on, of epoch 0 until told otherwise.
 
-    Under `train_per_class` an epoch shows as many images as it would without, the few more often:
-    systems are compared at equal steps.
+    `used` (N,) is what `roles` says. Under `train_per_class` an epoch shows as many images as it
+    would without, the few more often: systems are compared at equal steps.
     """
-    rows = np.flatnonzero(roles == "train")
-    spare = 0 if parameters.train_per_class is None else np.count_nonzero(roles == "spare")
+    rows = np.flatnonzero(used == "train")
+    unlimited = parameters.model_copy(update={"train_per_class": None})
+    whole = roles(dataset, data.split(dataset, parameters), unlimited)
     return ClassBatches(
         dataset.class_index[rows],
         rows,
         parameters.images_per_class,
         parameters.seed,
-        len(rows) + spare,
+        np.count_nonzero(whole == "train"),
     )
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from studies import duplicates, pages, tables
+from studies.errors import StudyError
 from studies.style import PAGE
 from studies.triplets import audit, claims, figures
 from studies.triplets.results import Results
@@ -11,7 +12,8 @@ from studies.triplets.results import Results
 SEVERE_SHOWN = 10  # of each system
 TESTS = (
     "Differences on the same test images with 95 % intervals; p-values by paired bootstrap and, "
-    "seed by seed, by McNemar's exact test; not corrected for the number of comparisons."
+    "seed by seed, by McNemar's exact test; not corrected for the number of comparisons. Few seeds "
+    "make intervals that are too narrow where trainings differ more than test images do."
 )
 
 
@@ -142,10 +144,12 @@ def space(frame: pd.DataFrame) -> Markup:
 
 def tuned(tuning: pd.DataFrame) -> pages.Section:
     """Return the section on how the settings were chosen."""
-    best = tuning.groupby("model")["validation_macro_f1"].transform("max")
-    shown = tuning.rename(columns=lambda name: name.replace("_", " "))
-    shown["validation macro f1"] = tuning["validation_macro_f1"].map("{:.3f}".format)
-    shown["chosen"] = (tuning["validation_macro_f1"] == best).map({True: "yes", False: ""})
+    best = tuning.groupby("model")["validation_macro_f1"].idxmax()
+    shown = tuning.rename(columns=lambda name: name.replace("_", " ").replace("f1", "F1"))
+    shown = shown.rename(columns={"validation macro F1": "validation macro-F1"})
+    shown["validation macro-F1"] = tuning["validation_macro_f1"].map("{:.3f}".format)
+    shown["chosen"] = tuning.index.isin(best)
+    shown["chosen"] = shown["chosen"].map({True: "yes", False: ""})
     caption = (
         "What was tried for each approach, with seed 0, on photographs that neither split tests "
         "on; as many trials for each. Chosen is the highest validation macro-F1."
@@ -155,7 +159,10 @@ def tuned(tuning: pd.DataFrame) -> pages.Section:
 
 def near_duplicates(results: Results) -> pages.Section:
     """Return the section on test images that are nearly in the training set as well."""
-    bits = audit.nearest(results)
+    try:
+        bits = audit.nearest(results)
+    except StudyError as error:  # a report can be made where the photographs are not at hand
+        return pages.Section("Near-duplicates", [f"Not counted here: {error}."])
     near = int((bits <= duplicates.DISTANCE).sum())
     found = (
         "Test images with a training image whose perceptual hash differs in so few of 64 bits. Up "
@@ -182,6 +189,10 @@ def training(results: Results) -> pages.Section:
                 "Every epoch of training. The losses differ between systems and cannot be "
                 "compared; the scores on the validation set can.",
                 "loss and scores against epoch",
+            ),
+            pages.table(
+                figures.settings(results.plain().systems),
+                "In what the systems differ; data, network, batches and augmentation are the same.",
             ),
             pages.table(
                 figures.cost(results.systems),

@@ -25,6 +25,14 @@ def trials(dataset: str) -> dict[str, list[Parameters]]:
     shared, found = read_yaml(folder / "dataset.yaml"), {}
     for file in sorted((folder / "trials").glob("*.yaml")):
         listed = read_yaml(file)
+        parts = [listed.get("base"), listed.get("trials")]
+        if isinstance(parts[1], dict):
+            parts += parts[1].values()
+        if not all(isinstance(part, dict) for part in parts):
+            raise StudyError(
+                f"{relative(file)}: must hold `base` and `trials`, and each trial `name: value` "
+                "lines or {}"
+            )
         origin = {"": relative(file)}
         found[file.stem] = [
             Parameters.check(
@@ -77,6 +85,11 @@ def record(dataset: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def record_file(dataset: str) -> Path:
+    """Return the file of the record; that of real data is committed with the reports."""
+    return paths.reports() / dataset / "triplets_tuning.csv"
+
+
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Yield the numbers and names within a parameter: `loss margin`, `stages 2 learning_rate`.
 
@@ -102,7 +115,7 @@ def tune(dataset: str) -> Path:
         for parameters in tried:
             print(f"{parameters.system}", flush=True)
             train(parameters)
-    file = paths.reports() / dataset / "triplets_tuning.csv"
+    file = record_file(dataset)
     write_atomic(file, record(dataset).to_csv(index=False))
     return file
 

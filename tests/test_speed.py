@@ -1,0 +1,73 @@
+"""Timings against a clock that only the contenders move."""
+
+import pytest
+import torch
+
+from studies.speed import interleaved, threads
+
+
+class Clock:
+    """Contenders that take as long as they say, and what was called in which order."""
+
+    def __init__(self):
+        self.now, self.called = 100.0, []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def contender(self, name, durations):
+        left = iter(durations)
+
+        def run():
+            self.called.append(name)
+            self.now += next(left)
+
+        return run
+
+
+def test_seconds_of_every_round_but_the_first():
+    clock = Clock()
+    given = {"fast": [64, 1, 2, 3], "slow": [64, 8, 16, 32]}
+    contenders = {name: clock.contender(name, times) for name, times in given.items()}
+    found = interleaved(contenders, 3, clock)
+    assert {name: times.tolist() for name, times in found.items()} == {
+        "fast": [1, 2, 3],
+        "slow": [8, 16, 32],
+    }
+
+
+@pytest.mark.parametrize("names", ["a", "ab", "abc", "abcd"])
+def test_every_round_runs_all_in_another_order(names):
+    clock, rounds = Clock(), 2 * len(names)
+    found = interleaved({n: clock.contender(n, [1] * (rounds + 1)) for n in names}, rounds, clock)
+    size = len(names)
+    orders = ["".join(clock.called[i : i + size]) for i in range(0, len(clock.called), size)]
+    assert len(orders) == rounds + 1
+    assert all(sorted(order) == list(names) for order in orders)
+    for place in range(size):
+        # every contender stands at every place equally often
+        assert sorted(order[place] for order in orders[1:]) == sorted(2 * names)
+    assert all(times.shape == (rounds,) for times in found.values())
+
+
+def test_without_a_round_nothing_is_measured():
+    clock = Clock()
+    assert interleaved({"a": clock.contender("a", [1])}, 0, clock)["a"].tolist() == []
+    assert clock.called == ["a"]
+
+
+class TestThreads:
+    def test_they_hold_inside_only(self):
+        before = torch.get_num_threads()
+        with threads(before + 1):
+            assert torch.get_num_threads() == before + 1
+            with threads(1):
+                assert torch.get_num_threads() == 1
+            assert torch.get_num_threads() == before + 1
+        assert torch.get_num_threads() == before
+
+    def test_they_are_restored_after_an_exception(self):
+        before = torch.get_num_threads()
+        with pytest.raises(KeyError), threads(before + 1):
+            raise KeyError
+        assert torch.get_num_threads() == before

@@ -1,0 +1,208 @@
+"""Tuning: as many trials for every model, validation data alone, nothing trained twice."""
+
+import csv
+import math
+
+import pytest
+import yaml
+
+from sentences import kept, refused
+from studies import paths
+from studies.triplets import data, tune
+
+NAME = "colours_tuning"
+
+
+def stages(rate, mining):
+    return [{"from_epoch": 0, "learning_rate": rate, "mining": mining}]
+
+
+TRIALS = {
+    "cross_entropy": {
+        "first": {},
+        "slow": {"stages": stages(0.0005, None)},
+        "longer": {"epochs": 4, "validate_every": 2},
+    },
+    "triplet": {
+        "first": {},
+        "margin_1": {"loss": {"name": "triplet", "margin": 1.0, "take": "closest"}},
+        "fast": {"stages": stages(0.01, "hardest")},
+    },
+}
+# what stands in the record beside each trial, written by hand
+SETTINGS = {
+    ("cross_entropy", "first"): "epochs 3; stages 1 learning_rate 0.003; validate_every 1",
+    ("cross_entropy", "slow"): "stages 1 learning_rate 0.0005",
+    ("cross_entropy", "longer"): "epochs 4; validate_every 2",
+    ("triplet", "first"): (
+        "loss margin 0.5; stages 1 learning_rate 0.003; stages 1 mining semihard"
+    ),
+    ("triplet", "margin_1"): "loss margin 1.0",
+    ("triplet", "fast"): "stages 1 learning_rate 0.01; stages 1 mining hardest",
+}
+
+
+@pytest.fixture
+def trials_of(sandbox, colours, parameters, monkeypatch):
+    """A repository that tunes two models on the colours; return a function that writes trials."""
+    colours(sandbox / "data" / "colours", 12)
+    monkeypatch.setattr(paths, "REPOSITORY", sandbox)
+    folder = sandbox / "params" / "triplets" / NAME
+    (folder / "trials").mkdir(parents=True)
+    own = ("model", "variant", "seed", "loss", "decide", "stages", "study")
+
+    def write(model, trials):
+        given = parameters(model).resolved() | {"dataset": NAME}
+        shared = {name: value for name, value in given.items() if name not in own}
+        (folder / "dataset.yaml").write_text(yaml.safe_dump(shared))
+        base = {name: given[name] for name in ("model", "loss", "decide")}
+        base["stages"] = stages(0.003, given["stages"][0]["mining"])
+        content = {"base": base, "trials": trials}
+        (folder / "trials" / f"{model}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+    return write
+
+
+@pytest.fixture
+def house(trials_of, sandbox):
+    for model, trials in TRIALS.items():
+        trials_of(model, trials)
+    return sandbox
+
+
+def rows_of(file) -> list[dict[str, str]]:
+    with file.open(newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def run_folder(house, model, trial):
+    return house / "root/runs" / NAME / "triplets" / f"{model}@{trial}" / "seed0"
+
+
+def test_the_record_is_what_the_curves_say_and_nothing_is_tested(house):
+    file = tune.tune(NAME)
+    assert file == house / "root/reports" / NAME / "triplets_tuning.csv"
+    rows = rows_of(file)
+    assert [(row["model"], row["trial"]) for row in rows] == [
+        (model, trial) for model, trials in TRIALS.items() for trial in trials
+    ]
+    for row in rows:
+        curves = rows_of(run_folder(house, row["model"], row["trial"]) / "curves.csv")
+        scores = [float(epoch["validation_macro_f1"] or math.nan) for epoch in curves]
+        best = scores.index(max(score for score in scores if not math.isnan(score)))
+        assert row["epoch"] == curves[best]["epoch"]
+        assert float(row["validation_macro_f1"]) == pytest.approx(scores[best], abs=5e-5)
+        severe = float(curves[best]["validation_severe_errors"])
+        assert int(row["validation_severe_errors"]) == severe
+        assert int(row["images"]) == 7 * 2  # a fifth of the 12 of each class
+        assert set(row["setting"].split("; ")) == set(
+            SETTINGS[row["model"], row["trial"]].split("; ")
+        )
+    names = {name.rpartition("/")[2] for name in kept(house / "root")}
+    assert not names & {"metrics.json", "predictions.parquet", "classes.csv"}
+
+
+def test_test_images_have_no_say(house, monkeypatch, draw):
+    before = tune.tune(NAME).read_bytes()
+    settings = tune.trials(NAME)["triplet"][0]
+    found = data.read(settings)
+    tested = [
+        file
+        for file, part in zip(found.paths, data.split(found, settings), strict=True)
+        if part == "test"
+    ]
+    assert len(tested) == 14
+    for number, file in enumerate(tested):
+        draw(file, (128, 128, 128), seed=9000 + number, noise=90)
+    monkeypatch.setenv("STUDIES_ROOT", str(house / "other"))
+    assert tune.tune(NAME).read_bytes() == before
+
+
+def test_a_killed_tuning_records_what_is_finished_and_goes_on(house, monkeypatch):
+    from studies.triplets.train import Learner
+
+    whole = tune.tune(NAME).read_bytes()
+    monkeypatch.setenv("STUDIES_ROOT", str(house / "again"))
+    step, trained = Learner.training_step, []
+
+    def fall(self, batch, index):
+        trained.append(self.settings.system)
+        if self.settings.system == "triplet@margin_1" and self.current_epoch == 1:
+            raise RuntimeError("the plug is pulled")
+        return step(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "training_step", fall)
+        with pytest.raises(RuntimeError, match="the plug"):
+            tune.tune(NAME)
+        record = tune.record(NAME)
+        finished = [("cross_entropy", trial) for trial in TRIALS["cross_entropy"]]
+        finished.append(("triplet", "first"))
+        assert list(zip(record["model"], record["trial"], strict=True)) == finished
+        assert not (house / "again/reports").exists()
+        patch.setattr(Learner, "training_step", step)
+        trained.clear()
+
+    def spy(self, batch, index):
+        trained.append((self.settings.system, self.current_epoch))
+        return step(self, batch, index)
+
+    monkeypatch.setattr(Learner, "training_step", spy)
+    assert tune.tune(NAME).read_bytes() == whole
+    assert set(trained) == {
+        *(("triplet@margin_1", epoch) for epoch in (1, 2)),
+        *(("triplet@fast", epoch) for epoch in (0, 1, 2)),
+    }
+    trained.clear()
+    assert tune.tune(NAME).read_bytes() == whole
+    assert trained == []
+
+
+def test_unequal_numbers_of_trials_are_refused_before_anything_is_trained(house, trials_of):
+    trials_of("hybrid", {"first": {}, "margins": {"epochs": 2}})
+    message = refused(tune.tune, NAME)
+    assert message == (
+        f"params/triplets/{NAME}/trials: every model needs the same number of trials, found "
+        "cross_entropy 3, hybrid 2, triplet 3"
+    )
+    assert refused(tune.record, NAME) == message
+    assert kept(house / "root") == []
+
+
+@pytest.mark.parametrize(
+    ("trials", "words"),
+    [
+        ({"first": {"epoch": 2}}, ["unknown parameter `epoch`; did you mean `epochs`?"]),
+        ({"first": {"epochs": 0}}, ["parameter `epochs`", "not 0"]),
+        ({"First": {}}, ["parameter `variant`", "'First'"]),
+    ],
+)
+def test_a_wrong_trial_is_one_sentence_with_its_file(trials_of, sandbox, trials, words):
+    trials_of("triplet", trials)
+    message = refused(tune.tune, NAME)
+    assert message.startswith(f"params/triplets/{NAME}/trials/triplet.yaml: ")
+    assert all(word in message for word in words)
+    assert kept(sandbox / "root") == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["base: {}\n", "trials: {first: {}}\n", "base: 1\ntrials: {}\n", "base: {}\ntrials: [a]\n",
+     "base: {}\ntrials: {first: }\n", "base: {}\ntrials: {first: 3}\n", ""],
+)  # fmt: skip
+def test_a_file_without_base_and_trials(house, content):
+    file = house / "params/triplets" / NAME / "trials" / "triplet.yaml"
+    file.write_text(content)
+    assert refused(tune.tune, NAME) == (
+        f"params/triplets/{NAME}/trials/triplet.yaml: must hold `base` and `trials`, and each "
+        "trial `name: value` lines or {}"
+    )
+
+
+def test_nothing_to_try(house):
+    assert refused(tune.tune, "tuning") == (
+        "params/triplets/tuning/dataset.yaml: no such parameter file"
+    )
+    for file in (house / "params/triplets" / NAME / "trials").iterdir():
+        file.unlink()
+    assert refused(tune.tune, NAME) == f"params/triplets/{NAME}/trials: lists no trial"
