@@ -117,7 +117,7 @@ def where(results: Results, frame: pd.DataFrame) -> list[pages.Section]:
     names.pop("accuracy")
     shown = {name: heading for name, heading in names.items() if name in set(frame["metric"])}
     table = tables.wide(variants, shown, figures.COUNTS)
-    caption = f"Variants, each with what differs in `params/`. {tables.legend(variants)}"
+    caption = f"Variants; what differs stands in params/. {tables.legend(variants)}"
     return [pages.Section("Where each approach wins", [*parts, pages.table(table, caption)])]
 
 
