@@ -158,13 +158,16 @@ def test_killed_at_random_moments(start, uninterrupted, root):
     resumed = []
     for _ in range(5):
         command = start(root, TRAIN)
-        goal = (resumed[-1] if resumed else 0) + chance.randint(1, 4)
+        goal = (resumed[-1] if resumed else 0) + chance.randint(1, 3)
         assert command.until(lambda goal=goal, c=command: epochs_done(c) >= goal)
         time.sleep(chance.uniform(0, 0.2))
         command.kill()
         assert command.process.exitcode == -signal.SIGKILL
         resumed.append(epochs_done(command))
         assert not (root / RUN / "model.safetensors").exists()
+        if resumed[-1] > EPOCHS // 2:  # a killed process may have gone some epochs beyond its goal
+            break
+    assert len(resumed) > 1
     printed = finish(start, root)
     after = int(re.match(r"resumed after epoch (\d+) of 20\n", printed)[1])
     assert after in (resumed[-1], resumed[-1] + 1)

@@ -83,9 +83,9 @@ EXPERIMENTS = [
     ),
     Experiment(
         "T4",
-        "semi-hard first, then hardest, converges where hardest alone collapses or stalls; of the "
-        "gain, part is due to the schedule, part to the margin",
-        "both schedules against hardest alone; 2×2 of margin and schedule",
+        "semi-hard first, then hardest, converges where hardest alone collapses or stalls",
+        "both losses so, against hardest alone; beside it the 2×2 of margin and schedule, which "
+        "says how much of the gain is the schedule, how much the margin",
         higher(
             "macro_f1",
             ("flexible@hardest", "flexible"),
