@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from scipy.fft import dctn
 
 from studies import duplicates
-from studies.duplicates import audit, near_duplicates, nearest
+from studies.duplicates import counts, nearest
 from studies.errors import StudyError
 
 BITS = st.integers(0, 2**64 - 1)
@@ -68,6 +68,12 @@ def hashed(tmp_path, monkeypatch):
 
 def bits_apart(one: int, two: int) -> int:
     return bin(int(one) ^ int(two)).count("1")
+
+
+def near_duplicates(hashes, parts, distance=duplicates.DISTANCE):
+    found = nearest(hashes, parts)
+    near = found[found["distance"] <= distance]
+    return near.sort_values("distance", kind="stable", ignore_index=True)
 
 
 class TestHashes:
@@ -135,12 +141,16 @@ class TestPairs:
         close = sorted((row for row in wanted if row[2] <= distance), key=lambda row: row[2])
         assert list(near.itertuples(index=False, name=None)) == close
 
-    def test_audit_by_hand(self):
+    def test_counts_by_hand(self):
         hashes = np.array([0b0, 0b1111, 0b11, 2**64 - 1, 0b0], dtype=np.uint64)
         first = np.array(["train", "validation", "test", "test", "test"])
         second = np.array(["test", "train", "train", "train", "train"])
-        table = audit(hashes, {"random": first, "official": second}, distances=(0, 2, 64))
-        assert table.values.tolist() == [
+        tables = []
+        for split, parts in {"random": first, "official": second}.items():
+            table = counts(nearest(hashes, parts)["distance"], distances=(0, 2, 64))
+            table.insert(0, "split", split)
+            tables += table.values.tolist()
+        assert tables == [
             ["random", 0, 3, 1, 1 / 3],
             ["random", 2, 3, 2, 2 / 3],
             ["random", 64, 3, 3, 1.0],

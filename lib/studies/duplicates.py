@@ -7,7 +7,7 @@ size and another brightness or contrast; they do not survive mirroring, turning 
 what is found is the least that there is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,34 +61,19 @@ def nearest(hashes: np.ndarray, parts: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(("test", "train", "distance"), columns, strict=True)))
 
 
-def near_duplicates(
-    hashes: np.ndarray, parts: np.ndarray, distance: int = DISTANCE
-) -> pd.DataFrame:
-    """Return the test images with a training image at most `distance` bits away, nearest first.
-
-    Arguments and columns are those of `nearest`.
-    """
-    found = nearest(hashes, parts)
-    near = found[found["distance"] <= distance]
-    return near.sort_values("distance", kind="stable", ignore_index=True)
-
-
-def audit(
-    hashes: np.ndarray,
-    splits: Mapping[str, np.ndarray],
-    distances: Sequence[int] = (0, 4, 8, DISTANCE, 12),
-) -> pd.DataFrame:
+def counts(bits: np.ndarray, distances: Sequence[int] = (0, 4, 8, DISTANCE, 12)) -> pd.DataFrame:
     """Return how many test images have a near-duplicate in training, at each largest distance.
 
-    `hashes` is (N,) uint64; `splits` names for each split the parts (N,) of the same images.
-    Columns: `split`, `distance` (bits), `test_images`, `near_duplicates`, `share` (0 to 1). Hashes
-    have 32 ones each, so distances are even.
+    `bits` (N,) is the `distance` that `nearest` returned. Columns: `distance` (bits),
+    `test_images`, `near_duplicates`, `share` (0 to 1). Hashes have 32 ones each, so distances are
+    even.
     """
-    rows = []
-    for split, parts in splits.items():
-        found = nearest(hashes, parts)["distance"]
-        for distance in distances:
-            near = int((found <= distance).sum())
-            rows.append((split, distance, len(found), near, near / len(found)))
-    columns = ["split", "distance", "test_images", "near_duplicates", "share"]
-    return pd.DataFrame(rows, columns=columns)
+    near = [int((bits <= distance).sum()) for distance in distances]
+    return pd.DataFrame(
+        {
+            "distance": distances,
+            "test_images": len(bits),
+            "near_duplicates": near,
+            "share": [count / len(bits) for count in near],
+        }
+    )

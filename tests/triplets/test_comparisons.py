@@ -6,29 +6,11 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, normalized_mutual_info_score
 
+from mistakes import CLASSES, TRUE, f1, severe, wrong
 from studies.triplets.comparisons import paired_tests, pairs
 from studies.triplets.results import read
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
-
-CLASSES = ["a/x/1", "a/x/2", "a/y/y", "b/z/1"]
-TRUE = [name for name in CLASSES for _ in range(15)]
-
-
-def wrong(*places: tuple[int, str]) -> list[str]:
-    """The truth but for some items: (index, what it is taken for)."""
-    predicted = list(TRUE)
-    for index, name in places:
-        predicted[index] = name
-    return predicted
-
-
-def severe(*items: int) -> list[str]:
-    return wrong(*((i, "b/z/1" if TRUE[i][0] == "a" else "a/y/y") for i in items))
-
-
-def f1(predicted: list[str], labels=CLASSES) -> float:
-    return f1_score(TRUE, predicted, labels=labels, average="macro", zero_division=0)
 
 
 @pytest.fixture

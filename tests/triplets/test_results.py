@@ -2,36 +2,18 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import adjusted_rand_score, f1_score, normalized_mutual_info_score
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
+from mistakes import CLASSES, TRUE, f1, severe, wrong
 from studies.errors import StudyError
 from studies.triplets.results import read, summary, unbiased
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
-CLASSES = ["a/x/1", "a/x/2", "a/y/y", "b/z/1"]
-TRUE = [name for name in CLASSES for _ in range(15)]
-
-
-def wrong(*places: tuple[int, str]) -> list[str]:
-    """The truth but for some items: (index, what it is taken for)."""
-    predicted = list(TRUE)
-    for index, name in places:
-        predicted[index] = name
-    return predicted
-
-
-def severe(*items: int) -> list[str]:
-    return wrong(*((i, "b/z/1" if TRUE[i][0] == "a" else "a/y/y") for i in items))
-
 
 @pytest.fixture
 def write(sandbox, write_run):
     return lambda *arguments, **options: write_run(sandbox / "root", *arguments, **options)
-
-
-def f1(predicted: list[str], labels=CLASSES) -> float:
-    return f1_score(TRUE, predicted, labels=labels, average="macro", zero_division=0)
 
 
 class TestSummary:

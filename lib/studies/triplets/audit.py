@@ -9,8 +9,6 @@ from studies.triplets import data
 from studies.triplets.params import Parameters
 from studies.triplets.results import Results
 
-BITS = (0, 4, 8, duplicates.DISTANCE, 12)
-
 
 def nearest(results: Results) -> np.ndarray:
     """Return (N,) how many bits each test image is from its nearest training image.
@@ -18,10 +16,9 @@ def nearest(results: Results) -> np.ndarray:
     Computed once from the images and kept beside the runs; again for another set of test images.
     Raises StudyError when the images are not at hand.
     """
-    file = results.folder / "near_duplicates.csv"
-    tested = results.runs[0].predictions["id"]
+    file, run = results.folder / "near_duplicates.csv", results.runs[0]
+    tested = run.predictions["id"]
     if not file.exists() or set(pd.read_csv(file)["test"]) != set(tested):
-        run = results.runs[0]
         parameters = Parameters.from_run(run.params, run.folder)
         dataset = data.read(parameters)
         parts = data.split(dataset, parameters)
@@ -40,12 +37,12 @@ def nearest(results: Results) -> np.ndarray:
 
 def counts(bits: np.ndarray) -> pd.DataFrame:
     """Return how many test images have a training image within so many of the 64 bits."""
-    near = [int((bits <= most).sum()) for most in BITS]
+    found = duplicates.counts(bits)
     return pd.DataFrame(
         {
-            "bits apart, at most": BITS,
-            "test images": near,
-            "share": [f"{count / len(bits):.1%}" for count in near],
+            "bits apart, at most": found["distance"],
+            "test images": found["near_duplicates"],
+            "share": found["share"].map("{:.1%}".format),
         }
     )
 

@@ -69,17 +69,17 @@ class Results:
         """Return for each system what each seed's run said of the test items."""
         index = {name: i for i, name in enumerate(self.classes["class"])}
         clusters = [f"cluster_level{level + 1}" for level in range(self.labels.shape[1])]
+
+        def said(predictions: pd.DataFrame) -> Answers:
+            return Answers(
+                predictions["true_class"].map(index).to_numpy(),
+                predictions["predicted_class"].map(index).to_numpy(),
+                predictions[clusters].to_numpy(),
+                predictions["first_match"].to_numpy(),
+            )
+
         return {
-            system: [
-                Answers(
-                    run.predictions["true_class"].map(index).to_numpy(),
-                    run.predictions["predicted_class"].map(index).to_numpy(),
-                    run.predictions[clusters].to_numpy(),
-                    run.predictions["first_match"].to_numpy(),
-                )
-                for run in runs
-            ]
-            for system, runs in self.systems.items()
+            system: [said(run.predictions) for run in runs] for system, runs in self.systems.items()
         }
 
     def unseen(self, system: str) -> np.ndarray:

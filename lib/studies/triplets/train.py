@@ -102,11 +102,10 @@ class Learner(lightning.LightningModule):
         }
         self.log_dict(scores, batch_size=len(true))
         # then D(a,p) − D(a,n) is nearly 0 for every triplet, and the loss nearly the margin
-        if self.objective.margin is not None and spread(embedded) < COLLAPSED:
+        if self.objective.margin is not None and (distance := spread(embedded)) < COLLAPSED:
             self.stopped = (
                 f"collapsed by epoch {self.current_epoch + 1}: all images are embedded within "
-                f"{spread(embedded):.2g} of each other; start with semi-hard mining, or lower "
-                "learning_rate"
+                f"{distance:.2g} of each other; start with semi-hard mining, or lower learning_rate"
             )
 
 
