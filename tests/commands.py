@@ -71,6 +71,8 @@ class Command:
 def begin(module: str, arguments: list[str], code: str, root: str, out: str, err: str) -> None:
     """Become the command, in the forked process."""
     os.environ["STUDIES_ROOT"] = root
+    # a job in the background inherits that Ctrl-C is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, name in ((1, out), (2, err)):
         file = os.open(name, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, number)

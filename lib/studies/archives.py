@@ -3,12 +3,18 @@
 import re
 import shutil
 import stat
-import tarfile
+import sys
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
+
+# the first releases of Python 3.11, such as Debian 12's, have no filters for tar members
+if sys.version_info >= (3, 12):
+    import tarfile
+else:
+    from backports import tarfile
 
 from studies.errors import StudyError
 
