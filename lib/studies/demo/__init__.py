@@ -14,8 +14,9 @@ stream 0 is that of the plates: adding a study never changes a plate nor another
 are frozen (`tests/test_demo.py` holds their digest): changing them changes every demo result.
 """
 
+from studies.demo.captions import captions
 from studies.demo.drawing import draw
 from studies.demo.folder import kitchen
 from studies.demo.world import INGREDIENTS, TREE, Plate, plates
 
-__all__ = ["INGREDIENTS", "TREE", "Plate", "draw", "kitchen", "plates"]
+__all__ = ["INGREDIENTS", "TREE", "Plate", "captions", "draw", "kitchen", "plates"]

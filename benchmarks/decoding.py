@@ -1,0 +1,127 @@
+"""Captions a second of batched beam search, against peers that decode the same number of steps.
+
+`one by one` is beam search of the same decoder as a tutorial writes it: an image at a time, the
+whole captions read again for each token. `generate` is that of transformers, on a MarianMT decoder
+of the same layers, width, heads, dense units and vocabulary, cross-attending to the same memory.
+64 images, 5 beams, 20 tokens (no eos, so that all do the same work), 49 places of memory. Peers
+compute in fp32, ours also in bf16 where the processor multiplies in it. One thread, processor time,
+medians of interleaved rounds.
+"""
+
+import numpy as np
+import torch
+from lines import heading, line
+from torch import Tensor
+from transformers import GenerationConfig, MarianConfig, MarianMTModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from studies import compute
+from studies.captioning.beam import beam
+from studies.captioning.blocks import Size
+from studies.captioning.decoder import Decoder
+from studies.captioning.decoding import Rules
+from studies.captioning.lstm import LstmDecoder
+from studies.captioning.transformer import TransformerDecoder
+from studies.speed import interleaved, threads
+
+IMAGES, PLACES, BEAMS, STEPS, VOCABULARY = 64, 49, 5, 20, 8000
+SIZE = Size(width=512, layers=3, heads=8, feed_forward=2048, dropout=0.1)
+RULES = Rules(bos=1, eos=2, never=(0,), max_length=STEPS, min_length=STEPS)
+SAMPLE, ROUNDS = 4, 5  # images that the slow peer describes in a round
+
+
+@torch.inference_mode()
+def one_by_one(decoder: Decoder, memory: Tensor) -> list[list[int]]:
+    """Return the best caption of each image of memory (B, T, D)."""
+    found = []
+    for image in memory:
+        tokens, total = torch.tensor([[RULES.bos]]), torch.zeros(1)
+        for _ in range(STEPS):
+            logits = decoder(image.expand(len(tokens), -1, -1), tokens)[:, -1]
+            logits[:, [RULES.bos, RULES.eos, *RULES.never]] = -torch.inf
+            total = total[:, None] + logits.log_softmax(-1)
+            total, place = total.flatten().topk(BEAMS)
+            tokens = torch.cat([tokens[place // VOCABULARY], place[:, None] % VOCABULARY], 1)
+        found.append(tokens[0, 1:].tolist())
+    return found
+
+
+def marian() -> MarianMTModel:
+    """Return the peer's decoder; its encoder is never asked."""
+    config = MarianConfig(
+        vocab_size=VOCABULARY,
+        d_model=SIZE.width,
+        encoder_layers=1,
+        decoder_layers=SIZE.layers,
+        decoder_attention_heads=SIZE.heads,
+        decoder_ffn_dim=SIZE.feed_forward,
+        pad_token_id=0,
+        eos_token_id=RULES.eos,
+        decoder_start_token_id=RULES.bos,
+        forced_eos_token_id=None,
+        max_position_embeddings=64,
+    )
+    return MarianMTModel(config).eval()
+
+
+def in_bf16(decoder: Decoder, memory: Tensor) -> None:
+    """Search in mixed precision."""
+    with compute.autocast("bf16-mixed"):
+        beam(decoder, memory, RULES, BEAMS)
+
+
+def main() -> None:
+    """Print the lines."""
+    half = compute.resolve_precision("auto") == "bf16-mixed"
+    torch.manual_seed(0)
+    memory = torch.randn(IMAGES, PLACES, SIZE.width)
+    transformer = TransformerDecoder(VOCABULARY, STEPS, "sinusoidal", False, SIZE).eval()
+    lstm = LstmDecoder(VOCABULARY, SIZE.width, 512, 512, 512, 0.1).eval()
+    peer = marian()
+    settings = GenerationConfig(
+        num_beams=BEAMS,
+        min_new_tokens=STEPS,
+        max_new_tokens=STEPS,
+        length_penalty=0.0,
+        decoder_start_token_id=RULES.bos,
+        eos_token_id=RULES.eos,
+        pad_token_id=0,
+        bad_words_ids=[[0], [RULES.bos]],
+    )
+
+    def generate() -> None:
+        given = BaseModelOutput(last_hidden_state=memory)
+        rows = peer.generate(encoder_outputs=given, generation_config=settings)
+        assert rows.shape == (IMAGES, 1 + STEPS)
+
+    decoders = {"Transformer": transformer, "LSTM": lstm}
+    contenders = {"generate": generate}
+    for name, decoder in decoders.items():
+        contenders[name] = lambda d=decoder: beam(d, memory, RULES, BEAMS)
+        if half:
+            contenders[f"{name} in bf16"] = lambda d=decoder: in_bf16(d, memory)
+        contenders[f"{name}, one by one"] = lambda d=decoder: one_by_one(d, memory[:SAMPLE])
+    with threads(1):
+        seconds = interleaved(contenders, ROUNDS)
+
+    def show(name: str, other: str, images: int, least: float) -> None:
+        rates = IMAGES / seconds[name], images / seconds[other]
+        mine, theirs = (f"{np.median(rate):.1f} /s" for rate in rates)
+        line(
+            f"{name} v. {other.partition(', ')[2] or other}",
+            mine,
+            theirs,
+            float(np.median(rates[0] / rates[1])),
+            least,
+        )
+
+    heading(f"captions a second, {IMAGES} images, {BEAMS} beams, {STEPS} tokens")
+    for name in decoders:
+        show(name, f"{name}, one by one", SAMPLE, 20)
+        if half:
+            show(f"{name} in bf16", f"{name}, one by one", SAMPLE, 20)
+    show("Transformer", "generate", IMAGES, 1)
+
+
+if __name__ == "__main__":
+    main()

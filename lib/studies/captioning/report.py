@@ -1,0 +1,104 @@
+"""Tables, figures, claims and pages of a dataset: everything from its run folders alone."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from studies import origin, pages, params, paths, tables
+from studies.captioning import claims, figures
+from studies.captioning.comparisons import paired_tests
+from studies.captioning.evaluate import evaluate
+from studies.captioning.params import Parameters
+from studies.captioning.results import Results, read, summary
+from studies.captioning.sections import NOTE, attention, beaten, gallery, plain, sections
+from studies.errors import StudyError
+from studies.runs import write_atomic
+
+TITLE = "Captioning: which encoder and decoder describe a photograph best?"
+
+
+class ReportParameters(params.Schema):
+    """What the report notebook takes."""
+
+    dataset: params.Name
+
+
+def make_tiny_runs() -> None:
+    """Train and evaluate every system of the tiny dataset, as `make study DATASET=tiny` would."""
+    for files in params.run_files("captioning", "tiny").values():
+        evaluate(Parameters.from_files(files, ["seed=0"]))
+
+
+def write(dataset: str) -> Path:
+    """Write every file of the report below `reports/<dataset>/`; return the page."""
+    results = read(dataset)
+    frame, tests = summary(results), paired_tests(results)
+    ledger = claims.ledger(results, tests, claims.human_agreement(results))
+    folder = paths.reports() / dataset
+    tables.save(
+        frame,
+        tests.map(lambda x: round(x, 4) if isinstance(x, float) else x),
+        folder,
+        "captioning",
+        figures.NAMES,
+        f"{TITLE} Dataset {dataset}.",
+        f"{beaten(results, frame)} {NOTE}",
+        [],
+        figures.test_table(tests),
+    )
+    write_atomic(folder / "claims" / "captioning.md", tables.claims_markdown(ledger))
+    parts = sections(results, frame, tests, ledger)
+    pictures = [
+        pages.Section("Captions", gallery(results)),
+        pages.Section("Attention", attention(results)),
+    ]
+    facts = origin.command("captioning", results.systems), origin.facts(results.runs)
+    if dataset in claims.SYNTHETIC:
+        parts += pictures
+    else:
+        page = pages.page(f"Captions on {dataset}", "", pictures, *facts)
+        write_atomic(folder / "captioning_gallery.html", page)
+        link = Markup(
+            '<p>The photographs are on <a href="captioning_gallery.html">a page of their own</a>, '
+            "made by the command below and not published with this one.</p>"
+        )
+        parts.append(pages.Section("Captions", [link]))
+    said = f"Dataset {dataset}: {lead(results, frame, claims.tally(ledger))}"
+    write_atomic(folder / "captioning.html", pages.page(TITLE, said, parts, *facts))
+    return folder / "captioning.html"
+
+
+def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:
+    """Return the result in two sentences."""
+    best = frame[frame["metric"] == "cider"].sort_values("mean").iloc[-1]
+    system = f"{best.model}@{best.variant}" if best.variant else best.model
+    return (
+        f"{len(results.systems)} systems, {results.items:,} test images; highest CIDEr: {system} "
+        f"with {best['mean']:.3f}. {verdicts}"
+    )
+
+
+def entry(dataset: str) -> dict[str, Any]:
+    """Return what the index page says of this report."""
+    results = read(dataset)
+    frame = tables.read(paths.reports() / dataset / "captioning.csv")
+    tests = pd.read_csv(paths.reports() / dataset / "captioning_tests.csv")
+    ledger = claims.ledger(results, tests, claims.human_agreement(results))
+    return {
+        "title": TITLE,
+        "href": "captioning.html",
+        "lead": lead(results, frame, claims.tally(ledger)),
+        "headline": pages.table(
+            tables.wide(plain(frame), figures.NAMES, []), tables.legend(plain(frame))
+        ),
+    }
+
+
+if __name__ == "__main__":
+    try:
+        print(params.relative(write(params.dataset_argument(__doc__))))
+    except StudyError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,133 @@
+"""All evaluated runs of a dataset as numbers, and their tidy table."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from studies import paths, statistics, tables
+from studies.captioning.evaluate import IDS
+from studies.captioning.metrics import METRICS, Scores
+from studies.errors import StudyError
+from studies.runs import LoadedRun, finished
+
+BASELINES = ["most_frequent", "nearest_neighbour"]
+ORDER = [*BASELINES, "resnet_lstm", "resnet_transformer", "clip_transformer"]
+# A. Kochetkov, D. Khoroshenko, slides, 2025; on the official test set with pretrained encoders
+PUBLISHED = {
+    "resnet_lstm": {"bleu4": 0.194, "meteor": 0.216, "rouge_l": 0.461, "cider": 0.516},
+    "resnet_transformer": {"bleu4": 0.229, "meteor": 0.232, "rouge_l": 0.477, "cider": 0.613},
+    "clip_transformer": {"bleu4": 0.253, "meteor": 0.245, "rouge_l": 0.501, "cider": 0.684},
+}
+COMPARABLE = ("flickr8k",)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The runs of a dataset: `systems` maps `model[@variant]` to its runs, one a seed."""
+
+    dataset: str
+    systems: dict[str, list[LoadedRun]]
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the runs."""
+        return paths.runs() / self.dataset / "captioning"
+
+    @property
+    def runs(self) -> list[LoadedRun]:
+        """Return every run."""
+        return [run for runs in self.systems.values() for run in runs]
+
+    @cached_property
+    def scores(self) -> dict[str, list[Scores]]:
+        """Return for each system the scores of each seed's run, images in the same order."""
+        return {name: [scores(run) for run in runs] for name, runs in self.systems.items()}
+
+    @property
+    def items(self) -> int:
+        """Return the number of test images."""
+        return len(self.scores[next(iter(self.systems))][0].by_image)
+
+    @property
+    def trained(self) -> list[str]:
+        """Return the systems that are no trivial baseline."""
+        return [name for name in self.systems if name.partition("@")[0] not in BASELINES]
+
+    def seeds(self, system: str) -> list[int]:
+        """Return the seeds that a system was run with."""
+        return [run.params["seed"] for run in self.systems[system]]
+
+
+def scores(run: LoadedRun) -> Scores:
+    """Return the scores that an evaluated run holds."""
+    frame = run.predictions.set_index("id")
+    return Scores(
+        frame[list(METRICS)],
+        np.array(frame["bleu_counts"].tolist()),
+        np.array(frame["meteor_counts"].tolist()),
+    )
+
+
+def read(dataset: str) -> Results:
+    """Return the evaluated runs of a dataset.
+
+    Raises StudyError when there is none or when they were tested on different images.
+    """
+    runs = finished(dataset, "captioning")
+    folder = paths.runs() / dataset / "captioning"
+    if not runs:
+        raise StudyError(
+            f"{folder}: no evaluated run; run `make study DATASET={dataset} STUDY=captioning` first"
+        )
+    if len({tuple(run.predictions["id"]) for run in runs}) > 1:
+        raise StudyError(
+            f"{folder}: runs were tested on different images; delete those of older parameters"
+        )
+    names = sorted({run.system for run in runs}, key=place)
+    systems = {name: [run for run in runs if run.system == name] for name in names}
+    return Results(runs[0].params["dataset"], systems)
+
+
+def place(system: str) -> tuple[int, int, str]:
+    """Return where a system stands in tables: baselines first, variants last."""
+    model, _, variant = system.partition("@")
+    return (bool(variant), ORDER.index(model) if model in ORDER else len(ORDER), system)
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """Return the tidy frame: mean, standard deviation over seeds and interval of every metric.
+
+    The bootstrap draws images; BLEU and METEOR are computed anew from the counts of those drawn.
+    """
+    rows = []
+    for system, runs in results.scores.items():
+        model, _, variant = system.partition("@")
+        published = PUBLISHED.get(model, {}) if results.dataset in COMPARABLE else {}
+        for metric in METRICS:
+            values = [one.corpus()[metric] for one in runs]
+            samples = statistics.bootstrap(
+                lambda items, k, metric=metric, runs=runs: runs[k].corpus(items)[metric],
+                results.items,
+                len(runs),
+            )
+            low, high = statistics.interval(samples)
+            rows.append(
+                {
+                    "study": "captioning",
+                    "dataset": results.dataset,
+                    "model": model,
+                    "variant": variant,
+                    "metric": IDS[metric],
+                    "n": results.items,
+                    "mean": float(np.mean(values)),
+                    "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                    "n_seeds": len(values),
+                    "ci_low": low,
+                    "ci_high": high,
+                    "published": None if variant else published.get(IDS[metric]),
+                }
+            )
+    return tables.tidy(rows)

@@ -1,0 +1,154 @@
+"""The parts of the report's page, each made from the results."""
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from studies import pages, tables
+from studies.captioning import data, figures
+from studies.captioning.params import Parameters
+from studies.captioning.results import Results
+from studies.runs import LoadedRun
+from studies.tables import Claim
+
+ATTENDED = 2  # images of each system whose attention is drawn
+NOTE = (
+    "BLEU and METEOR are computed over all captions together, ROUGE-L and CIDEr are means over "
+    "images; CIDEr weighs words by the test set. The epoch was chosen by validation "
+    "loss; captions were found by beam search."
+)
+TESTS = (
+    "Differences on the same test images with 95 % intervals and p-values by paired bootstrap; not "
+    "corrected for the number of comparisons. Few seeds make intervals that are too narrow where "
+    "trainings differ more than test images do."
+)
+
+
+def headline(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the main table: one row a system that is no variant."""
+    return tables.wide(plain(frame), figures.NAMES, [])
+
+
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a tidy frame that are of no variant, or all when there is none."""
+    rows = frame[frame["variant"] == ""]
+    return frame if rows.empty else rows
+
+
+def beaten(results: Results, frame: pd.DataFrame) -> str:
+    """Return in words which systems do not beat every trivial baseline in every measure."""
+    means = frame.assign(system=names(frame)).pivot_table(
+        index="system", columns="metric", values="mean"
+    )[list(figures.NAMES)]
+    baselines = [name for name in results.systems if name not in results.trained]
+    if not baselines:
+        return "No trivial baseline was run."
+    best = means.loc[baselines].max()
+    poor = {
+        name: [
+            figures.NAMES[metric]
+            for metric in figures.NAMES
+            if means.loc[name, metric] <= best[metric]
+        ]
+        for name in results.trained
+    }
+    marked = [f"{name} ({', '.join(metrics)})" for name, metrics in poor.items() if metrics]
+    if not marked:
+        return "Every trained system beats both trivial baselines in all four measures."
+    return f"Not better than the best trivial baseline: {'; '.join(marked)}."
+
+
+def names(frame: pd.DataFrame) -> pd.Series:
+    """Return `model` or `model@variant` of each row."""
+    return frame["model"] + frame["variant"].where(frame["variant"] == "", "@" + frame["variant"])
+
+
+def sections(
+    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, ledger: list[Claim]
+) -> list[pages.Section]:
+    """Return the parts of the report, the main table first."""
+    hollow = "; hollow: published." if plain(frame)["published"].notna().any() else "."
+    trained = {name: results.systems[name] for name in results.trained}
+    return [
+        pages.Section(
+            "Results",
+            [
+                pages.table(headline(frame), tables.legend(plain(frame))),
+                f"{beaten(results, frame)} {NOTE}",
+                pages.figure(
+                    figures.score_figure(plain(frame)),
+                    f"The four measures on the test set with 95 % intervals{hollow}",
+                    "scores of each system with their intervals",
+                ),
+            ],
+        ),
+        pages.Section(
+            "Claims",
+            [
+                pages.table(
+                    tables.claims_frame(ledger), "What is claimed, and what came of it here."
+                )
+            ],
+        ),
+        pages.Section("Differences", [pages.table(figures.test_table(tests), TESTS)]),
+        pages.Section("Training", training(trained)),
+    ]
+
+
+def training(systems: dict[str, list[LoadedRun]]) -> list[Markup | str]:
+    """Return the six curves, and what each system cost."""
+    return [
+        pages.figure(
+            figures.curves(systems),
+            "Loss of every epoch, on training data and on validation data.",
+            "training and validation loss against the step",
+        ),
+        pages.figure(
+            figures.steps(systems),
+            "Every step, or every few of a long training.",
+            "batch loss, learning rate, gradient norm and epoch against the step",
+        ),
+        pages.table(
+            figures.cost(systems),
+            "What a training took, as a mean over seeds; memory is the largest that the process "
+            "ever held.",
+        ),
+    ]
+
+
+def gallery(results: Results) -> list[Markup | str]:
+    """Return pictures with captions, best, median and worst, and where some words looked."""
+    parts: list[Markup | str] = []
+    for system in results.trained:
+        run = results.systems[system][0]
+        root = data.read(Parameters.from_run(run.params, run.folder)).root
+        for name, frame in figures.cases(run):
+            parts.append(pages.heading(f"{system}: {name} by CIDEr"))
+            items = [
+                (root / row.id, f"{row.candidate} (CIDEr {row.CIDEr:.2f}). People: {said(row)}")
+                for row in frame.itertuples()
+            ]
+            parts.append(pages.picture_grid(items, columns=3))
+    return parts
+
+
+def attention(results: Results) -> list[Markup | str]:
+    """Return drawings of where the words of some captions looked."""
+    parts: list[Markup | str] = []
+    for system in results.trained:
+        run = results.systems[system][0]
+        ids = run.predictions.sort_values("id")["id"].to_numpy()
+        for name in ids[np.linspace(0, len(ids) - 1, ATTENDED + 2).round().astype(int)[1:-1]]:
+            parts.append(
+                pages.figure(
+                    figures.attention(run, name),
+                    f"{system}: the picture with its caption, then where each word looked.",
+                    "attention of each word over the picture",
+                )
+            )
+    return parts
+
+
+def said(row) -> str:
+    """Return what people said of a picture."""
+    return " / ".join(row.references)

@@ -1,0 +1,93 @@
+"""Words and their numbers: a word-level tokenizer made from training captions."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import torch
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import NFKC, Lowercase, Replace
+from tokenizers.normalizers import Sequence as Steps
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from torch import Tensor
+
+from studies.errors import StudyError
+
+PAD, BOS, EOS, UNKNOWN = range(4)
+SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
+
+
+class Words:
+    """A vocabulary: texts to rows of word numbers and back.
+
+    Words are in lower case, without punctuation but for apostrophes and hyphens inside them, which
+    is what the metrics look at.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def __len__(self) -> int:
+        return self.tokenizer.get_vocab_size()
+
+    @classmethod
+    def learn(cls, captions: Iterable[str], min_count: int) -> "Words":
+        """Return the words that occur in the captions `min_count` times or more, frequent first.
+
+        Raises StudyError when there is none.
+        """
+        split = _tokenizer({word: number for number, word in enumerate(SPECIAL)})
+        counts: Counter[str] = Counter()
+        for caption in captions:
+            counts.update(_words(split, caption))
+        kept = sorted(
+            (word for word, count in counts.items() if count >= min_count),
+            key=lambda word: (-counts[word], word),
+        )
+        if not kept:
+            raise StudyError(
+                f"no word occurs {min_count} times in the training captions; lower min_count"
+            )
+        return cls(_tokenizer({word: number for number, word in enumerate((*SPECIAL, *kept))}))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Words":
+        """Return a vocabulary that `to_json` gave."""
+        return cls(Tokenizer.from_str(text))
+
+    def to_json(self) -> str:
+        """Return the vocabulary as the `tokenizers` library stores it."""
+        return self.tokenizer.to_str(pretty=True)
+
+    def encode(self, captions: Sequence[str], max_length: int) -> Tensor:
+        """Return (N, L) int64: `<bos>`, at most `max_length` words, `<eos>`, then `<pad>`."""
+        rows = [
+            [BOS, *encoded.ids[:max_length], EOS]
+            for encoded in self.tokenizer.encode_batch(captions)
+        ]
+        longest = max(map(len, rows))
+        return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
+
+    def decode(self, numbers: Iterable[int]) -> str:
+        """Return the words up to the first `<eos>`, joined by spaces."""
+        words = []
+        for number in numbers:
+            if number == EOS:
+                break
+            if number not in (PAD, BOS):
+                words.append(self.tokenizer.id_to_token(int(number)))
+        return " ".join(words)
+
+
+def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=SPECIAL[UNKNOWN]))
+    apart = Regex(
+        r"[^\p{L}\p{M}\p{N}'’-]+|(?<![\p{L}\p{M}\p{N}])['’-]+|['’-]+(?![\p{L}\p{M}\p{N}])"
+    )
+    tokenizer.normalizer = Steps([NFKC(), Lowercase(), Replace(apart, " ")])
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    return tokenizer
+
+
+def _words(tokenizer: Tokenizer, text: str) -> list[str]:
+    return tokenizer.normalizer.normalize_str(text).split()

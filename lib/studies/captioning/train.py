@@ -1,0 +1,203 @@
+"""Train one system: `python -m studies.captioning.train -f dataset.yaml -f system.yaml`."""
+
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+from studies import compute, images, training
+from studies.captioning import data
+from studies.captioning.captioner import Captioner
+from studies.captioning.model import Describer, build, to_input
+from studies.captioning.params import Parameters
+from studies.captioning.tokens import PAD, Words
+from studies.errors import StudyError
+from studies.params import relative
+from studies.runs import claim, provenance, to_json, write_atomic
+
+MONITOR = "validation_loss"
+
+
+class Learner(lightning.LightningModule):
+    """One system in training by teacher forcing, with the six curves of the paper.
+
+    `steps` is how many there are in all; the learning rate rises over the first `warm_up` of them
+    and falls to 0 along a cosine.
+    """
+
+    def __init__(self, parameters: Parameters, network: Captioner, steps: int) -> None:
+        super().__init__()
+        self.settings, self.network, self.steps = parameters, network, steps
+        self.chance = torch.Generator()
+        self.history: list[dict[str, float]] = []
+        self.best, self.waited, self.stopped = math.inf, 0, ""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW; biases, norms and other vectors do not decay."""
+        trunk = self.network.encoder.trunk
+        published = set()
+        if self.settings.network.encoder.source.name == "backbone" and trunk is not None:
+            published = set(trunk.parameters())
+        groups: dict[tuple[float, float], list[Tensor]] = {}
+        for one in self.network.parameters():
+            if one.requires_grad:
+                known = one in published
+                rate = (
+                    self.settings.backbone_learning_rate if known else self.settings.learning_rate
+                )
+                decay = self.settings.weight_decay if one.ndim > 1 else 0.0
+                groups.setdefault((rate, decay), []).append(one)
+        return torch.optim.AdamW(
+            {"params": members, "lr": rate, "peak": rate, "weight_decay": decay}
+            for (rate, decay), members in groups.items()
+        )
+
+    def on_train_epoch_start(self) -> None:
+        """Seed this epoch's augmentation."""
+        self.chance.manual_seed(compute.epoch_seed(self.settings.seed, self.current_epoch))
+
+    def on_train_batch_start(self, batch: Any, number: int) -> None:
+        """Set the learning rate of this step."""
+        now = schedule(self.global_step, self.steps, self.settings.warm_up)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = now * group["peak"]
+
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
+        """Return the loss of one batch."""
+        pixels, captions, owners = batch
+        if self.settings.augmentation is not None:
+            pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
+        self.batch_loss = self.loss(pixels, captions, owners, self.settings.label_smoothing)
+        return self.batch_loss
+
+    def loss(self, given: Tensor, captions: Tensor, owners: Tensor, smoothing: float) -> Tensor:
+        """Return the mean cross-entropy of every word of captions (C, L) but the padding."""
+        logits = self.network(to_input(given, self.device), captions[:, :-1], owners)
+        return cross_entropy(
+            logits.float().flatten(0, 1),
+            captions[:, 1:].flatten(),
+            ignore_index=PAD,
+            label_smoothing=smoothing,
+        )
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Scale large gradients down; note what happened in this step."""
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.settings.gradient_norm
+        )
+        self.history.append(
+            {
+                "step": self.global_step + 1,
+                "epoch": self.current_epoch + 1,
+                "learning_rate": optimizer.param_groups[0]["lr"],
+                "batch_loss": float(self.batch_loss.detach()),
+                "gradient_norm": float(norm),
+            }
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to sum the validation loss."""
+        self.total, self.count = 0.0, 0
+
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
+        """Add the loss of a batch, weighted by its words."""
+        words = int((batch[1][:, 1:] != PAD).sum())
+        self.total += words * float(self.loss(*batch, smoothing=0.0))
+        self.count += words
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss a word; stop when it has not become better for long."""
+        value = self.total / self.count
+        self.log(MONITOR, value, batch_size=self.count)
+        self.waited = 0 if value < self.best else self.waited + 1
+        self.best = min(value, self.best)
+        if self.waited >= self.settings.patience:
+            epochs = self.waited * self.settings.validate_every
+            self.stopped = f"has not become better on validation data for {epochs} epochs"
+
+    def on_train_epoch_end(self) -> None:
+        """Write the curves of the steps."""
+        folder = Path(self.trainer.default_root_dir)
+        write_atomic(folder / "steps.csv", pd.DataFrame(self.history).to_csv(index=False))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what a resumed run needs."""
+        checkpoint["learner"] = {
+            name: getattr(self, name) for name in ("history", "best", "waited")
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up."""
+        for name, value in checkpoint["learner"].items():
+            setattr(self, name, value)
+
+
+def schedule(step: int, steps: int, warm_up: float) -> float:
+    """Return the learning rate of a step, from 0, as a share of the highest."""
+    rising = max(1, round(warm_up * steps))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def train(parameters: Parameters) -> Path:
+    """Train a system unless its run folder says that it is trained; return the run folder.
+
+    Resumes from the last checkpoint. Raises StudyError for whatever a user can mend.
+    """
+    if parameters.network is None:
+        raise StudyError(f"{parameters.model} is a baseline, and nothing of it is trained")
+    dataset = data.read(parameters)
+    parts = data.split(dataset, parameters)
+    given = data.inputs(dataset, parameters)
+    known = np.flatnonzero(parts == "train")
+    words = Words.learn(data.training_captions(dataset, parts), parameters.min_count)
+    with claim(parameters) as folder:
+        if (folder / "model.safetensors").exists():
+            print(f"{relative(folder)}: already trained", flush=True)
+            return folder
+        compute.prepare(parameters)
+        network = build(parameters, len(words), given.shape[1:])
+        network = network.to(memory_format=torch.channels_last)
+        examples = data.Examples(given, dataset.captions, words, parameters.decoding.max_length)
+        batches = data.ImageBatches(known, parameters.images, parameters.seed)
+        rest = data.ImageBatches(np.flatnonzero(parts == "validation"), parameters.images, None)
+        outcome = training.fit(
+            Learner(parameters, network, parameters.epochs * len(batches)),
+            DataLoader(examples, sampler=batches, batch_size=None),
+            DataLoader(examples, sampler=rest, batch_size=None),
+            folder,
+            parameters,
+            MONITOR,
+            mode="min",
+        )
+        facts = provenance(
+            **asdict(outcome),
+            threads=parameters.threads,
+            parameters_trained=sum(p.numel() for p in network.parameters() if p.requires_grad),
+            dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
+            images={part: int(np.sum(parts == part)) for part in data.PARTS},
+            words=len(words),
+            input_shape=list(given.shape[1:]),
+        )
+        write_atomic(folder / "provenance.json", to_json(facts))
+        Describer(network, words, parameters).save(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    try:
+        print(relative(train(Parameters.from_command_line())))
+    except StudyError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")

@@ -1,0 +1,48 @@
+"""Where a report comes from: the command that makes it again, and what its runs were made with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from studies.runs import LoadedRun
+
+
+def command(study: str, systems: Mapping[str, Sequence[LoadedRun]]) -> str:
+    """Return what to type to make a report again: a line for every set of seeds."""
+    groups: dict[str, list[str]] = {}
+    for system, runs in systems.items():
+        seeds = ",".join(map(str, sorted(run.params["seed"] for run in runs)))
+        groups.setdefault(seeds, []).append(system)
+    dataset = next(iter(systems.values()))[0].params["dataset"]
+    start = f"make study DATASET={dataset} STUDY={study}"
+    if len(groups) == 1:
+        return f"{start} SEEDS={next(iter(groups))}"
+    lines = [f"{start} SEEDS={seeds} MODEL={','.join(names)}" for seeds, names in groups.items()]
+    return "\n".join(lines)
+
+
+def facts(runs: Sequence[LoadedRun]) -> dict[str, str]:
+    """Return what the runs were made with, differences between runs side by side."""
+    known = [run.provenance for run in runs]
+    dirty = any(fact["git"]["dirty"] for fact in known)
+
+    def all_of(*path: str) -> str:
+        values = []
+        for fact in known:
+            value: Any = fact
+            for key in path:
+                value = value.get(key, {})
+            if value != {}:  # a baseline was not trained on any device
+                values.append(str(value))
+        return ", ".join(dict.fromkeys(values))
+
+    return {
+        "dataset": f"{runs[0].params['dataset']}, fingerprint {all_of('dataset_fingerprint')}",
+        "images": ", ".join(f"{n:,} {part}" for part, n in known[0]["images"].items()),
+        "seeds": ", ".join(sorted({str(run.params["seed"]) for run in runs})),
+        "commit": all_of("git", "commit") + (", with uncommitted changes" if dirty else ""),
+        "software": f"Python {all_of('python')}, "
+        + ", ".join(f"{name} {all_of('packages', name)}" for name in known[0]["packages"]),
+        "device": all_of("device"),
+        "threads": all_of("threads"),
+        "platform": all_of("platform"),
+    }

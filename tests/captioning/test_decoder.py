@@ -1,0 +1,207 @@
+"""Decoders: whole captions against steps, and each against a literal reading of its formulas."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from studies.captioning.blocks import Size
+from studies.captioning.lstm import LstmDecoder
+from studies.captioning.transformer import TransformerDecoder
+
+VOCABULARY, WIDTH, LENGTH, IMAGES, PLACES = 13, 16, 9, 3, 5
+KINDS = ["lstm", "sinusoidal", "learned", "tied"]
+
+
+@pytest.fixture(params=KINDS)
+def decoder(request):
+    return make(request.param)
+
+
+def make(kind):
+    torch.manual_seed(0)
+    if kind == "lstm":
+        return LstmDecoder(VOCABULARY, WIDTH, 6, 10, 7, 0.3).eval()
+    size = Size(WIDTH, 2, 4, 32, 0.3)
+    positions = "learned" if kind == "learned" else "sinusoidal"
+    return TransformerDecoder(VOCABULARY, LENGTH, positions, kind == "tied", size).eval()
+
+
+def given(images=IMAGES, length=LENGTH):
+    generator = torch.Generator().manual_seed(1)
+    memory = torch.randn(images, PLACES, WIDTH, generator=generator)
+    return memory, torch.randint(0, VOCABULARY, (images, length), generator=generator)
+
+
+class TestBoth:
+    def test_shapes(self, decoder):
+        memory, tokens = given()
+        assert decoder(memory, tokens).shape == (IMAGES, LENGTH, VOCABULARY)
+        assert decoder(memory[:1], tokens[:1, :1]).shape == (1, 1, VOCABULARY)
+        assert decoder.attend(memory, tokens).shape == (IMAGES, LENGTH, PLACES)
+
+    def test_causal(self, decoder):
+        memory, tokens = given()
+        before = decoder(memory, tokens)
+        for place in range(1, LENGTH):
+            changed = tokens.clone()
+            changed[:, place:] = (changed[:, place:] + 1) % VOCABULARY
+            after = decoder(memory, changed)
+            assert torch.allclose(after[:, :place], before[:, :place], atol=1e-5)
+            assert not torch.allclose(after[:, place], before[:, place], atol=1e-5)
+
+    def test_an_image_does_not_see_another(self, decoder):
+        memory, tokens = given()
+        before = decoder(memory, tokens)
+        memory[1] += 1
+        after = decoder(memory, tokens)
+        assert torch.allclose(after[[0, 2]], before[[0, 2]], atol=1e-5)
+        assert not torch.allclose(after[1], before[1], atol=1e-3)
+
+    def test_padding_does_not_change_the_loss(self, decoder):
+        memory, tokens = given()
+        tokens = tokens.clamp_min(1)
+        longer = torch.cat([tokens[:, :6], torch.zeros(IMAGES, 3, dtype=torch.int64)], 1)
+
+        def loss(rows):
+            logits = decoder(memory, rows[:, :-1]).flatten(0, 1)
+            return cross_entropy(logits, rows[:, 1:].flatten(), ignore_index=0)
+
+        assert loss(longer).item() == pytest.approx(loss(tokens[:, :6]).item(), abs=1e-5)
+
+    @torch.inference_mode()
+    def test_steps_equal_whole_captions(self, decoder):
+        memory, tokens = given()
+        state = decoder.start(memory, 1, LENGTH)
+        steps = [decoder.step(tokens[:, [place]], state) for place in range(LENGTH)]
+        assert torch.allclose(torch.cat(steps, 1), decoder(memory, tokens), atol=1e-5)
+
+    @torch.inference_mode()
+    def test_beams_that_change_places_equal_whole_captions(self, decoder):
+        generator = torch.Generator().manual_seed(2)
+        memory, _ = given(images=4)
+        beams, images = 3, torch.arange(4)
+        state, written = decoder.start(memory, beams, LENGTH), None
+        for step in range(LENGTH):
+            rows = len(images), beams if step else 1
+            tokens = torch.randint(0, VOCABULARY, (*rows, 1), generator=generator)
+            written = tokens if written is None else torch.cat([written, tokens], 2)
+            logits = decoder.step(tokens[..., 0], state)
+            for beam in range(rows[1]):
+                whole = decoder(memory[images], written[:, beam])[:, -1]
+                assert torch.allclose(logits[:, beam], whole, atol=1e-5)
+            parents = torch.randint(0, rows[1], (len(images), beams), generator=generator)
+            written = written.gather(1, parents[..., None].expand(-1, -1, step + 1))
+            state.select(parents)
+            if step in (2, 5):
+                stay = torch.tensor([0, 2, 3] if step == 2 else [1, 2])
+                state.keep(stay)
+                images, written = images[stay], written[stay]
+        assert images.tolist() == [2, 3]
+
+    def test_attention_sums_to_one_and_follows_the_memory(self, decoder):
+        memory, tokens = given()
+        weights = decoder.attend(memory, tokens)
+        assert weights.min() >= 0
+        assert torch.allclose(weights.sum(-1), torch.ones(IMAGES, LENGTH), atol=1e-5)
+        order = torch.randperm(PLACES)
+        turned = decoder.attend(memory[:, order], tokens)
+        assert torch.allclose(turned, weights[:, :, order], atol=1e-5)
+
+    def test_every_parameter_learns(self, decoder):
+        memory, tokens = given()
+        memory.requires_grad_()
+        decoder.train()(memory, tokens).square().sum().backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in decoder.parameters())
+        assert memory.grad.abs().sum() > 0
+
+    def test_dropout_only_in_training(self, decoder):
+        memory, tokens = given()
+        assert torch.equal(decoder(memory, tokens), decoder(memory, tokens))
+        decoder.train()
+        assert not torch.equal(decoder(memory, tokens), decoder(memory, tokens))
+
+
+class TestTransformer:
+    def test_it_equals_the_layers_of_torch(self):
+        decoder = make("sinusoidal")
+        peer = nn.TransformerDecoder(
+            nn.TransformerDecoderLayer(
+                WIDTH, 4, 32, activation="gelu", batch_first=True, norm_first=True
+            ),
+            2,
+            decoder.norm,
+        ).eval()
+        for theirs, ours in zip(peer.layers, decoder.layers, strict=True):
+            own, cross = theirs.self_attn, theirs.multihead_attn
+            own.in_proj_weight.data, own.in_proj_bias.data = ours.own.weight, ours.own.bias
+            own.out_proj.load_state_dict(ours.own_out.state_dict())
+            for name in ("weight", "bias"):
+                parts = [getattr(part, name) for part in (ours.query, ours.key_value)]
+                getattr(cross, f"in_proj_{name}").data = torch.cat(parts)
+            cross.out_proj.load_state_dict(ours.read_out.state_dict())
+            theirs.linear1.load_state_dict(ours.dense[0].state_dict())
+            theirs.linear2.load_state_dict(ours.dense[3].state_dict())
+            for number, norm in enumerate(ours.norms, 1):
+                getattr(theirs, f"norm{number}").load_state_dict(norm.state_dict())
+        looked = []
+        last = peer.layers[-1].multihead_attn
+        memory, tokens = given()
+        embedded = decoder.positions(decoder.embedding(tokens) * math.sqrt(WIDTH))
+        mask = nn.Transformer.generate_square_subsequent_mask(LENGTH)
+        last.register_forward_pre_hook(lambda _, inputs: looked.append(inputs))
+        hidden = peer(embedded, memory, tgt_mask=mask)
+        assert torch.allclose(decoder(memory, tokens), decoder.output(hidden), atol=1e-5)
+        weights = last(*looked[0], average_attn_weights=True)[1]
+        assert torch.allclose(decoder.attend(memory, tokens), weights, atol=1e-5)
+
+    def test_tied_weights_are_one(self):
+        decoder = make("tied")
+        assert decoder.output.weight is decoder.embedding.weight
+        assert make("sinusoidal").output.weight is not make("sinusoidal").embedding.weight
+
+    def test_too_long_is_refused(self):
+        decoder, (memory, _) = make("learned"), given()
+        tokens = torch.zeros(IMAGES, LENGTH + 1, dtype=torch.int64)
+        with pytest.raises(ValueError, match=f"{LENGTH + 1} tokens, but positions for {LENGTH}"):
+            decoder(memory, tokens)
+        with pytest.raises(ValueError, match=f"{LENGTH + 1} steps, but positions for {LENGTH}"):
+            decoder.start(memory, 1, LENGTH + 1)
+
+    @torch.inference_mode()
+    def test_the_memory_is_not_copied_for_each_beam(self):
+        state = make("learned").start(given()[0], 7, LENGTH)
+        assert all(part.shape == (IMAGES, 4, PLACES, 4) for read in state.memory for part in read)
+        state.begin(1)
+        before = state.past.data_ptr()
+        state.select(torch.zeros(IMAGES, 7, dtype=torch.int64))
+        assert state.past.data_ptr() == before
+
+
+class TestLstm:
+    def test_it_is_the_formulas_step_by_step(self):
+        decoder, (memory, tokens) = make("lstm"), given(images=1)
+        wanted, looked = [], []
+        places = memory[0]
+        hidden, cell = torch.tanh(decoder.first(places.mean(0))).chunk(2)
+        attention = decoder.attention
+        for token in tokens[0]:
+            scores = [
+                attention.score(torch.tanh(attention.keys(m) + attention.query(hidden)))
+                for m in places
+            ]
+            weights = torch.cat(scores).softmax(0)
+            found = sum(w * m for w, m in zip(weights, places, strict=True))
+            found = torch.sigmoid(decoder.gate(hidden)) * found
+            entered = torch.cat([decoder.embedding.weight[token], found])
+            given_ = decoder.cell.weight_ih @ entered + decoder.cell.bias_ih
+            kept = decoder.cell.weight_hh @ hidden + decoder.cell.bias_hh
+            take, forget, new, show = (given_ + kept).chunk(4)
+            cell = forget.sigmoid() * cell + take.sigmoid() * new.tanh()
+            hidden = show.sigmoid() * cell.tanh()
+            wanted.append(decoder.output(hidden))
+            looked.append(weights)
+        assert torch.allclose(decoder(memory, tokens)[0], torch.stack(wanted), atol=1e-5)
+        assert torch.allclose(decoder.attend(memory, tokens)[0], torch.stack(looked), atol=1e-5)
