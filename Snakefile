@@ -6,6 +6,7 @@
 # Only files that mark completion are outputs: Snakemake deletes the outputs of a failed job, and
 # a checkpoint must survive one.
 
+import importlib
 import shlex
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ RUNS, REPORTS = paths.runs(), paths.reports()
 DATASET = str(config.get("dataset") or "demo")
 SEEDS = str(config.get("seeds", 0)).split(",")
 MODELS = str(config.get("model") or "").split(",")
-STUDIES = str(config.get("study") or "triplets").split(",")
+STUDIES = str(config["study"]).split(",")
 
 
 def systems(study):
@@ -35,6 +36,14 @@ def evaluated(wildcards):
 
 def files(wildcards):
     return run_files(wildcards.study, wildcards.dataset)[wildcards.system]
+
+
+def weights(wildcards):
+    schema = importlib.import_module(f"studies.{wildcards.study}.params").Parameters
+    if not schema.from_files(files(wildcards), ["seed=0"]).trained:
+        return []
+    run = RUNS / wildcards.dataset / wildcards.study / wildcards.system / f"seed{wildcards.seed}"
+    return run / "model.safetensors"
 
 
 def cores(wildcards):
@@ -70,7 +79,7 @@ rule report:
 
 rule evaluate:
     input:
-        RUNS / "{dataset}/{study}/{system}/seed{seed}/model.safetensors",
+        weights,
         notebook="notebooks/{study}/evaluate.ipynb",
         files=files,
     output:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from studies.statistics import bootstrap, bootstrap_p, interval, mcnemar
+from studies.statistics import bootstrap, bootstrap_p, interval, mcnemar, weights
 
 TRIALS = 300
 
@@ -111,6 +111,17 @@ def test_items_drawn_do_not_depend_on_the_number_of_seeds():
     np.testing.assert_allclose(
         bootstrap(score, 40, 1, n_resamples=50), bootstrap(score, 40, 5, n_resamples=50)
     )
+
+
+def test_weights_are_the_draws_of_the_bootstrap():
+    rng = np.random.default_rng(4)
+    value = rng.normal(size=(3, 40))
+    items, seeds = weights(40, 3, n_resamples=200)
+    expected = bootstrap(lambda i, k: value[k, i].mean(), 40, 3, n_resamples=200)
+    found = (seeds * (items @ value.T / 40)).sum(1) / 3
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    assert items.sum(1).tolist() == [40] * 200
+    assert seeds.sum(1).tolist() == [3] * 200
 
 
 def test_draws_repeat_and_change_with_the_seed():

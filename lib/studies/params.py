@@ -89,6 +89,11 @@ class RunParameters(Schema):
         """Return `model` or `model@variant`."""
         return "@".join(filter(None, (self.model, self.variant)))
 
+    @property
+    def trained(self) -> bool:
+        """Whether the system is trained; a trivial baseline is evaluated as it is."""
+        return True
+
     def folder(self) -> Path:
         """Return the run folder of these parameters."""
         return paths.runs() / self.dataset / self.study / self.system / f"seed{self.seed}"

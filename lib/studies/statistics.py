@@ -4,7 +4,7 @@ All systems and seeds of a study are tested on the same items, so a difference b
 is resampled as one score: `bootstrap(lambda items, k: score_a(items, k) - score_b(items, k), …)`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,6 +33,29 @@ def bootstrap(
     Raises:
         ValueError: no items, no seeds, no resamples, or `strata` of another length.
     """
+    values = np.empty(n_resamples)
+    for r, (items, times) in enumerate(_draws(n_items, n_seeds, strata, n_resamples, seed)):
+        values[r] = sum(times[k] * score(items, int(k)) for k in np.flatnonzero(times)) / n_seeds
+    return values
+
+
+def weights(
+    n_items: int, n_seeds: int = 1, n_resamples: int = 2000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how often each resample holds each item, (n_resamples, n_items), and each seed.
+
+    The draws are those of `bootstrap`. A score made of sums over items needs no loop over
+    resamples: the sums are `items @ counts`. Raises ValueError as `bootstrap` does.
+    """
+    draws = list(_draws(n_items, n_seeds, None, n_resamples, seed))
+    items = np.stack([np.bincount(rows, minlength=n_items) for rows, _ in draws])
+    return items.astype(np.float64), np.stack([times for _, times in draws]).astype(np.float64)
+
+
+def _draws(
+    n_items: int, n_seeds: int, strata: ArrayLike | None, n_resamples: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the items of each resample, (n_items,), and how often it has each seed, (n_seeds,)."""
     if n_items < 1 or n_seeds < 1 or n_resamples < 1:
         raise ValueError(
             "a bootstrap needs at least one item, one seed and one resample, "
@@ -45,13 +68,9 @@ def bootstrap(
 
     # Two streams, so that the items drawn do not depend on how many seeds there are.
     item_stream, seed_stream = np.random.default_rng(seed).spawn(2)
-    values = np.empty(n_resamples)
-    for r in range(n_resamples):
+    for _ in range(n_resamples):
         items = by_class[first + item_stream.integers(0, size)]
-        times = np.bincount(seed_stream.integers(0, n_seeds, n_seeds))
-        drawn = np.flatnonzero(times)
-        values[r] = sum(times[k] * score(items, int(k)) for k in drawn) / n_seeds
-    return values
+        yield items, np.bincount(seed_stream.integers(0, n_seeds, n_seeds), minlength=n_seeds)
 
 
 def _blocks(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,10 +7,12 @@ import pandas as pd
 
 from studies import statistics
 from studies.captioning.evaluate import IDS
-from studies.captioning.results import Results
+from studies.captioning.metrics import METRICS
+from studies.captioning.results import Results, over_seeds
 from studies.differences import BOOTSTRAP
 
 TESTED = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+COLUMNS = ["first", "second", "metric", "test", "seeds", "difference", "ci_low", "ci_high", "p"]
 
 
 def paired_tests(results: Results) -> pd.DataFrame:
@@ -21,43 +23,51 @@ def paired_tests(results: Results) -> pd.DataFrame:
     """
     rows = []
     for first, second in combinations(results.systems, 2):
-        a, b = matched(results, first, second)
-        for metric in TESTED if a else ():
-
-            def difference(items: np.ndarray, k: int, a=a, b=b, metric=metric) -> float:
-                return b[k].corpus(items)[metric] - a[k].corpus(items)[metric]
-
-            samples = statistics.bootstrap(difference, results.items, len(a))
-            low, high = statistics.interval(samples)
-            everything = np.arange(results.items)
+        pairs = matched(results, first, second)
+        if not pairs:
+            continue
+        samples = over_seeds(
+            [results.resampled[second][b] - results.resampled[first][a] for a, b in pairs],
+            results.items,
+        )
+        for metric in TESTED:
+            sampled = samples[METRICS.index(metric)]
+            low, high = statistics.interval(sampled)
             rows.append(
                 {
                     "first": first,
                     "second": second,
                     "metric": IDS[metric],
                     "test": BOOTSTRAP,
-                    "seeds": len(a),
-                    "difference": float(
-                        np.mean([difference(everything, k) for k in range(len(a))])
-                    ),
+                    "seeds": len(pairs),
+                    "difference": difference(results, first, second, pairs, metric),
                     "ci_low": low,
                     "ci_high": high,
-                    "p": statistics.bootstrap_p(samples),
+                    "p": statistics.bootstrap_p(sampled),
                 }
             )
-    columns = ["first", "second", "metric", "test", "seeds", "difference", "ci_low", "ci_high", "p"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def matched(results: Results, first: str, second: str) -> tuple[list, list]:
-    """Return the scores of two systems seed by seed; a baseline's once for each of the other's."""
+def difference(
+    results: Results, first: str, second: str, pairs: list[tuple[int, int]], metric: str
+) -> float:
+    """Return the mean difference in a metric over the pairs of runs, second minus first."""
+    a, b = results.scores[first], results.scores[second]
+    return float(np.mean([b[j].corpus()[metric] - a[i].corpus()[metric] for i, j in pairs]))
+
+
+def matched(results: Results, first: str, second: str) -> list[tuple[int, int]]:
+    """Return which run of the first system stands against which of the second, by place.
+
+    A baseline's one run stands against every run of the other.
+    """
     seeds = {
-        name: dict(zip(results.seeds(name), results.scores[name], strict=True))
+        name: {seed: place for place, seed in enumerate(results.seeds(name))}
         for name in (first, second)
     }
     for name, other in ((first, second), (second, first)):
         if name not in results.trained:
-            constant = next(iter(seeds[name].values()))
-            seeds[name] = dict.fromkeys(seeds[other], constant)
+            seeds[name] = dict.fromkeys(seeds[other], 0)
     common = sorted(set(seeds[first]) & set(seeds[second]))
-    return [seeds[first][seed] for seed in common], [seeds[second][seed] for seed in common]
+    return [(seeds[first][seed], seeds[second][seed]) for seed in common]

@@ -23,7 +23,7 @@ def evaluate(parameters: Parameters) -> Path:
     Trains the system first where that has not been done; a baseline needs no training.
     """
     folder = parameters.folder()
-    if parameters.network is not None and not (folder / "model.safetensors").exists():
+    if parameters.trained and not (folder / "model.safetensors").exists():
         # imported late: Lightning alone takes seconds
         from studies.captioning.train import train
 
@@ -36,7 +36,7 @@ def evaluate(parameters: Parameters) -> Path:
         dataset = data.read(parameters)
         parts = data.split(dataset, parameters)
         test = np.flatnonzero(parts == "test")
-        if parameters.network is None:
+        if not parameters.trained:
             said = baseline(parameters, dataset, parts)
             facts = provenance(
                 dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),

@@ -149,16 +149,26 @@ def case_pictures(run: LoadedRun) -> Figure:
     return plots.images(items, columns=3)
 
 
-def describe(run: LoadedRun, shown: int = 1) -> Figure:
-    """Caption picture files as a user would, the first test images, and draw them."""
+def describe(run: LoadedRun, shown: int = 1) -> Figure | None:
+    """Caption picture files as a user would, the first test images, and draw them.
+
+    None for a trivial baseline, which captions no other pictures.
+    """
+    if run.params["network"] is None:
+        return None
     root = data.read(Parameters.from_run(run.params, run.folder)).root
     files = [root / name for name in run.predictions["id"].head(shown)]
     captions = run.model().describe(files)
     return plots.images([(open_rgb(f), text) for f, text in zip(files, captions, strict=True)])
 
 
-def attention(run: LoadedRun, name: str, most: int = 9) -> Figure:
-    """Draw where each word of a run's caption of a test image looked, the picture first."""
+def attention(run: LoadedRun, name: str, most: int = 9) -> Figure | None:
+    """Draw where each word of a run's caption of a test image looked, the picture first.
+
+    None for a trivial baseline, whose words look nowhere.
+    """
+    if run.params["network"] is None:
+        return None
     parameters = Parameters.from_run(run.params, run.folder)
     dataset = data.read(parameters)
     row = dataset.files.index(name)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from studies.captioning import java
 from studies.errors import StudyError
@@ -62,23 +61,25 @@ class Scores:
     bleu_counts: np.ndarray
     meteor_counts: np.ndarray
 
-    def corpus(self, items: ArrayLike | None = None) -> dict[str, float]:
-        """Return the corpus scores of all images, or of the rows `items`, repeated or not.
+    def corpus(self) -> dict[str, float]:
+        """Return the corpus scores of all images, by `METRICS`.
 
         BLEU (closest reference length) and METEOR come from the summed counts, as in
-        pycocoevalcap; ROUGE-L and CIDEr are means. CIDEr's document frequencies stay those of all
-        images. No Java is needed, so a bootstrap may call this thousands of times.
+        pycocoevalcap; ROUGE-L and CIDEr are means.
         """
-        rows = slice(None) if items is None else np.asarray(items)
-        means = self._means[rows].mean(axis=0)
-        bleus = bleu(self.bleu_counts[rows].sum(axis=0))
-        meteor_score = float(meteor(self.meteor_counts[rows].sum(axis=0)))
-        values = [*bleus.tolist(), meteor_score, *means.tolist()]
-        return dict(zip(METRICS, values, strict=True))
+        values = self.resampled(np.ones((1, len(self.by_image))))[:, 0]
+        return dict(zip(METRICS, values.tolist(), strict=True))
 
-    @property
-    def _means(self) -> np.ndarray:
-        return self.by_image[["ROUGE-L", "CIDEr"]].to_numpy()
+    def resampled(self, weights: np.ndarray) -> np.ndarray:
+        """Return the corpus scores of R test sets, (len(METRICS), R).
+
+        `weights` (R, N) says how often each of them holds each image. CIDEr's document frequencies
+        stay those of all images.
+        """
+        bleus = bleu(weights @ self.bleu_counts)
+        meteors = meteor(weights @ self.meteor_counts)
+        means = weights @ self.by_image[["ROUGE-L", "CIDEr"]].to_numpy()
+        return np.stack([*bleus.T, meteors, *(means / weights.sum(axis=1, keepdims=True)).T])
 
 
 def scored(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> Scores:

@@ -123,7 +123,7 @@ class Describer:
         """Yield what the decoder reads, (B, T, D) float32, so many inputs at a time."""
         device = next(self.network.parameters()).device
         for start in range(0, len(inputs), size):
-            batch = torch.from_numpy(np.asarray(inputs[start : start + size]))
+            batch = torch.from_numpy(np.array(inputs[start : start + size]))
             with still(self.network), compute.autocast(self.parameters.precision):
                 memory = self.network.encoder(to_input(batch, device))
             yield memory.float()

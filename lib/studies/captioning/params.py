@@ -160,6 +160,11 @@ class Parameters(RunParameters):
     validate_every: Count  # epochs
     decoding: Decoding
 
+    @property
+    def trained(self) -> bool:
+        """Whether the system has a network; a trivial baseline has none."""
+        return self.network is not None
+
     def require_data(self) -> None:
         """Raise StudyError when the data is not there, without reading any."""
         if self.source.name == "flickr8k":

@@ -51,6 +51,12 @@ class Results:
         """Return the number of test images."""
         return len(self.scores[next(iter(self.systems))][0].by_image)
 
+    @cached_property
+    def resampled(self) -> dict[str, list[np.ndarray]]:
+        """Return for each system and seed the scores (metrics, R) of resampled test sets."""
+        drawn, _ = statistics.weights(self.items)
+        return {name: [one.resampled(drawn) for one in of] for name, of in self.scores.items()}
+
     @property
     def trained(self) -> list[str]:
         """Return the systems that are no trivial baseline."""
@@ -106,14 +112,10 @@ def summary(results: Results) -> pd.DataFrame:
     for system, runs in results.scores.items():
         model, _, variant = system.partition("@")
         published = PUBLISHED.get(model, {}) if results.dataset in COMPARABLE else {}
-        for metric in METRICS:
+        samples = over_seeds(results.resampled[system], results.items)
+        for metric, sampled in zip(METRICS, samples, strict=True):
             values = [one.corpus()[metric] for one in runs]
-            samples = statistics.bootstrap(
-                lambda items, k, metric=metric, runs=runs: runs[k].corpus(items)[metric],
-                results.items,
-                len(runs),
-            )
-            low, high = statistics.interval(samples)
+            low, high = statistics.interval(sampled)
             rows.append(
                 {
                     "study": "captioning",
@@ -131,3 +133,12 @@ def summary(results: Results) -> pd.DataFrame:
                 }
             )
     return tables.tidy(rows)
+
+
+def over_seeds(scores: list[np.ndarray], items: int) -> np.ndarray:
+    """Return the mean scores (metrics, R) over the seeds that each resample draws.
+
+    `scores` holds for each seed what `Scores.resampled` gives for the draws of `items` images.
+    """
+    _, seeds = statistics.weights(items, len(scores))
+    return np.einsum("rk,kmr->mr", seeds, np.stack(scores)) / len(scores)

@@ -154,7 +154,7 @@ def train(parameters: Parameters) -> Path:
 
     Resumes from the last checkpoint. Raises StudyError for whatever a user can mend.
     """
-    if parameters.network is None:
+    if not parameters.trained:
         raise StudyError(f"{parameters.model} is a baseline, and nothing of it is trained")
     dataset = data.read(parameters)
     parts = data.split(dataset, parameters)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from studies import pages, params, paths, tables
+from studies import origin, pages, params, paths, tables
 from studies.errors import StudyError
 from studies.runs import write_atomic
 from studies.triplets import claims, cost, figures, tune
@@ -30,45 +30,6 @@ def make_tiny_runs() -> None:
     """Train and evaluate every system of the tiny dataset, as `make study DATASET=tiny` would."""
     for files in params.run_files("triplets", "tiny").values():
         evaluate(Parameters.from_files(files, ["seed=0"]))
-
-
-def provenance(results: Results) -> dict[str, str]:
-    """Return what the runs were made with, differences between runs side by side."""
-    facts = [run.provenance for run in results.runs]
-    dirty = any(fact["git"]["dirty"] for fact in facts)
-
-    def all_of(*path: str) -> str:
-        values = []
-        for fact in facts:
-            value: Any = fact
-            for key in path:
-                value = value[key]
-            values.append(str(value))
-        return ", ".join(dict.fromkeys(values))
-
-    return {
-        "dataset": f"{results.dataset}, fingerprint {all_of('dataset_fingerprint')}",
-        "images": ", ".join(f"{n:,} {part}" for part, n in facts[0]["images"].items()),
-        "seeds": ", ".join(sorted({str(run.params["seed"]) for run in results.runs})),
-        "commit": all_of("git", "commit") + (", with uncommitted changes" if dirty else ""),
-        "software": f"Python {all_of('python')}, "
-        + ", ".join(f"{name} {all_of('packages', name)}" for name in facts[0]["packages"]),
-        "device": all_of("device"),
-        "threads": all_of("threads"),
-        "platform": all_of("platform"),
-    }
-
-
-def command(results: Results) -> str:
-    """Return what to type to make the report again: a line for every set of seeds."""
-    groups: dict[str, list[str]] = {}
-    for system in results.systems:
-        groups.setdefault(",".join(map(str, sorted(results.seeds(system)))), []).append(system)
-    start = f"make study DATASET={results.dataset} STUDY=triplets"
-    if len(groups) == 1:
-        return f"{start} SEEDS={next(iter(groups))}"
-    lines = [f"{start} SEEDS={seeds} MODEL={','.join(names)}" for seeds, names in groups.items()]
-    return "\n".join(lines)
 
 
 def write(dataset: str) -> Path:
@@ -98,7 +59,7 @@ def write(dataset: str) -> Path:
         write_atomic(folder / "triplets_tuning.csv", tuning.to_csv(index=False))
     parts = sections(results, frame, tests, tuning)
     pictures = pages.Section("Severe errors", gallery(results))
-    facts = command(results), provenance(results)
+    facts = origin.command("triplets", results.systems), origin.facts(results.runs)
     if dataset in claims.SYNTHETIC:
         parts.append(pictures)
     else:
