@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from studies import compute, images, training
 from studies.captioning import data
 from studies.captioning.captioner import Captioner
+from studies.captioning.loss import loss
 from studies.captioning.model import Describer, build, to_input
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import PAD, Words
@@ -76,18 +76,11 @@ class Learner(lightning.LightningModule):
         pixels, captions, owners = batch
         if self.settings.augmentation is not None:
             pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
-        self.batch_loss = self.loss(pixels, captions, owners, self.settings.label_smoothing)
-        return self.batch_loss
-
-    def loss(self, given: Tensor, captions: Tensor, owners: Tensor, smoothing: float) -> Tensor:
-        """Return the mean cross-entropy of every word of captions (C, L) but the padding."""
-        logits = self.network(to_input(given, self.device), captions[:, :-1], owners)
-        return cross_entropy(
-            logits.float().flatten(0, 1),
-            captions[:, 1:].flatten(),
-            ignore_index=PAD,
-            label_smoothing=smoothing,
+        smoothing = self.settings.label_smoothing
+        self.batch_loss = loss(
+            self.network, to_input(pixels, self.device), captions, owners, smoothing
         )
+        return self.batch_loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Scale large gradients down; note what happened in this step."""
@@ -110,8 +103,10 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
         """Add the loss of a batch, weighted by its words."""
-        words = int((batch[1][:, 1:] != PAD).sum())
-        self.total += words * float(self.loss(*batch, smoothing=0.0))
+        given, captions, owners = batch
+        words = int((captions[:, 1:] != PAD).sum())
+        value = loss(self.network, to_input(given, self.device), captions, owners, smoothing=0.0)
+        self.total += words * float(value)
         self.count += words
 
     def on_validation_epoch_end(self) -> None:
