@@ -12,25 +12,31 @@ import sys
 from pathlib import Path
 
 from studies import paths
-from studies.params import read_yaml, run_files
+from studies.params import read_yaml, run_files, studies_on
 
 PYTHON = sys.executable
 RUNS, REPORTS = paths.runs(), paths.reports()
 DATASET = str(config.get("dataset") or "demo")
 SEEDS = str(config.get("seeds", 0)).split(",")
 MODELS = str(config.get("model") or "").split(",")
-STUDIES = str(config["study"]).split(",")
+STUDIES = str(config.get("study") or ",".join(studies_on(DATASET))).split(",")
 
 
 def systems(study):
     return [name for name in run_files(study, DATASET) if MODELS == [""] or name in MODELS]
 
 
+def trained(study, dataset, system):
+    schema = importlib.import_module(f"studies.{study}.params").Parameters
+    return schema.from_files(run_files(study, dataset)[system], ["seed=0"]).trained
+
+
 def evaluated(wildcards):
+    # chance has no part in a baseline: one seed says all
     return [
         RUNS / DATASET / wildcards.study / system / f"seed{seed}" / "metrics.json"
         for system in systems(wildcards.study)
-        for seed in SEEDS
+        for seed in (SEEDS if trained(wildcards.study, DATASET, system) else SEEDS[:1])
     ]
 
 
@@ -39,8 +45,7 @@ def files(wildcards):
 
 
 def weights(wildcards):
-    schema = importlib.import_module(f"studies.{wildcards.study}.params").Parameters
-    if not schema.from_files(files(wildcards), ["seed=0"]).trained:
+    if not trained(wildcards.study, wildcards.dataset, wildcards.system):
         return []
     run = RUNS / wildcards.dataset / wildcards.study / wildcards.system / f"seed{wildcards.seed}"
     return run / "model.safetensors"

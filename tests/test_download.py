@@ -375,7 +375,7 @@ class TestWhatTheUserIsTold:
     def test_an_unknown_name(self):
         with pytest.raises(StudyError, match="did you mean grocery"):
             fetch("groceries")
-        with pytest.raises(StudyError, match="there are grocery, hyperkvasir"):
+        with pytest.raises(StudyError, match="there are flickr8k, grocery, hyperkvasir"):
             fetch("zzz")
 
     def test_the_server_says_no(self, publish, site, data):
@@ -467,13 +467,22 @@ class TestSources:
                 {"image-labels.csv": b"", "lower-gi-tract/x/y.jpg": b""}, "labeled-images/"
             ),
             "/simula/hyper-kvasir/master/official_splits/2_fold_split.csv": b"file-name\n",
+            "/jbrownlee/Datasets/releases/download/Flickr8k/Flickr8k_Dataset.zip": zipped(
+                {"1000268201_693b08cb0e.jpg": b""}, "Flicker8k_Dataset/"
+            ),
+            "/jbrownlee/Datasets/releases/download/Flickr8k/Flickr8k_text.zip": zipped(
+                {"Flickr8k.token.txt": b"", "readme.txt": b""}
+            ),
         }
-        for name in ("grocery", "hyperkvasir"):
+        for name in ("grocery", "hyperkvasir", "flickr8k"):
             fetch(name)
         found = {name for name in tree(data) if not name.startswith("downloads/")}
         assert found == {
             "grocery/LICENSE",
             "grocery/dataset/train.txt",
+            "flickr8k/Flicker8k_Dataset/1000268201_693b08cb0e.jpg",
+            "flickr8k/Flickr8k_text/Flickr8k.token.txt",
+            "flickr8k/Flickr8k_text/readme.txt",
             "hyperkvasir/2_fold_split.csv",
             "hyperkvasir/labeled-images/image-labels.csv",
             "hyperkvasir/labeled-images/lower-gi-tract/x/y.jpg",

@@ -53,7 +53,7 @@ def test_the_process_says_so_on_stderr_with_status_1(tmp_path):
     assert command.wait() == 1
     assert command.out == ""
     assert command.err.count("\n") == 1
-    assert command.err.startswith("error: study triplets has no dataset `tinny`; did you mean")
+    assert command.err.startswith("error: study captioning has no dataset `tinny`; did you mean")
     assert not (tmp_path / "root").exists()
 
 
@@ -62,6 +62,7 @@ def test_choices():
     assert chosen["STUDY"].split(",")[-1] == "triplets"
     assert chosen["MODEL"] == "flexible,triplet"
     assert (chosen["SEEDS"], chosen["JOBS"]) == ("0,1", "4")
+    assert main.choose(["MODEL=resnet_lstm"])["STUDY"] == "captioning"
     assert main.choose([])["DATASET"] == "demo"
     empty = main.choose(["DATASET=tiny", "MODEL=", "SEEDS=", "STUDY="])
     assert (empty["MODEL"], empty["SEEDS"]) == ("", "0")

@@ -211,7 +211,7 @@ def code(notebook):
 
 
 def test_there_are_notebooks():
-    assert {file.stem for file in NOTEBOOKS} == {"train", "evaluate", "report"}
+    assert {file.stem for file in NOTEBOOKS} == {"train", "evaluate", "report", "judgements"}
 
 
 def test_prose_comes_first(committed):

@@ -30,9 +30,9 @@ def environment(root):
     }
 
 
-def study(environment, *options):
+def study(environment, models="flexible"):
     return subprocess.Popen(
-        [sys.executable, "-m", "studies", "DATASET=tiny", "MODEL=flexible", *options],
+        [sys.executable, "-m", "studies", "DATASET=tiny", f"MODEL={models}"],
         cwd=REPOSITORY,
         env=environment,
         stdout=subprocess.PIPE,
@@ -85,6 +85,19 @@ def test_nothing_is_done_twice(root, environment, finished):
     finish(study(environment))
     assert time.monotonic() - start < 60
     assert {file: file.stat().st_mtime_ns for file in files} == before
+
+
+def test_a_baseline_is_evaluated_without_training(root, environment, finished):
+    finish(study(environment, "most_frequent,resnet_transformer"))
+    runs = root / "runs" / "tiny" / "captioning"
+    names = {"params.yaml", "provenance.json", "evaluate.ipynb", "metrics.json"}
+    made = {file.name for file in (runs / "most_frequent" / "seed0").iterdir()} - {".lock"}
+    assert made == {*names, "predictions.parquet"}
+    assert (runs / "resnet_transformer" / "seed0" / "train.ipynb").exists()
+    assert "most_frequent" in (root / "reports" / "tiny" / "captioning.csv").read_text()
+    index = (root / "reports" / "tiny" / "index.html").read_text()
+    assert "captioning.html" in index
+    assert "triplets.html" in index
 
 
 def test_papermill_alone_gives_the_same_bits(tmp_path, environment, finished):

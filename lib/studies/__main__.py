@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from studies import paths
 from studies.complaints import suggestion
 from studies.errors import StudyError
-from studies.params import relative, run_files
+from studies.params import relative, run_files, studies_on
 from studies.runs import locked
 
 DEFAULTS = {"DATASET": "demo", "STUDY": "", "MODEL": "", "SEEDS": "0", "JOBS": "2"}
@@ -39,17 +40,20 @@ def choose(arguments: Sequence[str]) -> dict[str, str]:
         if study not in known:
             raise StudyError(f"no study `{study}`{suggestion(study, known)}")
     if not options["STUDY"]:
-        folder = paths.REPOSITORY / "params"
-        having = [s for s in studies if (folder / s / options["DATASET"]).is_dir()]
-        studies = having or studies
-    check_runs(studies, options)
+        studies = studies_on(options["DATASET"]) or known
+    systems = check_runs(studies, options)
+    if not options["STUDY"] and options["MODEL"]:
+        studies = [s for s in studies if set(options["MODEL"].split(",")) & set(systems[s])]
     if not options["JOBS"].isdecimal() or int(options["JOBS"]) < 1:
         raise StudyError(f"JOBS={options['JOBS']}: give the number of processor cores to use")
     return {**options, "STUDY": ",".join(studies)}
 
 
-def check_runs(studies: Sequence[str], options: dict[str, str]) -> None:
-    """Check every parameter file of the chosen runs; raises StudyError for the first wrong one."""
+def check_runs(studies: Sequence[str], options: dict[str, str]) -> dict[str, dict[str, list[Path]]]:
+    """Return the systems of each study and their files, each checked.
+
+    Raises StudyError for the first wrong one.
+    """
     models = options["MODEL"].split(",") if options["MODEL"] else None
     for seed in options["SEEDS"].split(","):
         if not (seed.isdecimal() and str(int(seed)) == seed):
@@ -71,6 +75,7 @@ def check_runs(studies: Sequence[str], options: dict[str, str]) -> None:
                     f"{parameters.system}; they must be the names of its folder and file"
                 )
             parameters.require_data()
+    return listed
 
 
 def main() -> None:

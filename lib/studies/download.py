@@ -88,6 +88,25 @@ SOURCES = {
                 ),
             ),
         ),
+        Source(
+            name="flickr8k",
+            folder="flickr8k",
+            licence="research use",
+            size="1.1 GB, 8,091 photographs",
+            # its makers sent addresses on request; these copies are in common use
+            parts=(
+                Part(
+                    "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k/Flickr8k_Dataset.zip",
+                    lands="flickr8k/Flicker8k_Dataset",
+                    holds="1000268201_693b08cb0e.jpg",
+                ),
+                Part(
+                    "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k/Flickr8k_text.zip",
+                    lands="flickr8k/Flickr8k_text",
+                    holds="Flickr8k.token.txt",
+                ),
+            ),
+        ),
     )
 }
 

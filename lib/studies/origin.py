@@ -38,7 +38,7 @@ def facts(runs: Sequence[LoadedRun]) -> dict[str, str]:
     return {
         "dataset": f"{runs[0].params['dataset']}, fingerprint {all_of('dataset_fingerprint')}",
         "images": ", ".join(f"{n:,} {part}" for part, n in known[0]["images"].items()),
-        "seeds": ", ".join(sorted({str(run.params["seed"]) for run in runs})),
+        "seeds": ", ".join(map(str, sorted({run.params["seed"] for run in runs}))),
         "commit": all_of("git", "commit") + (", with uncommitted changes" if dirty else ""),
         "software": f"Python {all_of('python')}, "
         + ", ".join(f"{name} {all_of('packages', name)}" for name in known[0]["packages"]),

@@ -193,6 +193,12 @@ def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     return values
 
 
+def studies_on(dataset: str) -> list[str]:
+    """Return the studies that have parameters for a dataset."""
+    files = (paths.REPOSITORY / "params").glob(f"*/{dataset}/dataset.yaml")
+    return sorted(file.parent.parent.name for file in files)
+
+
 def run_files(study: str, dataset: str) -> dict[str, list[Path]]:
     """Return the runs that `params/<study>/<dataset>/` lists: system -> its files, later ones win.
 

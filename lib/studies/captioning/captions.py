@@ -59,7 +59,7 @@ def flickr8k(folder: Path) -> CaptionedImages:
                     "published file"
                 )
             files[line] = part
-    return checked(root, files, captions)
+    return checked(root, text, files, captions)
 
 
 def karpathy(folder: Path) -> CaptionedImages:
@@ -72,22 +72,24 @@ def karpathy(folder: Path) -> CaptionedImages:
     captions: dict[str, list[str]] = {}
     try:
         for entry in json.loads(read_text(file))["images"]:
-            name = entry["filename"]
+            name = str(entry["filename"])
             if name in files:
                 raise StudyError(f"{file}: `{name}` is listed twice; keep one entry")
             files[name] = KARPATHY[entry["split"]]
             captions[name] = [sentence["raw"].strip() for sentence in entry["sentences"]]
             if not any(captions[name]):
                 raise StudyError(f"{file}: `{name}` has no caption; use the published file")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(
             f"{file}: expected `images` with filename, split and sentences ({error!r}); use the "
             "published file"
         ) from None
-    return checked(image_folder(folder), files, captions)
+    return checked(image_folder(folder), file, files, captions)
 
 
-def checked(root: Path, files: dict[str, str], captions: dict[str, list[str]]) -> CaptionedImages:
+def checked(
+    root: Path, lists: Path, files: dict[str, str], captions: dict[str, list[str]]
+) -> CaptionedImages:
     """Return the listed images; raises StudyError when one is not there or a part is empty."""
     there = {file.name for file in root.iterdir()}
     for name, part in files.items():
@@ -97,7 +99,7 @@ def checked(root: Path, files: dict[str, str], captions: dict[str, list[str]]) -
             )
     for part in PARTS:
         if part not in files.values():
-            raise StudyError(f"{root}: the {part} split lists no image; use the published lists")
+            raise StudyError(f"{lists}: the {part} split lists no image; use the published lists")
     names = list(files)
     given = [[one for one in captions[name] if one] for name in names]
     return CaptionedImages(root, names, given, np.array([files[name] for name in names]))

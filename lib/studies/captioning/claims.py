@@ -127,8 +127,12 @@ def tidy(agreement: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
 
 def tally(claims: list[Claim]) -> str:
     """Return in one sentence what became of the claims."""
-    words = {"holds": 0, "does not hold": 0, "inconclusive": 0, "not tested here": 0}
-    for claim in claims:
-        words[next(word for word in words if claim.verdict.startswith(word))] += 1
-    parts = [f"{count} {word}" for word, count in words.items() if count]
-    return f"Of {len(claims)} claims: {', '.join(parts)}."
+    words = {
+        "holds": ("holds", "hold"),
+        "does not hold": ("does not hold", "do not hold"),
+        "inconclusive": ("is inconclusive", "are inconclusive"),
+        "not tested here": ("is not tested here", "are not tested here"),
+    }
+    counts = {kind: sum(claim.verdict.startswith(kind) for claim in claims) for kind in words}
+    parts = [f"{count} {words[kind][count > 1]}" for kind, count in counts.items() if count]
+    return f"Of {len(claims)} claims {', '.join(parts)}."

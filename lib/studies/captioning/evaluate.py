@@ -69,7 +69,7 @@ def baseline(parameters: Parameters, dataset: data.CaptionedImages, parts: np.nd
     captions = [dataset.captions[row] for row in known]
     if parameters.baseline.name == "most_frequent":
         said = data.training_captions(dataset, parts)
-        words = Words.learn(said, parameters.min_count)
+        words = Words.learn(said, min_count=1)  # else captions with rare words would be alike
         return [baselines.most_frequent(said, words, parameters.decoding.max_length)] * len(test)
     space = baselines.feature_space(dataset, parameters.baseline)
     return baselines.nearest_neighbour(space[known], captions, space[test])

@@ -1,5 +1,7 @@
 """What notebooks and reports show of captions and runs: figures, and tables to look at."""
 
+import math
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,6 +12,7 @@ from studies.captioning import data
 from studies.captioning.evaluate import IDS
 from studies.captioning.metrics import METRICS
 from studies.captioning.params import Parameters
+from studies.errors import StudyError
 from studies.images import open_rgb
 from studies.runs import LoadedRun
 from studies.tables import duration
@@ -22,7 +25,10 @@ AXES = {
     "rouge_l": "ROUGE-L (0–1)",
     "cider": "CIDEr (0–10)",
 }
-CURVES = {"train_loss": "training loss (nats a word)", "validation_loss": "validation loss"}
+CURVES = {
+    "train_loss": "training loss (nats a word)",
+    "validation_loss": "validation loss (nats a word)",
+}
 STEPS = {
     "batch_loss": "batch loss (nats a word)",
     "learning_rate": "learning rate",
@@ -85,8 +91,29 @@ def test_table(tests: pd.DataFrame) -> pd.DataFrame:
     return differences.wide(tests, NAMES, [])
 
 
-def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
-    """Draw training and validation loss against the step."""
+def agreement(frame: pd.DataFrame) -> Figure:
+    """Draw how far each metric agrees with each kind of judge, from `judgements.agreement`."""
+    rows = frame.rename(columns={"metric": "model", "judgements": "metric", "tau": "mean"})
+    rows = rows.assign(variant="", published=None)
+    axes = {judges: f"Kendall's τ_c, {judges} (−1 to 1)" for judges in rows["metric"].unique()}
+    return plots.intervals(rows, axes)
+
+
+def agreement_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return how far metrics agree with judges, or by how much one does better, to be read."""
+    value = "tau" if "tau" in frame else "difference"
+    known = frame[[value, "ci_low", "ci_high"]].itertuples(index=False)
+    cells = [differences.signed(*row, count=False) for row in known]
+    shown = frame.drop(columns=["ci_low", "ci_high"]).assign(**{value: cells})
+    if "p" in shown:
+        shown["p"] = shown["p"].map(differences.p_value)
+    return shown.rename(columns={"tau": "τ_c", "difference": "difference in τ_c"})
+
+
+def curves(systems: dict[str, list[LoadedRun]]) -> Figure | None:
+    """Draw training and validation loss against the step; None without a system."""
+    if not systems:
+        return None
     return plots.curves(logged(systems, "curves.csv"), "step", CURVES, columns=2)
 
 
@@ -97,13 +124,12 @@ def steps(systems: dict[str, list[LoadedRun]]) -> Figure:
 
 
 def logged(systems: dict[str, list[LoadedRun]], name: str) -> pd.DataFrame:
-    """Return a log of every run, one below the other; at most some 200 rows a run."""
+    """Return a log of every run, one below the other; at most 200 rows a run."""
     frames = []
     for system, runs in systems.items():
         for run in runs:
             frame = pd.read_csv(run.folder / name)
-            every = max(1, len(frame) // 200)
-            kept = frame.iloc[::every]
+            kept = frame.iloc[:: max(1, math.ceil(len(frame) / 200))]
             frames.append(kept.assign(system=system, seed=run.params["seed"]))
     return pd.concat(frames)
 
@@ -133,7 +159,7 @@ def cases(run: LoadedRun, shown: int = 3) -> list[tuple[str, pd.DataFrame]]:
     frame = run.predictions.sort_values(["CIDEr", "id"], ascending=[False, True])
     found = []
     for name, share in CASES:
-        start = round(share * (len(frame) - shown))
+        start = round(share * max(0, len(frame) - shown))
         found.append((name, frame.iloc[start : start + shown]))
     return found
 
@@ -165,12 +191,16 @@ def describe(run: LoadedRun, shown: int = 1) -> Figure | None:
 def attention(run: LoadedRun, name: str, most: int = 9) -> Figure | None:
     """Draw where each word of a run's caption of a test image looked, the picture first.
 
-    None for a trivial baseline, whose words look nowhere.
+    None for a trivial baseline, whose words look nowhere. Raises StudyError when the image is gone.
     """
     if run.params["network"] is None:
         return None
     parameters = Parameters.from_run(run.params, run.folder)
     dataset = data.read(parameters)
+    if name not in dataset.files:
+        raise StudyError(
+            f"{run.folder} was tested on {name}, which {dataset.root} lacks; restore the images"
+        )
     row = dataset.files.index(name)
     caption = run.predictions.set_index("id").loc[name, "candidate"]
     given = data.inputs(dataset, parameters)[row : row + 1]

@@ -16,20 +16,38 @@ crowd is τ_b.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from studies import demo, paths
 from studies.captioning.captions import lines, text_folder
 from studies.captioning.metrics import score_captions
+from studies.download import require
 from studies.errors import StudyError
+from studies.params import Schema
 from studies.statistics import bootstrap, bootstrap_p, interval
 
 COMPARED = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 # the claim's order: CIDEr before all others, METEOR before BLEU
 CLAIMED = (("CIDEr", "METEOR"), ("CIDEr", "ROUGE-L"), ("CIDEr", "BLEU-4"), ("METEOR", "BLEU-4"))
+PER_VARIANT = 8  # plates of the most frequent variant that the simulated judges see
 FILES = {"expert": "ExpertAnnotations.txt", "crowd": "CrowdFlowerAnnotations.txt"}
+
+
+class JudgementParameters(Schema):
+    """What the notebook takes: simulated judges of the kitchen, or the people of Flickr8k."""
+
+    source: Literal["kitchen", "flickr8k"]
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the texts; raises StudyError when the data is not there."""
+        if self.source == "kitchen":
+            return demo.judged(PER_VARIANT)
+        return require("flickr8k", paths.data() / "flickr8k")
 
 
 @dataclass(frozen=True)

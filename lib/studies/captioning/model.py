@@ -1,6 +1,7 @@
 """A system as built from its parameters, written to a run folder, and read back to caption."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,28 +32,44 @@ CHUNK = 64  # images captioned at once
 WORDS = "words.json"
 
 
-def build(parameters: Parameters, vocabulary: int, shape: tuple[int, ...]) -> Captioner:
+def build(
+    parameters: Parameters, vocabulary: int, shape: tuple[int, ...], pretrained: bool = True
+) -> Captioner:
     """Return a fresh system for a number of words and the shape of one input.
 
-    The shape is (3, S, S) of pixels or (T, F) of a frozen backbone's tokens. Published weights of
-    a fine-tuned backbone are loaded.
+    The shape is (3, S, S) of pixels or (T, F) of a frozen backbone's tokens. A fine-tuned backbone
+    begins with its published weights, or if not `pretrained` with random ones, to be filled.
+    Raises StudyError when these weights are not to be had, or do not fit image_size or grid.
     """
     network = parameters.network
     return Captioner(
-        build_encoder(network, parameters.image_size, shape),
+        build_encoder(network, parameters.image_size, shape, pretrained),
         build_decoder(network, vocabulary, parameters.decoding.max_length + 1),
     )
 
 
-def build_encoder(network: Network, image_size: int, shape: tuple[int, ...]) -> Encoder:
+def build_encoder(
+    network: Network, image_size: int, shape: tuple[int, ...], pretrained: bool
+) -> Encoder:
     """Return the encoder of a network; see `build`."""
     given = network.encoder
-    trunk = build_trunk(network, image_size)
+    trunk = build_trunk(network, image_size, pretrained)
     if trunk is None:
         places, features = shape
     else:
-        with still(trunk):
-            _, places, features = trunk(torch.zeros(1, *shape)).shape
+        try:
+            with still(trunk):
+                _, places, features = trunk(torch.zeros(1, *shape)).shape
+        except ValueError as error:  # of transformers, whose models often take one size only
+            raise StudyError(
+                f"image_size {image_size} does not fit {given.source.weights} "
+                f"({str(error).rstrip('.')}); set image_size to the model's own"
+            ) from None
+    if given.grid is not None and math.isqrt(places) ** 2 != places:
+        raise StudyError(
+            f"network.encoder.grid is {given.grid}, but the encoder gives {places} tokens, which "
+            "are no square map; set grid to null, as for all vision transformers"
+        )
     return Encoder(
         trunk,
         features,
@@ -64,7 +81,7 @@ def build_encoder(network: Network, image_size: int, shape: tuple[int, ...]) -> 
     )
 
 
-def build_trunk(network: Network, image_size: int) -> nn.Module | None:
+def build_trunk(network: Network, image_size: int, pretrained: bool) -> nn.Module | None:
     """Return what turns pixels into tokens; None for a frozen backbone, whose tokens are kept."""
     source = network.encoder.source
     if source.name == "cnn":
@@ -77,7 +94,7 @@ def build_trunk(network: Network, image_size: int) -> nn.Module | None:
     # imported late: torchvision and transformers take seconds
     from studies.backbones import load_backbone
 
-    return FineTuned(load_backbone(source.weights, trainable=True))
+    return FineTuned(load_backbone(source.weights, trainable=True, pretrained=pretrained))
 
 
 def build_decoder(network: Network, vocabulary: int, length: int) -> Decoder:
@@ -99,15 +116,18 @@ class Describer:
 
     def caption(self, inputs: np.ndarray) -> list[str]:
         """Return a caption for each of the inputs (N, 3, S, S) uint8 or (N, T, F) tokens."""
-        return [self.words.decode(found.tokens) for found in self.search(inputs)]
+        longest = self.parameters.decoding.max_length  # one that does not end has a word more
+        return [self.words.decode(found.tokens[:longest]) for found in self.search(inputs)]
 
     def search(self, inputs: np.ndarray) -> list[Caption]:
         """Return the best caption of beam search for each input."""
         given = self.parameters.decoding
         rules = Rules(BOS, EOS, (PAD, UNKNOWN), given.max_length + 1, min_length=1)
         found: list[Caption] = []
+        decoder = self.network.decoder
         for memory in self.memories(inputs):
-            found += beam(self.network.decoder, memory, rules, given.beams, given.length_penalty)
+            with compute.autocast(self.parameters.precision):
+                found += beam(decoder, memory, rules, given.beams, given.length_penalty)
         return found
 
     def attention(self, inputs: np.ndarray, captions: list[str]) -> list[Tensor]:
@@ -164,18 +184,31 @@ def to_input(batch: Tensor, device: torch.device) -> Tensor:
 def load(run: Any) -> Describer:
     """Return the system of a run folder (`studies.runs.LoadedRun`), ready to caption.
 
-    Raises StudyError when the words beside the weights are not those it was trained with.
+    Raises StudyError when weights or words are missing, damaged or those of another run.
     """
     parameters = Parameters.from_run(run.params, run.folder)
-    words = (run.folder / WORDS).read_text(encoding="utf-8")
-    with safe_open(run.folder / "model.safetensors", framework="pt") as file:
-        if file.metadata()["words"] != digest(words):
-            raise StudyError(
-                f"{run.folder / WORDS}: is the vocabulary of another run; restore the file, or "
-                "delete the run folder to train anew"
-            )
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    file = run.folder / "model.safetensors"
+    again = "and the command that trained the run writes it again from its checkpoint"
+    try:
+        words = (run.folder / WORDS).read_text(encoding="utf-8")
+        with safe_open(file, framework="pt") as content:
+            trained_with = content.metadata()["words"]
+            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
+    except Exception as error:  # which one depends on the place of the damage
+        raise StudyError(
+            f"{file}: it, or {WORDS} beside it, cannot be read ({type(error).__name__}); delete "
+            f"{file.name}, {again}"
+        ) from error
+    if trained_with != digest(words):
+        raise StudyError(
+            f"{run.folder / WORDS}: is the vocabulary of another run; restore the file, or "
+            "delete the run folder to train anew"
+        )
     vocabulary = Words.from_json(words)
-    network = build(parameters, len(vocabulary), tuple(run.provenance["input_shape"]))
-    network.load_state_dict(tensors)
+    shape = tuple(run.provenance["input_shape"])
+    network = build(parameters, len(vocabulary), shape, pretrained=False)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise StudyError(f"{file}: holds another system's weights; delete it, {again}") from error
     return Describer(network.to(compute.device()).eval(), vocabulary, parameters)

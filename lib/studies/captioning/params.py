@@ -192,7 +192,11 @@ def check_network(network: Network, image_size: int, augmentation: Augmentation 
     ):
         if network.width % heads:
             raise ValueError(f"network.{where}.heads ({heads}) must divide width ({network.width})")
+    if encoder.projection == "convolution" and encoder.grid is None:
+        raise ValueError("network.encoder.projection: a convolution needs a map, so set grid")
     source = encoder.source
+    if source.name == "vit" and encoder.grid is not None:
+        raise ValueError("network.encoder.grid is null for a vision transformer: it has no map")
     if source.name == "cnn" and not image_size >> len(source.widths):
         raise ValueError(
             f"network.encoder.source.widths has {len(source.widths)} blocks, each of which halves "

@@ -13,7 +13,7 @@ from studies.captioning.comparisons import paired_tests
 from studies.captioning.evaluate import evaluate
 from studies.captioning.params import Parameters
 from studies.captioning.results import Results, read, summary
-from studies.captioning.sections import NOTE, attention, beaten, gallery, plain, sections
+from studies.captioning.sections import NOTE, beaten, pictures, plain, sections
 from studies.errors import StudyError
 from studies.runs import write_atomic
 
@@ -35,12 +35,14 @@ def make_tiny_runs() -> None:
 def write(dataset: str) -> Path:
     """Write every file of the report below `reports/<dataset>/`; return the page."""
     results = read(dataset)
-    frame, tests = summary(results), paired_tests(results)
+    frame = summary(results)
+    # rounded before anything is said of them: the index reads them from the file
+    tests = paired_tests(results).map(lambda x: round(x, 4) if isinstance(x, float) else x)
     ledger = claims.ledger(results, tests, claims.human_agreement(results))
     folder = paths.reports() / dataset
     tables.save(
         frame,
-        tests.map(lambda x: round(x, 4) if isinstance(x, float) else x),
+        tests,
         folder,
         "captioning",
         figures.NAMES,
@@ -51,15 +53,12 @@ def write(dataset: str) -> Path:
     )
     write_atomic(folder / "claims" / "captioning.md", tables.claims_markdown(ledger))
     parts = sections(results, frame, tests, ledger)
-    pictures = [
-        pages.Section("Captions", gallery(results)),
-        pages.Section("Attention", attention(results)),
-    ]
+    photographs = pictures(results)
     facts = origin.command("captioning", results.systems), origin.facts(results.runs)
     if dataset in claims.SYNTHETIC:
-        parts += pictures
-    else:
-        page = pages.page(f"Captions on {dataset}", "", pictures, *facts)
+        parts += photographs
+    elif photographs:
+        page = pages.page(f"Captions on {dataset}", "", photographs, *facts)
         write_atomic(folder / "captioning_gallery.html", page)
         link = Markup(
             '<p>The photographs are on <a href="captioning_gallery.html">a page of their own</a>, '

@@ -8,6 +8,7 @@ from studies import pages, tables
 from studies.captioning import data, figures
 from studies.captioning.params import Parameters
 from studies.captioning.results import Results
+from studies.errors import StudyError
 from studies.runs import LoadedRun
 from studies.tables import Claim
 
@@ -43,6 +44,8 @@ def beaten(results: Results, frame: pd.DataFrame) -> str:
     baselines = [name for name in results.systems if name not in results.trained]
     if not baselines:
         return "No trivial baseline was run."
+    if not results.trained:
+        return "Nothing but trivial baselines was run."
     best = means.loc[baselines].max()
     poor = {
         name: [
@@ -54,7 +57,7 @@ def beaten(results: Results, frame: pd.DataFrame) -> str:
     }
     marked = [f"{name} ({', '.join(metrics)})" for name, metrics in poor.items() if metrics]
     if not marked:
-        return "Every trained system beats both trivial baselines in all four measures."
+        return f"Every trained system beats {' and '.join(baselines)} in all four measures."
     return f"Not better than the best trivial baseline: {'; '.join(marked)}."
 
 
@@ -91,7 +94,7 @@ def sections(
             ],
         ),
         pages.Section("Differences", [pages.table(figures.test_table(tests), TESTS)]),
-        pages.Section("Training", training(trained)),
+        *([pages.Section("Training", training(trained))] if trained else []),
     ]
 
 
@@ -116,6 +119,19 @@ def training(systems: dict[str, list[LoadedRun]]) -> list[Markup | str]:
     ]
 
 
+def pictures(results: Results) -> list[pages.Section]:
+    """Return the parts that show photographs, which a trained system has."""
+    parts = []
+    for title, drawn in (("Captions", gallery), ("Attention", attention)):
+        try:
+            body = drawn(results)
+        except StudyError as error:  # a report can be made where the photographs are not at hand
+            body = [f"Not shown here: {str(error).rstrip('.')}."]
+        if body:
+            parts.append(pages.Section(title, body))
+    return parts
+
+
 def gallery(results: Results) -> list[Markup | str]:
     """Return pictures with captions, best, median and worst, and where some words looked."""
     parts: list[Markup | str] = []
@@ -125,7 +141,7 @@ def gallery(results: Results) -> list[Markup | str]:
         for name, frame in figures.cases(run):
             parts.append(pages.heading(f"{system}: {name} by CIDEr"))
             items = [
-                (root / row.id, f"{row.candidate} (CIDEr {row.CIDEr:.2f}). People: {said(row)}")
+                (root / row.id, f"{row.candidate} (CIDEr {row.CIDEr:.2f}). References: {said(row)}")
                 for row in frame.itertuples()
             ]
             parts.append(pages.picture_grid(items, columns=3))
@@ -142,7 +158,7 @@ def attention(results: Results) -> list[Markup | str]:
             parts.append(
                 pages.figure(
                     figures.attention(run, name),
-                    f"{system}: the picture with its caption, then where each word looked.",
+                    f"{system}: the picture with its caption, then where its first words looked.",
                     "attention of each word over the picture",
                 )
             )

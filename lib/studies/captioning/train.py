@@ -56,9 +56,12 @@ class Learner(lightning.LightningModule):
                 )
                 decay = self.settings.weight_decay if one.ndim > 1 else 0.0
                 groups.setdefault((rate, decay), []).append(one)
+        # what is new comes first: the curves show the learning rate of the first group
+        new = self.settings.learning_rate
+        ranked = sorted(groups.items(), key=lambda group: group[0][0] != new)
         return torch.optim.AdamW(
             {"params": members, "lr": rate, "peak": rate, "weight_decay": decay}
-            for (rate, decay), members in groups.items()
+            for (rate, decay), members in ranked
         )
 
     def on_train_epoch_start(self) -> None:
@@ -119,13 +122,13 @@ class Learner(lightning.LightningModule):
             epochs = self.waited * self.settings.validate_every
             self.stopped = f"has not become better on validation data for {epochs} epochs"
 
-    def on_train_epoch_end(self) -> None:
-        """Write the curves of the steps."""
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the curves of the steps, then keep what a resumed run needs.
+
+        In this order: a run that is killed between the two makes the epoch again, and its rows.
+        """
         folder = Path(self.trainer.default_root_dir)
         write_atomic(folder / "steps.csv", pd.DataFrame(self.history).to_csv(index=False))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what a resumed run needs."""
         checkpoint["learner"] = {
             name: getattr(self, name) for name in ("history", "best", "waited")
         }

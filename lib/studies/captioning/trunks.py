@@ -21,6 +21,10 @@ class FineTuned(nn.Module):
 
     def __init__(self, backbone: "Backbone") -> None:
         super().__init__()
+        pooler = getattr(backbone.model, "pooler", None)
+        if pooler is not None and any(True for _ in pooler.parameters()):
+            # tokens do not pass it, and many a model is published without one
+            backbone.model.pooler = None
         self.backbone, self.out_features = backbone, backbone.out_features
 
     def forward(self, images: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ are frozen (`tests/test_demo.py` holds their digest): changing them changes ever
 from studies.demo.captions import captions
 from studies.demo.drawing import draw
 from studies.demo.folder import kitchen
+from studies.demo.judges import judged
 from studies.demo.world import INGREDIENTS, TREE, Plate, plates
 
-__all__ = ["INGREDIENTS", "TREE", "Plate", "captions", "draw", "kitchen", "plates"]
+__all__ = ["INGREDIENTS", "TREE", "Plate", "captions", "draw", "judged", "kitchen", "plates"]

@@ -1,0 +1,299 @@
+"""Small worlds of captioned images with known truth."""
+
+import json
+import shutil
+import socket
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from spoken import Spoken
+from studies import statistics
+from studies.captioning.model import Describer, build
+from studies.captioning.params import Parameters
+from studies.captioning.tokens import Words
+from studies.params import read_yaml, run_files
+from studies.runs import load_run, to_json
+
+SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
+COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 60, 220), "grey": (128,) * 3}
+SQUARES = {
+    f"{k:02}.jpg": [
+        f"A {colour} square .",
+        f"A square of plain {colour} .",
+        f"There is a {colour} square .",
+        f"Somebody painted a wall {colour} .",
+        f"It is all {colour} .",
+    ]
+    for k, colour in enumerate([*COLOURS] * 5)
+}
+METRIC_IDS = ("bleu1", "bleu2", "bleu3", "bleu4", "meteor", "rouge_l", "cider")
+LISTS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
+
+
+@pytest.fixture
+def sandbox(tmp_path, monkeypatch) -> Path:
+    """Runs, caches and data of one test below its own folder."""
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("STUDIES_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def flickr8k_folder():
+    """Return a function that writes Flickr8k's published layout with given images and captions.
+
+    By default the images are 20 squares in four colours, every fifth of them in test and the one
+    before it in validation. Each image is a noisy square of the colour that is its turn. `text` is
+    the folder of the texts, from the top.
+    """
+
+    def write(
+        folder: Path,
+        captions: dict[str, list[str]] = SQUARES,
+        parts: dict[str, list[str]] | None = None,
+        text: str = "Flickr8k_text",
+        side: int = 20,
+    ) -> Path:
+        names = list(captions)
+        others = {"validation": names[3::5], "test": names[4::5]}
+        held = {name for part in others.values() for name in part}
+        parts = parts or {"train": [name for name in names if name not in held], **others}
+        for place in (folder / "Flicker8k_Dataset", folder / text):
+            place.mkdir(parents=True, exist_ok=True)
+        for k, name in enumerate(names):
+            rng, colour = np.random.default_rng(k), list(COLOURS.values())[k % len(COLOURS)]
+            pixels = (colour + rng.normal(0, 12, (side, side, 3))).clip(0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / "Flicker8k_Dataset" / name)
+        lines = [
+            f"{name}#{which}\t{caption}\n"
+            for name, said in captions.items()
+            for which, caption in enumerate(said)
+        ]
+        (folder / text / "Flickr8k.token.txt").write_text("".join(lines), "utf-8", newline="")
+        for part, name in LISTS.items():
+            listed = "".join(f"{image}\n" for image in parts[part])
+            (folder / text / f"Flickr_8k.{name}.txt").write_text(listed)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def squares():
+    """Return a function that gives the parameters of a system of `tiny`, on the squares.
+
+    `encoder` says what is other in its encoder.
+    """
+
+    def make(system: str = "resnet_lstm", encoder: dict | None = None, **changes) -> Parameters:
+        values = {}
+        for file in run_files("captioning", "tiny")[system]:
+            values |= read_yaml(file)
+        if encoder:
+            values["network"]["encoder"] |= encoder
+        smaller = {
+            "dataset": "squares",
+            "seed": 0,
+            "source": {"name": "flickr8k", "splits": "official"},
+            "min_count": 1,
+            "images": 5,
+            "epochs": 3,
+        }
+        return Parameters.check(values | smaller | changes, {"": "test"})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, flickr8k_folder, squares) -> Path:
+    """Train every system on the squares, once; `root` holds runs, `data` images."""
+    folder = tmp_path_factory.mktemp("trained")
+    flickr8k_folder(folder / "data" / "flickr8k")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDIES_ROOT", str(folder / "root"))
+        patch.setenv("STUDIES_DATA", str(folder / "data"))
+        from studies.captioning.train import train
+
+        for system in SYSTEMS:
+            train(squares(system))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def backbones(tmp_path_factory) -> dict[str, Path]:
+    """Folders of a ResNet and a CLIP as published, but tiny and random."""
+    import transformers
+
+    folder = tmp_path_factory.mktemp("backbones")
+    torch.manual_seed(0)
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 8, 8, 12], "depths": [1, 1, 1, 1]}
+    resnet = transformers.ResNetModel(transformers.ResNetConfig(layer_type="basic", **sizes))
+    resnet.save_pretrained(folder / "resnet")
+    transformers.ConvNextImageProcessor(size={"shortest_edge": 64}).save_pretrained(
+        folder / "resnet"
+    )
+    tower = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    tower |= {"num_attention_heads": 2, "projection_dim": 8}
+    config = transformers.CLIPConfig(
+        vision_config=tower | {"image_size": 32, "patch_size": 8},
+        text_config=tower | {"vocab_size": 50, "bos_token_id": 1, "eos_token_id": 2},
+    )
+    transformers.CLIPModel(config).save_pretrained(folder / "clip")
+    transformers.CLIPImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    ).save_pretrained(folder / "clip")
+    return {name: folder / name for name in ("resnet", "clip")}
+
+
+@pytest.fixture(scope="session")
+def no_network():
+    """Return a context that refuses and collects every attempt to reach another machine."""
+
+    @contextmanager
+    def refusing():
+        reached = []
+
+        def refuse(*given, **_):
+            reached.append(given)
+            raise OSError("no network here")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", refuse)
+            patch.setattr(socket.socket, "connect", refuse)
+            yield reached
+
+    return refusing
+
+
+@pytest.fixture
+def copy(sandbox, trained) -> Path:
+    """A trained world of one's own, to break."""
+    shutil.copytree(trained / "data", sandbox / "data", dirs_exist_ok=True)
+    shutil.copytree(trained / "root", sandbox / "root")
+    return sandbox
+
+
+@pytest.fixture(scope="session")
+def plates():
+    """Return a function that gives the parameters of a system of `tiny`, on a few drawn plates.
+
+    A model that `tiny` lacks is another `resnet_transformer`. `trunk` is what an encoder begins
+    with, by default the system's own; a published backbone is `{"name": "backbone", …}`.
+    """
+
+    def make(system: str = "resnet_lstm", trunk: dict | None = None, **changes) -> Parameters:
+        model, _, variant = system.partition("@")
+        known, values = run_files("captioning", "tiny"), {}
+        for file in known.get(model, known["resnet_transformer"]):
+            values |= read_yaml(file)
+        if trunk and values["network"]:
+            values["network"]["encoder"]["source"] = trunk
+        smaller = {
+            **{"dataset": "plates", "model": model, "variant": variant, "seed": 0},
+            **{"source": {"name": "kitchen", "per_variant": 1, "seed": 0}, "test_share": 0.5},
+        }
+        return Parameters.check(values | smaller | changes, {"": "test"})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_run(plates):
+    """Return a function that writes an evaluated run by hand, from captions alone.
+
+    `said` are the captions of the test images, `references` what people said of them, and `ids`
+    their files, by default of no picture. It has no weights: see `weigh`.
+    """
+
+    def write(
+        root: Path,
+        system: str,
+        seed: int,
+        said: list[str],
+        references: list[list[str]],
+        dataset: str = "made_up",
+        ids: list[str] | None = None,
+        steps: int = 20,
+        facts: dict | None = None,
+        **changes,
+    ) -> Path:
+        settings = plates(system, dataset=dataset, seed=seed, **changes)
+        folder = root / "runs" / dataset / "captioning" / system / f"seed{seed}"
+        folder.mkdir(parents=True)
+        (folder / "params.yaml").write_text(yaml.safe_dump(settings.resolved()))
+        spoken = Spoken(said, references)
+        frame = spoken.by_image.copy()
+        frame.insert(0, "id", ids or [f"{k:03}.jpg" for k in range(len(said))])
+        frame.insert(1, "candidate", said)
+        frame.insert(2, "references", references)
+        frame["bleu_counts"] = spoken.bleu_counts
+        frame["meteor_counts"] = [[float(one) for one in row] for row in spoken.meteor_counts]
+        frame.to_parquet(folder / "predictions.parquet")
+        values = zip(METRIC_IDS, spoken.corpus().values(), strict=True)
+        found = {**dict(values), "n": len(said), "distinct": len(set(said))}
+        (folder / "metrics.json").write_text(json.dumps(found))
+        known = {
+            "python": "3.12.0",
+            "packages": {"torch": "2.11.0"},
+            "git": {"commit": "abc1234", "dirty": False},
+            "platform": "Linux",
+            "peak_memory_mib": 500,
+            "dataset_fingerprint": "f" * 32,
+            "images": {"train": 10, "validation": 2, "test": len(said)},
+        }
+        if settings.trained:
+            known |= {
+                "best_epoch": 2,
+                "best_score": 1.5,
+                "stopped": "",
+                "seconds": 12.0,
+                "device": "cpu",
+                "precision": "32-true",
+                "threads": 1,
+                "parameters_trained": 1234,
+                "words": 99,
+                "input_shape": [3, settings.image_size, settings.image_size],
+            }
+            rows = [f"{n},{n // 10},0.001,{4 / n},{1 + 1 / n}" for n in range(1, steps + 1)]
+            header = "step,epoch,learning_rate,batch_loss,gradient_norm"
+            (folder / "steps.csv").write_text("\n".join([header, *rows, ""]))
+            (folder / "curves.csv").write_text(
+                "epoch,step,learning_rate,train_loss,validation_loss\n"
+                "1,10,0.001,2.5,1.9\n2,20,0.001,1.8,1.5\n"
+            )
+        (folder / "provenance.json").write_text(to_json(known | (facts or {})))
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def weigh():
+    """Return a function that gives a run written by hand a network of random weights."""
+
+    def give(folder: Path) -> Path:
+        run = load_run(folder)
+        settings = Parameters.from_run(run.params, folder)
+        texts = [text for own in run.predictions["references"] for text in own]
+        words = Words.learn([*texts, *run.predictions["candidate"]], 1)
+        torch.manual_seed(0)
+        network = build(settings, len(words), tuple(run.provenance["input_shape"]))
+        Describer(network, words, settings).save(folder)
+        return folder
+
+    return give
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """Bootstraps of 200 resamples, not of 2000: rougher, and ten times as fast."""
+    for name in ("bootstrap", "weights"):
+        monkeypatch.setattr(statistics, name, partial(getattr(statistics, name), n_resamples=200))
