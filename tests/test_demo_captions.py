@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def test_every_plate_and_seed_has_words_of_its_own(said):
     plates = [plate for plate in said if plate.variant == "greek_salad"]
     assert all(said[one] != said[other] for one, other in pairwise(plates))
     assert all(demo.captions(plate, 1) != said[plate] for plate in plates)
+    assert all(demo.captions(replace(one, id="another-000")) != said[one] for one in plates)
 
 
 def test_people_do_not_all_say_the_same(said):

@@ -240,5 +240,5 @@ class TestInputs:
 
         features = {"name": "backbone", "weights": str(vit)}
         given = NearestNeighbour.model_validate({"name": "nearest_neighbour", "features": features})
-        space = baselines.feature_space(kitchen, given)
+        space = baselines.feature_space(kitchen, given, np.arange(24))
         assert (space.shape, space.dtype) == ((24, 16), np.float32)

@@ -37,16 +37,18 @@ def unit(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
-def feature_space(dataset: CaptionedImages, baseline: NearestNeighbour) -> np.ndarray:
+def feature_space(
+    dataset: CaptionedImages, baseline: NearestNeighbour, known: np.ndarray
+) -> np.ndarray:
     """Return the features (N, F) in which images are near each other, in the order of `files`.
 
-    Thumbnails are compared without their mean colour: each pixel less the mean over all pictures.
+    Of a thumbnail's pixels their mean over the training images, the rows `known`, is taken.
     """
     space = baseline.features
     if space.name == "thumbnail":
         pixels = images.load(dataset.paths, space.side, dataset.root)
         flat = pixels.reshape(len(pixels), -1).astype(np.float32)
-        return flat - flat.mean(0)
+        return flat - flat[known].mean(0)
     # imported late: torchvision and transformers take seconds
     from studies.features import features
 

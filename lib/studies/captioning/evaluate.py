@@ -71,7 +71,7 @@ def baseline(parameters: Parameters, dataset: data.CaptionedImages, parts: np.nd
         said = data.training_captions(dataset, parts)
         words = Words.learn(said, min_count=1)  # else captions with rare words would be alike
         return [baselines.most_frequent(said, words, parameters.decoding.max_length)] * len(test)
-    space = baselines.feature_space(dataset, parameters.baseline)
+    space = baselines.feature_space(dataset, parameters.baseline, known)
     return baselines.nearest_neighbour(space[known], captions, space[test])
 
 
