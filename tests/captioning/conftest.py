@@ -174,6 +174,21 @@ def no_network():
 
 
 @pytest.fixture
+def few(sandbox, flickr8k_folder) -> Path:
+    """A sandbox with the squares."""
+    flickr8k_folder(sandbox / "data" / "flickr8k")
+    return sandbox
+
+
+@pytest.fixture
+def runs(trained, squares, monkeypatch) -> dict[str, Path]:
+    """The run folder of each system of `trained`, with the paths of the house pointing there."""
+    monkeypatch.setenv("STUDIES_ROOT", str(trained / "root"))
+    monkeypatch.setenv("STUDIES_DATA", str(trained / "data"))
+    return {system: squares(system).folder() for system in SYSTEMS}
+
+
+@pytest.fixture
 def copy(sandbox, trained) -> Path:
     """A trained world of one's own, to break."""
     shutil.copytree(trained / "data", sandbox / "data", dirs_exist_ok=True)

@@ -19,7 +19,6 @@ from studies.captioning.model import Describer, build, to_input
 from studies.captioning.tokens import BOS, EOS, PAD, UNKNOWN, Words
 from studies.captioning.transformer import TransformerDecoder
 from studies.captioning.trunks import Convolutions, FineTuned, Patches
-from studies.features import features
 from studies.runs import load_run
 
 SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
@@ -216,15 +215,6 @@ class TestDescribe:
         assert said == describer.caption(loaded)
         assert len(set(said)) > 1
 
-    def test_tokens_of_a_frozen_backbone(self, squares, backbones, files, sandbox):
-        source = {"name": "backbone", "weights": str(backbones["clip"]), "trained": False}
-        frozen = talkative(squares("clip_transformer", {"source": source}), (17, 16))
-        tokens = features(files, files[0].parent, str(backbones["clip"]), pooled=False)
-        assert tokens.shape == (4, 17, 16)
-        said = frozen.describe(files)
-        assert said == frozen.caption(tokens.astype(np.float16))
-        assert len(set(said)) > 1
-
 
 class TestFile:
     def test_round_trip_to_the_bit(self, describer, sandbox):
@@ -233,15 +223,6 @@ class TestFile:
         assert not again.network.training
         assert again.search(given) == describer.search(given)
         assert again.caption(given) == describer.caption(given)
-
-    def test_a_fine_tuned_run_needs_no_published_weights(self, squares, backbones, sandbox):
-        weights = shutil.copytree(backbones["resnet"], sandbox / "resnet")
-        source = {"name": "backbone", "weights": str(weights), "trained": True}
-        settings = squares("resnet_lstm", {"source": source, "grid": 2}, image_size=64)
-        describer, given = talkative(settings, (3, 64, 64)), pixels(3, 64)
-        folder = written(describer, sandbox / "run", [3, 64, 64])
-        (weights / "model.safetensors").unlink()
-        assert load_run(folder).model().search(given) == describer.search(given)
 
 
 @pytest.fixture

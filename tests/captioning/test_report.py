@@ -130,7 +130,7 @@ def test_tests(folder):
         Spoken(said_by(name, 0), people(IMAGES)).corpus()["CIDEr"]
         for name in ("clip_transformer", "resnet_lstm")
     )
-    assert row["difference"].iloc[-1] == pytest.approx(clip - lstm, abs=1e-4)
+    assert row["difference"].iloc[-1] == round(clip - lstm, 4)
 
 
 @pytest.mark.parametrize("name", ["captioning.md", "claims/captioning.md"])

@@ -99,7 +99,7 @@ def epochs_done(command: Command) -> int:
 def test_killed_at_random_moments(start, uninterrupted, root):
     chance = random.Random(3)
     resumed = []
-    while not resumed or (len(resumed) < 3 and resumed[-1] < EPOCHS // 2):
+    while not resumed or (len(resumed) < 3 and resumed[-1] < 4):
         command = start(root)
         goal = (resumed[-1] if resumed else 0) + chance.randint(1, 2)
         assert command.until(lambda goal=goal, c=command: epochs_done(c) >= goal)

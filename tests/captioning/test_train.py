@@ -2,22 +2,17 @@
 
 import hashlib
 import json
-import math
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from sentences import kept, refused
 from studies import images
 from studies.captioning import data
-from studies.captioning.model import build
 from studies.captioning.tokens import PAD
 from studies.runs import load_run
 
@@ -42,40 +37,9 @@ def train():
 
 
 @pytest.fixture
-def few(sandbox, flickr8k_folder):
-    """A sandbox with the squares."""
-    flickr8k_folder(sandbox / "data" / "flickr8k")
-    return sandbox
-
-
-@pytest.fixture
 def elsewhere(sandbox, monkeypatch):
     """Return a function that moves to a fresh STUDIES_ROOT."""
     return lambda name: monkeypatch.setenv("STUDIES_ROOT", str(sandbox / name))
-
-
-@pytest.fixture
-def runs(trained, squares, monkeypatch):
-    """The run folders of `trained`, with the paths of the house pointing there."""
-    monkeypatch.setenv("STUDIES_ROOT", str(trained / "root"))
-    monkeypatch.setenv("STUDIES_DATA", str(trained / "data"))
-    return {system: squares(system).folder() for system in SYSTEMS}
-
-
-@pytest.fixture
-def applied():
-    """What each step of a training applies: the norm of the gradient, and the rates."""
-    found = []
-
-    def look(optimizer, *_):
-        if isinstance(optimizer, torch.optim.AdamW):
-            gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
-            norm = torch.cat([one.flatten() for one in gradients]).norm().item()
-            found.append((norm, [group["lr"] for group in optimizer.param_groups]))
-
-    hook = register_optimizer_step_post_hook(look)
-    yield found
-    hook.remove()
 
 
 @pytest.fixture
@@ -96,30 +60,9 @@ def script(learner, monkeypatch):
     return losses
 
 
-def fine_tuned(backbones, **rates):
-    source = {"name": "backbone", "weights": str(backbones["resnet"]), "trained": True}
-    return {"encoder": {"source": source, "grid": 2}, "image_size": 64, "epochs": 1, **rates}
-
-
 def bits(folder):
     names = ("model.safetensors", "words.json", "curves.csv", "steps.csv")
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-
-
-def cosine(step, steps, warm_up):
-    """The schedule as torch's own classes give it."""
-    rising = max(1, round(warm_up * steps))
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    rise = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rising, 1.0, rising - 1)
-    for _ in range(min(step, rising - 1)):
-        optimizer.step()
-        rise.step()
-    if step >= rising:
-        fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps - rising)
-        for _ in range(step - rising):
-            optimizer.step()
-            fall.step()
-    return optimizer.param_groups[0]["lr"]
 
 
 class TestLearning:
@@ -154,92 +97,6 @@ class TestLearning:
         assert len(rows) == 4
         assert run.provenance["best_score"] == pytest.approx(wanted, rel=1e-5)
         assert run.curves["validation_loss"].min() == pytest.approx(wanted, rel=1e-5)
-
-    def test_a_frozen_backbone_is_read_from_disk(self, few, squares, backbones, train):
-        source = {"name": "backbone", "weights": str(backbones["clip"]), "trained": False}
-        chosen = squares("clip_transformer", {"source": source}, epochs=1)
-        run = load_run(train(chosen))
-        [cache] = (few / "root" / "cache" / "features").glob("*.npy")
-        assert np.load(cache).shape == (20, 17, 16)
-        assert run.provenance["input_shape"] == [17, 16]
-        assert not [name for name in load_file(run.folder / "model.safetensors") if "trunk" in name]
-        dataset = data.read(chosen)
-        said = run.model().caption(data.inputs(dataset, chosen)[:3])
-        assert run.model().describe(dataset.paths[:3]) == said
-
-
-class TestSchedule:
-    @given(st.integers(1, 60), st.floats(0, 0.99), st.data())
-    @settings(deadline=None)
-    def test_it_rises_evenly_and_falls_along_a_cosine(self, steps, warm_up, draw):
-        from studies.captioning.train import schedule
-
-        step = draw.draw(st.integers(0, steps - 1))
-        wanted = cosine(step, steps, warm_up)
-        assert schedule(step, steps, warm_up) == pytest.approx(wanted, abs=1e-6)
-
-    def test_by_hand(self):
-        from studies.captioning.train import schedule
-
-        found = [schedule(step, 8, 0.5) for step in range(8)]
-        root = math.sqrt(0.5)
-        wanted = [0.25, 0.5, 0.75, 1, 1, (1 + root) / 2, 0.5, (1 - root) / 2]
-        assert found == pytest.approx(wanted)
-
-    @pytest.mark.parametrize("system", SYSTEMS)
-    def test_every_step_is_noted(self, runs, system):
-        steps = pd.read_csv(runs[system] / "steps.csv")
-        assert steps["step"].tolist() == list(range(1, STEPS + 1))
-        assert steps["epoch"].tolist() == [1] * 3 + [2] * 3 + [3] * 3
-        wanted = [PEAK * cosine(step, STEPS, 0.1) for step in range(STEPS)]
-        assert steps["learning_rate"].tolist() == pytest.approx(wanted, rel=1e-5)
-        assert (steps["gradient_norm"] > 0).all()
-        curves = load_run(runs[system]).curves
-        assert curves["step"].tolist() == [3, 6, 9]
-        losses = steps.groupby("epoch")["batch_loss"].mean()
-        assert losses.tolist() == pytest.approx(curves["train_loss"].tolist(), rel=1e-5)
-
-
-class TestOptimizer:
-    def test_vectors_do_not_decay_and_a_backbone_has_its_own_rate(
-        self, squares, backbones, learner
-    ):
-        rates = {"backbone_learning_rate": 0.0005, "weight_decay": 0.2}
-        chosen = squares(**fine_tuned(backbones, **rates))
-        network = build(chosen, 11, (3, 64, 64))
-        optimizer = learner(chosen, network, 10).configure_optimizers()
-        assert isinstance(optimizer, torch.optim.AdamW)
-        groups = {p: group for group in optimizer.param_groups for p in group["params"]}
-        assert sum(len(group["params"]) for group in optimizer.param_groups) == len(groups)
-        assert groups.keys() == set(network.parameters())
-        for name, one in network.named_parameters():
-            assert groups[one]["weight_decay"] == (0.2 if one.ndim > 1 else 0.0)
-            assert groups[one]["lr"] == (0.0005 if "backbone" in name else PEAK)
-
-    @pytest.mark.parametrize("rate", [0.0, 0.0005])
-    def test_both_rates_follow_the_schedule(self, few, squares, backbones, train, applied, rate):
-        folder = train(squares(**fine_tuned(backbones, backbone_learning_rate=rate)))
-        for step, (_, rates) in enumerate(applied):
-            now = cosine(step, 3, 0.1)
-            # what is new comes first: the curves show the first rate
-            assert rates == pytest.approx([PEAK * now] * 2 + [rate * now] * 2)
-        assert len(applied) == 3
-        published = load_file(backbones["resnet"] / "model.safetensors")
-        tensors = load_file(folder / "model.safetensors")
-        moved = [
-            not torch.equal(tensors[f"encoder.trunk.backbone.model.{name}"], value)
-            for name, value in published.items()
-            if name.endswith(("weight", "bias"))
-        ]
-        assert any(moved) == all(moved) == (rate > 0)
-
-    @pytest.mark.parametrize("bound", [0.05, 1e6])
-    def test_no_larger_gradient_is_applied(self, few, squares, train, applied, bound):
-        folder = train(squares("resnet_transformer", gradient_norm=bound, epochs=1))
-        noted = pd.read_csv(folder / "steps.csv")["gradient_norm"]
-        assert (noted > 0.1).all()
-        norms = [norm for norm, _ in applied]
-        assert norms == pytest.approx(noted.clip(upper=bound).tolist(), rel=1e-3)
 
 
 class TestPatience:
