@@ -26,7 +26,7 @@ from studies import index
 from studies.paths import REPOSITORY
 
 # a study's notebooks as a reader takes them: training comes first, and shows its progress
-ORDER = ("train", "evaluate", "report")
+ORDER = ("train", "evaluate", "report", "judgements")
 NOTEBOOKS = sorted(
     (REPOSITORY / "notebooks").glob("*/*.ipynb"),
     key=lambda file: (file.parent.name, ORDER.index(file.stem)),
