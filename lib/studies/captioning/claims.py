@@ -50,13 +50,7 @@ def architectures(results: Results, tests: pd.DataFrame) -> Claim:
     if results.dataset in SYNTHETIC:
         marks.append("synthetic")
     said = f"{word} ({', '.join(marks)})"
-    scratch = [
-        run.system
-        for name in needed
-        for run in results.systems[name]
-        if run.params["network"]["encoder"]["source"]["name"] != "backbone"
-    ]
-    if scratch:
+    if set(needed) & set(results.scratch):
         said = f"not tested here: the encoders are from scratch, where the order {said}"
     return Claim(*C1, experiment, figure, said)
 

@@ -13,7 +13,7 @@ from studies.captioning.comparisons import paired_tests
 from studies.captioning.evaluate import evaluate
 from studies.captioning.params import Parameters
 from studies.captioning.results import Results, read, summary
-from studies.captioning.sections import NOTE, beaten, pictures, plain, sections
+from studies.captioning.sections import note, pictures, plain, sections
 from studies.errors import StudyError
 from studies.runs import write_atomic
 
@@ -47,7 +47,7 @@ def write(dataset: str) -> Path:
         "captioning",
         figures.NAMES,
         f"{TITLE} Dataset {dataset}.",
-        f"{beaten(results, frame)} {NOTE}",
+        note(results, frame),
         [],
         figures.test_table(tests),
     )

@@ -62,6 +62,15 @@ class Results:
         """Return the systems that are no trivial baseline."""
         return [name for name in self.systems if name.partition("@")[0] not in BASELINES]
 
+    @property
+    def scratch(self) -> list[str]:
+        """Return the trained systems whose encoder began from random weights."""
+        return [
+            name
+            for name in self.trained
+            if self.systems[name][0].params["network"]["encoder"]["source"]["name"] != "backbone"
+        ]
+
     def seeds(self, system: str) -> list[int]:
         """Return the seeds that a system was run with."""
         return [run.params["seed"] for run in self.systems[system]]

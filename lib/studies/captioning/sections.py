@@ -13,6 +13,10 @@ from studies.runs import LoadedRun
 from studies.tables import Claim
 
 ATTENDED = 2  # images of each system whose attention is drawn
+SCRATCH = (
+    "The encoders are narrow and trained from random weights; a name says which published system "
+    "has the same parts. "
+)
 NOTE = (
     "BLEU and METEOR are computed over all captions together, ROUGE-L and CIDEr are means over "
     "images; CIDEr weighs words by the test set. The epoch was chosen by validation "
@@ -23,6 +27,12 @@ TESTS = (
     "corrected for the number of comparisons. Few seeds make intervals that are too narrow where "
     "trainings differ more than test images do."
 )
+
+
+def note(results: Results, frame: pd.DataFrame) -> str:
+    """Return what a reader of the main table must know."""
+    scratch = SCRATCH if results.scratch else ""
+    return f"{beaten(results, frame)} {scratch}{NOTE}"
 
 
 def headline(frame: pd.DataFrame) -> pd.DataFrame:
@@ -77,7 +87,7 @@ def sections(
             "Results",
             [
                 pages.table(headline(frame), tables.legend(plain(frame))),
-                f"{beaten(results, frame)} {NOTE}",
+                note(results, frame),
                 pages.figure(
                     figures.score_figure(plain(frame)),
                     f"The four measures on the test set with 95 % intervals{hollow}",
