@@ -20,6 +20,7 @@ DATASET = str(config.get("dataset") or "demo")
 SEEDS = str(config.get("seeds", 0)).split(",")
 MODELS = str(config.get("model") or "").split(",")
 STUDIES = str(config.get("study") or ",".join(studies_on(DATASET))).split(",")
+PAGES = expand(REPORTS / DATASET / "{study}.html", study=STUDIES)
 
 
 def systems(study):
@@ -64,13 +65,13 @@ wildcard_constraints:
 # is needed where an older index is there.
 rule all:
     input:
-        expand(REPORTS / DATASET / "{study}.html", study=STUDIES),
+        PAGES,
         REPORTS / DATASET / "index.html",
 
 
 rule index:
     input:
-        expand(REPORTS / DATASET / "{study}.html", study=STUDIES),
+        PAGES,
     output:
         REPORTS / DATASET / "index.html",
     shell:

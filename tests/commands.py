@@ -6,11 +6,28 @@ is then a fresh process with an environment, an exit code and streams of its own
 
 import multiprocessing
 import os
+import re
 import runpy
 import signal
 import sys
 import time
 from pathlib import Path
+
+# arguments end with a file name, n and a module: runs it, and the disk is full in the middle of
+# the n-th writing of a file of that name
+FULL = """
+import errno, os, pathlib, runpy, sys
+module, number, name = sys.argv.pop(), int(sys.argv.pop()), sys.argv.pop()
+write, written = pathlib.Path.write_bytes, []
+def full(file, content):
+    written.append(file.name)
+    if sum(other.startswith(f".{name}.") for other in written) < number:
+        return write(file, content)
+    write(file, content[: len(content) // 2])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+pathlib.Path.write_bytes = full
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["studies.training", "studies.triplets.model", "sklearn.manifold"])
@@ -48,6 +65,11 @@ class Command:
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
         self.wait()
+
+    @property
+    def epochs(self) -> int:
+        """Return how many epochs the command said it had done."""
+        return max((int(n) for n in re.findall(r"^epoch (\d+)/", self.out, re.M)), default=0)
 
     def wait(self, seconds: float = 300) -> int:
         """Return the exit code."""

@@ -3,6 +3,9 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
+
+import pytest
 
 CREATED = "STUDIES_ROOT" not in os.environ
 if CREATED:
@@ -15,3 +18,12 @@ def pytest_unconfigure():
     """Delete the root that this process made."""
     if CREATED:
         shutil.rmtree(os.environ["STUDIES_ROOT"], ignore_errors=True)
+
+
+@pytest.fixture
+def sandbox(tmp_path, monkeypatch) -> Path:
+    """Runs, caches and data of one test below its own folder."""
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "root"))
+    monkeypatch.setenv("STUDIES_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path

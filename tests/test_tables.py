@@ -7,9 +7,6 @@ from markdown_it import MarkdownIt
 
 from studies.tables import (
     COLUMNS,
-    Claim,
-    claims_frame,
-    claims_markdown,
     legend,
     read,
     save,
@@ -159,33 +156,3 @@ def test_save_refuses_what_is_not_tidy(tmp_path: Path):
     with pytest.raises(ValueError, match="wrong"):
         save(tidy([row()]).assign(wrong=1), pd.DataFrame(), tmp_path, "s", {}, "", "")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "verdict",
-    [
-        *("holds", "holds (synthetic)", "does not hold: 0.1 [0.0, 0.2]", "inconclusive, p = 0.3"),
-        "not tested here: needs the photographs",
-    ],
-)
-def test_verdicts_that_a_claim_can_get(verdict):
-    assert Claim("T1", "a > b", "both trained", "0.1", verdict).verdict == verdict
-
-
-@pytest.mark.parametrize(
-    "verdict", ["", "Holds", "holdsome", "it holds", "not tested here", "not tested here: ", "true"]
-)
-def test_verdicts_that_are_refused(verdict):
-    with pytest.raises(ValueError, match="T1"):
-        Claim("T1", "a > b", "both trained", "0.1", verdict)
-
-
-def test_ledger():
-    claims = [Claim("T1", "a > b | c", "x", "0.1 [0.0, 0.2]", "holds")]
-    assert claims_markdown(claims).splitlines() == [
-        "| id | claim | experiment | figure with interval | verdict |",
-        "| --- | --- | --- | ---: | --- |",
-        r"| T1 | a > b \| c | x | 0.1 [0.0, 0.2] | holds |",
-    ]
-    assert claims_frame(claims).loc[0, "verdict"] == "holds"
-    assert claims_frame([]).shape == (0, 5)

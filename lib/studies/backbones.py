@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import pickle
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from studies import paths as places
 from studies.errors import StudyError
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A published vision model without its classifier, and the preprocessing that belongs to it.
 
     Attributes:
@@ -54,13 +55,13 @@ class Backbone(nn.Module):
         """Map (B, 3, S, S) in 0..1, as from `images.augment`, to the model's range."""
         return (images - self.mean) / self.std
 
+    @abstractmethod
     def forward(self, images: Tensor, pooled: bool = True) -> Tensor:
         """Map preprocessed (B, 3, S, S) to (B, F), or unless `pooled` to tokens (B, T, F).
 
         Tokens of a convolutional network are the places of its last map, row by row; those of a
         transformer are its last hidden states, the class token first if it has one.
         """
-        raise NotImplementedError
 
     def digest(self) -> str:
         """Return a digest of all weights and of the preprocessing."""

@@ -1,9 +1,13 @@
 """Where a report comes from: the command that makes it again, and what its runs were made with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from studies.runs import LoadedRun
+from studies.tables import duration
 
 
 def command(study: str, systems: Mapping[str, Sequence[LoadedRun]]) -> str:
@@ -46,3 +50,28 @@ def facts(runs: Sequence[LoadedRun]) -> dict[str, str]:
         "threads": all_of("threads"),
         "platform": all_of("platform"),
     }
+
+
+def cost(
+    systems: Mapping[str, Sequence[LoadedRun]], heading: str, said: Callable[[dict[str, Any]], str]
+) -> pd.DataFrame:
+    """Return what each system cost: parameters, time, memory, chosen epoch; means over seeds.
+
+    Under `heading` stands what a study says in addition of the provenance of a first seed.
+    """
+    rows = []
+    for system, runs in systems.items():
+        known = [run.provenance for run in runs]
+        rows.append(
+            {
+                "system": system,
+                "trained parameters": f"{known[0]['parameters_trained']:,}",
+                "training time": duration(np.mean([fact["seconds"] for fact in known])),
+                "peak memory (MiB)": f"{max(fact['peak_memory_mib'] for fact in known):,}",
+                "device": known[0]["device"],
+                heading: said(known[0]),
+                "epoch kept": ", ".join(str(fact["best_epoch"]) for fact in known),
+                "seeds": ", ".join(str(run.params["seed"]) for run in runs),
+            }
+        )
+    return pd.DataFrame(rows)

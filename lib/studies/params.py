@@ -139,6 +139,12 @@ class RunParameters(Schema):
         return cls.from_files(options.files, options.overrides)
 
 
+class ReportParameters(Schema):
+    """What the notebook of a report takes."""
+
+    dataset: Name
+
+
 def dataset_argument(purpose: str) -> str:
     """Return the one argument, a dataset id, of a command whose help says `purpose`."""
     parser = argparse.ArgumentParser(description=purpose)

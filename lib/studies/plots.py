@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from studies import tables
 from studies.style import (
     COLUMN,
     PAGE,
@@ -158,8 +159,7 @@ def intervals(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     Raises:
         ValueError: nothing to draw for a metric.
     """
-    names = frame["model"] + frame["variant"].where(frame["variant"] == "", "@" + frame["variant"])
-    rows = frame.assign(system=names)
+    rows = frame.assign(system=tables.systems(frame))
     rows = rows[rows["metric"].isin(metrics) & rows[["mean", "published"]].notna().any(axis=1)]
     if absent := [metric for metric in metrics if metric not in set(rows["metric"])]:
         raise ValueError(f"no system has a value of {absent[0]}")

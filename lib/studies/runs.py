@@ -26,7 +26,7 @@ import yaml
 
 from studies import paths
 from studies.errors import StudyError
-from studies.params import RunParameters, read_yaml
+from studies.params import RunParameters, read_yaml, relative
 
 PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "scikit-learn", "pandas")
 
@@ -200,6 +200,14 @@ class LoadedRun:
         """Return the trained model, ready to predict."""
         self._existing("model.safetensors")
         return importlib.import_module(f"studies.{self.params['study']}.model").load(self)
+
+    def refuse_other_images(self, fingerprint: str, root: Path) -> None:
+        """Raise StudyError when the images below `root` are not those of training."""
+        if fingerprint != self.provenance["dataset_fingerprint"]:
+            raise StudyError(
+                f"{relative(self.folder)} was trained on other images than {root} holds now; "
+                "restore them, or delete the run folder to train anew"
+            )
 
     def _existing(self, name: str) -> Path:
         file = self.folder / name

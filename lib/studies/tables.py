@@ -4,9 +4,7 @@ The tidy frame is what is kept; everything else is made from it. Rates are 0–1
 and what was not run is missing in the frame and an empty cell in every table.
 """
 
-import re
 from collections.abc import Collection, Iterable
-from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +26,12 @@ KEY = ["model", "variant", "metric"]
 
 __all__ = [
     "COLUMNS",
-    "Claim",
-    "claims_frame",
-    "claims_markdown",
     "duration",
     "legend",
+    "plain",
     "read",
     "save",
+    "systems",
     "tidy",
     "to_html",
     "to_latex",
@@ -86,6 +83,17 @@ def read(path: Path) -> pd.DataFrame:
     return tidy(frame.to_dict("records"))
 
 
+def systems(frame: pd.DataFrame) -> pd.Series:
+    """Return "model" or "model@variant" of each row of a tidy frame."""
+    return frame["model"] + frame["variant"].where(frame["variant"] == "", "@" + frame["variant"])
+
+
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a tidy frame that are of no variant, or all when there is none."""
+    rows = frame[frame["variant"] == ""]
+    return frame if rows.empty else rows
+
+
 def wide(
     frame: pd.DataFrame, metrics: dict[str, str], counts: Collection[str] | None = None
 ) -> pd.DataFrame:
@@ -106,8 +114,7 @@ def wide(
     """
     if len(set(metrics.values())) < len(metrics):
         raise ValueError(f"metrics share a heading: {', '.join(metrics.values())}")
-    variants = frame["variant"].where(frame["variant"] == "", "@" + frame["variant"])
-    rows = frame.assign(system=frame["model"] + variants)
+    rows = frame.assign(system=systems(frame))
     table = pd.DataFrame({"system": rows["system"].unique()})
     for metric, heading in metrics.items():
         part = rows[rows["metric"] == metric].set_index("system")
@@ -213,43 +220,3 @@ def save(
     write_atomic(folder / f"{study}_tests.csv", tests.to_csv(index=False, lineterminator="\n"))
     write_atomic(folder / f"{study}.md", "\n\n".join(filter(None, blocks)) + "\n")
     write_atomic(folder / f"{study}.tex", to_latex(table, caption, label, note))
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A published claim and what became of it.
-
-    Args:
-        id: short name, such as T1.
-        claim: what the publication says.
-        experiment: what was run to test it.
-        figure: the number that decides, with its interval.
-        verdict: begins with "holds", "does not hold", "inconclusive" or "not tested here: …".
-
-    Raises:
-        ValueError: any other verdict.
-    """
-
-    id: str
-    claim: str
-    experiment: str
-    figure: str
-    verdict: str
-
-    def __post_init__(self) -> None:
-        if not re.match(r"(holds|does not hold|inconclusive)\b|not tested here: \S", self.verdict):
-            raise ValueError(
-                f'the verdict on {self.id} begins with "holds", "does not hold", "inconclusive" or '
-                f'"not tested here: " and a reason, got {self.verdict!r}'
-            )
-
-
-def claims_frame(claims: Iterable[Claim]) -> pd.DataFrame:
-    """Return the ledger as a frame: id, claim, experiment, figure with interval, verdict."""
-    headings = ["id", "claim", "experiment", "figure with interval", "verdict"]
-    return pd.DataFrame([astuple(claim) for claim in claims], columns=headings, dtype="str")
-
-
-def claims_markdown(claims: Iterable[Claim]) -> str:
-    """Return the ledger as a Markdown table, one row a claim."""
-    return to_markdown(claims_frame(claims))

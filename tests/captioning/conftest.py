@@ -37,15 +37,6 @@ METRIC_IDS = ("bleu1", "bleu2", "bleu3", "bleu4", "meteor", "rouge_l", "cider")
 LISTS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
 
 
-@pytest.fixture
-def sandbox(tmp_path, monkeypatch) -> Path:
-    """Runs, caches and data of one test below its own folder."""
-    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "root"))
-    monkeypatch.setenv("STUDIES_DATA", str(tmp_path / "data"))
-    (tmp_path / "data").mkdir()
-    return tmp_path
-
-
 @pytest.fixture(scope="session")
 def flickr8k_folder():
     """Return a function that writes Flickr8k's published layout with given images and captions.

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from commands import Command
+from commands import FULL, Command
 from studies.paths import REPOSITORY
 
 TINY = REPOSITORY / "params" / "captioning" / "tiny"
@@ -24,20 +24,6 @@ GIVEN = (
 )
 RUN = Path("runs", "tiny", "captioning", "resnet_transformer", "seed0")
 TRAIN = "studies.captioning.train"
-# trains; the disk is full in the middle of the n-th writing of a file of that name
-FULL = """
-import errno, os, pathlib, runpy, sys
-number, name = int(sys.argv.pop()), sys.argv.pop()
-write, written = pathlib.Path.write_bytes, []
-def full(file, content):
-    written.append(file.name)
-    if sum(other.startswith(f".{name}.") for other in written) < number:
-        return write(file, content)
-    write(file, content[: len(content) // 2])
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-pathlib.Path.write_bytes = full
-runpy.run_module("studies.captioning.train", run_name="__main__", alter_sys=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -92,21 +78,17 @@ def assert_same(one: Path, other: Path):
     assert steps["epoch"].iloc[-1] == EPOCHS
 
 
-def epochs_done(command: Command) -> int:
-    return max((int(n) for n in re.findall(r"^epoch (\d+)/", command.out, re.M)), default=0)
-
-
 def test_killed_at_random_moments(start, uninterrupted, root):
     chance = random.Random(3)
     resumed = []
     while not resumed or (len(resumed) < 3 and resumed[-1] < 4):
         command = start(root)
         goal = (resumed[-1] if resumed else 0) + chance.randint(1, 2)
-        assert command.until(lambda goal=goal, c=command: epochs_done(c) >= goal)
+        assert command.until(lambda goal=goal, c=command: c.epochs >= goal)
         time.sleep(chance.uniform(0, 0.1))
         command.kill()
         assert command.process.exitcode == -signal.SIGKILL
-        resumed.append(epochs_done(command))
+        resumed.append(command.epochs)
         assert not (root / RUN / "model.safetensors").exists()
     printed = finish(start, root)
     after = int(re.match(rf"resumed after epoch (\d+) of {EPOCHS}\n", printed)[1])
@@ -130,7 +112,7 @@ def test_killed_while_drawing_the_plates_and_in_the_first_epoch(start, uninterru
 
 def test_stopped_by_ctrl_c(start, uninterrupted, root):
     command = start(root)
-    assert command.until(lambda: epochs_done(command) >= 2)
+    assert command.until(lambda: command.epochs >= 2)
     command.signal(signal.SIGINT)
     assert command.wait() == 1
     assert command.err == "stopped; the same command goes on from here\n"
@@ -147,7 +129,7 @@ def test_stopped_by_ctrl_c(start, uninterrupted, root):
     ],
 )
 def test_a_full_disk_loses_nothing(start, uninterrupted, root, place, number, epochs):
-    command = start(root, place.rpartition("/")[2], number, code=FULL)
+    command = start(root, place.rpartition("/")[2], number, TRAIN, code=FULL)
     assert command.wait() == 1
     file = root / RUN / place
     wanted = f"error: cannot write {file}: No space left on device; free the disk"

@@ -5,10 +5,12 @@ import re
 import pytest
 
 from spoken import captions, people
+from studies import tables
 from studies.captioning import sections
 from studies.captioning.comparisons import paired_tests
 from studies.captioning.results import read, summary
-from studies.tables import Claim, tidy
+from studies.ledger import Claim
+from studies.tables import tidy
 
 PLAIN = {"source": {"name": "flickr8k", "splits": "official"}}
 IMAGES = 7
@@ -105,7 +107,7 @@ class TestPlain:
         table = sections.headline(frame)
         assert table["system"].tolist() == ["resnet_lstm"]
         assert list(table.columns) == ["system", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"]
-        assert set(sections.names(frame)) == {"resnet_lstm", "clip_transformer@wide"}
+        assert set(tables.systems(frame)) == {"resnet_lstm", "clip_transformer@wide"}
 
     def test_variants_alone_are_shown(self, means):
         _, frame = means(clip_transformer__wide=[0.2] * 4)

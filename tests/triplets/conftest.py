@@ -49,15 +49,6 @@ SYSTEMS = {
 }
 
 
-@pytest.fixture
-def sandbox(tmp_path, monkeypatch) -> Path:
-    """Runs, caches and data of one test below its own folder."""
-    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "root"))
-    monkeypatch.setenv("STUDIES_DATA", str(tmp_path / "data"))
-    (tmp_path / "data").mkdir()
-    return tmp_path
-
-
 @pytest.fixture(scope="session")
 def draw():
     """Return a function that writes a noisy picture of one colour."""

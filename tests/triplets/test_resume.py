@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from commands import Command
+from commands import FULL, Command
 from studies.paths import REPOSITORY
 
 TINY = REPOSITORY / "params" / "triplets" / "tiny"
@@ -23,20 +23,6 @@ GIVEN = ("-f", TINY / "dataset.yaml", "-f", TINY / "flexible.yaml", "-p", "seed=
 RUN = Path("runs", "tiny", "triplets", "flexible", "seed0")
 TRAIN, EVALUATE = "studies.triplets.train", "studies.triplets.evaluate"
 EPOCHS = 20
-# trains; the disk is full in the middle of the n-th writing of a file of that name
-FULL = """
-import errno, os, pathlib, runpy, sys
-number, name = int(sys.argv.pop()), sys.argv.pop()
-write, written = pathlib.Path.write_bytes, []
-def full(file, content):
-    written.append(file.name)
-    if sum(other.startswith(f".{name}.") for other in written) < number:
-        return write(file, content)
-    write(file, content[: len(content) // 2])
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-pathlib.Path.write_bytes = full
-runpy.run_module("studies.triplets.train", run_name="__main__", alter_sys=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +107,6 @@ def kill_while_writing_a_checkpoint(command: Command, root: Path) -> bool:
     return False
 
 
-def epochs_done(command: Command) -> int:
-    return max((int(n) for n in re.findall(r"^epoch (\d+)/", command.out, re.M)), default=0)
-
-
 def test_killed_while_drawing_and_reading_the_plates(start, uninterrupted, tmp_path):
     root = tmp_path / "root"
     command = start(root, TRAIN)
@@ -132,7 +114,7 @@ def test_killed_while_drawing_and_reading_the_plates(start, uninterrupted, tmp_p
     command.kill()
     assert not (root / RUN / "model.safetensors").exists()
     command = start(root, TRAIN)
-    assert command.until(lambda: epochs_done(command) >= 1)
+    assert command.until(lambda: command.epochs >= 1)
     command.kill()
     finish(start, root)
     assert_same(root, uninterrupted)
@@ -159,11 +141,11 @@ def test_killed_at_random_moments(start, uninterrupted, root):
     for _ in range(5):
         command = start(root, TRAIN)
         goal = (resumed[-1] if resumed else 0) + chance.randint(1, 3)
-        assert command.until(lambda goal=goal, c=command: epochs_done(c) >= goal)
+        assert command.until(lambda goal=goal, c=command: c.epochs >= goal)
         time.sleep(chance.uniform(0, 0.2))
         command.kill()
         assert command.process.exitcode == -signal.SIGKILL
-        resumed.append(epochs_done(command))
+        resumed.append(command.epochs)
         assert not (root / RUN / "model.safetensors").exists()
         if resumed[-1] > EPOCHS // 2:  # a killed process may have gone some epochs beyond its goal
             break
@@ -177,7 +159,7 @@ def test_killed_at_random_moments(start, uninterrupted, root):
 
 def test_stopped_by_ctrl_c(start, uninterrupted, root):
     command = start(root, TRAIN)
-    assert command.until(lambda: epochs_done(command) >= 2)
+    assert command.until(lambda: command.epochs >= 2)
     command.signal(signal.SIGINT)
     assert command.wait() == 1
     assert command.err == "stopped; the same command goes on from here\n"
@@ -213,8 +195,8 @@ def test_two_same_commands_at_once(start, uninterrupted, root):
     commands = [start(root, TRAIN) for _ in range(2)]
     assert [command.wait() for command in commands] == [0, 0]
     assert [command.err for command in commands] == ["", ""]
-    first, second = sorted(commands, key=epochs_done, reverse=True)
-    assert (epochs_done(first), epochs_done(second)) == (EPOCHS, 0)
+    first, second = sorted(commands, key=lambda one: one.epochs, reverse=True)
+    assert (first.epochs, second.epochs) == (EPOCHS, 0)
     lines = second.out.splitlines()
     assert lines[-2:] == [f"{root / RUN}: already trained", str(root / RUN)]
     if len(lines) == 3:
@@ -269,7 +251,7 @@ def test_a_root_without_write_permission(start, tmp_path):
 )
 def test_a_full_disk(start, uninterrupted, root, place, number, epochs):
     name = place.rpartition("/")[2]
-    message = one_line(start(root, TRAIN, name, number, code=FULL))
+    message = one_line(start(root, TRAIN, name, number, TRAIN, code=FULL))
     file = root / RUN / place
     assert message.startswith(f"error: cannot write {file}: No space left on device; free the disk")
     assert message.endswith("then run the same command again\n")

@@ -7,10 +7,10 @@ from studies.captioning import judgements
 from studies.captioning.results import Results
 from studies.differences import BOOTSTRAP, signed
 from studies.errors import StudyError
+from studies.ledger import SYNTHETIC, Claim, word
+from studies.ledger import tally as tallied
 from studies.runs import write_atomic
-from studies.tables import Claim
 
-SYNTHETIC = ("tiny", "demo")
 STEPS = (("resnet_transformer", "clip_transformer"), ("resnet_lstm", "resnet_transformer"))
 C1 = ("C1", "CLIP+Transformer > ResNet+Transformer > ResNet+LSTM, with pretrained encoders")
 C2 = ("C2", "CIDEr agrees best with human judgement, METEOR better than BLEU")
@@ -45,11 +45,10 @@ def architectures(results: Results, tests: pd.DataFrame) -> Claim:
     )
     sides = [int(row.ci_low > 0) - int(row.ci_high < 0) for row in rows]
     seeds = min(int(row.seeds) for row in rows)
-    word = "does not hold" if min(sides) < 0 else "holds" if min(sides) > 0 else "inconclusive"
     marks = ["one seed" if seeds == 1 else f"{seeds} seeds"]
     if results.dataset in SYNTHETIC:
         marks.append("synthetic")
-    said = f"{word} ({', '.join(marks)})"
+    said = f"{word(sides)} ({', '.join(marks)})"
     if set(needed) & set(results.scratch):
         said = f"not tested here: the encoders are from scratch, where the order {said}"
     return Claim(*C1, experiment, figure, said)
@@ -83,10 +82,8 @@ def metrics(agreement: pd.DataFrame | None) -> Claim:
         for metric, row in steps.iterrows()
     )
     sides = [int(row.ci_low > 0) - int(row.ci_high < 0) for row in steps.itertuples()]
-    word = "does not hold" if min(sides) < 0 else "holds" if min(sides) > 0 else "inconclusive"
-    return Claim(
-        *C2, experiment, f"{figure}; {said}", f"{word} ({int(taus['pairs'].iloc[0]):,} pairs)"
-    )
+    pairs = int(taus["pairs"].iloc[0])
+    return Claim(*C2, experiment, f"{figure}; {said}", f"{word(sides)} ({pairs:,} pairs)")
 
 
 def human_agreement(results: Results) -> pd.DataFrame | None:
@@ -121,12 +118,4 @@ def tidy(agreement: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
 
 def tally(claims: list[Claim]) -> str:
     """Return in one sentence what became of the claims."""
-    words = {
-        "holds": ("holds", "hold"),
-        "does not hold": ("does not hold", "do not hold"),
-        "inconclusive": ("is inconclusive", "are inconclusive"),
-        "not tested here": ("is not tested here", "are not tested here"),
-    }
-    counts = {kind: sum(claim.verdict.startswith(kind) for claim in claims) for kind in words}
-    parts = [f"{count} {words[kind][count > 1]}" for kind, count in counts.items() if count]
-    return f"Of {len(claims)} claims {', '.join(parts)}."
+    return f"Of {tallied(claims)}."

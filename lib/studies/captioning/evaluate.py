@@ -12,7 +12,7 @@ from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
 from studies.errors import StudyError
 from studies.params import relative
-from studies.runs import LoadedRun, claim, load_run, provenance, to_json, write_atomic
+from studies.runs import claim, load_run, provenance, to_json, write_atomic
 
 IDS = {metric: metric.lower().replace("bleu-", "bleu").replace("-", "_") for metric in METRICS}
 
@@ -45,7 +45,7 @@ def evaluate(parameters: Parameters) -> Path:
             write_atomic(folder / "provenance.json", to_json(facts))
         else:
             run = load_run(folder)
-            refuse_other_images(run, dataset)
+            run.refuse_other_images(images.fingerprint(dataset.paths, dataset.root), dataset.root)
             said = run.model().caption(data.inputs(dataset, parameters)[test])
         ids = [dataset.files[row] for row in test]
         references = {name: dataset.captions[row] for name, row in zip(ids, test, strict=True)}
@@ -73,16 +73,6 @@ def baseline(parameters: Parameters, dataset: data.CaptionedImages, parts: np.nd
         return [baselines.most_frequent(said, words, parameters.decoding.max_length)] * len(test)
     space = baselines.feature_space(dataset, parameters.baseline, known)
     return baselines.nearest_neighbour(space[known], captions, space[test])
-
-
-def refuse_other_images(run: LoadedRun, dataset: data.CaptionedImages) -> None:
-    """Raise StudyError when the images are not those of training: parts would differ."""
-    before = run.provenance["dataset_fingerprint"]
-    if images.fingerprint(dataset.paths, dataset.root) != before:
-        raise StudyError(
-            f"{relative(run.folder)} was trained on other images than {dataset.root} holds now; "
-            "restore them, or delete the run folder to train anew"
-        )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from studies import differences, plots
+from studies import differences, origin, plots
 from studies.captioning import data
 from studies.captioning.evaluate import IDS
 from studies.captioning.metrics import METRICS
@@ -15,7 +15,6 @@ from studies.captioning.params import Parameters
 from studies.errors import StudyError
 from studies.images import open_rgb
 from studies.runs import LoadedRun
-from studies.tables import duration
 
 NAMES = {IDS[metric]: metric for metric in ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")}
 ALL_NAMES = {IDS[metric]: metric for metric in METRICS}
@@ -135,23 +134,8 @@ def logged(systems: dict[str, list[LoadedRun]], name: str) -> pd.DataFrame:
 
 
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
-    """Return what each system cost: parameters, time, memory, chosen epoch; means over seeds."""
-    rows = []
-    for system, runs in systems.items():
-        facts = [run.provenance for run in runs]
-        rows.append(
-            {
-                "system": system,
-                "trained parameters": f"{facts[0]['parameters_trained']:,}",
-                "training time": duration(np.mean([fact["seconds"] for fact in facts])),
-                "peak memory (MiB)": f"{max(fact['peak_memory_mib'] for fact in facts):,}",
-                "device": facts[0]["device"],
-                "words": f"{facts[0]['words']:,}",
-                "epoch kept": ", ".join(str(fact["best_epoch"]) for fact in facts),
-                "seeds": ", ".join(str(run.params["seed"]) for run in runs),
-            }
-        )
-    return pd.DataFrame(rows)
+    """Return what each system cost, and how many words it knows."""
+    return origin.cost(systems, "words", lambda facts: f"{facts['words']:,}")
 
 
 def cases(run: LoadedRun, shown: int = 3) -> list[tuple[str, pd.DataFrame]]:

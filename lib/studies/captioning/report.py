@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from studies import origin, pages, params, paths, tables
 from studies.captioning import claims, figures
@@ -13,17 +12,12 @@ from studies.captioning.comparisons import paired_tests
 from studies.captioning.evaluate import evaluate
 from studies.captioning.params import Parameters
 from studies.captioning.results import Results, read, summary
-from studies.captioning.sections import note, pictures, plain, sections
+from studies.captioning.sections import note, pictures, sections
 from studies.errors import StudyError
+from studies.ledger import SYNTHETIC, claims_markdown
 from studies.runs import write_atomic
 
 TITLE = "Captioning: which encoder and decoder describe a photograph best?"
-
-
-class ReportParameters(params.Schema):
-    """What the report notebook takes."""
-
-    dataset: params.Name
 
 
 def make_tiny_runs() -> None:
@@ -51,20 +45,16 @@ def write(dataset: str) -> Path:
         [],
         figures.test_table(tests),
     )
-    write_atomic(folder / "claims" / "captioning.md", tables.claims_markdown(ledger))
+    write_atomic(folder / "claims" / "captioning.md", claims_markdown(ledger))
     parts = sections(results, frame, tests, ledger)
     photographs = pictures(results)
     facts = origin.command("captioning", results.systems), origin.facts(results.runs)
-    if dataset in claims.SYNTHETIC:
+    if dataset in SYNTHETIC:
         parts += photographs
     elif photographs:
         page = pages.page(f"Captions on {dataset}", "", photographs, *facts)
         write_atomic(folder / "captioning_gallery.html", page)
-        link = Markup(
-            '<p>The photographs are on <a href="captioning_gallery.html">a page of their own</a>, '
-            "made by the command below and not published with this one.</p>"
-        )
-        parts.append(pages.Section("Captions", [link]))
+        parts.append(pages.Section("Captions", [pages.elsewhere("captioning_gallery.html")]))
     said = f"Dataset {dataset}: {lead(results, frame, claims.tally(ledger))}"
     write_atomic(folder / "captioning.html", pages.page(TITLE, said, parts, *facts))
     return folder / "captioning.html"
@@ -91,7 +81,7 @@ def entry(dataset: str) -> dict[str, Any]:
         "href": "captioning.html",
         "lead": lead(results, frame, claims.tally(ledger)),
         "headline": pages.table(
-            tables.wide(plain(frame), figures.NAMES, []), tables.legend(plain(frame))
+            tables.wide(tables.plain(frame), figures.NAMES, []), tables.legend(tables.plain(frame))
         ),
     }
 

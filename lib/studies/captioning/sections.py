@@ -9,8 +9,8 @@ from studies.captioning import data, figures
 from studies.captioning.params import Parameters
 from studies.captioning.results import Results
 from studies.errors import StudyError
+from studies.ledger import Claim, claims_frame
 from studies.runs import LoadedRun
-from studies.tables import Claim
 
 ATTENDED = 2  # images of each system whose attention is drawn
 SCRATCH = (
@@ -37,18 +37,12 @@ def note(results: Results, frame: pd.DataFrame) -> str:
 
 def headline(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the main table: one row a system that is no variant."""
-    return tables.wide(plain(frame), figures.NAMES, [])
-
-
-def plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a tidy frame that are of no variant, or all when there is none."""
-    rows = frame[frame["variant"] == ""]
-    return frame if rows.empty else rows
+    return tables.wide(tables.plain(frame), figures.NAMES, [])
 
 
 def beaten(results: Results, frame: pd.DataFrame) -> str:
     """Return in words which systems do not beat every trivial baseline in every measure."""
-    means = frame.assign(system=names(frame)).pivot_table(
+    means = frame.assign(system=tables.systems(frame)).pivot_table(
         index="system", columns="metric", values="mean"
     )[list(figures.NAMES)]
     baselines = [name for name in results.systems if name not in results.trained]
@@ -71,25 +65,20 @@ def beaten(results: Results, frame: pd.DataFrame) -> str:
     return f"Not better than the best trivial baseline: {'; '.join(marked)}."
 
 
-def names(frame: pd.DataFrame) -> pd.Series:
-    """Return `model` or `model@variant` of each row."""
-    return frame["model"] + frame["variant"].where(frame["variant"] == "", "@" + frame["variant"])
-
-
 def sections(
     results: Results, frame: pd.DataFrame, tests: pd.DataFrame, ledger: list[Claim]
 ) -> list[pages.Section]:
     """Return the parts of the report, the main table first."""
-    hollow = "; hollow: published." if plain(frame)["published"].notna().any() else "."
+    hollow = "; hollow: published." if tables.plain(frame)["published"].notna().any() else "."
     trained = {name: results.systems[name] for name in results.trained}
     return [
         pages.Section(
             "Results",
             [
-                pages.table(headline(frame), tables.legend(plain(frame))),
+                pages.table(headline(frame), tables.legend(tables.plain(frame))),
                 note(results, frame),
                 pages.figure(
-                    figures.score_figure(plain(frame)),
+                    figures.score_figure(tables.plain(frame)),
                     f"The four measures on the test set with 95 % intervals{hollow}",
                     "scores of each system with their intervals",
                 ),
@@ -97,11 +86,7 @@ def sections(
         ),
         pages.Section(
             "Claims",
-            [
-                pages.table(
-                    tables.claims_frame(ledger), "What is claimed, and what came of it here."
-                )
-            ],
+            [pages.table(claims_frame(ledger), "What is claimed, and what came of it here.")],
         ),
         pages.Section("Differences", [pages.table(figures.test_table(tests), TESTS)]),
         *([pages.Section("Training", training(trained))] if trained else []),
@@ -144,10 +129,13 @@ def pictures(results: Results) -> list[pages.Section]:
 
 def gallery(results: Results) -> list[Markup | str]:
     """Return pictures with captions, best, median and worst, and where some words looked."""
+    if not results.trained:
+        return []
+    first = results.systems[results.trained[0]][0]
+    root = data.read(Parameters.from_run(first.params, first.folder)).root
     parts: list[Markup | str] = []
     for system in results.trained:
         run = results.systems[system][0]
-        root = data.read(Parameters.from_run(run.params, run.folder)).root
         for name, frame in figures.cases(run):
             parts.append(pages.heading(f"{system}: {name} by CIDEr"))
             items = [

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import pandas as pd
 
 from studies.differences import BOOTSTRAP, signed
-from studies.tables import Claim
+from studies.ledger import SYNTHETIC, Claim, word
+from studies.ledger import tally as tallied
 from studies.triplets.experiments import EXPERIMENTS, Experiment, Step, systems
 from studies.triplets.results import Results
 
-SYNTHETIC = ("tiny", "demo")
 NO_HELP = 0.01  # macro-F1; a gain that is smaller for certain is called none
 NO_WEIGHTS = (
     "it needs the weights of ConvNeXt-XLarge; where they can be downloaded, make study "
@@ -93,19 +93,12 @@ def said(step: Step, row: pd.Series) -> str:
 
 
 def verdict(results: Results, steps: Iterable[Step], rows: list[pd.Series]) -> str:
-    """Return what became of a claim.
-
-    It holds when every interval is on the claimed side, does not when one is on the other side,
-    and is inconclusive otherwise.
-    """
+    """Return what became of a claim, and with how many seeds."""
     sides = [side(step, row) for step, row in zip(steps, rows, strict=True)]
-    word = "does not hold" if min(sides) < 0 else "inconclusive"
-    word = "holds" if min(sides) > 0 else word
     least = min(int(row.seeds) for row in rows)
     # with one seed the interval knows test images alone, not how training varies
-    return (
-        f"{word} ({', '.join(['one seed' if least == 1 else f'{least} seeds', *marks(results)])})"
-    )
+    seeds = "one seed" if least == 1 else f"{least} seeds"
+    return f"{word(sides)} ({', '.join([seeds, *marks(results)])})"
 
 
 def marks(results: Results) -> list[str]:
@@ -139,14 +132,5 @@ def levels_verdict(results: Results) -> tuple[str, str]:
 
 def tally(results: Results, tests: pd.DataFrame) -> str:
     """Return in one sentence how many of the claims hold."""
-    verdicts = [claim.verdict for claim in ledger(results, tests)]
-    words = {
-        "holds": ("holds", "hold"),
-        "does not hold": ("does not hold", "do not hold"),
-        "inconclusive": ("is inconclusive", "are inconclusive"),
-        "not tested": ("is not tested here", "are not tested here"),
-    }
-    counts = {kind: sum(verdict.startswith(kind) for verdict in verdicts) for kind in words}
-    parts = [f"{n} {words[kind][n > 1]}" for kind, n in counts.items() if n]
     mark = " (synthetic)" if results.dataset in SYNTHETIC else ""
-    return f"Of the paper's {len(verdicts)} claims {', '.join(parts)}{mark}."
+    return f"Of the paper's {tallied(ledger(results, tests))}{mark}."

@@ -10,7 +10,7 @@ from sklearn.manifold import TSNE
 from studies import compute, images
 from studies.errors import StudyError
 from studies.params import relative
-from studies.runs import LoadedRun, claim, load_run, to_json, write_atomic
+from studies.runs import claim, load_run, to_json, write_atomic
 from studies.triplets import clustering, data, metrics, sampling
 from studies.triplets.params import Parameters
 
@@ -33,7 +33,7 @@ def evaluate(parameters: Parameters) -> Path:
         compute.prepare(parameters)
         dataset = data.read(parameters)
         run = load_run(folder)
-        refuse_other_images(run, dataset)
+        run.refuse_other_images(images.fingerprint(dataset.paths, dataset.root), dataset.root)
         parts = data.split(dataset, parameters)
         test = np.flatnonzero(parts == "test")
         classifier = run.model()
@@ -94,16 +94,6 @@ def class_frame(
     frame["scored"] = frame.index.isin(scored)
     frame["unseen"] = frame.index.isin(unseen)
     return frame
-
-
-def refuse_other_images(run: LoadedRun, dataset: data.LabelledImages) -> None:
-    """Raise StudyError when the images are not those of training: parts and labels would differ."""
-    before = run.provenance["dataset_fingerprint"]
-    if images.fingerprint(dataset.paths, dataset.root) != before:
-        raise StudyError(
-            f"{relative(run.folder)} was trained on other images than {dataset.root} holds now; "
-            "restore them, or delete the run folder to train anew"
-        )
 
 
 def flat_map(embedded: np.ndarray, seed: int) -> np.ndarray:

@@ -7,10 +7,9 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from studies import differences, maps, plots
+from studies import differences, maps, origin, plots
 from studies.images import open_rgb
 from studies.runs import LoadedRun
-from studies.tables import duration
 from studies.triplets import data
 from studies.triplets.loss import flexible_margin
 from studies.triplets.params import Parameters
@@ -240,26 +239,14 @@ def settings(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
 
 
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
-    """Return what each system cost: parameters, time, memory, chosen epoch; means over seeds."""
-    rows = []
-    for system, runs in systems.items():
-        facts = [run.provenance for run in runs]
-        rows.append(
-            {
-                "system": system,
-                "trained parameters": f"{facts[0]['parameters_trained']:,}",
-                "training time": duration(np.mean([fact["seconds"] for fact in facts])),
-                "peak memory (MiB)": f"{max(fact['peak_memory_mib'] for fact in facts):,}",
-                "device": facts[0]["device"],
-                "precision": PRECISIONS.get(facts[0]["precision"], facts[0]["precision"]),
-                "epoch kept": ", ".join(str(fact["best_epoch"]) for fact in facts),
-                "ended early": "; ".join(
-                    dict.fromkeys(
-                        fact["stopped"].partition(":")[0] for fact in facts if fact["stopped"]
-                    )
-                ),
-                "seeds": ", ".join(str(run.params["seed"]) for run in runs),
-            }
-        )
-    table = pd.DataFrame(rows)
-    return table if table["ended early"].any() else table.drop(columns="ended early")
+    """Return what each system cost, with what numbers, and which trainings ended early."""
+    table = origin.cost(
+        systems, "precision", lambda facts: PRECISIONS.get(facts["precision"], facts["precision"])
+    )
+    stops = [
+        [run.provenance["stopped"].partition(":")[0] for run in runs] for runs in systems.values()
+    ]
+    said = ["; ".join(dict.fromkeys(filter(None, reasons))) for reasons in stops]
+    if any(said):
+        table.insert(table.columns.get_loc("seeds"), "ended early", said)
+    return table

@@ -5,25 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from studies import origin, pages, params, paths, tables
 from studies.errors import StudyError
+from studies.ledger import SYNTHETIC, claims_markdown
 from studies.runs import write_atomic
 from studies.triplets import claims, cost, figures, tune
 from studies.triplets.comparisons import paired_tests
 from studies.triplets.evaluate import evaluate
 from studies.triplets.params import Parameters
 from studies.triplets.results import Results, read, summary
-from studies.triplets.sections import gallery, note, plain, sections
+from studies.triplets.sections import gallery, note, sections
 
 TITLE = "Triplets: do label relations make a better classifier?"
-
-
-class ReportParameters(params.Schema):
-    """What the report notebook takes."""
-
-    dataset: params.Name
 
 
 def make_tiny_runs() -> None:
@@ -52,7 +46,7 @@ def write(dataset: str) -> Path:
         figures.COUNTS,
         figures.test_table(tests),
     )
-    ledger = tables.claims_markdown(claims.ledger(results, tests))
+    ledger = claims_markdown(claims.ledger(results, tests))
     write_atomic(folder / "claims" / "triplets.md", ledger)
     tuning = tuned_on(dataset)
     if tuning is not None:
@@ -60,16 +54,12 @@ def write(dataset: str) -> Path:
     parts = sections(results, frame, tests, tuning)
     pictures = pages.Section("Severe errors", gallery(results))
     facts = origin.command("triplets", results.systems), origin.facts(results.runs)
-    if dataset in claims.SYNTHETIC:
+    if dataset in SYNTHETIC:
         parts.append(pictures)
     else:
         photographs = pages.page(f"Severe errors on {dataset}", "", [pictures], *facts)
         write_atomic(folder / "triplets_gallery.html", photographs)
-        link = Markup(
-            '<p>The photographs are on <a href="triplets_gallery.html">a page of their own</a>, '
-            "made by the command below and not published with this one.</p>"
-        )
-        parts.append(pages.Section("Severe errors", [link]))
+        parts.append(pages.Section("Severe errors", [pages.elsewhere("triplets_gallery.html")]))
     said = f"Dataset {dataset}: {lead(results, frame, tests)}"
     page = pages.page(TITLE, said, parts, *facts)
     write_atomic(folder / "triplets.html", page)
@@ -102,12 +92,12 @@ def entry(dataset: str) -> dict[str, Any]:
     results = read(dataset)
     folder = paths.reports() / dataset
     frame, tests = tables.read(folder / "triplets.csv"), pd.read_csv(folder / "triplets_tests.csv")
-    table = tables.wide(plain(frame), figures.NAMES, figures.COUNTS)
+    table = tables.wide(tables.plain(frame), figures.NAMES, figures.COUNTS)
     return {
         "title": TITLE,
         "href": "triplets.html",
         "lead": lead(results, frame, tests),
-        "headline": pages.table(table, tables.legend(plain(frame))),
+        "headline": pages.table(table, tables.legend(tables.plain(frame))),
     }
 
 

@@ -5,6 +5,7 @@ from markupsafe import Markup
 
 from studies import duplicates, pages, tables
 from studies.errors import StudyError
+from studies.ledger import SYNTHETIC, claims_frame
 from studies.style import PAGE
 from studies.triplets import audit, claims, figures
 from studies.triplets.results import Results
@@ -20,13 +21,7 @@ TESTS = (
 def headline(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the main table: one row a system that is no variant, accuracy at every level."""
     names = figures.metric_names(results.labels.shape[1])
-    return tables.wide(plain(frame), names, figures.COUNTS)
-
-
-def plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a tidy frame that are of no variant, or all when there is none."""
-    rows = frame[frame["variant"] == ""]
-    return frame if rows.empty else rows
+    return tables.wide(tables.plain(frame), names, figures.COUNTS)
 
 
 def note(results: Results) -> str:
@@ -57,18 +52,18 @@ def sections(
 
     `tuning` is what `tune.record` returned for the dataset on which settings were chosen, if any.
     """
-    ledger = tables.claims_frame(claims.ledger(results, tests))
-    hollow = "; hollow: published." if plain(frame)["published"].notna().any() else "."
+    ledger = claims_frame(claims.ledger(results, tests))
+    hollow = "; hollow: published." if tables.plain(frame)["published"].notna().any() else "."
     named = tests["first"].str.contains("@") | tests["second"].str.contains("@")
     main = tests[~named] if (~named).any() else tests
     parts = [
         pages.Section(
             "Results",
             [
-                pages.table(headline(results, frame), tables.legend(plain(frame))),
+                pages.table(headline(results, frame), tables.legend(tables.plain(frame))),
                 note(results),
                 pages.figure(
-                    figures.score_figure(plain(frame)),
+                    figures.score_figure(tables.plain(frame)),
                     f"Macro-F1 and severe errors on the test set with 95 % intervals{hollow}",
                     "macro-F1 and severe errors of each system with their intervals",
                 ),
@@ -82,7 +77,7 @@ def sections(
         *where(results, frame),
         pages.Section("Space", [space(frame)]),
         *([tuned(tuning)] if tuning is not None else []),
-        *([near_duplicates(results)] if results.dataset not in claims.SYNTHETIC else []),
+        *([near_duplicates(results)] if results.dataset not in SYNTHETIC else []),
         training(results),
         pages.Section("Confusion", confusion(results)),
         pages.Section(
