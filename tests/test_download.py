@@ -6,71 +6,24 @@ import stat
 import subprocess
 import sys
 import tarfile
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from studies import archives, download, transfer
-from studies.download import Part, Source, fetch, main, require
+from loopback import Site, tarred, zipped
+from studies import archives, transfer
+from studies.download import fetch, main, require
 from studies.errors import StudyError
+from studies.published import SOURCES, Part, Source
 from studies.triplets import sources
-
-
-class Site:
-    """A small web site on the loopback device that can be told to misbehave."""
-
-    def __init__(self):
-        self.files: dict[str, bytes] = {}
-        self.asked: list[tuple[str, str | None, int]] = []  # path, Range header, status
-        self.cut_after: list[int] = []  # bytes after which each next reply breaks off
-        self.ranges = True
-        self.etag = '"one"'
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                site.answer(self)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        span = handler.headers.get("Range")
-        body, status, start = self.files.get(handler.path), 200, 0
-        if body is None:
-            status, body = 404, b"no"
-        elif span and self.ranges and handler.headers.get("If-Range", self.etag) == self.etag:
-            start = int(span.removeprefix("bytes=").removesuffix("-"))
-            status = 206 if start < len(body) else 416
-        self.asked.append((handler.path, span, status))
-        whole = len(body)
-        body = b"" if status == 416 else body[start:]
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.send_header("ETag", self.etag)
-        if status == 206:
-            handler.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
-        elif status == 416:
-            handler.send_header("Content-Range", f"bytes */{whole}")
-        handler.end_headers()
-        if self.cut_after:
-            body = body[: self.cut_after.pop(0)]
-        handler.wfile.write(body)
 
 
 @pytest.fixture
 def site():
     site = Site()
     yield site
-    site.server.shutdown()
-    site.server.server_close()
+    site.close()
 
 
 @pytest.fixture(autouse=True)
@@ -82,24 +35,6 @@ def data(tmp_path, monkeypatch) -> Path:
 CONTENT = {"list.txt": b"a\nb\n", "images/a.jpg": os.urandom(300_000), "images/b.jpg": b"bbb"}
 
 
-def zipped(content: dict[str, bytes], top: str = "") -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, body in content.items():
-            archive.writestr(top + name, body)
-    return buffer.getvalue()
-
-
-def tarred(content: dict[str, bytes], top: str = "", mode: str = "w:gz") -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for name, body in content.items():
-            member = tarfile.TarInfo(top + name)
-            member.size = len(body)
-            archive.addfile(member, io.BytesIO(body))
-    return buffer.getvalue()
-
-
 @pytest.fixture
 def publish(site, monkeypatch):
     """Publish an archive as the dataset `plates`."""
@@ -108,7 +43,7 @@ def publish(site, monkeypatch):
         site.files[f"/{file}"] = body
         part = Part(f"{site.address}/{file}", lands="plates", holds="list.txt", sha256=sha256)
         source = Source("plates", "plates", "CC0", "300 kB", (part,))
-        monkeypatch.setitem(download.SOURCES, "plates", source)
+        monkeypatch.setitem(SOURCES, "plates", source)
 
     return publish
 
@@ -216,7 +151,7 @@ class TestFetch:
             Part(f"{site.address}/split.csv", "kitchen/split.csv"),
         )
         source = Source("kitchen", "kitchen", "CC0", "small", parts)
-        monkeypatch.setitem(download.SOURCES, "kitchen", source)
+        monkeypatch.setitem(SOURCES, "kitchen", source)
         assert fetch("kitchen") == data / "kitchen"
         assert {path.name for path in (data / "kitchen").iterdir()} == {"plates", "split.csv"}
         assert (data / "kitchen/split.csv").read_bytes() == b"id,fold\n"
@@ -375,7 +310,7 @@ class TestWhatTheUserIsTold:
     def test_an_unknown_name(self):
         with pytest.raises(StudyError, match="did you mean grocery"):
             fetch("groceries")
-        with pytest.raises(StudyError, match="there are flickr8k, grocery, hyperkvasir"):
+        with pytest.raises(StudyError, match="there are flickr8k, food101, grocery, hyperkvasir"):
             fetch("zzz")
 
     def test_the_server_says_no(self, publish, site, data):
@@ -387,8 +322,7 @@ class TestWhatTheUserIsTold:
 
     def test_nobody_answers(self, publish, site):
         publish(zipped(CONTENT))
-        site.server.shutdown()
-        site.server.server_close()
+        site.close()
         with pytest.raises(StudyError, match="connection to http"):
             fetch("plates")
 
@@ -414,7 +348,7 @@ class TestWhatTheUserIsTold:
             "1 GB",
             register="ask at the desk, unpack to secret/.",
         )
-        monkeypatch.setitem(download.SOURCES, "secret", source)
+        monkeypatch.setitem(SOURCES, "secret", source)
         with pytest.raises(StudyError, match="cannot be fetched freely: ask at the desk"):
             fetch("secret")
         with pytest.raises(StudyError, match=r"is not at \S+/secret: ask at the desk"):
@@ -447,15 +381,13 @@ class TestWhatTheUserIsTold:
         assert done.stderr == "There is no dataset 'grocry' to fetch: did you mean grocery?\n"
 
 
+PLAIN = {"food101", "uecfood256"}  # published by http, without the s
+
+
 class TestSources:
     @pytest.fixture(autouse=True)
     def _the_internet_is_here(self, site, monkeypatch):
-        attempt = transfer.Resuming._attempt
-
-        def here(self, url):
-            return attempt(self, f"{site.address}/{url.split('/', 3)[3]}")
-
-        monkeypatch.setattr(transfer.Resuming, "_attempt", here)
+        site.stand_in(monkeypatch)
 
     def test_published_layouts_land_where_the_loaders_look(self, site, data):
         """The real table, its hosts replaced by the loopback site."""
@@ -473,8 +405,9 @@ class TestSources:
             "/jbrownlee/Datasets/releases/download/Flickr8k/Flickr8k_text.zip": zipped(
                 {"Flickr8k.token.txt": b"", "readme.txt": b""}
             ),
+            "/dataset256.zip": zipped({"category.txt": b"", "1/7.jpg": b""}, "UECFOOD256/"),
         }
-        for name in ("grocery", "hyperkvasir", "flickr8k"):
+        for name in ("grocery", "hyperkvasir", "flickr8k", "uecfood256"):
             fetch(name)
         found = {name for name in tree(data) if not name.startswith("downloads/")}
         assert found == {
@@ -486,6 +419,8 @@ class TestSources:
             "hyperkvasir/2_fold_split.csv",
             "hyperkvasir/labeled-images/image-labels.csv",
             "hyperkvasir/labeled-images/lower-gi-tract/x/y.jpg",
+            "uecfood256/UECFOOD256/1/7.jpg",
+            "uecfood256/UECFOOD256/category.txt",
         }
 
     def test_hyperkvasir_is_read_as_it_unpacks(self, site, data):
@@ -503,13 +438,24 @@ class TestSources:
         assert found.class_names == [polyps]
         assert found.official.tolist() == ["test", "train"]
 
+    @pytest.mark.parametrize("name", ["ingredients101", "recipes5k"])
+    def test_what_must_be_got_by_hand(self, site, data, name):
+        """The sentence names the page and the folder, and what was put there is found."""
+        with pytest.raises(StudyError, match=rf"ub\.edu/cvub/{name}/ .* {name}/annotations/ below"):
+            fetch(name)
+        with pytest.raises(StudyError, match=rf"is not at \S+/{name}: get the archive from"):
+            require(name, data / name)
+        (data / name / "annotations").mkdir(parents=True)
+        assert fetch(name) == require(name, data / name) == data / name
+        assert site.asked == []
+
     def test_each_can_be_had_somehow(self):
-        for name, source in download.SOURCES.items():
+        for name, source in SOURCES.items():
             assert name == source.name
             assert source.parts or source.register
             assert source.licence
             assert source.size
             for part in source.parts:
-                assert part.url.startswith("https://")
+                assert part.url.startswith("http://" if name in PLAIN else "https://")
                 assert part.lands.split("/")[0] == source.folder
                 assert part.sha256 is None or len(part.sha256) == 64

@@ -10,7 +10,6 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
@@ -20,95 +19,8 @@ from filelock import FileLock
 from studies import paths
 from studies.archives import BadArchive, unpack
 from studies.errors import StudyError
+from studies.published import SOURCES, Part, Source
 from studies.transfer import Resuming
-
-
-@dataclass(frozen=True)
-class Part:
-    """One published file and what it becomes.
-
-    Attributes:
-        url: where it is published.
-        lands: the folder (of an archive) or file that it becomes, below `STUDIES_DATA`.
-        holds: a path that is in that folder when it is right; an archive may have a top folder
-            of any name around it. Empty for a single file.
-        sha256: None where the publisher gives none; then the first download is noted, and later
-            ones are compared with it.
-
-    """
-
-    url: str
-    lands: str
-    holds: str = ""
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """One dataset: `register` says where to get what cannot be fetched freely."""
-
-    name: str
-    folder: str
-    licence: str
-    size: str
-    parts: tuple[Part, ...] = ()
-    register: str | None = None
-
-
-SOURCES = {
-    source.name: source
-    for source in (
-        Source(
-            name="grocery",
-            folder="grocery",
-            licence="MIT",
-            size="5,421 photographs",
-            parts=(
-                Part(
-                    "https://github.com/marcusklasson/GroceryStoreDataset/archive/refs/heads/master.zip",
-                    lands="grocery",
-                    holds="dataset/train.txt",
-                ),
-            ),
-        ),
-        Source(
-            name="hyperkvasir",
-            folder="hyperkvasir",
-            licence="CC BY 4.0",
-            size="3.9 GB, 10,662 photographs",
-            parts=(
-                Part(
-                    "https://datasets.simula.no/downloads/hyper-kvasir/hyper-kvasir-labeled-images.zip",
-                    lands="hyperkvasir/labeled-images",
-                    holds="lower-gi-tract",
-                ),
-                Part(
-                    "https://raw.githubusercontent.com/simula/hyper-kvasir/master/official_splits/2_fold_split.csv",
-                    lands="hyperkvasir/2_fold_split.csv",
-                ),
-            ),
-        ),
-        Source(
-            name="flickr8k",
-            folder="flickr8k",
-            licence="research use",
-            size="1.1 GB, 8,091 photographs",
-            # its makers sent addresses on request; these copies are in common use
-            parts=(
-                Part(
-                    "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k/Flickr8k_Dataset.zip",
-                    lands="flickr8k/Flicker8k_Dataset",
-                    holds="1000268201_693b08cb0e.jpg",
-                ),
-                Part(
-                    "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k/Flickr8k_text.zip",
-                    lands="flickr8k/Flickr8k_text",
-                    holds="Flickr8k.token.txt",
-                ),
-            ),
-        ),
-    )
-}
 
 
 def fetch(name: str) -> Path:

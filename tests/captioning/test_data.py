@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from sentences import kept, refused
 from studies import demo
+from studies.batches import Batches
 from studies.captioning import baselines, data
 from studies.captioning.params import NearestNeighbour
 from studies.captioning.tokens import Words
@@ -153,7 +154,7 @@ class TestExamples:
         assert (mapped == examples.inputs).all()
 
     def test_batches_of_an_epoch(self, examples):
-        batches = data.ImageBatches(np.array([4, 0, 2]), 2, seed=1)
+        batches = Batches(np.array([4, 0, 2]), 2, seed=1)
         loader = DataLoader(examples, sampler=batches, batch_size=None)
         for rows, (inputs, captions, owners) in zip(batches, loader, strict=True):
             expected = examples[rows]
@@ -161,42 +162,6 @@ class TestExamples:
                 assert got.equal(wanted)
         assert len(loader) == 2
         assert len(examples) == 5
-
-
-rows_of = st.lists(st.integers(0, 999), min_size=1, max_size=60, unique=True).map(np.array)
-
-
-class TestImageBatches:
-    @settings(max_examples=60, deadline=None)
-    @given(rows_of, st.integers(1, 20), st.integers(0, 99) | st.none(), st.integers(0, 99))
-    def test_every_row_once_an_epoch(self, rows, size, seed, epoch):
-        batches = data.ImageBatches(rows, size, seed)
-        batches.set_epoch(epoch)
-        drawn = list(batches)
-        assert sorted(row for batch in drawn for row in batch) == sorted(rows)
-        assert len(drawn) == len(batches)
-        assert {len(batch) for batch in drawn[:-1]} <= {size}
-        assert 1 <= len(drawn[-1]) <= size
-        assert drawn == list(batches)
-
-    def orders(self, seed, epochs):
-        batches = data.ImageBatches(np.arange(40), 8, seed)
-        for epoch in epochs:
-            batches.set_epoch(epoch)
-            yield [row for batch in batches for row in batch]
-
-    def test_an_order_of_its_own_every_epoch(self):
-        orders = [*self.orders(0, range(4)), *self.orders(1, range(4))]
-        assert len({tuple(order) for order in orders}) == 8
-
-    def test_the_same_for_the_same_seed_wherever_a_run_is_taken_up(self):
-        assert list(self.orders(5, [2, 3])) == list(self.orders(5, range(4)))[2:]
-
-    def test_as_they_come(self):
-        batches = data.ImageBatches(np.array([3, 1, 2, 0, 9]), 2, None)
-        for epoch in (0, 1):
-            batches.set_epoch(epoch)
-            assert list(batches) == [[3, 1], [2, 0], [9]]
 
 
 class TestInputs:

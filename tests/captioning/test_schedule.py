@@ -1,15 +1,12 @@
 """Learning rates, weight decay and clipping, against torch's own and what the optimizer applies."""
 
-import math
-
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from schedules import cosine
 from studies.captioning.model import build
 from studies.runs import load_run
 
@@ -53,40 +50,7 @@ def fine_tuned(backbones, **rates):
     return {"encoder": {"source": source, "grid": 2}, "image_size": 64, "epochs": 1, **rates}
 
 
-def cosine(step, steps, warm_up):
-    """The schedule as torch's own classes give it."""
-    rising = max(1, round(warm_up * steps))
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    rise = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / rising, 1.0, rising - 1)
-    for _ in range(min(step, rising - 1)):
-        optimizer.step()
-        rise.step()
-    if step >= rising:
-        fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps - rising)
-        for _ in range(step - rising):
-            optimizer.step()
-            fall.step()
-    return optimizer.param_groups[0]["lr"]
-
-
 class TestSchedule:
-    @given(st.integers(1, 60), st.floats(0, 0.99), st.data())
-    @settings(deadline=None)
-    def test_it_rises_evenly_and_falls_along_a_cosine(self, steps, warm_up, draw):
-        from studies.captioning.train import schedule
-
-        step = draw.draw(st.integers(0, steps - 1))
-        wanted = cosine(step, steps, warm_up)
-        assert schedule(step, steps, warm_up) == pytest.approx(wanted, abs=1e-6)
-
-    def test_by_hand(self):
-        from studies.captioning.train import schedule
-
-        found = [schedule(step, 8, 0.5) for step in range(8)]
-        root = math.sqrt(0.5)
-        wanted = [0.25, 0.5, 0.75, 1, 1, (1 + root) / 2, 0.5, (1 - root) / 2]
-        assert found == pytest.approx(wanted)
-
     @pytest.mark.parametrize("system", SYSTEMS)
     def test_every_step_is_noted(self, runs, system):
         steps = pd.read_csv(runs[system] / "steps.csv")

@@ -1,11 +1,9 @@
 """Captioned images, their parts, and what the network reads of them."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from studies import demo, images, paths
 from studies.captioning.captions import PARTS, CaptionedImages, flickr8k, karpathy
@@ -13,7 +11,7 @@ from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
 from studies.errors import StudyError
 
-__all__ = ["PARTS", "CaptionedImages", "Examples", "ImageBatches", "inputs", "read", "split"]
+__all__ = ["PARTS", "CaptionedImages", "Examples", "inputs", "read", "split"]
 
 
 def read(parameters: Parameters) -> CaptionedImages:
@@ -92,24 +90,3 @@ class Examples(Dataset):
 
     def __len__(self) -> int:
         return len(self.captions)
-
-
-class ImageBatches(Sampler):
-    """Batches of rows: in an order of its own every epoch, or as they come when `seed` is None."""
-
-    def __init__(self, rows: np.ndarray, size: int, seed: int | None) -> None:
-        self.rows, self.size, self.seed, self.epoch = rows, size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches come next."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[list[int]]:
-        rows = self.rows
-        if self.seed is not None:
-            rows = np.random.default_rng([self.seed, self.epoch]).permutation(rows)
-        for start in range(0, len(rows), self.size):
-            yield rows[start : start + self.size].tolist()
-
-    def __len__(self) -> int:
-        return -(-len(self.rows) // self.size)

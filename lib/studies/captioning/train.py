@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from studies import compute, images, training
+from studies.batches import Batches
 from studies.captioning import data
 from studies.captioning.captioner import Captioner
 from studies.captioning.loss import loss
@@ -21,6 +22,7 @@ from studies.captioning.model import Describer, build, to_input
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import PAD, Words
 from studies.errors import StudyError
+from studies.optimisation import adamw, schedule, set_rate
 from studies.params import relative
 from studies.runs import claim, provenance, to_json, write_atomic
 
@@ -42,26 +44,17 @@ class Learner(lightning.LightningModule):
         self.best, self.waited, self.stopped = math.inf, 0, ""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW; biases, norms and other vectors do not decay."""
-        trunk = self.network.encoder.trunk
-        published = set()
-        if self.settings.network.encoder.source.name == "backbone" and trunk is not None:
-            published = set(trunk.parameters())
-        groups: dict[tuple[float, float], list[Tensor]] = {}
-        for one in self.network.parameters():
-            if one.requires_grad:
-                known = one in published
-                rate = (
-                    self.settings.backbone_learning_rate if known else self.settings.learning_rate
-                )
-                decay = self.settings.weight_decay if one.ndim > 1 else 0.0
-                groups.setdefault((rate, decay), []).append(one)
-        # what is new comes first: the curves show the learning rate of the first group
-        new = self.settings.learning_rate
-        ranked = sorted(groups.items(), key=lambda group: group[0][0] != new)
-        return torch.optim.AdamW(
-            {"params": members, "lr": rate, "peak": rate, "weight_decay": decay}
-            for (rate, decay), members in ranked
+        """Return AdamW with a published trunk, if any, at a rate of its own."""
+        published = ()
+        if self.settings.network.encoder.source.name == "backbone":
+            trunk = self.network.encoder.trunk
+            published = [] if trunk is None else list(trunk.parameters())
+        return adamw(
+            self.network,
+            self.settings.learning_rate,
+            self.settings.weight_decay,
+            published,
+            self.settings.backbone_learning_rate,
         )
 
     def on_train_epoch_start(self) -> None:
@@ -70,9 +63,8 @@ class Learner(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Any, number: int) -> None:
         """Set the learning rate of this step."""
-        now = schedule(self.global_step, self.steps, self.settings.warm_up)
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = now * group["peak"]
+        share = schedule(self.global_step, self.steps, self.settings.warm_up)
+        set_rate(self.trainer.optimizers[0], share)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of one batch."""
@@ -139,14 +131,6 @@ class Learner(lightning.LightningModule):
             setattr(self, name, value)
 
 
-def schedule(step: int, steps: int, warm_up: float) -> float:
-    """Return the learning rate of a step, from 0, as a share of the highest."""
-    rising = max(1, round(warm_up * steps))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
 def train(parameters: Parameters) -> Path:
     """Train a system unless its run folder says that it is trained; return the run folder.
 
@@ -167,8 +151,8 @@ def train(parameters: Parameters) -> Path:
         network = build(parameters, len(words), given.shape[1:])
         network = network.to(memory_format=torch.channels_last)
         examples = data.Examples(given, dataset.captions, words, parameters.decoding.max_length)
-        batches = data.ImageBatches(known, parameters.images, parameters.seed)
-        rest = data.ImageBatches(np.flatnonzero(parts == "validation"), parameters.images, None)
+        batches = Batches(known, parameters.images, parameters.seed)
+        rest = Batches(np.flatnonzero(parts == "validation"), parameters.images, None)
         outcome = training.fit(
             Learner(parameters, network, parameters.epochs * len(batches)),
             DataLoader(examples, sampler=batches, batch_size=None),

@@ -5,8 +5,8 @@ A `Plate` is the whole truth about one picture. The studies read it so:
 - triplets: `category`, `dish`, `variant`, the three levels of the label tree;
 - captioning: `dish`, `variant`, `ingredients`, `table`, `plate_shape`, `plate_colour` and
   `distractors`, everything that a person would mention;
-- recipes: `dish`, and `ingredients`, which are those *visible*: the recipe of a variant is fixed,
-  its plates leave an ingredient out or add a garnish;
+- recipes: `dish`, `variant` and `ingredients`, which are those *visible*: a variant has its usual
+  ones, its plates leave one out or add a garnish;
 - relevance: `variant` for the class texts, and the rest for web captions of known relevance.
 
 Each study draws its own words from its own random stream, `default_rng([seed, stream, ...])`, where
@@ -18,6 +18,17 @@ from studies.demo.captions import captions
 from studies.demo.drawing import draw
 from studies.demo.folder import kitchen
 from studies.demo.judges import judged
+from studies.demo.recipes import recipe
 from studies.demo.world import INGREDIENTS, TREE, Plate, plates
 
-__all__ = ["INGREDIENTS", "TREE", "Plate", "captions", "draw", "judged", "kitchen", "plates"]
+__all__ = [
+    "INGREDIENTS",
+    "TREE",
+    "Plate",
+    "captions",
+    "draw",
+    "judged",
+    "kitchen",
+    "plates",
+    "recipe",
+]

@@ -1,0 +1,210 @@
+"""CNN-1 and CNN-2: a softmax over dishes and sigmoids over ingredients, on two trunks or on one."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+from torchvision.models import DenseNet
+
+from studies import compute, images
+from studies.errors import StudyError
+from studies.recipes.params import Network, Parameters
+from studies.runs import write_atomic
+
+CHUNK = 256  # images looked at once
+
+
+class Logits(NamedTuple):
+    """What the two heads say of a batch."""
+
+    dishes: Tensor  # (B, C)
+    ingredients: Tensor  # (B, S)
+
+
+class DenseTrunk(nn.Module):
+    """DenseNet (Huang et al., CVPR 2017) of random weights, without its classifier."""
+
+    def __init__(self, growth: int, blocks: tuple[int, ...], stem: int) -> None:
+        super().__init__()
+        whole = DenseNet(growth, blocks, stem)
+        self.out_features = whole.classifier.in_features
+        self.features = whole.features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, 3, S, S) in 0 to 1 to (B, F)."""
+        return adaptive_avg_pool2d(self.features(images - 0.5).relu(), 1).flatten(1)
+
+
+class FineTuned(nn.Module):
+    """A published model that is trained with its heads."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.out_features = backbone, backbone.out_features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, 3, S, S) in 0 to 1 to (B, F)."""
+        return self.backbone(self.backbone.normalise(images))
+
+
+class Heads(nn.Module):
+    """The two heads, each on a trunk of its own or both on the same one.
+
+    Without trunks the heads read features of a frozen backbone.
+    """
+
+    def __init__(self, trunks: list[nn.Module], width: int, dishes: int, ingredients: int) -> None:
+        super().__init__()
+        self.trunks = nn.ModuleList(trunks)
+        self.dish = nn.Linear(width, dishes)
+        self.ingredients = nn.Linear(width, ingredients)
+
+    def forward(self, inputs: Tensor) -> Logits:
+        """Map pixels (B, 3, S, S) in 0 to 1, or features (B, F), to logits (B, C) and (B, S)."""
+        seen = [trunk(inputs) for trunk in self.trunks] or [inputs]
+        return Logits(self.dish(seen[0]), self.ingredients(seen[-1]))
+
+
+def build(
+    network: Network, dishes: int, ingredients: int, width: int | None, pretrained: bool = True
+) -> Heads:
+    """Return a fresh network; `width` is F for features of a frozen backbone, None for pixels.
+
+    `pretrained=False` leaves published weights out: a run folder holds those that training made.
+    """
+    if width is not None:
+        return Heads([], width, dishes, ingredients)
+    trunks = [trunk(network, pretrained) for _ in range(1 if network.shared else 2)]
+    return Heads(trunks, trunks[0].out_features, dishes, ingredients)
+
+
+def trunk(network: Network, pretrained: bool) -> nn.Module:
+    """Return the trunk of one network."""
+    given = network.trunk
+    if given.name == "densenet":
+        return DenseTrunk(given.growth, tuple(given.blocks), given.stem)
+    # imported late: transformers takes seconds
+    from studies.backbones import load_backbone
+
+    return FineTuned(load_backbone(given.weights, trainable=True, pretrained=pretrained))
+
+
+def to_input(batch: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """Return pixels (B, 3, S, S) as floats in 0 to 1, channels last; features unchanged."""
+    batch = torch.as_tensor(batch).to(device)
+    if batch.ndim != 4:
+        return batch.float()
+    scaled = batch.float() / 255 if batch.dtype == torch.uint8 else batch
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def look(network: Heads, inputs: np.ndarray, precision: str) -> Logits:
+    """Return the logits of N inputs in evaluation mode, as float32 on the CPU."""
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    found = []
+    with torch.inference_mode(), compute.autocast(precision):
+        for start in range(0, len(inputs), CHUNK):
+            found.append(network(to_input(inputs[start : start + CHUNK], device)))
+    network.train(was_training)
+    return Logits(*(torch.cat(parts).float().cpu() for parts in zip(*found, strict=True)))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What turns logits into probabilities and named ingredients, chosen on validation data."""
+
+    dish_temperature: float
+    ingredient_temperature: float
+    thresholds: list[float]  # one an ingredient
+
+
+class Seen(NamedTuple):
+    """What a system says of N pictures."""
+
+    dishes: np.ndarray  # (N, C) calibrated probabilities
+    ingredients: np.ndarray  # (N, S) calibrated probabilities
+    named: np.ndarray  # (N, S) whether above the ingredient's threshold
+    raw_dishes: np.ndarray  # (N, C) probabilities before calibration
+
+
+@dataclass
+class Recogniser:
+    """A trained network with the names it gives, ready to look at pictures."""
+
+    network: Heads
+    parameters: Parameters
+    dishes: list[str]
+    ingredients: list[str]
+    decision: Decision
+
+    def see(self, inputs: np.ndarray) -> Seen:
+        """Return what it says of pixels (N, 3, S, S) uint8 or features (N, F)."""
+        return decide(look(self.network, inputs, self.parameters.precision), self.decision)
+
+    def see_files(self, files: list[Path]) -> Seen:
+        """Return what it says of picture files."""
+        return self.see(read(files, self.parameters))
+
+    def save(self, file: Path) -> None:
+        """Write weights, names and decision as one safetensors file, whole or not at all."""
+        tensors = {key: value.contiguous() for key, value in self.network.state_dict().items()}
+        named = {"dishes": self.dishes, "ingredients": self.ingredients}
+        content = {**named, "decision": asdict(self.decision)}
+        write_atomic(
+            file, save(tensors, {key: json.dumps(value) for key, value in content.items()})
+        )
+
+
+def decide(logits: Logits, decision: Decision) -> Seen:
+    """Return probabilities by the temperatures, and the ingredients by their thresholds."""
+    dishes = (logits.dishes / decision.dish_temperature).softmax(1).numpy()
+    ingredients = (logits.ingredients / decision.ingredient_temperature).sigmoid().numpy()
+    named = ingredients > np.asarray(decision.thresholds, dtype=np.float32)
+    return Seen(dishes, ingredients, named, logits.dishes.softmax(1).numpy())
+
+
+def read(files: list[Path], parameters: Parameters) -> np.ndarray:
+    """Return what the network reads of picture files anywhere."""
+    given = parameters.network.trunk
+    if given.name == "backbone" and not given.trained:
+        from studies.features import features
+
+        return features(files, Path("/"), given.weights)
+    return np.stack([images.decode(file, parameters.image_size) for file in files])
+
+
+def load(run: Any) -> Recogniser:
+    """Return the system of a run folder (`studies.runs.LoadedRun`), ready to look at pictures.
+
+    Raises StudyError when its weights are missing, damaged, or another system's.
+    """
+    parameters = Parameters.from_run(run.params, run.folder)
+    file = run.folder / "model.safetensors"
+    again = "delete it, and the command that trained the run writes it again from its checkpoint"
+    try:
+        with safe_open(file, framework="pt") as content:
+            said = {key: json.loads(value) for key, value in content.metadata().items()}
+            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
+        decision = Decision(**said["decision"])
+        dishes, ingredients = said["dishes"], said["ingredients"]
+    except Exception as error:  # which one depends on the place of the damage
+        raise StudyError(f"{file}: cannot be read ({type(error).__name__}); {again}") from error
+    try:
+        frozen = not any(key.startswith("trunks.") for key in tensors)
+        width = tensors["dish.weight"].shape[1] if frozen else None
+        network = build(parameters.network, len(dishes), len(ingredients), width, pretrained=False)
+        network.load_state_dict(tensors)
+    except (KeyError, RuntimeError) as error:
+        raise StudyError(f"{file}: holds another system's weights; {again}") from error
+    return Recogniser(
+        network.to(compute.device()).eval(), parameters, dishes, ingredients, decision
+    )

@@ -1,0 +1,216 @@
+"""The parameters of a recipes run, with units and ranges."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from studies import paths
+from studies.download import require
+from studies.errors import StudyError
+from studies.params import Block, Count, Name, Positive, RunParameters, Share
+
+Heads = Literal["dish", "variant"]
+Unit = Annotated[float, Field(ge=0, le=1)]
+
+
+class Kitchen(Block):
+    """The embedded demo: drawn plates with visible ingredients and a reference recipe."""
+
+    name: Literal["kitchen"]
+    per_variant: Count  # images of the most frequent dish variant
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Food101(Block):
+    """Food-101 in its published layout, below STUDIES_DATA."""
+
+    name: Literal["food101"]
+    ingredients: str  # typical, ingredients101, recipes5k, or a CSV file below STUDIES_DATA
+
+
+class UecFood256(Block):
+    """UEC Food-256 in its published layout, below STUDIES_DATA; pictures are cut to their boxes."""
+
+    name: Literal["uecfood256"]
+    ingredients: str  # a CSV file below STUDIES_DATA
+
+
+class DenseNet(Block):
+    """DenseNet of random weights; (32, [6, 12, 24, 16], 64) is DenseNet121."""
+
+    name: Literal["densenet"]
+    growth: Count  # channels that a layer adds
+    blocks: Annotated[list[Count], Field(min_length=1)]  # layers of each block
+    stem: Count  # channels of the first convolution
+
+
+class Backbone(Block):
+    """A published vision model; frozen, its features are computed once and kept on disk."""
+
+    name: Literal["backbone"]
+    weights: str  # hub name, local folder, or torchvision/<model>
+    trained: bool  # fine-tuned with the heads
+
+
+class Network(Block):
+    """CNN-1, which names the dish, and CNN-2, which names the ingredients."""
+
+    trunk: Annotated[DenseNet | Backbone, Field(discriminator="name")]
+    shared: bool  # one trunk with two heads, or two networks
+    names: Heads  # what the softmax is over: dishes, or variants of dishes
+    ingredient_weight: Annotated[float, Field(ge=0)]  # of equation (2); 0 leaves ingredients out
+
+
+class Baseline(Block):
+    """What can be said without looking at the picture."""
+
+    name: Literal["majority", "frequencies"]  # of dishes, of ingredients
+
+
+class Prompt(Block):
+    """What a language model is told of a plate."""
+
+    dish: Literal["predicted", "true"]
+    ingredients: Literal["none", "predicted", "true", "another_plate", "typical"]
+
+
+class Writer(Block):
+    """A small language model trained on the kitchen's recipes, once, below cache/."""
+
+    name: Literal["writer"]
+    width: Count
+    layers: Count
+    heads: Count
+    steps: Count
+    batch: Count  # recipes, in training and in writing
+    learning_rate: Positive
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Local(Block):
+    """A causal language model of transformers."""
+
+    name: Literal["local"]
+    model: str  # hub name or local folder
+    batch: Count  # prompts at once
+
+
+class Server(Block):
+    """Any server with the chat completions of OpenAI's interface."""
+
+    name: Literal["server"]
+    url: str  # up to /v1
+    model: str
+    key_variable: str  # name of the environment variable that holds the key; "" for none
+    timeout: Positive  # seconds
+    attempts: Count
+
+
+class Writing(Block):
+    """How recipes are asked for."""
+
+    perception: Annotated[list[Name], Field(min_length=1)]  # the best on validation data is asked
+    generator: Annotated[Writer | Local | Server, Field(discriminator="name")]
+    plates: Count | None  # test plates that get recipes; None for all
+    recipes: Count  # of a plate
+    temperature: Annotated[float, Field(ge=0)]  # 0 is greedy
+    max_tokens: Count  # of a recipe
+    servings: Count
+    language: str
+    sure: Unit  # probability of a dish from which on it is named without doubt
+
+
+class Augmentation(Block):
+    """Random changes to each training image."""
+
+    flip: Unit  # probability of a mirror image
+    shift: Share  # largest shift, share of the side
+    zoom: Share  # largest change of scale
+    colour: Share  # largest change of brightness, contrast and saturation
+
+
+class Parameters(RunParameters):
+    """Everything that decides a run of the study.
+
+    A system is a network, which is trained; a trivial baseline; or a prompt, which is written from
+    what a network saw.
+    """
+
+    study: ClassVar[str] = "recipes"
+
+    source: Annotated[Kitchen | Food101 | UecFood256, Field(discriminator="name")]
+    split_seed: Annotated[int, Field(ge=0)]
+    validation_share: Share
+    test_share: Share  # not used by published splits
+    image_size: Annotated[int, Field(ge=16)]  # pixels a side
+    augmentation: Augmentation | None
+
+    network: Network | None
+    baseline: Baseline | None
+    prompt: Prompt | None
+
+    images: Count  # in a batch
+    epochs: Count
+    learning_rate: Positive  # at its highest
+    backbone_learning_rate: Annotated[float, Field(ge=0)]  # of a fine-tuned backbone
+    warm_up: Share  # share of the steps
+    weight_decay: Annotated[float, Field(ge=0)]
+    validate_every: Count  # epochs
+    writing: Writing | None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the system has a network."""
+        return self.network is not None
+
+    @property
+    def after(self) -> list[str]:
+        """Return the systems that must be evaluated before this one."""
+        return list(self.writing.perception) if self.prompt is not None else []
+
+    def require_data(self) -> None:
+        """Raise StudyError when the data is not there, without reading any."""
+        table = getattr(self.source, "ingredients", "typical")
+        # Recipes5k has photographs of its own
+        if self.source.name == "food101" and table != "recipes5k":
+            require("food101", paths.data() / "food101" / "food-101")
+        elif self.source.name == "uecfood256":
+            require("uecfood256", paths.data() / "uecfood256" / "UECFOOD256")
+        if table in ("ingredients101", "recipes5k"):
+            require(table, paths.data() / table)
+        elif table != "typical" and not (file := paths.data() / table).is_file():
+            raise StudyError(
+                f"{file}: no such file; put the table of ingredients there (columns: dish or image, "
+                "ingredients), or point STUDIES_DATA at the folder that holds it"
+            )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Parameters":
+        if sum(one is not None for one in (self.network, self.baseline, self.prompt)) != 1:
+            raise ValueError(
+                "a system is a network, a baseline or a prompt: set the others to null"
+            )
+        if self.prompt is not None and self.writing is None:
+            raise ValueError("a prompt needs someone to write: set writing")
+        if self.epochs % self.validate_every:
+            raise ValueError("validate_every must divide epochs, so that the last one is validated")
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("validation_share + test_share must leave something to train on")
+        if self.network is not None:
+            check_network(self)
+        return self
+
+
+def check_network(given: Parameters) -> None:
+    """Raise ValueError when the parts of a network do not fit each other."""
+    network, trunk = given.network, given.network.trunk
+    if trunk.name == "backbone" and not trunk.trained and given.augmentation is not None:
+        raise ValueError("a frozen backbone reads cached features, so augmentation is null")
+    # the stem halves the side twice, and so does every block but the last once
+    if trunk.name == "densenet" and not given.image_size >> (len(trunk.blocks) + 1):
+        raise ValueError(
+            f"network.trunk.blocks has {len(trunk.blocks)} blocks: too many for image_size "
+            f"{given.image_size}"
+        )
+    if network.names == "variant" and given.source.name != "kitchen":
+        raise ValueError("network.names: only the kitchen's dishes have variants")

@@ -1,0 +1,160 @@
+"""Train one system: `python -m studies.recipes.train -f dataset.yaml -f system.yaml -p seed=0`."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from studies import compute, images, training
+from studies.batches import Batches
+from studies.errors import StudyError
+from studies.optimisation import adamw, schedule, set_rate
+from studies.params import relative
+from studies.recipes import calibration, data, metrics
+from studies.recipes.loss import dish_loss, ingredient_loss, weighted_loss
+from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, look, to_input
+from studies.recipes.params import Parameters
+from studies.runs import claim, provenance, to_json, write_atomic
+
+MONITOR = "validation_score"
+
+
+class Learner(lightning.LightningModule):
+    """Both heads in training.
+
+    Two networks share nothing, so the gradient of each is that of its own loss alone. The epoch is
+    chosen by the mean of what the heads are asked for: top-1 of dishes and mean average precision
+    of ingredients (top-1 alone where ingredients have no weight). `steps` is how many there are.
+    """
+
+    def __init__(self, parameters: Parameters, network: Heads, steps: int) -> None:
+        super().__init__()
+        self.settings, self.network, self.steps = parameters, network, steps
+        self.chance = torch.Generator()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW with the published weights, if any, at a rate of their own."""
+        published = ()
+        if self.settings.network.trunk.name == "backbone":
+            published = list(self.network.trunks.parameters())
+        return adamw(
+            self.network,
+            self.settings.learning_rate,
+            self.settings.weight_decay,
+            published,
+            self.settings.backbone_learning_rate,
+        )
+
+    def on_train_epoch_start(self) -> None:
+        """Seed this epoch's augmentation."""
+        self.chance.manual_seed(compute.epoch_seed(self.settings.seed, self.current_epoch))
+
+    def on_train_batch_start(self, batch: Any, number: int) -> None:
+        """Set the learning rate of this step."""
+        share = schedule(self.global_step, self.steps, self.settings.warm_up)
+        set_rate(self.trainer.optimizers[0], share)
+
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
+        """Return the loss of one batch."""
+        pixels, dish, present = batch
+        if self.settings.augmentation is not None:
+            pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
+        logits = self.network(to_input(pixels, self.device))
+        return weighted_loss(
+            dish_loss(logits.dishes, dish),
+            ingredient_loss(logits.ingredients, present),
+            self.settings.network.ingredient_weight,
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to collect what the network says of the validation set."""
+        self.outputs, self.truth = [], []
+
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
+        """Collect logits and truth."""
+        self.outputs.append(self.network(to_input(batch[0], self.device)))
+        self.truth.append(batch[1:])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log top-1 of dishes, mean average precision of ingredients, and their mean."""
+        logits = Logits(
+            *(torch.cat(parts).float().cpu() for parts in zip(*self.outputs, strict=True))
+        )
+        dish, present = (torch.cat(parts).cpu().numpy() for parts in zip(*self.truth, strict=True))
+        top1 = float((logits.dishes.argmax(1).numpy() == dish).mean())
+        scores = {"validation_dish_top1": top1}
+        if self.settings.network.ingredient_weight:
+            likely = logits.ingredients.sigmoid().numpy()
+            found = metrics.ingredient_scores(likely, likely > 0.5, present)
+            scores["validation_ingredient_map"] = found["ingredient_map"]
+        self.log_dict({MONITOR: float(np.mean(list(scores.values()))), **scores}, batch_size=1)
+
+
+def train(parameters: Parameters) -> Path:
+    """Train a system unless its run folder says that it is trained; return the run folder.
+
+    Resumes from the last checkpoint. Raises StudyError for whatever a user can mend.
+    """
+    if not parameters.trained:
+        raise StudyError(f"{parameters.model} has no network, and nothing of it is trained")
+    plates = data.read(parameters)
+    parts = data.split(plates, parameters)
+    given = data.inputs(plates, parameters)
+    known, rest = (np.flatnonzero(parts == part) for part in ("train", "validation"))
+    names, dish = data.targets(plates, parameters.network.names)
+    with claim(parameters) as folder:
+        file = folder / "model.safetensors"
+        if file.exists():
+            print(f"{relative(folder)}: already trained", flush=True)
+            return folder
+        compute.prepare(parameters)
+        width = given.shape[1] if given.ndim == 2 else None
+        network = build(parameters.network, len(names), len(plates.ingredients), width)
+        network = network.to(memory_format=torch.channels_last)
+        examples = data.Examples(given, dish, plates.present)
+        batches = Batches(known, parameters.images, parameters.seed)
+        outcome = training.fit(
+            Learner(parameters, network, parameters.epochs * len(batches)),
+            DataLoader(examples, sampler=batches, batch_size=None),
+            DataLoader(examples, sampler=Batches(rest, CHUNK, None), batch_size=None),
+            folder,
+            parameters,
+            MONITOR,
+        )
+        network = network.to(compute.device())
+        logits = look(network, given[rest], parameters.precision)
+        decision = chosen(logits, dish[rest], plates.present[rest])
+        facts = provenance(
+            **asdict(outcome),
+            threads=parameters.threads,
+            parameters_trained=sum(p.numel() for p in network.parameters() if p.requires_grad),
+            dataset_fingerprint=images.fingerprint(plates.paths, plates.root),
+            images={part: int(np.sum(parts == part)) for part in data.PARTS},
+        )
+        write_atomic(folder / "provenance.json", to_json(facts))
+        Recogniser(network, parameters, names, plates.ingredients, decision).save(file)
+    return folder
+
+
+def chosen(logits: Logits, dish: np.ndarray, present: np.ndarray) -> Decision:
+    """Return temperatures, then thresholds of the calibrated probabilities, on validation data."""
+    dishes, ingredients = logits.dishes.numpy(), logits.ingredients.numpy()
+    cool = calibration.sigmoid_temperature(ingredients, present)
+    calibrated = 1 / (1 + np.exp(-ingredients.astype(np.float64) / cool))
+    limits = calibration.thresholds(calibrated, present)
+    return Decision(calibration.temperature(dishes, dish), cool, limits.tolist())
+
+
+if __name__ == "__main__":
+    try:
+        print(relative(train(Parameters.from_command_line())))
+    except StudyError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")

@@ -1,0 +1,183 @@
+"""Calibration against loops over bins, grids of temperatures and every threshold there is."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import expit, log_expit, log_softmax, softmax
+from sklearn.metrics import f1_score
+
+from studies.recipes.calibration import ece, sigmoid_temperature, temperature, thresholds
+
+GRID = np.exp(np.linspace(np.log(0.05), np.log(20), 4000))
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def dishes(draw):
+    """Probabilities that often lie on the border of two bins, and true classes."""
+    n, c = draw(st.integers(1, 12)), draw(st.integers(1, 4))
+    fifteenths = draw(arrays(np.int64, (n, c), elements=st.integers(0, 30)))
+    return fifteenths / 30, draw(arrays(np.int64, n, elements=st.integers(0, c - 1)))
+
+
+@given(dishes(), st.sampled_from([1, 2, 10, 15]))
+def test_ece_equals_a_loop_over_bins(case, bins):
+    probabilities, true = case
+    wanted = 0.0
+    for m in range(bins):
+        inside = [
+            (float(row[label] == max(row) and label == list(row).index(max(row))), max(row))
+            for row, label in zip(probabilities, true, strict=True)
+            if m / bins < max(row) <= (m + 1) / bins or (m == 0 and max(row) == 0)
+        ]
+        if inside:
+            accuracy, confidence = np.mean(inside, axis=0)
+            wanted += len(inside) / len(true) * abs(accuracy - confidence)
+    assert ece(probabilities, true, bins) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_ece_by_hand():
+    # two in the bin of .8, one of them right: |.5 - .8|; one in the bin of .6, right: |1 - .6|
+    probabilities = np.array([[0.8, 0.2], [0.2, 0.8], [0.4, 0.6]])
+    assert ece(probabilities, np.array([0, 0, 1])) == pytest.approx((2 * 0.3 + 0.4) / 3)
+
+
+def test_ece_of_calibrated_probabilities_tends_to_zero():
+    rng = np.random.default_rng(1)
+    probabilities = rng.dirichlet(np.ones(4), 200_000)
+    true = (probabilities.cumsum(axis=1) < rng.random((200_000, 1))).sum(axis=1)
+    few, many = (ece(probabilities[:n], true[:n]) for n in (500, 200_000))
+    assert many < 0.006 < few
+    # sure of themselves by a known amount: 0.9 said, right three times of five
+    sure = np.tile([0.9, 0.1], (5, 1))
+    assert ece(sure, np.array([0, 0, 0, 1, 1])) == pytest.approx(0.3)
+
+
+def least(loss):
+    """The temperature of a fine grid with the least loss."""
+    return GRID[np.argmin([loss(t) for t in GRID])]
+
+
+@settings(deadline=None, max_examples=15)
+@given(seeds, st.floats(0.3, 3))
+def test_temperature_is_the_likeliest_of_a_grid(seed, scale):
+    rng = np.random.default_rng(seed)
+    logits, true = scale * rng.normal(0, 2, (30, 3)), rng.integers(0, 3, 30)
+    logits[np.arange(30), true] += 1
+    rows = np.arange(30)
+    wanted = least(lambda t: -log_softmax(logits / t, axis=1)[rows, true].mean())
+    assert temperature(logits, true) == pytest.approx(wanted, rel=3e-3)
+
+
+@settings(deadline=None, max_examples=15)
+@given(seeds, st.floats(0.3, 3))
+def test_sigmoid_temperature_is_the_likeliest_of_a_grid(seed, scale):
+    rng = np.random.default_rng(seed)
+    logits, present = scale * rng.normal(0, 2, (20, 3)), rng.random((20, 3)) < 0.4
+    logits += 2 * scale * present
+
+    def loss(t):
+        return -log_expit(np.where(present, logits, -logits) / t).mean()
+
+    assert sigmoid_temperature(logits, present) == pytest.approx(least(loss), rel=3e-3)
+
+
+@pytest.mark.parametrize("factor", [0.2, 1.0, 5.0])
+def test_temperature_finds_what_logits_were_multiplied_by(factor):
+    rng = np.random.default_rng(2)
+    logits = rng.normal(0, 2, (40_000, 5))
+    true = (softmax(logits, axis=1).cumsum(axis=1) < rng.random((40_000, 1))).sum(axis=1)
+    assert temperature(factor * logits, true) == pytest.approx(factor, rel=0.03)
+    present = rng.random(logits.shape) < expit(logits)
+    assert sigmoid_temperature(factor * logits, present) == pytest.approx(factor, rel=0.03)
+
+
+def test_two_classes_are_one_sigmoid():
+    rng = np.random.default_rng(3)
+    logits, present = rng.normal(0, 3, 200), rng.random(200) < 0.5
+    pairs = np.stack([np.zeros(200), logits], axis=1)
+    one = sigmoid_temperature(logits[:, None], present[:, None])
+    assert temperature(pairs, present.astype(int)) == pytest.approx(one, rel=1e-4)
+
+
+def test_temperatures_stay_in_their_bounds():
+    right = np.eye(2)
+    true = np.array([0, 1])
+    assert temperature(right, true) == pytest.approx(0.05, rel=1e-2)
+    assert temperature(right, 1 - true) == pytest.approx(20, rel=1e-2)
+    assert sigmoid_temperature(right - 0.5, right > 0.5) == pytest.approx(0.05, rel=1e-2)
+    assert sigmoid_temperature(right - 0.5, right < 0.5) == pytest.approx(20, rel=1e-2)
+
+
+def test_logits_that_say_nothing_keep_their_temperature():
+    assert temperature(np.zeros((3, 2)), np.array([0, 1, 1])) == 1
+    assert sigmoid_temperature(np.zeros((3, 2)), np.eye(3, 2) > 0) == 1
+
+
+def f1(probabilities, present, threshold):
+    return f1_score(present, probabilities > threshold, zero_division=0)
+
+
+def by_trying(probabilities, present, usual):
+    """The threshold of best F1 among all midpoints: the usual one, or the nearest to it."""
+    values = sorted({0.0, *probabilities.tolist()})
+    middles = [(low + high) / 2 for low, high in pairwise(values)]
+    scores = [f1(probabilities, present, middle) for middle in middles]
+    if not middles or max(scores) <= f1(probabilities, present, usual):
+        return usual
+    best = [m for m, score in zip(middles, scores, strict=True) if score == max(scores)]
+    return min(best, key=lambda m: abs(m - usual))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 9), st.integers(1, 3), seeds)
+def test_thresholds_equal_trying_all(n, s, seed):
+    rng = np.random.default_rng(seed)
+    probabilities, present = rng.integers(0, 9, (n, s)) / 8, rng.random((n, s)) < 0.4
+    common = by_trying(probabilities.ravel(), present.ravel(), 0.5)
+    wanted = [by_trying(probabilities[:, j], present[:, j], common) for j in range(s)]
+    assert thresholds(probabilities, present).tolist() == wanted
+
+
+@given(st.integers(1, 20), st.integers(1, 3), seeds)
+def test_no_threshold_is_a_probability(n, s, seed):
+    rng = np.random.default_rng(seed)
+    probabilities, present = rng.random((n, s)), rng.random((n, s)) < 0.5
+    assert not np.isin(thresholds(probabilities, present), probabilities).any()
+
+
+def test_neighbouring_floats_are_told_apart():
+    near = np.array([0.3, np.nextafter(0.3, 1)])[:, None]
+    cut = thresholds(near, np.array([[False], [True]]))
+    assert (near > cut).ravel().tolist() == [False, True]
+
+
+def test_thresholds_by_hand():
+    # first: parted between .2 and .6. second: never there, so it takes the common threshold, .4.
+    # third: always there, so everything is said
+    probabilities = np.array([[0.1, 0.3, 0.1], [0.2, 0.1, 0.5], [0.6, 0.2, 0.7], [0.9, 0.3, 0.8]])
+    present = np.array([[0, 0, 1], [0, 0, 1], [1, 0, 1], [1, 0, 1]], dtype=bool)
+    # micro-F1 of all: above .4 it names 5 of the 6 that are there and nothing else
+    assert thresholds(probabilities, present) == pytest.approx([0.4, 0.4, 0.05])
+
+
+def test_nothing_there_leaves_the_even_threshold():
+    assert thresholds(np.full((3, 2), 0.7), np.zeros((3, 2), bool)).tolist() == [0.5, 0.5]
+    assert thresholds(np.zeros((3, 2)), np.ones((3, 2), bool)).tolist() == [0.5, 0.5]
+
+
+def test_float32_is_computed_in_float64():
+    rng = np.random.default_rng(4)
+    logits, true = rng.normal(0, 3, (50, 4)).astype(np.float32), rng.integers(0, 4, 50)
+    wide = logits.astype(np.float64)
+    assert temperature(logits, true) == temperature(wide, true)
+    assert sigmoid_temperature(logits, logits > 1) == sigmoid_temperature(wide, logits > 1)
+    narrow = softmax(logits, axis=1)
+    assert ece(narrow, true) == ece(narrow.astype(np.float64), true)
+    present = rng.random((50, 4)) < 0.3
+    wanted = thresholds(narrow.astype(np.float64), present)
+    np.testing.assert_array_equal(thresholds(narrow, present), wanted)

@@ -1,0 +1,227 @@
+"""Scores of dishes and ingredients against scikit-learn, on the test set and on resampled ones."""
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, jaccard_score
+
+from studies.recipes.calibration import ece
+from studies.recipes.metrics import (
+    BLOCK,
+    dish_metrics,
+    dish_scores,
+    ingredient_metrics,
+    ingredient_scores,
+)
+from studies.statistics import bootstrap, weights
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def dishes(draw):
+    """Probabilities, few of them different, and true classes, of which some may not occur."""
+    n, c = draw(st.integers(1, 15)), draw(st.integers(1, 8))
+    rng = np.random.default_rng(draw(seeds))
+    return rng.integers(0, 5, (n, c)) / 4, rng.integers(0, c, n)
+
+
+@st.composite
+def plates(draw):
+    """Probabilities, few of them different; what is said and what is there."""
+    n, s = draw(st.integers(1, 12)), draw(st.integers(1, 5))
+    rng = np.random.default_rng(draw(seeds))
+    there = rng.random((n, s)) < draw(st.sampled_from([0.1, 0.4, 0.8]))
+    return rng.integers(0, 5, (n, s)) / 4, rng.random((n, s)) < 0.4, there
+
+
+def dishes_by_scikit_learn(probabilities, true):
+    # among equal probabilities the lower index comes first
+    ranked = [sorted(range(len(row)), key=lambda k, row=row: (-row[k], k)) for row in probabilities]
+    first = [order[0] for order in ranked]
+    return {
+        "dish_top1": accuracy_score(true, first),
+        "dish_top5": np.mean([t in order[:5] for t, order in zip(true, ranked, strict=True)]),
+        "dish_macro_f1": f1_score(true, first, labels=np.unique(true), average="macro"),
+        "ece": ece(probabilities, true),
+    }
+
+
+def ingredients_by_scikit_learn(probabilities, predicted, present):
+    occur = np.flatnonzero(present.any(axis=0))
+    f1 = [f1_score(present[:, j], predicted[:, j], zero_division=0) for j in occur]
+    precision = [average_precision_score(present[:, j], probabilities[:, j]) for j in occur]
+    # a column of nothing more, for scikit-learn takes a single one for something else
+    wider = [np.c_[part, np.zeros(len(part), bool)] for part in (present, predicted)]
+    return {
+        "ingredient_micro_f1": f1_score(present.ravel(), predicted.ravel(), zero_division=0),
+        "ingredient_macro_f1": np.mean(f1) if f1 else math.nan,
+        "ingredient_map": np.mean(precision) if precision else math.nan,
+        "jaccard": jaccard_score(*wider, average="samples", zero_division=1),
+    }
+
+
+def close(wanted):
+    return pytest.approx(wanted, abs=1e-12, nan_ok=True)
+
+
+@settings(deadline=None)
+@given(dishes())
+def test_dish_scores_equal_scikit_learn(case):
+    assert dish_scores(*case) == close(dishes_by_scikit_learn(*case))
+
+
+@settings(deadline=None)
+@given(plates())
+def test_ingredient_scores_equal_scikit_learn(case):
+    assert ingredient_scores(*case) == close(ingredients_by_scikit_learn(*case))
+
+
+@st.composite
+def repeated(draw, cases):
+    """A case, how often three test sets hold each image, and the images of each."""
+    case = draw(cases)
+    rng = np.random.default_rng(draw(seeds))
+    times = rng.integers(0, 3, (3, len(case[0])))
+    times[times.sum(axis=1) == 0] = 1
+    return case, times, [np.repeat(np.arange(len(case[0])), row) for row in times]
+
+
+@settings(deadline=None)
+@given(repeated(dishes()))
+def test_resampled_dish_scores_are_those_of_images_repeated(given_):
+    case, times, sets = given_
+    wanted = [dishes_by_scikit_learn(*(part[rows] for part in case)) for rows in sets]
+    for name, metric in dish_metrics(*case).items():
+        assert metric(times.astype(float)) == close([one[name] for one in wanted]), name
+
+
+@settings(deadline=None)
+@given(repeated(plates()))
+def test_resampled_ingredient_scores_are_those_of_images_repeated(given_):
+    case, times, sets = given_
+    wanted = [ingredients_by_scikit_learn(*(part[rows] for part in case)) for rows in sets]
+    for name, metric in ingredient_metrics(*case).items():
+        assert metric(times) == close([one[name] for one in wanted]), name
+
+
+@settings(deadline=None, max_examples=30)
+@given(plates(), seeds)
+def test_average_precision_takes_any_weights(case, seed):
+    probabilities, _, present = case
+    share = np.random.default_rng(seed).random(len(present))
+    occur = np.flatnonzero(present.any(axis=0))
+    wanted = [
+        average_precision_score(present[:, j], probabilities[:, j], sample_weight=share)
+        for j in occur
+    ]
+    (got,) = ingredient_metrics(*case)["ingredient_map"](share[None])
+    assert got == close(np.mean(wanted) if wanted else math.nan)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Every metric of 60 images, 6 dishes and 5 ingredients."""
+    rng = np.random.default_rng(1)
+    there = rng.random((60, 5)) < 0.3
+    probabilities = np.clip(0.5 * there + 0.6 * rng.random((60, 5)), 0, 1).round(1)
+    return {
+        **dish_metrics(rng.dirichlet(np.ones(6), 60), rng.integers(0, 6, 60)),
+        **ingredient_metrics(probabilities, probabilities > 0.5, there),
+    }
+
+
+def test_test_sets_do_not_see_each_other_across_blocks(large):
+    drawn, _ = weights(60, n_resamples=2 * BLOCK + 7)
+    for name, metric in large.items():
+        together = metric(drawn)
+        assert together.shape == (len(drawn),)
+        for row in (0, BLOCK - 1, BLOCK, len(drawn) - 1):
+            assert metric(drawn[row : row + 1]) == close(together[row : row + 1]), name
+
+
+def test_they_are_the_bootstrap_of_the_house():
+    rng = np.random.default_rng(2)
+    probabilities, present = rng.random((30, 4)), rng.random((30, 4)) < 0.5
+    case = (probabilities, probabilities > 0.4, present)
+    drawn, _ = weights(30, n_resamples=20)
+    for name, metric in ingredient_metrics(*case).items():
+
+        def score(items, k, name=name):
+            return ingredients_by_scikit_learn(*(part[items] for part in case))[name]
+
+        np.testing.assert_allclose(metric(drawn), bootstrap(score, 30, n_resamples=20), atol=1e-12)
+
+
+def test_memory_does_not_grow_with_the_number_of_test_sets(large):
+    drawn = np.ones((16 * BLOCK, 60))
+
+    def peak(metric, sets):
+        tracemalloc.start()
+        metric(drawn[:sets])
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used - 2 * 8 * sets  # the values themselves, and their blocks
+
+    for name in ("ingredient_map", "ingredient_macro_f1", "dish_macro_f1", "ece"):
+        assert peak(large[name], 16 * BLOCK) < 1.5 * peak(large[name], BLOCK), name
+
+
+def test_dish_scores_by_hand():
+    # dish 2 is said of nobody and true of nobody, so it does not count
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1]])
+    got = dish_scores(probabilities, np.array([0, 1, 1]))
+    assert got["dish_top1"] == close(2 / 3)
+    assert got["dish_macro_f1"] == close(2 / 3)
+    assert got["dish_top5"] == 1
+    assert got["ece"] == close((abs(1 - 0.6 + 0 - 0.6) + abs(1 - 0.7)) / 3)
+
+
+def test_equal_probabilities_take_the_first_dish():
+    even = np.full((7, 7), 1 / 7)
+    got = dish_scores(even, np.arange(7))
+    assert (got["dish_top1"], got["dish_top5"]) == (close(1 / 7), close(5 / 7))
+
+
+def test_ingredient_scores_by_hand():
+    # ingredient 0: said twice, once rightly, missed never; 1: there once, never said; 2: nowhere
+    present = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]], dtype=bool)
+    predicted = np.array([[1, 0, 0], [1, 0, 0], [0, 0, 0]], dtype=bool)
+    probabilities = np.array([[0.8, 0.1, 0.2], [0.9, 0.3, 0.1], [0.1, 0.4, 0.1]])
+    got = ingredient_scores(probabilities, predicted, present)
+    assert got == close(
+        {
+            "ingredient_micro_f1": 2 / 4,
+            "ingredient_macro_f1": (2 / 3 + 0) / 2,
+            "ingredient_map": (1 / 2 + 1 / 2) / 2,
+            "jaccard": (1 + 0 + 1) / 3,
+        }
+    )
+
+
+def test_probabilities_that_do_not_tell_images_apart_have_the_frequency_for_precision():
+    present = np.random.default_rng(3).random((50, 4)) < [0.1, 0.3, 0.6, 0.9]
+    assert present.any(axis=0).all()
+    constant = np.tile([0.1, 0.3, 0.6, 0.9], (50, 1))
+    got = ingredient_scores(constant, constant > 0.5, present)
+    assert got["ingredient_map"] == close(present.mean(axis=0).mean())
+
+
+def test_perfect_answers_score_one():
+    present = np.random.default_rng(4).random((20, 3)) < 0.5
+    assert set(ingredient_scores(present.astype(float), present, present).values()) == {1.0}
+    true = np.arange(20) % 4
+    got = dish_scores(np.eye(4)[true], true)
+    assert got == {"dish_top1": 1, "dish_top5": 1, "dish_macro_f1": 1, "ece": 0}
+
+
+def test_a_test_set_without_ingredients():
+    nothing = np.zeros((3, 2), bool)
+    got = ingredient_scores(np.full((3, 2), 0.4), nothing, nothing)
+    assert (got["jaccard"], got["ingredient_micro_f1"]) == (1, 0)
+    assert math.isnan(got["ingredient_macro_f1"])
+    assert math.isnan(got["ingredient_map"])

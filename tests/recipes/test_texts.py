@@ -1,0 +1,336 @@
+"""Measures of recipes against loops, pycocoevalcap called with every reference, and hand cases."""
+
+import math
+from collections import Counter
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocoevalcap.bleu.bleu import Bleu
+
+from studies.recipes.texts import (
+    bleu4,
+    distinct,
+    grounding,
+    matcher,
+    named,
+    resampled_sight,
+    rouge_l,
+    self_bleu,
+    sight,
+    words,
+)
+from studies.statistics import interval, weights
+
+KITCHEN = ["tomato", "tomato sauce", "cherry", "cherry jam", "olives", "bay leaf", "egg"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Tomato, cherry.", {"tomato", "cherry"}),
+        ("2 TOMATOES and 3 cherries", {"tomato", "cherry"}),
+        ("tomato sauce", {"tomato sauce"}),
+        ("Tomato\n sauces", {"tomato sauce"}),
+        ("tomato-sauce, cherry_jam", {"tomato sauce", "cherry jam"}),
+        ("tomato sauce with a tomato", {"tomato", "tomato sauce"}),
+        ("tomato. Sauce", {"tomato"}),
+        ("an olive, two bay leaves", {"olives", "bay leaf"}),
+        ("eggs", {"egg"}),
+        ("eggplant, nutmeg-egg7, eggy", set()),
+        ("the jam of a cherry", {"cherry"}),
+        ("no egg", {"egg"}),
+        ("", set()),
+    ],
+)
+def test_what_a_text_names(text, expected):
+    found = matcher(KITCHEN)(text)
+    assert {name for name, there in zip(KITCHEN, found, strict=True) if there} == expected
+
+
+def test_both_numbers_may_be_ingredients_of_their_own():
+    read = matcher(["egg", "eggs"])
+    assert read("an egg").tolist() == [True, False]
+    assert read("two eggs").tolist() == [False, True]
+
+
+def test_names_are_no_patterns_and_may_be_accented_repeated_or_blank():
+    names = ["salt (fine)", "cre\u0300me", "c.t", "Egg", "egg", " ", ""]
+    read = matcher(names)
+    assert read("CRÈME, salt (fine), cat").tolist() == [True, True] + [False] * 5
+    assert read("EGG").tolist() == [False, False, False, True, True, False, False]
+    assert not read(" s  es \n").any()
+    assert matcher([])("egg").shape == (0,)
+    assert matcher([" "])("egg").tolist() == [False]
+
+
+NAMES = [("ab",), ("cd",), ("ab", "cd"), ("cd", "ab", "cd"), ("eg", "ab")]
+spoken = st.lists(st.sampled_from(["ab", "cd", "eg", "abs", "cds", "egs", "abcd"]), max_size=12)
+
+
+@given(spoken, st.permutations(NAMES))
+def test_named_equals_reading_word_by_word(text, names):
+    wanted, place = set(), 0
+    while place < len(text):
+        here = [
+            name
+            for name in names
+            if text[place : place + len(name)] in ([*name], [*name[:-1], name[-1] + "s"])
+        ]
+        if here:
+            wanted.add(max(here, key=len))
+        place += len(max(here, key=len)) if here else 1
+    found = named([[" ".join(text)]], [" ".join(name) for name in names])
+    assert found.shape == (1, 1, len(names))
+    assert [name in wanted for name in names] == found[0, 0].tolist()
+
+
+@st.composite
+def plates(draw, most=7):
+    """What recipes name (N, K, S), what is there (N, S), and the dish (N,)."""
+    n, k, s = draw(st.integers(1, most)), draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return rng.random((n, k, s)) < 0.5, rng.random((n, s)) < 0.5, rng.integers(0, 2, n)
+
+
+@given(plates())
+def test_grounding_equals_a_loop(case):
+    said, present, _ = case
+    precision, recall = grounding(said, present)
+    for n, texts in enumerate(said):
+        there = set(np.flatnonzero(present[n]))
+        own = [set(np.flatnonzero(text)) for text in texts]
+        right = [len(one & there) / len(one) if one else 0 for one in own]
+        assert precision[n] == pytest.approx(np.mean(right), abs=1e-12)
+        if there:
+            found = [len(one & there) / len(there) for one in own]
+            assert recall[n] == pytest.approx(np.mean(found), abs=1e-12)
+        else:
+            assert math.isnan(recall[n])
+
+
+def f1(said, there):
+    """F1 of two sets; nothing said of nothing is right."""
+    return 2 * len(said & there) / (len(said) + len(there)) if said or there else 1.0
+
+
+@given(plates())
+def test_sight_equals_a_loop_over_pairs(case):
+    said, present, dish = case
+    there = [frozenset(np.flatnonzero(row)) for row in present]
+
+    def fit(recipe, plate):
+        return np.mean([f1(set(np.flatnonzero(text)), there[plate]) for text in said[recipe]])
+
+    for i, got in enumerate(sight(said, present, dish)):
+        gains = [
+            (fit(i, i) + fit(j, j) - fit(i, j) - fit(j, i)) / 2
+            for j in range(len(dish))
+            if dish[j] == dish[i] and there[j] != there[i]
+        ]
+        wanted = np.mean(gains) if gains else math.nan
+        assert got == pytest.approx(wanted, abs=1e-12, nan_ok=True)
+
+
+def test_sight_of_recipes_that_tell_all_is_what_sets_the_plates_apart():
+    # two pizzas share one ingredient of two, F1 1/2; the soup has nobody to be mistaken for
+    present = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 0]], dtype=bool)
+    got = sight(present[:, None], present, np.array([0, 0, 1]))
+    np.testing.assert_allclose(got, [0.5, 0.5, math.nan])
+    exchanged = sight(present[[1, 0, 2], None], present, np.array([0, 0, 1]))
+    np.testing.assert_allclose(exchanged, [-0.5, -0.5, math.nan])
+
+
+def test_a_template_has_no_sight_though_it_describes_the_usual_plate():
+    present = np.array([[1, 1, 0]] * 9 + [[0, 1, 1]], dtype=bool)
+    template = np.repeat(present[:1, None], 10, axis=0)
+    np.testing.assert_allclose(sight(template, present, np.zeros(10)), 0, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(plates(most=4))
+def test_recipes_dealt_to_plates_by_chance_have_no_sight_on_average(case):
+    said, present, _ = case
+    dish = np.zeros(len(said))
+    dealt = [sight(said[list(order)], present, dish) for order in permutations(range(len(said)))]
+    mean = np.mean(dealt, axis=0)
+    np.testing.assert_allclose(mean[~np.isnan(mean)], 0, atol=1e-12)
+
+
+@given(plates(), st.data())
+def test_resampled_sight_is_that_of_plates_repeated_so(case, data):
+    said, present, dish = case
+    times = data.draw(st.lists(st.integers(0, 3), min_size=len(dish), max_size=len(dish)))
+    rows = np.repeat(np.arange(len(dish)), times)
+    values = sight(said[rows], present[rows], dish[rows]) if len(rows) else np.array([math.nan])
+    known = values[~np.isnan(values)]
+    wanted = known.mean() if len(known) else math.nan
+    (got,) = resampled_sight(said, present, dish, np.array([times], dtype=float))
+    assert got == pytest.approx(wanted, abs=1e-12, nan_ok=True)
+
+
+def test_interval_of_sight_covers_zero_where_recipes_are_blind():
+    rng = np.random.default_rng(1)
+    trials, covered = 200, 0
+    drawn, _ = weights(40, n_resamples=200)
+    for _ in range(trials):
+        said, present = (
+            rng.random((40, 1, 5)) < 0.5,
+            rng.random((40, 5)) < [0.9, 0.5, 0.5, 0.2, 0.1],
+        )
+        low, high = interval(resampled_sight(said, present, np.zeros(40), drawn))
+        covered += low <= 0 <= high
+    assert 0.89 < covered / trials < 0.99
+
+
+def test_words():
+    text = "Mix 200g of CRÈME (fraîche), 1.5 l; don't_boil!\n"
+    assert " ".join(words(text)) == "mix 200 g of crème fraîche 1 5 l don t boil"
+    assert words(" …\n") == []
+    assert words("cre\u0300me") == words("crème")
+
+
+recipe = st.lists(st.sampled_from("abcd"), max_size=9).map(" ".join)
+
+
+@st.composite
+def cookbooks(draw):
+    """K recipes for each of N plates, their dishes and ingredients."""
+    n, k = draw(st.integers(1, 6)), draw(st.integers(1, 2))
+    recipes = draw(st.lists(st.lists(recipe, min_size=k, max_size=k), min_size=n, max_size=n))
+    column = st.lists(st.integers(0, 1), min_size=n, max_size=n)
+    dish, *present = (draw(column) for _ in range(3))
+    return recipes, np.array(dish), np.array(present, dtype=bool).T
+
+
+@settings(deadline=None)
+@given(cookbooks())
+def test_self_bleu_is_pycocoevalcaps_with_every_reference(case):
+    recipes, dish, present = case
+    found = self_bleu(*case)
+    for i, texts in enumerate(recipes):
+        others = [
+            text
+            for j, own in enumerate(recipes)
+            for text in own
+            if dish[j] == dish[i] and (present[j] != present[i]).any()
+        ]
+        if others:
+            scores = [
+                Bleu(4).compute_score({0: others}, {0: [text]}, verbose=0)[0][3] for text in texts
+            ]
+            assert found[i] == pytest.approx(np.mean(scores), abs=1e-12)
+        else:
+            assert math.isnan(found[i])
+
+
+def bleu_by_definition(text, references):
+    """BLEU-4 of a text of four words or more, without guards: 0 where an order has no match."""
+    said, given_ = text.split(), [one.split() for one in references]
+
+    def grams(of, n):
+        return Counter(tuple(of[i : i + n]) for i in range(len(of) - n + 1))
+
+    product = 1.0
+    for n in (1, 2, 3, 4):
+        limit = Counter()
+        for one in given_:
+            limit |= grams(one, n)
+        product *= (grams(said, n) & limit).total() / (len(said) - n + 1)
+    closest = min((abs(len(one) - len(said)), len(one)) for one in given_)[1]
+    return min(1.0, math.exp(1 - closest / len(said))) * product**0.25
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from("ab"), min_size=4, max_size=9), min_size=2, max_size=5))
+def test_bleu_equals_its_definition(texts):
+    texts = [" ".join(text) for text in texts]
+    # where an order has no match, pycocoevalcap's guards leave up to 1e-3
+    whole = self_bleu([[text] for text in texts], np.zeros(len(texts)), np.eye(len(texts)) > 0)
+    single = bleu4([[texts[0], texts[-1]]], [texts[1]])
+    for i, text in enumerate(texts):
+        wanted = bleu_by_definition(text, texts[:i] + texts[i + 1 :])
+        assert whole[i] == pytest.approx(wanted, rel=1e-8, abs=1e-3)
+    wanted = np.mean([bleu_by_definition(texts[i], [texts[1]]) for i in (0, -1)])
+    assert single[0] == pytest.approx(wanted, rel=1e-8, abs=1e-3)
+
+
+def test_self_bleu_of_templates_and_strangers():
+    present, dish = np.eye(4) > 0, np.array([0, 0, 1, 1])
+    same = [["Chop the olives and fry."]] * 2
+    strangers = [["boil some rice for long"], ["whip cold cream with sugar"]]
+    found = self_bleu(same + strangers, dish, present)
+    np.testing.assert_allclose(found[:2], 1, atol=1e-8)
+    np.testing.assert_allclose(found[2:], 0, atol=1e-3)
+
+
+def test_self_bleu_leaves_out_plates_with_the_same_ingredients():
+    recipes = [["chop the olives and fry"], ["chop the olives and fry"], ["boil some rice for me"]]
+    present = np.array([[1, 0], [1, 0], [0, 1]], dtype=bool)
+    np.testing.assert_allclose(self_bleu(recipes, np.zeros(3), present), 0, atol=1e-3)
+    alone = self_bleu(recipes[:2], np.zeros(2), present[:2])
+    assert np.isnan(alone).all()
+
+
+@given(cookbooks(), st.integers(1, 3))
+def test_distinct_equals_a_loop(case, n):
+    recipes, dish, _ = case
+    shares = []
+    for one in dish:  # each plate counts its dish's share
+        grams = []
+        for texts, other in zip(recipes, dish, strict=True):
+            for text in texts if other == one else ():
+                said = text.split()
+                grams += [" ".join(said[i : i + n]) for i in range(len(said) - n + 1)]
+        shares.append(len(set(grams)) / len(grams) if grams else 0)
+    assert distinct(recipes, dish, n) == pytest.approx(np.mean(shares), abs=1e-12)
+
+
+def test_distinct_by_hand():
+    # a b, b a, a b: two of three; a dish of its own says nothing twice
+    assert distinct([["A b, a b."]], np.zeros(1)) == pytest.approx(2 / 3)
+    assert distinct([["a b a b"], ["a b a b"], ["b a"]], np.array([0, 0, 1])) == pytest.approx(
+        (2 * 2 / 6 + 1) / 3
+    )
+
+
+def subsequence(a, b):
+    """The length of the longest common subsequence, by trying whether to skip."""
+    if not a or not b:
+        return 0
+    if a[0] == b[0]:
+        return 1 + subsequence(a[1:], b[1:])
+    return max(subsequence(a[1:], b), subsequence(a, b[1:]))
+
+
+@settings(deadline=None)
+@given(st.lists(recipe, min_size=1, max_size=2), recipe)
+def test_rouge_equals_its_definition(texts, reference):
+    scores = []
+    for text in texts:
+        shared = subsequence(text.split(), reference.split())
+        if not shared:
+            scores.append(0)
+            continue
+        precision, recall = shared / len(text.split()), shared / len(reference.split())
+        scores.append((1 + 1.2**2) * precision * recall / (recall + 1.2**2 * precision))
+    assert rouge_l([texts], [reference]) == pytest.approx([np.mean(scores)], abs=1e-12)
+
+
+def test_scores_against_references_see_words_only():
+    said = [["Chop 2 olives; FRY them."], ["boil rice for long"]]
+    references = ["chop 2 olives, fry them", "whip cold cream now"]
+    np.testing.assert_allclose(bleu4(said, references), [1, 0], atol=1e-3)
+    np.testing.assert_allclose(rouge_l(said, references), [1, 0], atol=1e-12)
+
+
+def test_a_text_without_words_scores_nothing_and_nothing_is_printed(capsys):
+    recipes, present, dish = [["", "…"], ["a b c d", ""]], np.eye(2) > 0, np.zeros(2)
+    np.testing.assert_allclose(self_bleu(recipes, dish, present), 0, atol=1e-6)
+    np.testing.assert_allclose(bleu4(recipes, ["", "!"]), 0, atol=1e-6)
+    np.testing.assert_array_equal(rouge_l(recipes, ["", "!"]), 0)
+    assert distinct([["", "…"]], np.zeros(1)) == 0
+    assert not named(recipes, ["egg"]).any()
+    assert capsys.readouterr().out == ""
