@@ -94,6 +94,28 @@ class RunParameters(Schema):
         """Whether the system is trained; a trivial baseline is evaluated as it is."""
         return True
 
+    @property
+    def after(self) -> list[str]:
+        """Return the systems that must be evaluated before this one."""
+        return []
+
+    def sister(self, system: str) -> Self:
+        """Return the parameters of another system: its own file, and everything else as here.
+
+        Raises StudyError when `params/` has no such system on the dataset.
+        """
+        listed = run_files(self.study, self.dataset)
+        if system not in listed:
+            raise StudyError(
+                f"{self.system} builds on `{system}`, which {self.dataset} does not have"
+                f"{suggestion(system, listed)}"
+            )
+        _, *own = listed[system]
+        values = {name: value for name, value in self.resolved().items() if name != "study"}
+        for file in own:
+            values.update(read_yaml(file))
+        return self.check(values, dict.fromkeys([*values, ""], relative(own[-1])))
+
     def folder(self) -> Path:
         """Return the run folder of these parameters."""
         return paths.runs() / self.dataset / self.study / self.system / f"seed{self.seed}"

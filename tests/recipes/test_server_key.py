@@ -33,7 +33,7 @@ ECHOES = {
 
 
 def says_the_key(text: object) -> bool:
-    return SECRET in str(text) or "0123456789" in str(text)
+    return any(SECRET[start : start + 6] in str(text) for start in range(len(SECRET) - 5))
 
 
 def frames(error: BaseException) -> str:

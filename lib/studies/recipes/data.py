@@ -77,7 +77,7 @@ def split(plates: Plates, parameters: Parameters) -> np.ndarray:
         test_share = 0.0
     photographs = np.arange(count) if plates.photographs is None else plates.photographs
     # a photograph counts for the stratum of its first plate
-    names, first, whose = np.unique(photographs, return_index=True, return_inverse=True)
+    _, first, whose = np.unique(photographs, return_index=True, return_inverse=True)
     of_plate = plates.dish if plates.variant is None else plates.variant
     strata, drawn = of_plate[first], parts[first].copy()
     for stratum in np.unique(strata):

@@ -73,11 +73,10 @@ def ingredient_metrics(
     either = (predicted | present).sum(axis=1)
 
     def micro_f1(weights: np.ndarray) -> np.ndarray:
-        hits = 2 * (weights @ both)
-        return share(hits, weights @ (both + either))
+        return share(2 * (weights @ both), weights @ (both + either))
 
     return {
-        "ingredient_micro_f1": _in_blocks(micro_f1),
+        "ingredient_micro_f1": micro_f1,
         "ingredient_macro_f1": _macro_f1(predicted, present),
         "ingredient_map": _mean_average_precision(probabilities, present),
         "jaccard": _mean(share(both, either, 1.0)),
@@ -102,7 +101,7 @@ def _mean(values: np.ndarray) -> Metric:
 def _macro_f1(said: np.ndarray, there: np.ndarray) -> Metric:
     """Return the mean F1 over the labels that are there, of (N, L) and (N, L)."""
     hits, said, there = (
-        csr_array((part.T).astype(np.float64)) for part in (said * there, said, there)
+        csr_array(part.T.astype(np.float64)) for part in (said * there, said, there)
     )
 
     def macro_f1(weights: np.ndarray) -> np.ndarray:

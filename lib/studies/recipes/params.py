@@ -70,8 +70,8 @@ class Baseline(Block):
 class Prompt(Block):
     """What a language model is told of a plate."""
 
-    dish: Literal["predicted", "true"]
-    ingredients: Literal["none", "predicted", "true", "another_plate", "typical"]
+    dish: Literal["seen", "actual"]
+    ingredients: Literal["none", "seen", "actual", "another_plate", "typical"]
 
 
 class Writer(Block):
@@ -180,8 +180,8 @@ class Parameters(RunParameters):
             require(table, paths.data() / table)
         elif table != "typical" and not (file := paths.data() / table).is_file():
             raise StudyError(
-                f"{file}: no such file; put the table of ingredients there (columns: dish or image, "
-                "ingredients), or point STUDIES_DATA at the folder that holds it"
+                f"{file}: no such file; put the table of ingredients there (columns: dish or "
+                "image, ingredients), or point STUDIES_DATA at the folder that holds it"
             )
 
     @model_validator(mode="after")

@@ -130,8 +130,7 @@ def _gains(said: np.ndarray, present: np.ndarray, dish: np.ndarray) -> np.ndarra
         both = said[plates].astype(np.float64) @ own.T
         either = said[plates].sum(axis=2)[:, :, None] + own.sum(axis=1)
         fit = share(2 * both, either, 1.0).mean(axis=1)
-        swapped = fit + fit.T
-        gain = (fit.diagonal()[:, None] + fit.diagonal() - swapped) / 2
+        gain = (fit.diagonal()[:, None] + fit.diagonal() - fit - fit.T) / 2
         compared = made_of[:, None] != made_of
         gains[np.ix_(plates, plates)] = np.where(compared, gain, np.nan)
     return gains
@@ -150,7 +149,7 @@ def self_bleu(recipes: Recipes, dish: np.ndarray, present: np.ndarray) -> np.nda
 
     BLEU-4 of each recipe, the references being all recipes of plates of the same dish with other
     ingredients, `present` (N, S); mean over the K recipes, nan where there is no such plate. A
-    template has 1, a recipe without a word 0.
+    template of four words or more has 1, a recipe without a word 0.
     """
     scores = np.full(len(dish), np.nan)
     for plates, made_of in _dishes(dish, present):
@@ -208,7 +207,7 @@ def distinct(recipes: Recipes, dish: np.ndarray, n: int = 2) -> float:
     for one in np.unique(dish):
         plates = np.flatnonzero(dish == one)
         spoken = [words(text) for plate in plates for text in recipes[plate]]
-        grams = [gram for text in spoken for gram in zip(*(text[k:] for k in range(n)))]  # noqa: B905
+        grams = [tuple(text[k : k + n]) for text in spoken for k in range(len(text) - n + 1)]
         total += len(plates) * len(set(grams)) / max(len(grams), 1)
     return total / len(dish)
 
