@@ -52,6 +52,13 @@ def weights(wildcards):
     return run / "model.safetensors"
 
 
+def built_on(wildcards):
+    schema = importlib.import_module(f"studies.{wildcards.study}.params").Parameters
+    after = schema.from_files(files(wildcards), ["seed=0"]).after
+    runs = RUNS / wildcards.dataset / wildcards.study
+    return [runs / system / f"seed{wildcards.seed}" / "metrics.json" for system in after]
+
+
 def cores(wildcards):
     return read_yaml(f"params/{wildcards.study}/{wildcards.dataset}/dataset.yaml")["threads"]
 
@@ -94,6 +101,7 @@ rule report:
 rule evaluate:
     input:
         weights,
+        built_on,
         notebook="notebooks/{study}/evaluate.ipynb",
         files=files,
     output:

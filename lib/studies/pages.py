@@ -24,6 +24,10 @@ from PIL import Image, ImageOps
 from studies.tables import to_html
 
 THUMBNAIL = 240  # pixels, the longer side
+CASE = (
+    "display: grid; gap: .75rem 1.25rem; padding: 1rem 0; font-size: .8rem; line-height: 1.45; "
+    "grid-template-columns: 9rem repeat(auto-fit, minmax(11rem, 1fr))"
+)
 WIDE = 300  # points; a wider drawing scrolls on a small screen rather than shrink
 
 templates = Environment(
@@ -134,6 +138,24 @@ def picture_grid(items: Iterable[tuple[Image.Image | Path | str, str]], columns:
         for picture, caption in items
     )
     return Markup('<ul class="pictures" style="--columns: {}">{}</ul>').format(int(columns), cells)
+
+
+def case(picture: Image.Image | Path | str, texts: dict[str, str]) -> Markup:
+    """Return a picture with texts beside it, heading -> text, line breaks kept.
+
+    It looks the same in a notebook, which has no style sheet of ours.
+    """
+    columns = Markup("").join(
+        Markup('<div><strong>{}</strong><div style="white-space: pre-line">{}</div></div>').format(
+            *pair
+        )
+        for pair in texts.items()
+    )
+    return Markup('<div class="case" style="{}"><div>{}</div>{}</div>').format(
+        CASE,
+        _thumbnail(picture, next(iter(texts.values()), "")),
+        columns,
+    )
 
 
 def _thumbnail(picture: Image.Image | Path | str, caption: str) -> Markup:

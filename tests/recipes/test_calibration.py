@@ -46,6 +46,12 @@ def test_ece_by_hand():
     assert ece(probabilities, np.array([0, 0, 1])) == pytest.approx((2 * 0.3 + 0.4) / 3)
 
 
+def test_a_bin_holds_its_upper_end():
+    # .5, right, lies in the lower of two bins with .4, wrong, and their gaps nearly cancel
+    probabilities = np.array([[0.5, 0.25, 0.25], [0.4, 0.3, 0.3]])
+    assert ece(probabilities, np.array([0, 1]), bins=2) == pytest.approx((0.5 - 0.4) / 2)
+
+
 def test_ece_of_calibrated_probabilities_tends_to_zero():
     rng = np.random.default_rng(1)
     probabilities = rng.dirichlet(np.ones(4), 200_000)

@@ -112,7 +112,7 @@ class TestFromCsv:
     def test_the_same_table_written_otherwise(self, tmp_path, content):
         assert from_csv(self.write(tmp_path, content)).rows == {"pie": ("apple", "flour")}
 
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(tables())
     def test_any_table_is_read_as_it_was_meant(self, tmp_path_factory, case):
         truth, rows = case

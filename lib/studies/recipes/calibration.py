@@ -38,6 +38,18 @@ def ece(probabilities: np.ndarray, true: np.ndarray, bins: int = 15) -> float:
     return float(np.abs(np.bincount(place, gap, bins)).sum() / len(gap))
 
 
+def reliability(
+    probabilities: np.ndarray, true: np.ndarray, bins: int = 15
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean top probability and accuracy of each bin that holds an image; see `gaps`."""
+    place, gap = gaps(probabilities, true, bins)
+    count = np.bincount(place, minlength=bins)
+    sure = np.bincount(place, np.asarray(probabilities, dtype=np.float64).max(axis=1), bins)
+    held = count > 0
+    said = sure[held] / count[held]
+    return said, said + np.bincount(place, gap, bins)[held] / count[held]
+
+
 def temperature(logits: np.ndarray, true: np.ndarray) -> float:
     """Return the T for which softmax(logits / T) is likeliest, 0.05 to 20.
 

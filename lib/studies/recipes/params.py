@@ -101,7 +101,9 @@ class Server(Block):
     name: Literal["server"]
     url: str  # up to /v1
     model: str
-    key_variable: str  # name of the environment variable that holds the key; "" for none
+    key_variable: Annotated[
+        str, Field(pattern=r"^\w*$")
+    ]  # name of the environment variable that holds the key; "" for none
     timeout: Positive  # seconds
     attempts: Count
 

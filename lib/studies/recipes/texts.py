@@ -75,7 +75,7 @@ def _numbers(word: str) -> set[str]:
     """Return a word's plurals, and what it may be the plural of."""
     many = {word.removesuffix(one) + end for one, end in ENDINGS if word.endswith(one)}
     single = {word.removesuffix(end) + one for one, end in ENDINGS if word.endswith(end)}
-    return {form for form in many | single if len(form) > 1}
+    return (many | single) - {""}
 
 
 def grounding(said: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,95 @@
+"""Tables, figures, claims and pages of a dataset: everything from its run folders alone."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from studies import origin, pages, params, paths, tables
+from studies.errors import StudyError
+from studies.ledger import SYNTHETIC, claims_markdown
+from studies.recipes import claims, figures
+from studies.recipes.comparisons import paired_tests
+from studies.recipes.evaluate import evaluate
+from studies.recipes.params import Parameters
+from studies.recipes.results import Results, read, summary
+from studies.recipes.sections import note, pictures, rows, sections, seen_table, written_table
+from studies.runs import write_atomic
+
+TITLE = "Recipes: does naming the ingredients free the writer from templates?"
+
+
+def make_tiny_runs() -> None:
+    """Train and evaluate every system of the tiny dataset, as `make study DATASET=tiny` would."""
+    for files in params.run_files("recipes", "tiny").values():
+        evaluate(Parameters.from_files(files, ["seed=0"]))
+
+
+def write(dataset: str) -> Path:
+    """Write every file of the report below `reports/<dataset>/`; return the page."""
+    results = read(dataset)
+    frame = summary(results)
+    # rounded before anything is said of them: the index reads them from the file
+    tests = paired_tests(results).map(lambda x: round(x, 4) if isinstance(x, float) else x)
+    ledger = claims.ledger(results, tests, frame)
+    folder = paths.reports() / dataset
+    names = {**figures.SEEN, **figures.WRITTEN}
+    tables.save(
+        frame,
+        tests,
+        folder,
+        "recipes",
+        {metric: name for metric, name in names.items() if metric in set(frame["metric"])},
+        f"{TITLE} Dataset {dataset}.",
+        note(results),
+        [],
+        figures.test_table(tests, names),
+    )
+    write_atomic(folder / "claims" / "recipes.md", claims_markdown(ledger))
+    parts = sections(results, frame, tests, ledger)
+    photographs = pictures(results)
+    facts = origin.command("recipes", results.systems), origin.facts(results.runs)
+    if dataset in SYNTHETIC:
+        parts += photographs
+    elif photographs:
+        page = pages.page(f"Recipes on {dataset}", "", photographs, *facts)
+        write_atomic(folder / "recipes_gallery.html", page)
+        parts.append(pages.Section("Plates", [pages.elsewhere("recipes_gallery.html")]))
+    said = f"Dataset {dataset}: {lead(results, frame, claims.tally(ledger))}"
+    write_atomic(folder / "recipes.html", pages.page(TITLE, said, parts, *facts))
+    return folder / "recipes.html"
+
+
+def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:
+    """Return the result in two sentences."""
+    named = frame[frame["metric"] == "dish_top1"].sort_values("mean", kind="stable")
+    best = named.iloc[-1]
+    system = f"{best.model}@{best.variant}" if best.variant else best.model
+    return (
+        f"{len(results.systems)} systems, {results.items:,} test pictures; highest dish top-1: "
+        f"{system} with {best['mean']:.3f}. {verdicts}"
+    )
+
+
+def entry(dataset: str) -> dict[str, Any]:
+    """Return what the index page says of this report."""
+    results = read(dataset)
+    frame = tables.read(paths.reports() / dataset / "recipes.csv")
+    tests = pd.read_csv(paths.reports() / dataset / "recipes_tests.csv")
+    ledger = claims.ledger(results, tests, frame)
+    shown = written_table if results.prompts else seen_table
+    mine = rows(frame, results.prompts or results.perceptions)
+    return {
+        "title": TITLE,
+        "href": "recipes.html",
+        "lead": lead(results, frame, claims.tally(ledger)),
+        "headline": pages.table(shown(results, frame), tables.legend(mine)),
+    }
+
+
+if __name__ == "__main__":
+    try:
+        print(params.relative(write(params.dataset_argument(__doc__))))
+    except StudyError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,163 @@
+"""The parts of the report's page, each made from the results."""
+
+import pandas as pd
+from markupsafe import Markup
+
+from studies import pages, tables
+from studies.errors import StudyError
+from studies.ledger import Claim, claims_frame
+from studies.recipes import figures
+from studies.recipes.claims import by_plate
+from studies.recipes.results import BASELINES, Results, better
+
+SIDES = ("naive", "supervised")  # prompts whose recipes stand side by side
+NOTE = (
+    "F1 and Jaccard by thresholds, and ECE after a temperature, both chosen on validation data; "
+    "mAP and macro-F1 are means over what occurs in the test set. The epoch was chosen by the mean "
+    "of top-1 and mAP on validation data. Baselines do not look at the picture."
+)
+BY_DISH = (
+    "Ingredients are typical ones of the dish, from general knowledge, and not those of the plate."
+)
+WRITTEN = (
+    "Grounding: of the known ingredients that a recipe names the share on the plate, and of those "
+    "on the plate the share named. Sight: how much better a recipe fits its own plate than others "
+    "of its dish, 0 for recipes that are blind to it. Self-BLEU: how much of a recipe stands in "
+    "those of other plates of its dish, 1 for a template. Distinct-2 has no interval: a resampled "
+    "set repeats plates. Means over the recipes of a plate, then over plates."
+)
+TESTS = (
+    "Differences on the same test plates with 95 % intervals and p-values by paired bootstrap; not "
+    "corrected for the number of comparisons. Few seeds make intervals that are too narrow where "
+    "trainings differ more than test plates do."
+)
+
+
+def sections(
+    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, ledger: list[Claim]
+) -> list[pages.Section]:
+    """Return the parts of the report, the main tables first."""
+    trained = results.trained
+    return [
+        pages.Section("Results", [*seen(results, frame), *written(results, frame)]),
+        pages.Section(
+            "Claims",
+            [
+                pages.table(
+                    claims_frame(ledger), "What the paper claims, and what came of it on this data."
+                )
+            ],
+        ),
+        pages.Section("Differences", differences(results, tests)),
+        *([pages.Section("Training", training(results))] if trained else []),
+    ]
+
+
+def rows(frame: pd.DataFrame, systems: dict) -> pd.DataFrame:
+    """Return the rows of a tidy frame that are of these systems."""
+    return frame[tables.systems(frame).isin(systems)]
+
+
+def seen_table(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what the systems see, one row a system."""
+    return table(rows(frame, results.perceptions), figures.SEEN)
+
+
+def written_table(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return how recipes are, one row a prompt."""
+    return table(rows(frame, results.prompts), figures.WRITTEN)
+
+
+def table(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+    """Return the metrics that the frame has, one row a system."""
+    have = {metric: name for metric, name in names.items() if metric in set(frame["metric"])}
+    return tables.wide(frame, have, [])
+
+
+def seen(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
+    """Return what the systems see."""
+    mine = rows(frame, results.perceptions)
+    if mine.empty:
+        return []
+    parts: list[Markup | str] = [
+        pages.table(seen_table(results, frame), f"What is seen. {tables.legend(mine)}"),
+        note(results),
+    ]
+    if (drawn := figures.seen_figure(mine)) is not None:
+        caption = "Dishes and ingredients on the test set with 95 % intervals."
+        parts.append(pages.figure(drawn, caption, "scores of each system with their intervals"))
+    return parts
+
+
+def note(results: Results) -> str:
+    """Return what a reader of the first table must know."""
+    return NOTE if by_plate(results) else f"{NOTE} {BY_DISH}"
+
+
+def written(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
+    """Return how the recipes are that each prompt leads to."""
+    mine = rows(frame, results.prompts)
+    if mine.empty:
+        return []
+    eyes = f"The prompts tell what {better(results)} sees; `oracle` tells what is true."
+    parts: list[Markup | str] = [
+        pages.table(written_table(results, frame), f"What is written. {tables.legend(mine)}"),
+        f"{eyes} {WRITTEN}",
+    ]
+    if (drawn := figures.written_figure(mine)) is not None:
+        caption = "Recipes of each prompt on the test plates with 95 % intervals."
+        parts.append(pages.figure(drawn, caption, "scores of each prompt with their intervals"))
+    return parts
+
+
+def differences(results: Results, tests: pd.DataFrame) -> list[Markup | str]:
+    """Return the paired tests, of what is seen and of what is written."""
+    parts: list[Markup | str] = []
+    for alike, names in ((results.perceptions, figures.SEEN), (results.prompts, figures.WRITTEN)):
+        mine = tests[tests["first"].isin(alike)]
+        if not mine.empty:
+            parts.append(pages.table(figures.test_table(mine, names), TESTS))
+    return parts
+
+
+def training(results: Results) -> list[Markup | str]:
+    """Return the curves, what each system cost, and how far its probabilities can be trusted."""
+    with_dish = {
+        name: runs
+        for name, runs in results.perceptions.items()
+        if name not in BASELINES and "dish_probabilities" in runs[0].predictions
+    }
+    return [
+        pages.figure(
+            figures.curves(results.trained),
+            "Every epoch of training. Losses of systems with other weights cannot be compared.",
+            "loss and validation scores against the step",
+        ),
+        pages.table(
+            figures.cost(results.trained),
+            "What a training took, as a mean over seeds; memory is the largest that the process "
+            "ever held.",
+        ),
+        pages.figure(
+            figures.calibration(with_dish),
+            "How often a dish is right that was named with some probability, after the "
+            "temperature; first seed of every system.",
+            "accuracy against the probability said",
+        ),
+    ]
+
+
+def pictures(results: Results) -> list[pages.Section]:
+    """Return the part that shows plates: what is seen, what is asked, what is written."""
+    shown = {name: results.prompts[name][0] for name in SIDES if name in results.prompts}
+    if not shown:
+        return []
+    try:
+        parts = figures.cases(shown)
+    except StudyError as error:  # a report can be made where the photographs are not at hand
+        parts = [f"Not shown here: {str(error).rstrip('.')}."]
+    lead = (
+        "Plates from all over the test set: what is on them, what the prompt says is seen, and the "
+        "first recipe of each prompt."
+    )
+    return [pages.Section("Plates", [lead, *parts])]

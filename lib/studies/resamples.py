@@ -1,0 +1,80 @@
+"""A metric with its values on resampled test sets: rows of a tidy table, and paired tests."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from studies import statistics
+from studies.differences import BOOTSTRAP
+
+TEST_COLUMNS = [
+    *("first", "second", "metric", "test", "seeds", "difference", "ci_low", "ci_high", "p")
+]
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A metric of one system, by seed: on the test set, and on R resampled ones, (R,) each.
+
+    `fixed` says that chance has no part in the system, so that its one run stands against every
+    seed of another. `samples` may be None for a metric that resampling would distort.
+    """
+
+    items: int  # in the test set
+    values: dict[int, float]
+    samples: dict[int, np.ndarray] | None
+    fixed: bool = False
+
+    def row(self) -> dict[str, Any]:
+        """Return n, mean, std over seeds, number of seeds and 95 % interval, for `tables.tidy`."""
+        values = list(self.values.values())
+        low, high = None, None
+        if self.samples is not None:
+            low, high = statistics.interval(over_seeds(list(self.samples.values()), self.items))
+        return {
+            "n": self.items,
+            "mean": float(np.mean(values)),
+            "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+            "n_seeds": len(values),
+            "ci_low": low,
+            "ci_high": high,
+        }
+
+
+def paired(first: Resampled, second: Resampled) -> dict[str, Any] | None:
+    """Return the paired bootstrap of second minus first over the seeds that both were run with.
+
+    None when they have no seed in common, or the metric was not resampled.
+    """
+    if first.samples is None or second.samples is None:
+        return None
+    pairs = matched(first, second)
+    if not pairs:
+        return None
+    sampled = over_seeds([second.samples[b] - first.samples[a] for a, b in pairs], first.items)
+    low, high = statistics.interval(sampled)
+    return {
+        "test": BOOTSTRAP,
+        "seeds": len(pairs),
+        "difference": float(np.mean([second.values[b] - first.values[a] for a, b in pairs])),
+        "ci_low": low,
+        "ci_high": high,
+        "p": statistics.bootstrap_p(sampled),
+    }
+
+
+def matched(first: Resampled, second: Resampled) -> list[tuple[int, int]]:
+    """Return which seed of the first stands against which of the second."""
+    a, b = list(first.values), list(second.values)
+    if first.fixed and not second.fixed:
+        return [(a[0], seed) for seed in b]
+    if second.fixed:
+        return [(seed, b[0]) for seed in a]
+    return [(seed, seed) for seed in sorted(set(a) & set(b))]
+
+
+def over_seeds(samples: list[np.ndarray], items: int) -> np.ndarray:
+    """Return the mean over the seeds that each resample draws, (R,), of K arrays (R,)."""
+    _, seeds = statistics.weights(items, len(samples))
+    return np.einsum("rk,kr->r", seeds, np.stack(samples)) / len(samples)
