@@ -18,8 +18,9 @@ from lines import heading, line
 from torch.utils.flop_counter import FlopCounterMode
 
 from studies import compute
+from studies.compute import to_input
 from studies.params import run_files
-from studies.triplets.model import build, to_input
+from studies.triplets.model import build
 from studies.triplets.objective import objective
 from studies.triplets.params import Parameters
 

@@ -441,7 +441,9 @@ class TestSources:
     @pytest.mark.parametrize("name", ["ingredients101", "recipes5k"])
     def test_what_must_be_got_by_hand(self, site, data, name):
         """The sentence names the page and the folder, and what was put there is found."""
-        with pytest.raises(StudyError, match=rf"ub\.edu/cvub/{name}/ .* {name}/annotations/.* below"):
+        with pytest.raises(
+            StudyError, match=rf"ub\.edu/cvub/{name}/ .* {name}/annotations/.* below"
+        ):
             fetch(name)
         with pytest.raises(StudyError, match=rf"is not at \S+/{name}: get the archive from"):
             require(name, data / name)

@@ -3,10 +3,12 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
 
 from studies.params import RunParameters
 
@@ -54,6 +56,29 @@ def autocast(precision: str) -> Iterator[None]:
     enabled = resolve_precision(precision) == "bf16-mixed"
     with torch.autocast(device().type, dtype=torch.bfloat16, enabled=enabled):
         yield
+
+
+def to_input(batch: np.ndarray | Tensor, where: torch.device) -> Tensor:
+    """Return pixels (B, 3, S, S) as floats in 0 to 1, channels last; features as floats."""
+    batch = torch.as_tensor(batch).to(where)
+    if batch.ndim != 4:
+        return batch.float()
+    scaled = batch.float() / 255 if batch.dtype == torch.uint8 else batch
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def outputs(network: nn.Module, inputs: np.ndarray, precision: str, size: int) -> list[Any]:
+    """Return what a network says of N inputs in evaluation mode, `size` at a time."""
+    where = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode(), autocast(precision):
+        said = [
+            network(to_input(inputs[start : start + size], where))
+            for start in range(0, len(inputs), size)
+        ]
+    network.train(was_training)
+    return said
 
 
 def describe(where: torch.device) -> str:

@@ -76,14 +76,6 @@ def figures(drawings: Iterable[tuple[Figure, str]], caption: str) -> Markup:
     )
 
 
-def elsewhere(page: str) -> Markup:
-    """Return the sentence that leads to the page, a file beside this one, of the photographs."""
-    return Markup(
-        '<p>The photographs are on <a href="{}">a page of their own</a>, '
-        "made by the command below and not published with this one.</p>"
-    ).format(page)
-
-
 def heading(text: str) -> Markup:
     """Return a heading inside a section."""
     return Markup("<h3>{}</h3>").format(text)

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,11 @@ class Outcome:
     seconds: float  # of all sittings together, up to the last checkpoint
     device: str
     precision: str
+
+    def facts(self, network: torch.nn.Module, parameters: RunParameters) -> dict[str, Any]:
+        """Return what a run's provenance says of its training."""
+        trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
+        return {**asdict(self), "threads": parameters.threads, "parameters_trained": trained}
 
 
 class AtomicCheckpoints(TorchCheckpointIO):

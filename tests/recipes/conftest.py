@@ -8,6 +8,11 @@ import pytest
 from PIL import Image
 
 from foods import BOXES, CATEGORIES, FOOD101, INGREDIENTS101, RECIPES, RECIPES5K, SIDES
+from studies.params import read_yaml, run_files
+from studies.recipes.params import Parameters
+
+TILES = {"green": (40, 180, 60), "red": (220, 40, 40), "yellow": (230, 200, 40)}
+TOPPINGS = [("rice",), ("rice", "nori"), ("rice", "egg"), ("rice", "nori", "egg")]
 
 
 def photograph(file: Path, seed: int = 0) -> None:
@@ -99,3 +104,84 @@ def recipes5k_folder():
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tiles_folder():
+    """Return a function that writes an easy dataset in Food-101's layout, below STUDIES_DATA.
+
+    A dish is a colour; nori is a black bar at the top, egg a white one on the left, and rice is
+    nowhere to be seen and in everything. Of each dish 12 pictures are for training and 4 for the
+    test, with the same four plates in turn.
+    """
+
+    def write(data: Path) -> Path:
+        folder, table = data / "food101" / "food-101", ["image,ingredients"]
+        text(folder / "meta" / "classes.txt", list(TILES))
+        listed = {"train": [], "test": []}
+        for dish, colour in TILES.items():
+            for k in range(16):
+                image, given = f"{dish}/{k:02}", TOPPINGS[k % 4]
+                listed["train" if k < 12 else "test"].append(image)
+                table.append(f"{image},{';'.join(given)}")
+                rng = np.random.default_rng([k, *colour])
+                pixels = colour + rng.normal(0, 12, (16, 16, 3))
+                if "nori" in given:
+                    pixels[:5] *= 0.1
+                if "egg" in given:
+                    pixels[:, :5] = 255
+                file = folder / "images" / f"{image}.jpg"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, quality=95)
+        for part, images in listed.items():
+            text(folder / "meta" / f"{part}.txt", images)
+        text(data / "tiles.csv", table)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiles():
+    """Return a function that gives the parameters of a system of `tiny`, on the tiles.
+
+    `network` says what is other in its network.
+    """
+
+    def make(system: str = "shared_backbone", network: dict | None = None, **changes) -> Parameters:
+        values = {}
+        for file in run_files("recipes", "tiny")[system]:
+            values |= read_yaml(file)
+        if network:
+            values["network"] |= network
+        smaller = {
+            **{"dataset": "tiles", "seed": 0, "validation_share": 0.34, "test_share": 0.0},
+            **{"source": {"name": "food101", "ingredients": "tiles.csv"}},
+            **{"image_size": 16, "images": 8, "epochs": 3},
+        }
+        return Parameters.check(values | smaller | changes, {"": "test"})
+
+    return make
+
+
+@pytest.fixture
+def few(sandbox, tiles_folder) -> Path:
+    """A sandbox with the tiles."""
+    tiles_folder(sandbox / "data")
+    return sandbox
+
+
+@pytest.fixture(scope="session")
+def vit(tmp_path_factory) -> Path:
+    """A tiny random vision transformer, in the layout of save_pretrained."""
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("vit")
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "intermediate_size": 32, "image_size": 16, "patch_size": 8}
+    config = transformers.ViTConfig(num_hidden_layers=1, num_attention_heads=2, **size)
+    transformers.ViTForImageClassification(config).save_pretrained(folder)
+    processor = transformers.ViTImageProcessor(size={"height": 16, "width": 16})
+    processor.save_pretrained(folder)
+    return folder

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studies import images
+from studies.compute import to_input
 from studies.runs import load_run
-from studies.triplets.model import Classifier, build, run, to_input, vote
+from studies.triplets.model import Classifier, build, run, vote
 from studies.triplets.params import Parameters
 
 

@@ -5,16 +5,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from studies import paths
+from studies.blocks import Augmentation, Kitchen
 from studies.download import require
 from studies.params import Block, Count, Positive, RunParameters, Share
-
-
-class Kitchen(Block):
-    """The embedded demo: drawn plates, five captions each."""
-
-    name: Literal["kitchen"]
-    per_variant: Count  # images of the most frequent dish variant
-    seed: Annotated[int, Field(ge=0)]
 
 
 class Flickr8k(Block):
@@ -110,15 +103,6 @@ class NearestNeighbour(Block):
 
     name: Literal["nearest_neighbour"]
     features: Annotated[Thumbnail | Pooled, Field(discriminator="name")]
-
-
-class Augmentation(Block):
-    """Random changes to each training image."""
-
-    flip: Annotated[float, Field(ge=0, le=1)]  # probability of a mirror image
-    shift: Share  # largest shift, share of the side
-    zoom: Share  # largest change of scale
-    colour: Share  # largest change of brightness, contrast and saturation
 
 
 class Decoding(Block):

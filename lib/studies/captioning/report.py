@@ -14,7 +14,8 @@ from studies.captioning.params import Parameters
 from studies.captioning.results import Results, read, summary
 from studies.captioning.sections import note, pictures, sections
 from studies.errors import StudyError
-from studies.ledger import SYNTHETIC, claims_markdown
+from studies.ledger import claims_markdown
+from studies.publishing import publish
 from studies.runs import write_atomic
 
 TITLE = "Captioning: which encoder and decoder describe a photograph best?"
@@ -47,17 +48,9 @@ def write(dataset: str) -> Path:
     )
     write_atomic(folder / "claims" / "captioning.md", claims_markdown(ledger))
     parts = sections(results, frame, tests, ledger)
-    photographs = pictures(results)
     facts = origin.command("captioning", results.systems), origin.facts(results.runs)
-    if dataset in SYNTHETIC:
-        parts += photographs
-    elif photographs:
-        page = pages.page(f"Captions on {dataset}", "", photographs, *facts)
-        write_atomic(folder / "captioning_gallery.html", page)
-        parts.append(pages.Section("Captions", [pages.elsewhere("captioning_gallery.html")]))
-    said = f"Dataset {dataset}: {lead(results, frame, claims.tally(ledger))}"
-    write_atomic(folder / "captioning.html", pages.page(TITLE, said, parts, *facts))
-    return folder / "captioning.html"
+    said = lead(results, frame, claims.tally(ledger))
+    return publish(folder, "captioning", TITLE, said, parts, pictures(results), facts)
 
 
 def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:

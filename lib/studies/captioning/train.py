@@ -2,11 +2,9 @@
 
 import math
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import pandas as pd
 import torch
@@ -22,14 +20,14 @@ from studies.captioning.model import Describer, build, to_input
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import PAD, Words
 from studies.errors import StudyError
-from studies.optimisation import adamw, schedule, set_rate
+from studies.learner import Scheduled
 from studies.params import relative
 from studies.runs import claim, provenance, to_json, write_atomic
 
 MONITOR = "validation_loss"
 
 
-class Learner(lightning.LightningModule):
+class Learner(Scheduled):
     """One system in training by teacher forcing, with the six curves of the paper.
 
     `steps` is how many there are in all; the learning rate rises over the first `warm_up` of them
@@ -37,34 +35,11 @@ class Learner(lightning.LightningModule):
     """
 
     def __init__(self, parameters: Parameters, network: Captioner, steps: int) -> None:
-        super().__init__()
-        self.settings, self.network, self.steps = parameters, network, steps
-        self.chance = torch.Generator()
+        trunk = network.encoder.trunk
+        fine_tuned = parameters.network.encoder.source.name == "backbone" and trunk is not None
+        super().__init__(parameters, network, steps, trunk.parameters() if fine_tuned else ())
         self.history: list[dict[str, float]] = []
         self.best, self.waited, self.stopped = math.inf, 0, ""
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW with a published trunk, if any, at a rate of its own."""
-        published = ()
-        if self.settings.network.encoder.source.name == "backbone":
-            trunk = self.network.encoder.trunk
-            published = [] if trunk is None else list(trunk.parameters())
-        return adamw(
-            self.network,
-            self.settings.learning_rate,
-            self.settings.weight_decay,
-            published,
-            self.settings.backbone_learning_rate,
-        )
-
-    def on_train_epoch_start(self) -> None:
-        """Seed this epoch's augmentation."""
-        self.chance.manual_seed(compute.epoch_seed(self.settings.seed, self.current_epoch))
-
-    def on_train_batch_start(self, batch: Any, number: int) -> None:
-        """Set the learning rate of this step."""
-        share = schedule(self.global_step, self.steps, self.settings.warm_up)
-        set_rate(self.trainer.optimizers[0], share)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of one batch."""
@@ -163,9 +138,7 @@ def train(parameters: Parameters) -> Path:
             mode="min",
         )
         facts = provenance(
-            **asdict(outcome),
-            threads=parameters.threads,
-            parameters_trained=sum(p.numel() for p in network.parameters() if p.requires_grad),
+            **outcome.facts(network, parameters),
             dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
             images={part: int(np.sum(parts == part)) for part in data.PARTS},
             words=len(words),

@@ -93,12 +93,12 @@ def grounded(results: Results, tests: pd.DataFrame, frame: pd.DataFrame) -> Clai
 
 def apart(results: Results, tests: pd.DataFrame) -> Claim:
     """Return the row of R3."""
-    eyes = better(results) if results.trained else ""
+    eyes = better(results) or "two_networks"
     if not by_plate(results):
         return Claim(*R3, "", "", BY_DISH)
     needed = (eyes, "frequencies", CLASSIFIER)
     if absent := [name for name in needed if name not in results.systems]:
-        return Claim(*R3, "", "", f"not tested here: no run of {' or '.join(filter(None, absent))}")
+        return Claim(*R3, "", "", f"not tested here: no run of {' or '.join(absent)}")
     experiment = (
         f"accuracy of the variant within the known dish, by the ingredients that {eyes} sees, "
         "against the most frequent variant and against a network trained to name variants"

@@ -34,6 +34,7 @@ class LocalWriter:
         self.model, self.tokenizer = load(str(model))
         self.batch, self.temperature = batch, temperature
         self.max_tokens, self.seed = max_tokens, seed
+        self.chats = getattr(self.tokenizer, "chat_template", None) is not None
 
     def write(self, prompts: Sequence[str], recipes: int) -> list[list[str]]:
         """Return so many recipes for each prompt, in order."""
@@ -51,7 +52,10 @@ class LocalWriter:
     def complete(self, texts: list[str], recipes: int) -> list[str]:
         """Return the continuations of a batch of texts, those of one text side by side."""
         device = next(self.model.parameters()).device
-        given = self.tokenizer(texts, return_tensors="pt", padding=True).to(device)
+        # a chat template writes the special tokens itself
+        given = self.tokenizer(
+            texts, add_special_tokens=not self.chats, return_tensors="pt", padding=True
+        ).to(device)
         sampled = self.temperature > 0
         chance = {"temperature": self.temperature, "top_k": 0, "top_p": 1.0} if sampled else {}
         with torch.inference_mode():
@@ -71,7 +75,7 @@ class LocalWriter:
 
     def framed(self, prompt: str) -> str:
         """Return the prompt as the model expects it."""
-        if getattr(self.tokenizer, "chat_template", None) is None:
+        if not self.chats:
             return prompt + BREAK
         said = [{"role": "user", "content": prompt}]
         return self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)

@@ -96,25 +96,9 @@ def trunk(network: Network, pretrained: bool) -> nn.Module:
     return FineTuned(load_backbone(given.weights, trainable=True, pretrained=pretrained))
 
 
-def to_input(batch: np.ndarray | Tensor, device: torch.device) -> Tensor:
-    """Return pixels (B, 3, S, S) as floats in 0 to 1, channels last; features unchanged."""
-    batch = torch.as_tensor(batch).to(device)
-    if batch.ndim != 4:
-        return batch.float()
-    scaled = batch.float() / 255 if batch.dtype == torch.uint8 else batch
-    return scaled.contiguous(memory_format=torch.channels_last)
-
-
 def look(network: Heads, inputs: np.ndarray, precision: str) -> Logits:
     """Return the logits of N inputs in evaluation mode, as float32 on the CPU."""
-    device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    found = []
-    with torch.inference_mode(), compute.autocast(precision):
-        for start in range(0, len(inputs), CHUNK):
-            found.append(network(to_input(inputs[start : start + CHUNK], device)))
-    network.train(was_training)
+    found = compute.outputs(network, inputs, precision, CHUNK)
     return Logits(*(torch.cat(parts).float().cpu() for parts in zip(*found, strict=True)))
 
 
@@ -199,7 +183,8 @@ def load(run: Any) -> Recogniser:
     except Exception as error:  # which one depends on the place of the damage
         raise StudyError(f"{file}: cannot be read ({type(error).__name__}); {again}") from error
     try:
-        frozen = not any(key.startswith("trunks.") for key in tensors)
+        given = parameters.network.trunk
+        frozen = given.name == "backbone" and not given.trained
         width = tensors["dish.weight"].shape[1] if frozen else None
         network = build(parameters.network, len(dishes), len(ingredients), width, pretrained=False)
         network.load_state_dict(tensors)

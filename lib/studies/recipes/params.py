@@ -5,20 +5,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from studies import paths
+from studies.blocks import Augmentation, Kitchen
 from studies.download import require
 from studies.errors import StudyError
 from studies.params import Block, Count, Name, Positive, RunParameters, Share
 
 Heads = Literal["dish", "variant"]
 Unit = Annotated[float, Field(ge=0, le=1)]
-
-
-class Kitchen(Block):
-    """The embedded demo: drawn plates with visible ingredients and a reference recipe."""
-
-    name: Literal["kitchen"]
-    per_variant: Count  # images of the most frequent dish variant
-    seed: Annotated[int, Field(ge=0)]
 
 
 class Food101(Block):
@@ -122,15 +115,6 @@ class Writing(Block):
     sure: Unit  # probability of a dish from which on it is named without doubt
 
 
-class Augmentation(Block):
-    """Random changes to each training image."""
-
-    flip: Unit  # probability of a mirror image
-    shift: Share  # largest shift, share of the side
-    zoom: Share  # largest change of scale
-    colour: Share  # largest change of brightness, contrast and saturation
-
-
 class Parameters(RunParameters):
     """Everything that decides a run of the study.
 
@@ -194,6 +178,13 @@ class Parameters(RunParameters):
             )
         if self.prompt is not None and self.writing is None:
             raise ValueError("a prompt needs someone to write: set writing")
+        if self.writing is not None and self.source.name == "kitchen":
+            writer = self.writing.generator
+            if writer.name == "writer" and writer.seed == self.source.seed:
+                raise ValueError(
+                    "writing.generator.seed is that of source, so the writer would have read the "
+                    "recipes it is tested on: give it another"
+                )
         if self.epochs % self.validate_every:
             raise ValueError("validate_every must divide epochs, so that the last one is validated")
         if self.validation_share + self.test_share >= 1:

@@ -8,7 +8,8 @@ import pandas as pd
 
 from studies import origin, pages, params, paths, tables
 from studies.errors import StudyError
-from studies.ledger import SYNTHETIC, claims_markdown
+from studies.ledger import claims_markdown
+from studies.publishing import publish
 from studies.recipes import claims, figures
 from studies.recipes.comparisons import paired_tests
 from studies.recipes.evaluate import evaluate
@@ -48,28 +49,19 @@ def write(dataset: str) -> Path:
     )
     write_atomic(folder / "claims" / "recipes.md", claims_markdown(ledger))
     parts = sections(results, frame, tests, ledger)
-    photographs = pictures(results)
     facts = origin.command("recipes", results.systems), origin.facts(results.runs)
-    if dataset in SYNTHETIC:
-        parts += photographs
-    elif photographs:
-        page = pages.page(f"Recipes on {dataset}", "", photographs, *facts)
-        write_atomic(folder / "recipes_gallery.html", page)
-        parts.append(pages.Section("Plates", [pages.elsewhere("recipes_gallery.html")]))
-    said = f"Dataset {dataset}: {lead(results, frame, claims.tally(ledger))}"
-    write_atomic(folder / "recipes.html", pages.page(TITLE, said, parts, *facts))
-    return folder / "recipes.html"
+    said = lead(results, frame, claims.tally(ledger))
+    return publish(folder, "recipes", TITLE, said, parts, pictures(results), facts)
 
 
 def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:
     """Return the result in two sentences."""
     named = frame[frame["metric"] == "dish_top1"].sort_values("mean", kind="stable")
-    best = named.iloc[-1]
-    system = f"{best.model}@{best.variant}" if best.variant else best.model
-    return (
-        f"{len(results.systems)} systems, {results.items:,} test pictures; highest dish top-1: "
-        f"{system} with {best['mean']:.3f}. {verdicts}"
-    )
+    top = ""
+    if len(named):
+        best = tables.systems(named).iloc[-1]
+        top = f"; highest dish top-1: {best} with {named['mean'].iloc[-1]:.3f}"
+    return f"{len(results.systems)} systems, {results.items:,} test pictures{top}. {verdicts}"
 
 
 def entry(dataset: str) -> dict[str, Any]:

@@ -77,12 +77,11 @@ def resample(runs: list[LoadedRun]) -> dict[str, Resampled]:
     found = {run.params["seed"]: scores(run) for run in runs}
     by_metric = {}
     for name in next(iter(found.values())):
-        by_metric[name] = Resampled(
-            items,
-            {seed: float(one[name](np.ones((1, items)))[0]) for seed, one in found.items()},
-            {seed: one[name](drawn) for seed, one in found.items()},
-            fixed,
-        )
+        values = {seed: float(one[name](np.ones((1, items)))[0]) for seed, one in found.items()}
+        if np.isnan(list(values.values())).all():
+            continue  # such as self-BLEU where all plates of a dish have the same ingredients
+        samples = {seed: one[name](drawn) for seed, one in found.items()}
+        by_metric[name] = Resampled(items, values, samples, fixed)
     for name in ("distinct_2",):  # a resampled set repeats plates, which it would count
         if name in runs[0].metrics:
             values = {run.params["seed"]: run.metrics[name] for run in runs}
@@ -174,8 +173,9 @@ def summary(results: Results) -> pd.DataFrame:
 
 
 def better(results: Results) -> str:
-    """Return the system whose eyes the prompts used, or the best on validation data."""
+    """Return the system whose eyes the prompts used, or the best on validation data; "" if none."""
     for runs in results.prompts.values():
         return runs[0].provenance["perception"]
     asked = [name for name in ("two_networks", "shared_backbone") if name in results.trained]
-    return max(asked, key=lambda name: results.systems[name][0].provenance["best_score"])
+    scores = {name: results.systems[name][0].provenance["best_score"] for name in asked}
+    return max(scores, key=scores.__getitem__, default="")

@@ -1,11 +1,8 @@
 """Train one system: `python -m studies.recipes.train -f dataset.yaml -f system.yaml -p seed=0`."""
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,18 +11,18 @@ from torch.utils.data import DataLoader
 from studies import compute, images, training
 from studies.batches import Batches
 from studies.errors import StudyError
-from studies.optimisation import adamw, schedule, set_rate
+from studies.learner import Scheduled
 from studies.params import relative
 from studies.recipes import calibration, data, metrics
 from studies.recipes.loss import dish_loss, ingredient_loss, weighted_loss
-from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, look, to_input
+from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, look
 from studies.recipes.params import Parameters
 from studies.runs import claim, provenance, to_json, write_atomic
 
 MONITOR = "validation_score"
 
 
-class Learner(lightning.LightningModule):
+class Learner(Scheduled):
     """Both heads in training.
 
     Two networks share nothing, so the gradient of each is that of its own loss alone. The epoch is
@@ -34,38 +31,17 @@ class Learner(lightning.LightningModule):
     """
 
     def __init__(self, parameters: Parameters, network: Heads, steps: int) -> None:
-        super().__init__()
-        self.settings, self.network, self.steps = parameters, network, steps
-        self.chance = torch.Generator()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW with the published weights, if any, at a rate of their own."""
-        published = ()
-        if self.settings.network.trunk.name == "backbone":
-            published = list(self.network.trunks.parameters())
-        return adamw(
-            self.network,
-            self.settings.learning_rate,
-            self.settings.weight_decay,
-            published,
-            self.settings.backbone_learning_rate,
+        fine_tuned = parameters.network.trunk.name == "backbone"
+        super().__init__(
+            parameters, network, steps, network.trunks.parameters() if fine_tuned else ()
         )
-
-    def on_train_epoch_start(self) -> None:
-        """Seed this epoch's augmentation."""
-        self.chance.manual_seed(compute.epoch_seed(self.settings.seed, self.current_epoch))
-
-    def on_train_batch_start(self, batch: Any, number: int) -> None:
-        """Set the learning rate of this step."""
-        share = schedule(self.global_step, self.steps, self.settings.warm_up)
-        set_rate(self.trainer.optimizers[0], share)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of one batch."""
         pixels, dish, present = batch
         if self.settings.augmentation is not None:
             pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
-        logits = self.network(to_input(pixels, self.device))
+        logits = self.network(compute.to_input(pixels, self.device))
         return weighted_loss(
             dish_loss(logits.dishes, dish),
             ingredient_loss(logits.ingredients, present),
@@ -78,7 +54,7 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
         """Collect logits and truth."""
-        self.outputs.append(self.network(to_input(batch[0], self.device)))
+        self.outputs.append(self.network(compute.to_input(batch[0], self.device)))
         self.truth.append(batch[1:])
 
     def on_validation_epoch_end(self) -> None:
@@ -131,9 +107,7 @@ def train(parameters: Parameters) -> Path:
         logits = look(network, given[rest], parameters.precision)
         decision = chosen(logits, dish[rest], plates.present[rest])
         facts = provenance(
-            **asdict(outcome),
-            threads=parameters.threads,
-            parameters_trained=sum(p.numel() for p in network.parameters() if p.requires_grad),
+            **outcome.facts(network, parameters),
             dataset_fingerprint=images.fingerprint(plates.paths, plates.root),
             images={part: int(np.sum(parts == part)) for part in data.PARTS},
         )

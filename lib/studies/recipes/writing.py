@@ -38,7 +38,12 @@ def write(
     frame = frame.assign(**scores)
     if references is not None:
         frame["reference"] = references
-    found = {name: float(np.nanmean(values)) for name, values in scores.items()}
+    # self-BLEU and sight need plates of one dish with different ingredients
+    found = {
+        name: float(np.nanmean(values))
+        for name, values in scores.items()
+        if not np.isnan(values).all()
+    }
     found["distinct_2"] = texts.distinct(written, plates.dish[rows])
     return frame, found
 

@@ -67,15 +67,6 @@ def build(parameters: Parameters, classes: int, features: int | None) -> Network
     )
 
 
-def to_input(batch: np.ndarray | Tensor, device: torch.device) -> Tensor:
-    """Return pixels (B, 3, S, S) as floats in 0 to 1, channels last; features unchanged."""
-    batch = torch.as_tensor(batch).to(device)
-    if batch.ndim != 4:
-        return batch.float()
-    scaled = batch.float() / 255 if batch.dtype == torch.uint8 else batch
-    return scaled.contiguous(memory_format=torch.channels_last)
-
-
 @dataclass
 class Classifier:
     """A trained network with what it needs to name classes.
@@ -130,15 +121,7 @@ def run(network: Network, inputs: np.ndarray, precision: str) -> Output:
 
     Without inputs there is nothing to return: N must not be 0.
     """
-    device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    outputs = []
-    with torch.inference_mode(), compute.autocast(precision):
-        for start in range(0, len(inputs), CHUNK):
-            outputs.append(network(to_input(inputs[start : start + CHUNK], device)))
-    network.train(was_training)
-    return gather(outputs)
+    return gather(compute.outputs(network, inputs, precision, CHUNK))
 
 
 def gather(outputs: list[Output]) -> Output:

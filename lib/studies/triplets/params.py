@@ -6,20 +6,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from studies import paths
+from studies.blocks import Augmentation, Kitchen
 from studies.download import require
 from studies.errors import StudyError
 from studies.params import Block, Count, Positive, RunParameters, Share
 
 Mining = Literal["semihard", "hardest", "all"]
 Take = Literal["closest", "most_violating"]
-
-
-class Kitchen(Block):
-    """The embedded demo: drawn plates."""
-
-    name: Literal["kitchen"]
-    per_variant: Count  # images of the most frequent class
-    seed: Annotated[int, Field(ge=0)]
 
 
 class Grocery(Block):
@@ -105,15 +98,6 @@ class Stage(Block):
     from_epoch: Annotated[int, Field(ge=0)]
     learning_rate: Annotated[float, Field(ge=0)]  # 0 keeps the initial weights: a control
     mining: Mining | None  # None for cross-entropy
-
-
-class Augmentation(Block):
-    """Random changes to each training image."""
-
-    flip: Annotated[float, Field(ge=0, le=1)]  # probability of a mirror image
-    shift: Share  # largest shift, share of the side
-    zoom: Share  # largest change of scale
-    colour: Share  # largest change of brightness, contrast and saturation
 
 
 class Parameters(RunParameters):

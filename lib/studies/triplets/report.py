@@ -8,7 +8,8 @@ import pandas as pd
 
 from studies import origin, pages, params, paths, tables
 from studies.errors import StudyError
-from studies.ledger import SYNTHETIC, claims_markdown
+from studies.ledger import claims_markdown
+from studies.publishing import publish
 from studies.runs import write_atomic
 from studies.triplets import claims, cost, figures, tune
 from studies.triplets.comparisons import paired_tests
@@ -52,18 +53,10 @@ def write(dataset: str) -> Path:
     if tuning is not None:
         write_atomic(folder / "triplets_tuning.csv", tuning.to_csv(index=False))
     parts = sections(results, frame, tests, tuning)
-    pictures = pages.Section("Severe errors", gallery(results))
+    pictures = [pages.Section("Severe errors", gallery(results))]
     facts = origin.command("triplets", results.systems), origin.facts(results.runs)
-    if dataset in SYNTHETIC:
-        parts.append(pictures)
-    else:
-        photographs = pages.page(f"Severe errors on {dataset}", "", [pictures], *facts)
-        write_atomic(folder / "triplets_gallery.html", photographs)
-        parts.append(pages.Section("Severe errors", [pages.elsewhere("triplets_gallery.html")]))
-    said = f"Dataset {dataset}: {lead(results, frame, tests)}"
-    page = pages.page(TITLE, said, parts, *facts)
-    write_atomic(folder / "triplets.html", page)
-    return folder / "triplets.html"
+    said = lead(results, frame, tests)
+    return publish(folder, "triplets", TITLE, said, parts, pictures, facts)
 
 
 def tuned_on(dataset: str) -> pd.DataFrame | None:

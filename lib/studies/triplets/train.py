@@ -1,7 +1,6 @@
 """Train one system: `python -m studies.triplets.train -f dataset.yaml -f model.yaml -p seed=0`."""
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import lightning
@@ -15,7 +14,7 @@ from studies.params import relative
 from studies.runs import claim, provenance, to_json, write_atomic
 from studies.triplets import data, sampling
 from studies.triplets.metrics import f1_over, included, severe_errors
-from studies.triplets.model import CHUNK, Classifier, Network, build, gather, to_input, vote
+from studies.triplets.model import CHUNK, Classifier, Network, build, gather, vote
 from studies.triplets.model import run as run_network
 from studies.triplets.objective import COLLAPSED, objective, spread
 from studies.triplets.params import Parameters
@@ -66,7 +65,7 @@ class Learner(lightning.LightningModule):
         pixels, labels, classes = batch
         if self.settings.augmentation is not None:
             pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
-        return self.objective(self.network(to_input(pixels, self.device)), labels, classes)
+        return self.objective(self.network(compute.to_input(pixels, self.device)), labels, classes)
 
     def on_validation_epoch_start(self) -> None:
         """Begin to collect what the network says of the validation set."""
@@ -74,7 +73,7 @@ class Learner(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
         """Collect embeddings and logits."""
-        self.outputs.append(self.network(to_input(batch[0], self.device)))
+        self.outputs.append(self.network(compute.to_input(batch[0], self.device)))
         self.truth.append(batch[2].cpu())
 
     def on_validation_epoch_end(self) -> None:
@@ -163,9 +162,7 @@ def train(parameters: Parameters) -> Path:
             reference_classes=dataset.class_index[known],
         )
         facts = provenance(
-            **asdict(outcome),
-            threads=parameters.threads,
-            parameters_trained=sum(p.numel() for p in network.parameters() if p.requires_grad),
+            **outcome.facts(network, parameters),
             dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
             images={part: int(np.sum(roles == part)) for part in data.PARTS},
         )

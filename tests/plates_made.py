@@ -1,0 +1,121 @@
+"""Runs of the recipes study written by hand, as a plugin of pytest:
+`pytest_plugins = ["plates_made"]`.
+"""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+import meals
+from studies import statistics
+from studies.params import read_yaml, run_files
+from studies.recipes import texts
+from studies.recipes.params import Parameters
+from studies.recipes.writing import mentions
+from studies.runs import to_json
+
+
+@pytest.fixture(scope="session")
+def ordered():
+    """Return a function that gives the parameters of a system of `tiny`, on a few drawn plates.
+
+    A variant that `tiny` lacks is its model under another name.
+    """
+
+    def make(system: str = "two_networks", **changes) -> Parameters:
+        model, _, variant = system.partition("@")
+        known, values = run_files("recipes", "tiny"), {}
+        for file in known.get(system, known[model]):
+            values |= read_yaml(file)
+        smaller = {"variant": variant, "seed": 0, "source": meals.SOURCE}
+        return Parameters.check(values | smaller | changes, {"": "test"})
+
+    return make
+
+
+def scores(recipes: list[list[str]]) -> dict:
+    """The columns of what recipes of all plates are worth."""
+    said = mentions(recipes, meals.INGREDIENTS, meals.DISHES)
+    precision, recall = texts.grounding(said, meals.PRESENT)
+    return {
+        "grounding_precision": precision,
+        "grounding_recall": recall,
+        "sight": texts.sight(said, meals.PRESENT, meals.DISH),
+        "self_bleu": texts.self_bleu(recipes, meals.DISH, meals.PRESENT),
+    }
+
+
+@pytest.fixture(scope="session")
+def serve(ordered):
+    """Return a function that writes an evaluated run of the plates of `meals` by hand.
+
+    What it says is `seen`, columns as `meals.eyes` gives them, or `recipes` of every plate. It has
+    no weights.
+    """
+
+    def write(
+        root: Path,
+        system: str,
+        seed: int = 0,
+        seen: dict | None = None,
+        recipes: list[list[str]] | None = None,
+        dataset: str = "made_up",
+        facts: dict | None = None,
+        found: dict | None = None,
+        **changes,
+    ) -> Path:
+        settings = ordered(system, dataset=dataset, seed=seed, **changes)
+        folder = root / "runs" / dataset / "recipes" / system / f"seed{seed}"
+        folder.mkdir(parents=True)
+        (folder / "params.yaml").write_text(yaml.safe_dump(settings.resolved()))
+        columns = seen or {
+            **{"id": meals.IDS, "dish": meals.DISH, "present": list(meals.PRESENT)},
+            **{"prompt": ["Write."] * len(meals.IDS), "recipes": recipes, **scores(recipes)},
+        }
+        frame = pd.DataFrame(columns)
+        frame.to_parquet(folder / "predictions.parquet")
+        found = found or ({"distinct_2": 0.25} if recipes else {})
+        (folder / "metrics.json").write_text(json.dumps({**found, "n": len(frame)}))
+        names = {"dishes": meals.DISHES, "ingredients": meals.INGREDIENTS}
+        (folder / "names.json").write_text(json.dumps(names))
+        known = {
+            "python": "3.12.0",
+            "packages": {"torch": "2.11.0"},
+            "git": {"commit": "abc1234", "dirty": False},
+            "platform": "Linux",
+            "peak_memory_mib": 500,
+            "dataset_fingerprint": "f" * 32,
+            "images": {"train": 10, "validation": 2, "test": len(frame)},
+        }
+        if recipes:
+            known["perception"] = "two_networks"
+        if settings.trained:
+            known |= {
+                "best_epoch": 2,
+                "best_score": 0.5,
+                "stopped": "",
+                "seconds": 12.0,
+                "device": "cpu",
+                "precision": "32-true",
+                "threads": 1,
+                "parameters_trained": 1234,
+            }
+            (folder / "curves.csv").write_text(
+                "epoch,step,learning_rate,train_loss,validation_score,validation_dish_top1\n"
+                "1,10,0.001,2.5,0.3,0.2\n2,20,0.001,1.8,0.5,0.4\n"
+            )
+        (folder / "provenance.json").write_text(to_json(known | (facts or {})))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """Bootstraps of 100 resamples, not of 2000: rougher, and twenty times as fast."""
+    for name in ("bootstrap", "weights"):
+        monkeypatch.setattr(statistics, name, partial(getattr(statistics, name), n_resamples=100))
