@@ -20,7 +20,7 @@ def eyes(sharp: float, seed: int = 0, dishes: bool = True, ingredients: bool = T
     """What a system says of the plates: the sharper, the more of it is right."""
     rng = np.random.default_rng(seed)
     columns = {"id": IDS, "dish": DISH}
-    logits = sharp * np.eye(len(DISHES))[DISH] + rng.normal(size=(len(DISH), len(DISHES)))
+    logits = sharp * np.eye(len(DISHES))[DISH] + rng.normal(0, 1.5, (len(DISH), len(DISHES)))
     likely = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     if dishes:
         columns["dish_probabilities"] = list(likely.astype(np.float32))

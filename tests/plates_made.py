@@ -1,10 +1,9 @@
-"""Runs of the recipes study written by hand, as a plugin of pytest:
-`pytest_plugins = ["plates_made"]`.
-"""
+"""Runs of the recipes study, as a plugin of pytest: `pytest_plugins = ["plates_made"]`."""
 
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,10 +12,11 @@ import yaml
 import meals
 from studies import statistics
 from studies.params import read_yaml, run_files
-from studies.recipes import texts
+from studies.recipes import texts, writer
+from studies.recipes.evaluate import evaluate
 from studies.recipes.params import Parameters
 from studies.recipes.writing import mentions
-from studies.runs import to_json
+from studies.runs import finished, to_json
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +112,36 @@ def serve(ordered):
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def smallest(ordered):
+    """Return a function that gives the parameters of a system that is trained in a second."""
+    writing = ordered("naive").writing.model_dump() | {"max_tokens": 12, "recipes": 2}
+    writing["generator"] |= {"width": 8, "layers": 1, "heads": 2, "steps": 2, "batch": 64}
+    small = {
+        "source": {"name": "kitchen", "per_variant": 3, "seed": 0},
+        **{"validation_share": 0.3, "test_share": 0.34, "image_size": 16, "epochs": 1},
+        "writing": writing,
+    }
+    return lambda system, **changes: ordered(system, **(small | changes))
+
+
+@pytest.fixture(scope="session")
+def dinner(tmp_path_factory, smallest):
+    """Every system of `tiny` at its smallest, trained and evaluated once.
+
+    `root` holds the runs, `first` those that were there after the first system, `supervised`.
+    """
+    root, first = tmp_path_factory.mktemp("dinner"), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDIES_ROOT", str(root))
+        patch.setattr(writer, "PLATES", 1)
+        patch.setattr(writer, "WORDS", 300)
+        for system in ("supervised", *run_files("recipes", "tiny")):
+            evaluate(smallest(system))
+            first = first or [run.system for run in finished("tiny", "recipes")]
+    return SimpleNamespace(root=root, first=first)
 
 
 @pytest.fixture

@@ -187,6 +187,26 @@ def test_missing_and_broken_pictures_leave_a_frame_with_their_name(tmp_path):
     assert document.tags["b"] == 0
 
 
+def test_a_case_has_its_texts_beside_it_with_their_lines():
+    texts = {"On <it>": "soup: egg", "Recipe": 'Soup\n1. Boil.\n2. Serve <b>hot</b> & "fresh".'}
+    markup = pages.case(Image.new("RGB", (480, 240), (200, 30, 90)), texts)
+    (small,) = pictures_of(markup)
+    assert small.size == (240, 120)
+    document = Document(markup)
+    assert document.tags == {"div": 6, "strong": 2, "img": 1}
+    assert document.values("alt") == ["soup: egg"]
+    assert document.text == "".join(f"{head}{text}" for head, text in texts.items())
+    # lines are kept where there is no style sheet of ours
+    assert document.values("style").count("white-space: pre-line") == len(texts)
+
+
+def test_a_case_without_its_picture_or_texts(tmp_path):
+    document = Document(pages.case(tmp_path / "<gone>.png", {"Recipe": HOSTILE}))
+    assert f"no picture: <gone>.pngRecipe{HOSTILE}" == document.text
+    assert "img" not in document.tags
+    assert pictures_of(pages.case(Image.new("RGB", (9, 9)), {}))
+
+
 def test_index_leads_to_the_reports():
     main = pages.table(pd.DataFrame({"F1": [0.5]}), "Main.")
     page = pages.index(

@@ -10,7 +10,7 @@ from traitlets.config import Config
 
 from sentences import refused
 from studies.errors import StudyError
-from studies.params import notebook_defaults, read_yaml
+from studies.params import notebook_defaults, read_yaml, run_files
 from studies.paths import REPOSITORY
 
 TINY = REPOSITORY / "params" / "triplets" / "tiny"
@@ -25,6 +25,16 @@ def test_the_parameters_cells_are_the_tiny_files(name):
 
 def test_the_parameters_cells_are_the_same_text():
     assert cell_source("train") == cell_source("evaluate")
+
+
+@pytest.mark.parametrize(
+    ("name", "system"), [("train", "two_networks"), ("evaluate", "supervised")]
+)
+def test_the_parameters_cells_of_recipes_are_its_tiny_files(name, system):
+    values = {"seed": 0}
+    for file in run_files("recipes", "tiny")[system]:
+        values |= read_yaml(file)
+    assert notebook_defaults(REPOSITORY / "notebooks" / "recipes" / f"{name}.ipynb") == values
 
 
 def cell_source(name) -> str:

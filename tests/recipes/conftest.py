@@ -1,6 +1,7 @@
 """Small trees in the published layouts of food datasets; `foods` says what is true of them."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +30,14 @@ def text(file: Path, lines: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def food101_folder():
-    """Return a function that writes Food-101's layout with the images of `FOOD101`."""
+    """Return a function that writes Food-101's layout with given images of given dishes."""
 
-    def write(folder: Path) -> Path:
+    def write(folder: Path, given: dict[str, tuple[list[str], list[str]]] = FOOD101) -> Path:
         meta = folder / "meta"
-        text(meta / "classes.txt", sorted(FOOD101))
-        text(meta / "labels.txt", [dish.replace("_", " ").title() for dish in sorted(FOOD101)])
+        text(meta / "classes.txt", sorted(given))
+        text(meta / "labels.txt", [dish.replace("_", " ").title() for dish in sorted(given)])
         for which, part in enumerate(("train", "test")):
-            listed = {
-                dish: [f"{dish}/{one}" for one in ids[which]] for dish, ids in FOOD101.items()
-            }
+            listed = {dish: [f"{dish}/{one}" for one in ids[which]] for dish, ids in given.items()}
             text(meta / f"{part}.txt", [image for images in listed.values() for image in images])
             (meta / f"{part}.json").write_text(json.dumps(listed))
             for seed, image in enumerate(image for images in listed.values() for image in images):
@@ -50,19 +49,19 @@ def food101_folder():
 
 @pytest.fixture(scope="session")
 def uecfood256_folder():
-    """Return a function that writes UEC Food-256's layout: pictures of `BOXES`, filled each."""
+    """Return a function that writes UEC Food-256's layout: pictures of boxes, filled each."""
 
-    def write(folder: Path) -> Path:
+    def write(folder: Path, given: dict = BOXES, categories: dict = CATEGORIES) -> Path:
         text(
             folder / "category.txt",
-            ["id\tname", *(f"{number}\t{name}" for number, name in CATEGORIES.items())],
+            ["id\tname", *(f"{number}\t{name}" for number, name in categories.items())],
         )
         shown: dict[str, list] = {}
-        for (_, image), boxes in BOXES.items():
+        for (_, image), boxes in given.items():
             shown.setdefault(image, []).extend(boxes)
-        for category in CATEGORIES:
+        for category in categories:
             lines = ["img x1 y1 x2 y2"]
-            for (where, image), boxes in BOXES.items():
+            for (where, image), boxes in given.items():
                 if where == category:
                     lines += [" ".join(map(str, (image, *corners))) for corners, _ in boxes]
                     picture = Image.new("RGB", SIDES, (128, 128, 128))
@@ -148,12 +147,17 @@ def tiles():
     `network` says what is other in its network.
     """
 
-    def make(system: str = "shared_backbone", network: dict | None = None, **changes) -> Parameters:
+    @cache
+    def shipped(system: str) -> dict:
         values = {}
         for file in run_files("recipes", "tiny")[system]:
             values |= read_yaml(file)
+        return values
+
+    def make(system: str = "shared_backbone", network: dict | None = None, **changes) -> Parameters:
+        values = dict(shipped(system))
         if network:
-            values["network"] |= network
+            values["network"] = values["network"] | network
         smaller = {
             **{"dataset": "tiles", "seed": 0, "validation_share": 0.34, "test_share": 0.0},
             **{"source": {"name": "food101", "ingredients": "tiles.csv"}},

@@ -38,17 +38,19 @@ def made_up(dish, official=None, photographs=None, variant=None, ingredients=2):
     )
 
 
+PER_VARIANT, SEED = 2, 5
+
+
+@pytest.fixture(scope="module")
+def kitchen(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDIES_ROOT", str(tmp_path_factory.mktemp("kitchen")))
+        yield data.kitchen(PER_VARIANT, SEED)
+
+
 class TestKitchen:
-    PER_VARIANT, SEED = 2, 5
-
-    @pytest.fixture(scope="class")
-    def kitchen(self, tmp_path_factory):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("STUDIES_ROOT", str(tmp_path_factory.mktemp("kitchen")))
-            yield data.kitchen(self.PER_VARIANT, self.SEED)
-
     def test_every_plate_is_what_was_drawn(self, kitchen):
-        drawn = demo.plates(self.PER_VARIANT, self.SEED)
+        drawn = demo.plates(PER_VARIANT, SEED)
         assert len(kitchen.files) == len(drawn)
         for place, plate in enumerate(drawn):
             assert kitchen.files[place].endswith(f"/{plate.id}.png")
@@ -56,7 +58,7 @@ class TestKitchen:
             assert kitchen.variants[kitchen.variant[place]] == plate.variant
             there = zip(kitchen.ingredients, kitchen.present[place], strict=True)
             assert {name for name, is_there in there if is_there} == set(plate.ingredients)
-            assert kitchen.references[place] == demo.recipe(plate, self.SEED)
+            assert kitchen.references[place] == demo.recipe(plate, SEED)
             with Image.open(kitchen.paths[place]) as picture:
                 assert (np.asarray(picture) == np.asarray(demo.draw(plate))).all()
 
@@ -221,9 +223,9 @@ class TestSplit:
 
     def test_other_split_seed_other_split(self, tiles):
         plates = made_up(shuffled([20, 20], 0))
-        chosen = [tiles(split_seed=seed, test_share=0.3) for seed in range(40)]
+        chosen = [tiles(split_seed=seed, test_share=0.3) for seed in range(20)]
         tested = [data.split(plates, one) == "test" for one in chosen]
-        assert len({tuple(row) for row in tested}) == 40
+        assert len({tuple(row) for row in tested}) == 20
         assert np.any(tested, axis=0).all()
 
     @pytest.mark.parametrize(

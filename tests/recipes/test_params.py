@@ -168,7 +168,7 @@ def test_missing_names(name):
     ],
 )
 def test_impossible_values(name, value):
-    where = f"{name}.1" if value == [2, 0] else name
+    where = f"{name}[1]" if value == [2, 0] else name
     assert message({name: value}).startswith(f"parameter `{where}` should ")
 
 
@@ -186,7 +186,7 @@ SERVER = {
             {"name": "food-101", "ingredients": "typical"},
             "did you mean `food101`?",
         ),
-        ("network.trunk", {"name": "resnet"}, "there are: backbone, densenet"),
+        ("network.trunk", {"name": "vit"}, "there are: densenet, backbone"),
         ("writing.generator", SERVER | {"name": "serve"}, "did you mean `server`?"),
     ],
 )
@@ -206,11 +206,12 @@ TOLD = {"dish": "seen", "ingredients": "seen"}
         ({"baseline": MAJORITY}, ["a network, a baseline or a prompt", "null"]),
         ({"prompt": TOLD}, ["a network, a baseline or a prompt", "null"]),
         ({"network": None, "prompt": TOLD, "writing": None}, ["set writing"]),
+        ({"writing.generator.seed": 0}, ["writing.generator.seed is that of source"]),
         ({"epochs": 4, "validate_every": 3}, ["validate_every must divide epochs"]),
         ({"validation_share": 0.5, "test_share": 0.5}, ["validation_share + test_share"]),
         (
-            {"network.trunk.blocks": [1] * 5},
-            ["network.trunk.blocks", "5 blocks", "image_size 32"],
+            {"network.trunk.blocks": [1] * 4},
+            ["network.trunk.blocks", "4 blocks", "image_size 32"],
         ),
         (
             {"network.trunk": FROZEN, "augmentation": FLIPS},
@@ -283,7 +284,8 @@ class TestSister:
         assert {folder.parent.parent for folder in folders} == {first.folder().parent.parent}
 
     @pytest.mark.parametrize(
-        ("unknown", "nearest"), [("two_network", "two_networks"), ("shared", "shared_backbone")]
+        ("unknown", "nearest"),
+        [("two_network", "two_networks"), ("share_backbone", "shared_backbone")],
     )
     def test_there_is_none_of_that_name(self, unknown, nearest):
         first = Parameters.check(PROMPT, {"": "tiny"})
@@ -293,7 +295,7 @@ class TestSister:
         assert f"`{nearest}`" in told
 
     def test_values_that_do_not_fit_it(self):
-        """Five blocks fit the pictures of a prompt, which sees none, but not those of a network."""
+        """Four blocks fit the pictures of a prompt, which sees none, but not those of a network."""
         first = Parameters.check(changed({"image_size": 16}, PROMPT), {"": "tiny"})
         assert first.sister("two_networks").image_size == 16
         demo = Parameters.from_files(

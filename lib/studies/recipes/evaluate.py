@@ -31,7 +31,7 @@ def evaluate(parameters: Parameters) -> Path:
         train(parameters)
     if not (folder / "metrics.json").exists():
         for system in parameters.after:
-            evaluate(parameters.sister(system))
+            evaluate(eyes(parameters, system))
     with claim(parameters):
         if (folder / "metrics.json").exists():
             print(f"{relative(folder)}: already evaluated", flush=True)
@@ -64,6 +64,20 @@ def evaluate(parameters: Parameters) -> Path:
         write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
         write_atomic(folder / "metrics.json", to_json({**found, "n": len(frame)}))
     return folder
+
+
+def eyes(parameters: Parameters, system: str) -> Parameters:
+    """Return the parameters of a system that a prompt may ask what is on a plate.
+
+    Raises StudyError when it does not name both dishes and ingredients.
+    """
+    asked = parameters.sister(system)
+    if not (asked.trained and asked.network.names == "dish" and asked.network.ingredient_weight):
+        raise StudyError(
+            f"writing.perception: `{system}` does not see both dishes and ingredients; name "
+            "networks that do"
+        )
+    return asked
 
 
 def better(parameters: Parameters) -> LoadedRun:

@@ -1,5 +1,7 @@
 """What notebooks and reports show of plates and runs: figures, and tables to look at."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
@@ -16,14 +18,15 @@ from studies.runs import LoadedRun
 SEEN = {
     "dish_top1": "dish top-1",
     "dish_top5": "dish top-5",
-    "dish_macro_f1": "dish macro-F1",
-    "ingredient_micro_f1": "ingredient micro-F1",
-    "ingredient_macro_f1": "ingredient macro-F1",
-    "ingredient_map": "ingredient mAP",
-    "jaccard": "Jaccard",
     "ece": "ECE",
+    "ingredient_micro_f1": "ingredient micro-F1",
+    "ingredient_map": "ingredient mAP",
     "variant_accuracy": "variant accuracy",
+    "dish_macro_f1": "dish macro-F1",
+    "ingredient_macro_f1": "ingredient macro-F1",
+    "jaccard": "Jaccard",
 }
+TESTED = ("dish_top1", "ingredient_micro_f1", "ingredient_map", "variant_accuracy")
 SEEN_AXES = {
     "dish_top1": "dish top-1 (0–1)",
     "ingredient_micro_f1": "ingredient micro-F1 (0–1)",
@@ -168,8 +171,9 @@ def drawn(frame: pd.DataFrame, axes: dict[str, str]) -> Figure | None:
     return plots.intervals(frame, have) if have else None
 
 
-def test_table(tests: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """Return the paired tests in the metrics of `names`, one row a pair of systems."""
+def test_table(tests: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
+    """Return the paired tests in some metrics, one row a pair of systems."""
+    names = {metric: name for metric, name in {**SEEN, **WRITTEN}.items() if metric in metrics}
     return differences.wide(tests[tests["metric"].isin(names)], names, [])
 
 

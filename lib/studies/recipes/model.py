@@ -47,6 +47,10 @@ class FineTuned(nn.Module):
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
+        pooler = getattr(backbone.model, "pooler", None)
+        if pooler is not None and any(True for _ in pooler.parameters()):
+            # many a model is published without one, and a run folder must fit either way
+            backbone.model.pooler = None
         self.backbone, self.out_features = backbone, backbone.out_features
 
     def forward(self, images: Tensor) -> Tensor:
@@ -142,10 +146,9 @@ class Recogniser:
         """Write weights, names and decision as one safetensors file, whole or not at all."""
         tensors = {key: value.contiguous() for key, value in self.network.state_dict().items()}
         named = {"dishes": self.dishes, "ingredients": self.ingredients}
-        content = {**named, "decision": asdict(self.decision)}
-        write_atomic(
-            file, save(tensors, {key: json.dumps(value) for key, value in content.items()})
-        )
+        said = json.dumps({**named, "decision": asdict(self.decision)})
+        # safetensors writes several entries in any order, and one always the same
+        write_atomic(file, save(tensors, {"said": said}))
 
 
 def decide(logits: Logits, decision: Decision) -> Seen:
@@ -162,7 +165,8 @@ def read(files: list[Path], parameters: Parameters) -> np.ndarray:
     if given.name == "backbone" and not given.trained:
         from studies.features import features
 
-        return features(files, Path("/"), given.weights)
+        # torch warns of what cannot be written, as the cached ones cannot
+        return features(files, Path("/"), given.weights).copy()
     return np.stack([images.decode(file, parameters.image_size) for file in files])
 
 
@@ -176,7 +180,7 @@ def load(run: Any) -> Recogniser:
     again = "delete it, and the command that trained the run writes it again from its checkpoint"
     try:
         with safe_open(file, framework="pt") as content:
-            said = {key: json.loads(value) for key, value in content.metadata().items()}
+            said = json.loads(content.metadata()["said"])
             tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
         decision = Decision(**said["decision"])
         dishes, ingredients = said["dishes"], said["ingredients"]

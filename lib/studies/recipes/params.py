@@ -199,8 +199,9 @@ def check_network(given: Parameters) -> None:
     network, trunk = given.network, given.network.trunk
     if trunk.name == "backbone" and not trunk.trained and given.augmentation is not None:
         raise ValueError("a frozen backbone reads cached features, so augmentation is null")
-    # the stem halves the side twice, and so does every block but the last once
-    if trunk.name == "densenet" and not given.image_size >> (len(trunk.blocks) + 1):
+    # the stem halves the side twice, and so does every block but the last once; a map of one place
+    # would leave nothing to normalise by in a batch of one picture
+    if trunk.name == "densenet" and given.image_size >> (len(trunk.blocks) + 1) < 2:
         raise ValueError(
             f"network.trunk.blocks has {len(trunk.blocks)} blocks: too many for image_size "
             f"{given.image_size}"

@@ -56,7 +56,7 @@ def write(dataset: str) -> Path:
 
 def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:
     """Return the result in two sentences."""
-    named = frame[frame["metric"] == "dish_top1"].sort_values("mean", kind="stable")
+    named = tables.plain(frame[frame["metric"] == "dish_top1"]).sort_values("mean", kind="stable")
     top = ""
     if len(named):
         best = tables.systems(named).iloc[-1]

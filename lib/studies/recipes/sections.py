@@ -99,7 +99,7 @@ def written(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
     mine = rows(frame, results.prompts)
     if mine.empty:
         return []
-    eyes = f"The prompts tell what {better(results)} sees; `oracle` tells what is true."
+    eyes = f"The prompts tell what {better(results)} sees; oracle tells what is true."
     parts: list[Markup | str] = [
         pages.table(written_table(results, frame), f"What is written. {tables.legend(mine)}"),
         f"{eyes} {WRITTEN}",
@@ -113,10 +113,13 @@ def written(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
 def differences(results: Results, tests: pd.DataFrame) -> list[Markup | str]:
     """Return the paired tests, of what is seen and of what is written."""
     parts: list[Markup | str] = []
-    for alike, names in ((results.perceptions, figures.SEEN), (results.prompts, figures.WRITTEN)):
+    for alike, metrics in (
+        (results.perceptions, figures.TESTED),
+        (results.prompts, figures.WRITTEN_AXES),
+    ):
         mine = tests[tests["first"].isin(alike)]
         if not mine.empty:
-            parts.append(pages.table(figures.test_table(mine, names), TESTS))
+            parts.append(pages.table(figures.test_table(mine, metrics), TESTS))
     return parts
 
 

@@ -1,0 +1,143 @@
+"""Training that is killed wherever it hurts ends with the files of one that never was."""
+
+import random
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from commands import FULL, Command
+from studies.paths import REPOSITORY
+
+TINY = REPOSITORY / "params" / "recipes" / "tiny"
+EPOCHS = 6
+GIVEN = (
+    *("-f", TINY / "dataset.yaml", "-f", TINY / "two_networks.yaml", "-p", "seed=0"),
+    *("-p", "source={name: kitchen, per_variant: 3, seed: 0}", "-p", "validation_share=0.34"),
+    *("-p", "augmentation={flip: 0.5, shift: 0.1, zoom: 0.1, colour: 0.1}"),
+    *("-p", f"epochs={EPOCHS}"),
+)
+RUN = Path("runs", "tiny", "recipes", "two_networks", "seed0")
+TRAIN = "studies.recipes.train"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The root of a run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    command = Command(folder / "logs", folder / "root", TRAIN, *GIVEN)
+    assert command.wait() == 0, command.err
+    assert command.err == ""
+    assert command.out.splitlines()[-1] == str(folder / "root" / RUN)
+    return folder / "root"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start the training on a root; no command outlives the test."""
+    commands = []
+
+    def begin(root, *more, code=""):
+        commands.append(Command(tmp_path / "logs", root, TRAIN, *GIVEN, *more, code=code))
+        return commands[-1]
+
+    yield begin
+    for command in commands:
+        command.kill()
+
+
+@pytest.fixture
+def root(uninterrupted, tmp_path):
+    """A root with the plates drawn already."""
+    shutil.copytree(uninterrupted / "cache", tmp_path / "root" / "cache")
+    return tmp_path / "root"
+
+
+def finish(start, root) -> str:
+    """Run the command to its end; return what it printed."""
+    command = start(root)
+    assert command.wait() == 0, command.err
+    assert command.err == ""
+    return command.out
+
+
+def assert_same(one: Path, other: Path):
+    one, other = one / RUN, other / RUN
+    for name in ("model.safetensors", "curves.csv", "params.yaml"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    made = [sorted(str(f.relative_to(own)) for f in own.rglob("*")) for own in (one, other)]
+    assert made[0] == made[1]
+
+
+def test_killed_at_random_moments(start, uninterrupted, root):
+    chance = random.Random(3)
+    resumed = []
+    while not resumed or (len(resumed) < 2 and resumed[-1] < 3):
+        command = start(root)
+        goal = (resumed[-1] if resumed else 0) + 1
+        assert command.until(lambda goal=goal, c=command: c.epochs >= goal)
+        time.sleep(chance.uniform(0, 0.05))
+        command.kill()
+        assert command.process.exitcode == -signal.SIGKILL
+        resumed.append(command.epochs)
+        assert not (root / RUN / "model.safetensors").exists()
+    printed = finish(start, root)
+    after = int(re.match(rf"resumed after epoch (\d+) of {EPOCHS}\n", printed)[1])
+    assert after in (resumed[-1], resumed[-1] + 1)
+    assert printed.count("\nepoch ") == EPOCHS - after
+    assert_same(root, uninterrupted)
+
+
+def test_killed_while_drawing_the_plates_and_in_the_first_epoch(start, uninterrupted, tmp_path):
+    root = tmp_path / "root"
+    command = start(root)
+    assert command.until(lambda: len(list(root.rglob("*.png"))) > 5)
+    command.kill()
+    command = start(root)
+    assert command.until((root / RUN / "params.yaml").exists)
+    command.kill()
+    assert not (root / RUN / "model.safetensors").exists()
+    finish(start, root)
+    assert_same(root, uninterrupted)
+
+
+def test_stopped_by_ctrl_c(start, uninterrupted, root):
+    command = start(root)
+    assert command.until(lambda: command.epochs >= 2)
+    command.signal(signal.SIGINT)
+    assert command.wait() == 1
+    assert command.err == "stopped; the same command goes on from here\n"
+    assert finish(start, root).startswith("resumed after epoch ")
+    assert_same(root, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "epochs"),
+    [("checkpoint/last.ckpt", 3, 2), ("model.safetensors", 1, EPOCHS)],
+)
+def test_a_full_disk_loses_nothing(start, uninterrupted, root, place, number, epochs):
+    command = start(root, place.rpartition("/")[2], number, TRAIN, code=FULL)
+    assert command.wait() == 1
+    file = root / RUN / place
+    wanted = f"error: cannot write {file}: No space left on device; free the disk"
+    assert command.err.startswith(wanted)
+    assert command.err.count("\n") == 1
+    kept = torch.load(root / RUN / "checkpoint" / "last.ckpt", weights_only=True)
+    assert kept["epoch"] == epochs - 1
+    assert not list(root.rglob(".*.part"))
+    printed = finish(start, root)
+    assert len(re.findall(r"^epoch ", printed, re.M)) == EPOCHS - epochs
+    assert_same(root, uninterrupted)
+
+
+def test_what_is_done_is_not_done_again(start, uninterrupted):
+    before = {f: f.stat().st_mtime_ns for f in (uninterrupted / RUN).rglob("*.*") if f.stem}
+    before = {file: time for file, time in before.items() if file.name != ".lock"}
+    assert finish(start, uninterrupted) == (
+        f"{uninterrupted / RUN}: already trained\n{uninterrupted / RUN}\n"
+    )
+    assert before == {file: file.stat().st_mtime_ns for file in before}
