@@ -18,7 +18,7 @@ import meals
 from sentences import refused
 from studies import demo, paths
 from studies.recipes import data, writer
-from studies.recipes.evaluate import better, evaluate
+from studies.recipes.evaluate import better, evaluate, eyes
 from studies.runs import load_run
 
 pytest_plugins = ["plates_made"]
@@ -212,3 +212,11 @@ class TestOnce:
         message = refused(evaluate, smallest(system))
         assert "was trained on other images than" in message
         assert not (folder / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("system", ["oracle", "majority", "shared_backbone@variants"])
+def test_who_does_not_see_all_of_a_plate_is_not_asked(smallest, system):
+    assert refused(eyes, smallest("naive"), system) == (
+        f"writing.perception: `{system}` does not see both dishes and ingredients; name networks "
+        "that do"
+    )
