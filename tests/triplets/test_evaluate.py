@@ -13,6 +13,7 @@ from sklearn.metrics import (
 )
 from sklearn.neighbors import NearestNeighbors
 
+from sentences import refused
 from studies.errors import StudyError
 from studies.runs import load_run
 from studies.triplets import data
@@ -215,3 +216,20 @@ class TestMap:
         distances = np.linalg.norm(mapped[:, None] - mapped[None], axis=-1)
         nearest = np.argsort(distances, axis=1)[:, 1]
         assert (nearest // 10 == np.arange(30) // 10).all()
+
+
+@pytest.mark.parametrize("kept", [0, 100, -1000])
+def test_a_damaged_model_is_one_sentence(colour_runs, tmp_path, kept):
+    folder = shutil.copytree(colour_runs["triplet"], tmp_path / "run")
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:kept])
+    message = refused(load_run(folder).model)
+    assert message.startswith(f"{file}: cannot be read (")
+    assert message.endswith("writes it again from its checkpoint")
+
+
+def test_weights_of_another_system_are_refused(colour_runs, tmp_path):
+    folder = shutil.copytree(colour_runs["triplet"], tmp_path / "run")
+    shutil.copy(colour_runs["cross_entropy"] / "model.safetensors", folder)
+    message = refused(load_run(folder).model)
+    assert message.startswith(f"{folder / 'model.safetensors'}: holds another system's weights; ")

@@ -80,3 +80,5 @@ if __name__ == "__main__":
         print(relative(evaluate(Parameters.from_command_line())))
     except StudyError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")

@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 
 from studies import compute
 from studies.encoders import Dense, ScratchCNN
+from studies.errors import StudyError
 from studies.runs import write_atomic
 from studies.triplets.params import Parameters
 
@@ -149,21 +150,31 @@ def vote(
 
 
 def load(run: Any) -> Classifier:
-    """Return the classifier of a run folder (`studies.runs.LoadedRun`), ready to predict."""
+    """Return the classifier of a run folder (`studies.runs.LoadedRun`), ready to predict.
+
+    Raises StudyError when its weights are missing, damaged, or another system's.
+    """
     parameters = Parameters.from_run(run.params, run.folder)
-    with safe_open(run.folder / "model.safetensors", framework="pt") as file:
-        names = json.loads(file.metadata()["names"])
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    file = run.folder / "model.safetensors"
+    again = "delete it, and the command that trained the run writes it again from its checkpoint"
+    try:
+        with safe_open(file, framework="pt") as content:
+            names = json.loads(content.metadata()["names"])
+            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
+    except Exception as error:  # which one depends on the place of the damage
+        raise StudyError(f"{file}: cannot be read ({type(error).__name__}); {again}") from error
     weights = {
         key.removeprefix("network."): value
         for key, value in tensors.items()
         if key.startswith("network.")
     }
     features = weights.get("trunk.layers.0.weight")
-    network = build(
-        parameters, len(tensors["classes"]), None if features is None else features.shape[1]
-    )
-    network.load_state_dict(weights)
+    width = None if features is None else features.shape[1]
+    try:
+        network = build(parameters, len(tensors["classes"]), width)
+        network.load_state_dict(weights)
+    except (KeyError, RuntimeError) as error:
+        raise StudyError(f"{file}: holds another system's weights; {again}") from error
     return Classifier(
         network.to(compute.device()).eval(),
         parameters.precision,
