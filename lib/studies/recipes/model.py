@@ -11,7 +11,6 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
-from torchvision.models import DenseNet
 
 from studies import compute, images
 from studies.errors import StudyError
@@ -32,6 +31,9 @@ class DenseTrunk(nn.Module):
     """DenseNet (Huang et al., CVPR 2017) of random weights, without its classifier."""
 
     def __init__(self, growth: int, blocks: tuple[int, ...], stem: int) -> None:
+        # imported late: torchvision takes seconds, which prompts and baselines need not pay
+        from torchvision.models import DenseNet
+
         super().__init__()
         whole = DenseNet(growth, blocks, stem)
         self.out_features = whole.classifier.in_features
