@@ -1,5 +1,7 @@
 """Rows and paired tests from resampled values, against a bootstrap that scores every resample."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,10 +17,8 @@ SCORES = np.random.default_rng(0).random((6, ITEMS))  # of each seed on each ite
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
-    whole = statistics.weights
-    monkeypatch.setattr(
-        statistics, "weights", lambda items, seeds=1: whole(items, seeds, RESAMPLES)
-    )
+    few = partial(statistics.weights, n_resamples=RESAMPLES)
+    monkeypatch.setattr(statistics, "weights", few)
 
 
 def resampled(by_seed, fixed=False, sampled=True) -> Resampled:

@@ -1,6 +1,7 @@
 """A metric with its values on resampled test sets: rows of a tidy table, and paired tests."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -76,5 +77,13 @@ def matched(first: Resampled, second: Resampled) -> list[tuple[int, int]]:
 
 def over_seeds(samples: list[np.ndarray], items: int) -> np.ndarray:
     """Return the mean over the seeds that each resample draws, (R,), of K arrays (R,)."""
-    _, seeds = statistics.weights(items, len(samples))
-    return np.einsum("rk,kr->r", seeds, np.stack(samples)) / len(samples)
+    if len(samples) == 1:
+        return samples[0]
+    times = drawn_seeds(items, len(samples), len(samples[0]))
+    return np.einsum("rk,kr->r", times, np.stack(samples)) / len(samples)
+
+
+@lru_cache
+def drawn_seeds(items: int, seeds: int, resamples: int) -> np.ndarray:
+    """Return how often each resample draws each seed, (R, K); drawing takes long, so once."""
+    return statistics.weights(items, seeds, n_resamples=resamples)[1]
