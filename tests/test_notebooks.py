@@ -244,7 +244,9 @@ def test_nothing_is_defined_in_a_notebook(committed):
     for cell in code(committed):
         nodes = list(ast.walk(ast.parse(cell.source)))
         assert not any(isinstance(node, defined) for node in nodes), cell.source
-        assert len(cell.source.splitlines()) <= 40
+        # parameters are data: long, and read line by line
+        most = 50 if "parameters" in cell.metadata.get("tags", ()) else 40
+        assert len(cell.source.splitlines()) <= most
 
 
 def test_kernel_and_cell_ids(committed):

@@ -154,9 +154,16 @@ class TestLook:
             best = max(np.flatnonzero(said), key=lambda s, p=shares: p[s])
             assert f": {eyes.ingredients[best]} {shares[best]:.0%}" in text
 
-    def test_others_have_nothing_to_show(self, serves):
+    def test_a_prompt_shows_what_the_network_that_it_asked_says(
+        self, dinner, smallest, monkeypatch
+    ):
+        monkeypatch.setenv("STUDIES_ROOT", str(dinner.root))
+        prompt = load_run(smallest("supervised").folder())
+        asked = load_run(smallest(prompt.provenance["perception"]).folder())
+        assert titles(figures.look(prompt, 3)) == titles(figures.look(asked, 3))
+
+    def test_who_does_not_look_has_nothing_to_show(self, serves):
         assert figures.look(serves("majority", seen=meals.eyes(1.0))) is None
-        assert figures.look(serves("naive", recipes=meals.own())) is None
 
 
 class TestCases:

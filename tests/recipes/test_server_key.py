@@ -9,7 +9,9 @@ import pytest
 from chats import SECRET, Chat, completion, raw, reply
 from sentences import kept, refused
 from studies.errors import StudyError
+from studies.params import read_yaml, run_files
 from studies.recipes import server
+from studies.recipes.params import Parameters
 
 pytest_plugins = ["asking"]
 
@@ -77,8 +79,14 @@ class TestKey:
             writer(**key)
         assert not says_the_key(frames(caught.value))
 
-    def test_a_key_in_place_of_its_variable_is_not_quoted(self, writer):
-        message = refused(lambda: writer(key_variable=SECRET))
+    def test_a_key_in_place_of_its_variable_is_not_quoted(self):
+        files = run_files("recipes", "tiny")["naive"]
+        server = {"name": "server", "url": "https://host/v1", "model": "m", "key_variable": SECRET}
+        writing = read_yaml(files[0])["writing"] | {
+            "generator": {**server, "timeout": 1.0, "attempts": 1}
+        }
+        given = ["seed=0", f"writing={json.dumps(writing)}"]
+        message = refused(Parameters.from_files, files, given)
         assert "should be the name of an environment variable" in message
         assert not says_the_key(message)
 

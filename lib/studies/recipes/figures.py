@@ -13,7 +13,7 @@ from studies.recipes import data
 from studies.recipes.calibration import reliability
 from studies.recipes.params import Parameters
 from studies.recipes.results import stacked
-from studies.runs import LoadedRun
+from studies.runs import LoadedRun, load_run
 
 SEEN = {
     "dish_top1": "dish top-1",
@@ -108,7 +108,12 @@ def score_table(run: LoadedRun) -> pd.DataFrame:
 
 
 def look(run: LoadedRun, shown: int = 6) -> Figure | None:
-    """Draw test pictures with what a trained system says of them; None for any other system."""
+    """Draw test pictures with what a network says of them, for a prompt the one that it asked.
+
+    None for a trivial baseline, which does not look.
+    """
+    if run.params["prompt"] is not None:
+        run = load_run(run.folder.parents[1] / run.provenance["perception"] / run.folder.name)
     if run.params["network"] is None:
         return None
     parameters = Parameters.from_run(run.params, run.folder)

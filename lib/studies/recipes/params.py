@@ -1,5 +1,6 @@
 """The parameters of a recipes run, with units and ranges."""
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -94,11 +95,19 @@ class Server(Block):
     name: Literal["server"]
     url: str  # up to /v1
     model: str
-    key_variable: Annotated[
-        str, Field(pattern=r"^\w*$")
-    ]  # name of the environment variable that holds the key; "" for none
+    key_variable: str  # name of the environment variable that holds the key; "" for none
     timeout: Positive  # seconds
     attempts: Count
+
+    @model_validator(mode="after")
+    def _no_key(self) -> "Server":
+        # checked for the whole block, whose values a complaint does not quote
+        if not re.fullmatch(r"\w*", self.key_variable, re.ASCII):
+            raise ValueError(
+                "key_variable should be the name of an environment variable, not the key itself: "
+                "export the key in a variable, and write its name there"
+            )
+        return self
 
 
 class Writing(Block):
