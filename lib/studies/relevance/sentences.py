@@ -1,0 +1,134 @@
+"""The sentences of a class text, and which of them go with the captions of the class."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from studies.errors import StudyError
+
+Choice = Literal["longest", "random"]
+
+# the end of a sentence and what closes after it; no space follows in Chinese and Japanese
+END = re.compile(r"(?<![.!?…])(?P<mark>[.!?…]++)[\"'”’»)\]]*+(?= )|[。！？]+[」』”）]*|\n")
+NEXT = re.compile(r"[\"'“‘«(\[¿¡\s]*(\w*\.?)")  # a dot: initials go on
+WORD = re.compile(r"[^\s\"'“‘«(\[¿¡]*$")
+INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")  # A.A. of A.A. Milne, also U.S.
+WINDOW = 40  # characters; no abbreviation is longer
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# what these stand before belongs to the sentence
+BEFORE = _words(
+    "adm approx brig ca capt cf col dr e.g ed eds esp est excl fr gen gov hon i.e incl lat lit lt "
+    "maj messrs mr mrs ms mt pres prof pron rev sgt sp spp sr st subsp syn var viz vs"
+)
+# the same before a number only: "No. 5", "18 in. (46 cm)"
+NUMBERED = _words("c ch fig figs fl ft in lb min no nos op oz p pl pp sect vol vols")
+EITHER = _words("al bros co corp dept etc inc jr ltd ph.d sq")
+# A capital after one of these, or initials, begins a sentence when it is a usual first word's.
+STARTERS = _words(
+    "A After All Although An And As At Both But By During Each For From He Her His However If In "
+    "It Its Many Most Much No On One Other Others Our She Since Some Such That The Their There "
+    "These They This Those Though Thus To Two Unlike Until We When Where While With You"
+)
+
+
+def split(text: str) -> list[str]:
+    """Return the sentences of a text, in their order, with single spaces.
+
+    One ends at `.`, `!`, `?` or `…` before a space and anything but a small letter; at `。`, `！`
+    and `？`; and at a line break. It does not at the dot of a common English abbreviation or an
+    initial; where these may end a sentence too, as in "U.S." and "vitamin C.", it does before a
+    usual first word. What has no letter, as the "1." of a list, goes with what follows, or at the
+    end with what precedes.
+    """
+    text = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text))
+    found: list[str] = []
+    start = seen = 0  # of the sentence, of its letters
+    lettered = False
+    for end in END.finditer(text):
+        lettered = lettered or any(map(str.isalpha, text[seen : end.end()]))
+        seen = end.end()
+        if lettered and (end["mark"] is None or _ends(text, end)):
+            found.append(text[start : end.end()])
+            start, lettered = end.end(), False
+    rest = text[start:]
+    if found and not any(map(str.isalpha, rest)):
+        found[-1] += " " + rest
+    else:
+        found.append(rest)
+    sentences = (" ".join(one.split()) for one in found)
+    return [one for one in sentences if one]
+
+
+def _ends(text: str, end: re.Match) -> bool:
+    """Return whether a sentence ends at a Latin mark."""
+    following = NEXT.match(text, end.end())[1]
+    if following[:1].islower():
+        return False
+    if end.group() != ".":
+        return True
+    word = WORD.search(text[max(0, end.start() - WINDOW) : end.start()])[0]
+    plain = word.lower()
+    if plain in BEFORE or (plain in NUMBERED and following[:1].isdigit()):
+        return False
+    if plain in EITHER or INITIALS.fullmatch(word):
+        return following in STARTERS
+    return True
+
+
+def choose(
+    sentences: Sequence[str],
+    most: int = 10,
+    how: Choice = "longest",
+    rng: np.random.Generator | None = None,
+) -> list[str]:
+    """Return up to `most` sentences, each once, in their order.
+
+    `longest` takes those of most characters, of equally long ones the first; `random` draws from
+    `rng`. Raises ValueError for another choice.
+    """
+    if how not in ("longest", "random"):
+        raise ValueError(f"how must be 'longest' or 'random', not {how!r}")
+    if most < 1:
+        raise ValueError(f"most must be 1 or more, not {most}")
+    distinct = list(dict.fromkeys(sentences))
+    if how == "longest":
+        places = sorted(range(len(distinct)), key=lambda place: -len(distinct[place]))[:most]
+    elif rng is None:
+        raise ValueError("how='random' needs rng")
+    else:
+        places = rng.permutation(len(distinct))[:most].tolist()
+    return [distinct[place] for place in sorted(places)]
+
+
+def of_classes(
+    texts: Mapping[str, str],
+    fewest: int = 2,
+    most: int = 10,
+    how: Choice = "longest",
+    seed: int = 0,
+) -> dict[str, list[str]]:
+    """Return the sentences of each class that go with its captions, by wnid, see `choose`.
+
+    What is drawn for a class does not depend on the others. Raises StudyError when a text has
+    fewer than `fewest` distinct sentences.
+    """
+    if not 1 <= fewest <= most:
+        raise ValueError(f"1 <= fewest <= most, not {fewest} and {most}")
+    chosen = {}
+    for wnid, text in texts.items():
+        rng = np.random.default_rng([seed, *map(ord, wnid)])
+        chosen[wnid] = choose(split(text), most, how, rng)
+        if len(chosen[wnid]) < fewest:
+            count = len(chosen[wnid])
+            raise StudyError(
+                f"{wnid}: its text has {count} sentence{'' if count == 1 else 's'}, and {fewest} "
+                "are needed; give the class another article or remove it"
+            )
+    return chosen

@@ -1,0 +1,191 @@
+"""The filter and its coefficients against the rules, row by row in exact fractions."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from studies.relevance.filter import BELOW_MEAN, relevance
+
+BELOW_HALF = "its class is less probable than 0.5"
+COLUMNS = ["kept", "reason", "probability", "coefficient"]
+
+
+@st.composite
+def scored(draw, least=0):
+    """Probabilities in sixty-fourths, which floats hold exactly, so that P often is the mean."""
+    n, c = draw(st.integers(least, 8)), draw(st.integers(1, 5))
+    probabilities = draw(arrays(np.int64, (n, c), elements=st.integers(0, 64))) / 64
+    targets = draw(arrays(np.int64, n, elements=st.integers(0, c - 1)))
+    return probabilities.astype(draw(st.sampled_from(["f4", "f8"]))), targets
+
+
+def verdict(row, target):
+    """The reason by which DESIGN drops one caption, empty where it keeps it."""
+    row = [Fraction(float(p)) for p in row]
+    if row[target] < sum(row) / len(row):
+        return BELOW_MEAN
+    return BELOW_HALF if row[target] < Fraction(1, 2) else ""
+
+
+def literal(p):
+    """The linear coefficient as DESIGN writes it."""
+    v = 1 if p > 0.9 else p + 0.1
+    return max((v - 0.6) / 0.4, 0.001)
+
+
+@given(scored())
+def test_kept_and_reason_by_the_letter(case):
+    found = relevance(*case)
+    assert list(found) == COLUMNS
+    assert found.index.equals(pd.RangeIndex(len(case[1])))
+    reasons = [verdict(row, target) for row, target in zip(*case, strict=True)]
+    assert found["reason"].tolist() == reasons
+    assert found["kept"].tolist() == [not reason for reason in reasons]
+    assert found["probability"].tolist() == [row[t] for row, t in zip(*case, strict=True)]
+
+
+@given(scored(), st.sampled_from([1, 0.5, 2, 3]))
+def test_linear_and_power_by_the_letter(case, exponent):
+    linear = relevance(*case)
+    power = relevance(*case, curve="power", exponent=exponent)
+    for plain, bent in zip(linear.itertuples(), power.itertuples(), strict=True):
+        if not plain.kept:
+            assert math.isnan(plain.coefficient)
+            assert math.isnan(bent.coefficient)
+            continue
+        p = plain.probability
+        assert plain.coefficient == literal(p)
+        v = 1 if p > 0.9 else p + 0.1
+        assert bent.coefficient == pytest.approx(max(((v - 0.6) / 0.4) ** exponent, 0.001))
+        assert min(plain.coefficient, bent.coefficient) >= 0.001
+        assert max(plain.coefficient, bent.coefficient) <= 1
+
+
+@given(scored())
+def test_rank_by_the_letter(case):
+    found = relevance(*case, curve="rank")
+    kept = found[found["kept"]]
+    rising = sorted({p for p in kept["probability"] if p <= 0.9})
+    for one in kept.itertuples():
+        place = len(rising) if one.probability > 0.9 else rising.index(one.probability)
+        assert one.coefficient == pytest.approx((place + 1) / (len(rising) + 1))
+    assert found["coefficient"].isna().tolist() == (~found["kept"]).tolist()
+
+
+@given(scored(), st.randoms(use_true_random=False), st.sampled_from(["linear", "rank", "power"]))
+def test_the_order_of_captions_does_not_matter(case, random, curve):
+    probabilities, targets = case
+    order = random.sample(range(len(targets)), len(targets))
+    given_ = probabilities.copy()
+    shuffled = relevance(probabilities[order], targets[order], curve=curve)
+    wanted = relevance(*case, curve=curve).iloc[order].reset_index(drop=True)
+    pd.testing.assert_frame_equal(shuffled, wanted)
+    assert (probabilities == given_).all()
+
+
+def of_one_class(*own, **parameters):
+    """What is said of captions with those P, far above the mean of their row."""
+    rows = np.array([[p, 0, 0] for p in own])
+    return relevance(rows, np.zeros(len(own), int), **parameters)
+
+
+def test_by_hand():
+    own = [0.95, 0.9000001, 0.9, 0.7, 0.5, np.nextafter(0.5, 0), 0.2]
+    found = of_one_class(*own)
+    assert found["kept"].tolist() == [True] * 5 + [False] * 2
+    assert found["reason"].tolist() == [""] * 5 + [BELOW_HALF] * 2
+    wanted = [1, 1, 1, 0.5, 0.001]  # v = 1, 1, 1, .8, .6
+    assert found["coefficient"].tolist()[:5] == pytest.approx(wanted, abs=1e-12)
+    # .002 above the threshold is .002 / .4; closer, the lowest holds
+    near = of_one_class(0.502, 0.5002)["coefficient"].tolist()
+    assert near == pytest.approx([0.005, 0.001])
+
+
+def test_rank_by_hand():
+    found = of_one_class(0.99, 0.6, 0.91, 0.9, 0.6, 0.5, 0.4, curve="rank")
+    wanted = [1, 0.5, 1, 0.75, 0.5, 0.25]
+    assert found["coefficient"].tolist()[:6] == wanted
+    assert math.isnan(found["coefficient"][6])
+    assert of_one_class(0.8, curve="rank")["coefficient"].tolist() == [0.5]
+
+
+def test_other_classes_count():
+    # P = .6 each: below, at and above the mean of its row
+    rows = np.array([[0.6, 0.9, 0.75], [0.6, 0.6, 0.6], [0.1, 0.6, 0.3]])
+    found = relevance(rows, np.array([0, 2, 1]))
+    assert found["reason"].tolist() == [BELOW_MEAN, "", ""]
+
+
+def test_equal_probabilities_are_not_below_their_mean():
+    # the mean of some of these, as of 0.7 three times, is rounded to more than the value
+    values = np.arange(50, 101) / 100
+    assert any(np.full(n, p).mean() > p for n in range(1, 40) for p in values)
+    for classes in range(1, 40):
+        rows = np.tile(values[:, None], classes)
+        assert relevance(rows, np.zeros(len(rows), int))["kept"].all()
+
+
+def test_other_parameters():
+    found = of_one_class(0.3, 0.4, 0.6, 0.75, 0.8, threshold=0.4, sure=0.75, bonus=0.2, lowest=0.01)
+    assert found["reason"][0] == "its class is less probable than 0.4"
+    # v = .6, .8, .95, 1, spread from .6 to 1
+    assert found["coefficient"].tolist()[1:] == pytest.approx([0.01, 0.5, 0.875, 1])
+
+
+def test_no_captions():
+    for classes in (0, 3):
+        found = relevance(np.zeros((0, classes)), np.zeros(0, int))
+        assert list(found) == COLUMNS
+        assert len(found) == 0
+        assert (found.dtypes == of_one_class(0.5).dtypes).all()
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "targets", "problem"),
+    [
+        ([[0.5, np.nan]], [0], r"0 to 1, not nan \(row 0\)"),
+        ([[0.5, 0.5], [0.5, 1.5]], [0, 0], r"0 to 1, not 1.5 \(row 1\)"),
+        ([[-0.1, 0.5]], [0], r"0 to 1, not -0.1"),
+        ([[np.inf, 0.5]], [0], r"0 to 1, not inf"),
+        ([[0.5, 0.5]], [2], r"targets must be 0 to 1, not 2 \(row 0\)"),
+        ([[0.5, 0.5]], [-1], "targets must be 0 to 1, not -1"),
+        ([[0.5, 0.5]], [0.0], "integers, not float64"),
+        ([[0.5, 0.5]], [True], "integers, not bool"),
+        ([["a", "b"]], [0], "must be numbers"),
+        ([0.5, 0.5], [0, 1], r"\(N, C\)"),
+        ([[0.5, 0.5]], [0, 1], r"not \(1, 2\) and \(2,\)"),
+        ([[0.5, 0.5]], [[0]], r"\(1, 1\)"),
+    ],
+)
+def test_wrong_arrays(probabilities, targets, problem):
+    with pytest.raises(ValueError, match=problem):
+        relevance(np.array(probabilities), np.array(targets))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"threshold": -0.1},
+        {"threshold": 0.95},
+        {"sure": 1.1},
+        {"bonus": -0.1},
+        {"bonus": 0.2},
+        {"threshold": 0.9, "sure": 0.9},
+        {"threshold": math.nan},
+        {"exponent": 0},
+        {"exponent": math.inf},
+        {"lowest": 0},
+        {"lowest": 1.1},
+        {"curve": "square"},
+    ],
+)
+def test_wrong_parameters(parameters):
+    (name,) = parameters.keys() & {"bonus", "exponent", "lowest", "curve"} or {"threshold|bonus"}
+    with pytest.raises(ValueError, match=name):
+        of_one_class(0.5, **parameters)

@@ -1,0 +1,164 @@
+"""Sentences of class texts: hand-made cases, and properties of any text."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentences import refused
+from studies.relevance.sentences import choose, of_classes, split
+
+# what a text about animals is made of, and what a splitter trips over
+PIECES = ["cat", "The", "It", "U.S.", "e.g.", "J.", "3.5", "1.", "No.", "c.", "(", ")", '"', "。"]
+PIECES += ["!", "?", "...", ".", "\n", "\n\n", " ", "  ", "猫", "Ж", "etc.", "»", "12", "\u2028"]
+texts = st.lists(st.sampled_from(PIECES)).flatmap(
+    lambda pieces: st.sampled_from(["", " "]).map(lambda between: between.join(pieces))
+)
+TEXTS = {f"n{k}": " ".join(f"It has {i} legs." for i in range(20)) for k in range(5)}
+several = st.lists(st.text("ab", max_size=4), max_size=12)
+
+
+def alone(text):
+    return "".join(text.split())
+
+
+class TestSplit:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "The red panda is small.|It lives in the Himalayas.|It eats bamboo!",
+            "Is it a bear?|No.|It is a family of its own... |Really.",
+            "It is 18 in. (46 cm) long, or no. 5.",
+            "It weighs 3.5 kg, i.e. 7.7 lb.|Males are larger, cf. Smith et al. 2003.",
+            "Named by F. Cuvier in 1825.|J. R. R. Tolkien and A.A. Milne never saw one.",
+            "A. A. Milne wrote it.|Dr. Smith, Mr. Jones and St. Francis read it.",
+            "It is found in the U.S. Navy.|It came from the U.S.|It is rare.",
+            "It holds vitamin C.|The fruit is sour.|Felis catus L. Linnaeus is its name.",
+            "See Fig. 3 and No. 5 on p. 12.|Is it so?|No.|Never.",
+            "Built c. 1900 by Acme Inc. in London.|Made of wool, silk, etc.|The rest is lost.",
+            "He said (in 1990).|\"It is a dog.\"|'Another one.'|“It barks.”",
+            "It was in 1990.|12 species of it, etc. are known. the last was an ox.",
+            "Кошка спит.|Собака лает.|Это Ж. Верн.",
+            "猫が寝る。|犬が吠える！|「走る。」|終わり",
+            "¿Dónde está?|¡Aquí está!|Última frase.",
+            "One line without a dot|another line|The last one.",
+            "1. Fur is soft.|2. Tails are long.",
+            "It ends with a number. 12",
+            "www.example.org is a site.|So is example.com.",
+            "Only one",
+        ],
+    )
+    def test_by_hand(self, text):
+        wanted = [one.strip() for one in text.split("|")]
+        between = "\n" if "without a dot" in text else "" if "猫" in text else " "
+        assert split(between.join(wanted)) == wanted
+
+    @given(texts | st.text())
+    def test_nothing_is_lost_or_added(self, text):
+        found = split(text)
+        assert "".join(map(alone, found)) == alone(text)
+        assert all(one == " ".join(one.split()) != "" for one in found)
+
+    @given(texts | st.text())
+    def test_a_sentence_has_a_letter_unless_the_text_has_none(self, text):
+        found = split(text)
+        lettered = [any(map(str.isalpha, one)) for one in found]
+        assert all(lettered) or len(found) == 1
+
+    @given(texts | st.text())
+    def test_a_sentence_alone_is_one_sentence(self, text):
+        for one in split(text):
+            assert split(one) == [one]
+
+    @given(texts, texts)
+    def test_line_breaks_always_part(self, first, second):
+        first, second = f"{first} cat", f"The {second}"
+        assert split(f"{first}\n{second}") == split(first) + split(second)
+
+    @given(texts)
+    def test_only_space_and_wide_marks_part(self, text):
+        for one in re.split(r"[\s。]+", text):
+            assert len(split(one)) == bool(one)
+
+    @pytest.mark.timeout(20)
+    @pytest.mark.parametrize("unit", [".", "A. ", "1. ", "e.g. ", "\n", ' ."', "(", ". ("])
+    def test_long_nonsense_takes_no_longer(self, unit):
+        text = unit * (100_000 // len(unit))
+        assert "".join(map(alone, split(text))) == alone(text)
+
+
+class TestChoose:
+    @given(several, st.integers(1, 12))
+    def test_longest_by_the_letter(self, sentences, most):
+        left = []
+        for one in sentences:
+            if one not in left:
+                left.append(one)
+        chosen = []
+        while left and len(chosen) < most:
+            longest = max(len(one) for one in left)
+            first = next(one for one in left if len(one) == longest)
+            left.remove(first)
+            chosen.append(first)
+        assert choose(sentences, most) == sorted(chosen, key=sentences.index)
+
+    @given(several, st.integers(1, 12), st.integers(0, 2**32 - 1))
+    def test_random_is_some_of_them_in_their_order(self, sentences, most, seed):
+        found = choose(sentences, most, "random", np.random.default_rng(seed))
+        assert len(found) == min(most, len(set(sentences)))
+        places = [sentences.index(one) for one in found]
+        assert places == sorted(set(places))
+        assert found == choose(sentences, most, "random", np.random.default_rng(seed))
+
+    def test_random_is_fair(self):
+        rng = np.random.default_rng(0)
+        found = [tuple(choose("abcde", 2, "random", rng)) for _ in range(2000)]
+        pairs, counts = np.unique(found, axis=0, return_counts=True)
+        assert len(pairs) == 10
+        assert abs(counts - 200).max() < 54  # four deviations
+
+    def test_by_hand(self):
+        sentences = ["bb", "a", "ccc", "dd", "ccc", "e"]
+        assert choose(sentences, 2) == ["bb", "ccc"]
+        assert choose(sentences, 3) == ["bb", "ccc", "dd"]
+        assert choose(sentences) == ["bb", "a", "ccc", "dd", "e"]
+
+    @pytest.mark.parametrize(
+        ("given_", "problem"),
+        [((["a"], 0), "most"), ((["a"], 2, "best"), "how"), ((["a"], 2, "random"), "rng")],
+    )
+    def test_impossible_choices(self, given_, problem):
+        with pytest.raises(ValueError, match=problem):
+            choose(*given_)
+
+
+class TestOfClasses:
+    def test_ten_of_each(self):
+        found = of_classes(TEXTS)
+        assert list(found) == list(TEXTS)
+        for wnid, text in TEXTS.items():
+            assert found[wnid] == choose(split(text), 10)
+            assert len(found[wnid]) == 10
+
+    def test_what_is_drawn_depends_on_seed_and_class_alone(self):
+        found = of_classes(TEXTS, how="random", seed=3)
+        few = {wnid: TEXTS[wnid] for wnid in ("n4", "n1")}
+        assert of_classes(few, how="random", seed=3) == {wnid: found[wnid] for wnid in few}
+        assert len({tuple(one) for one in found.values()}) > 1
+        assert of_classes(TEXTS, how="random", seed=4) != found
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [("", "0 sentences"), ("Only one.", "1 sentence,"), ("Twice. Twice.", "1 sentence,")],
+    )
+    def test_too_short_a_text(self, text, said):
+        message = refused(of_classes, {**TEXTS, "n9": text})
+        assert message.startswith(f"n9: its text has {said}")
+        assert of_classes({"n9": "Only one."}, fewest=1) == {"n9": ["Only one."]}
+
+    @pytest.mark.parametrize("numbers", [{"fewest": 0}, {"fewest": 5, "most": 4}])
+    def test_impossible_numbers(self, numbers):
+        with pytest.raises(ValueError, match="fewest"):
+            of_classes(TEXTS, **numbers)

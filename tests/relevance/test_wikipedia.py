@@ -1,0 +1,552 @@
+"""Pages from a MediaWiki: what is asked, what is kept, and what happens when it misbehaves."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chats import hang_up, raw, reply
+from sentences import kept, refused
+from studies.relevance import wikipedia
+from studies.relevance.wikipedia import Wikipedia
+from wikis import LAG, PANDA, Clock, Wiki, body
+
+CONTACT = "curator@museum.net"
+TEXT = "<h1>Soup</h1>\r\n<script>alert('1')</script>\x00\t&amp; ½ 🍕\u2028 </script>"
+
+
+@pytest.fixture
+def site(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    site = Wiki()
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def client(site, clock, tmp_path):
+    """Make a client; all share the folder `pages`."""
+
+    def make(**changed) -> Wikipedia:
+        rest = {"contact": CONTACT, "api": site.api, "rate": 1e9, "attempts": 3}
+        rest |= {"folder": tmp_path / "pages", "clock": clock, "sleep": clock.sleep}
+        return Wikipedia(**(rest | changed))
+
+    return make
+
+
+def page(client, title: str):
+    return client().pages([title])[title]
+
+
+class TestPages:
+    def test_found(self, site, client):
+        before = datetime.now(UTC).date().isoformat()
+        found = page(client, "Red panda")
+        assert found.problem == ""
+        assert (found.asked, found.title, found.section) == ("Red panda", "Red panda", "")
+        assert found.extract == PANDA
+        assert found.url == "https://en.wikipedia.org/wiki/Red_panda"
+        assert found.revision == site.page("Red panda")["lastrevid"]
+        assert found.date in (before, datetime.now(UTC).date().isoformat())
+
+    def test_what_is_sent(self, site, client):
+        page(client, "Red panda")
+        (query,) = site.queries
+        assert set(query.pop("prop").split("|")) == {"extracts", "pageprops", "info"}
+        assert query == {
+            "action": "query",
+            "titles": "Red panda",
+            "redirects": "1",
+            "explaintext": "1",
+            "exsectionformat": "wiki",
+            "exlimit": "1",
+            "ppprop": "disambiguation",
+            "inprop": "url",
+            "format": "json",
+            "formatversion": "2",
+            "maxlag": "5",
+        }
+
+    def test_who_asks(self, site, client, tmp_path, monkeypatch):
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hunter2\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        page(client, "Red panda")
+        (headers,) = site.headers
+        assert re.fullmatch(
+            r"studies/\d\S* \(curator@museum\.net\) python-requests/\d\S*", headers["User-Agent"]
+        )
+        assert "Authorization" not in headers
+
+    @pytest.mark.parametrize("title", ["red panda", "Red_panda", " red \n panda "])
+    def test_normalised_title(self, client, title):
+        found = page(client, title)
+        assert (found.title, found.extract) == ("Red panda", PANDA)
+
+    def test_redirects(self, site, client):
+        site.redirects = {
+            "Lesser panda": ("Ailurus fulgens", "History"),
+            "Ailurus fulgens": ("Red panda", ""),
+            "Fire fox": ("Red panda", "Behaviour"),
+        }
+        one, other = client().pages(["lesser panda", "Fire fox"]).values()
+        assert (one.asked, one.title, one.section) == ("lesser panda", "Red panda", "")
+        assert (other.title, other.section) == ("Red panda", "Behaviour")
+        assert one.extract == other.extract == PANDA
+        assert one.url == "https://en.wikipedia.org/wiki/Red_panda"
+
+    def test_no_page(self, site, client):
+        site.lists = {"Crane"}
+        site.redirects = {"Round": ("About", ""), "About": ("Round", "")}
+        problems = {
+            "Schnörkel": "missing",
+            "Crane": "disambiguation",
+            "100%25": "invalid",
+            "de:Kranich": "elsewhere",
+            "Round": "missing",
+        }
+        pages = client().pages(problems)
+        assert {title: found.problem for title, found in pages.items()} == problems
+        assert {found.extract for found in pages.values()} == {""}
+        assert pages["Crane"].url == "https://en.wikipedia.org/wiki/Crane"
+
+    @pytest.mark.parametrize("title", ["", " ", "Red panda|Crane", "C#", "[x]", "{{x}}", "a\x01b"])
+    def test_what_is_no_title_is_not_asked_for(self, site, client, title):
+        assert page(client, title).problem == "invalid"
+        assert site.asked == []
+
+    @pytest.mark.parametrize("title", ["Shōji", "Ñandú & Co. = 50+1?", "红熊猫", "Панда", "🐼"])
+    def test_titles_of_any_script(self, site, client, title):
+        site.texts = {title: f"{title} is a thing."}
+        assert page(client, title).extract == f"{title} is a thing."
+        assert site.asked == [title]
+        assert page(client, title).title == title
+        assert len(site.asked) == 1
+
+    def test_a_title_is_asked_for_once(self, site, client):
+        pages = client().pages(["Red panda", "Crane", "Red_panda", "Red  panda", "Crane"])
+        assert list(pages) == ["Red panda", "Crane", "Red_panda", "Red  panda"]
+        assert pages["Red panda"] == pages["Red_panda"] == pages["Red  panda"]
+        assert site.asked == ["Red panda", "Crane"]
+        assert len(site.connections) == 1
+
+    def test_no_titles(self, site, client):
+        assert client().pages([]) == {}
+        assert site.asked == []
+
+    def test_a_strangers_text_is_kept_as_it_is(self, site, client):
+        site.texts["Soup"] = TEXT
+        assert page(client, "Soup").extract == TEXT
+        assert page(client, "Soup").extract == TEXT
+        assert len(site.asked) == 1
+
+    def test_what_utf8_cannot_hold(self, site, client):
+        site.texts["Soup"] = "SOUP"
+        answer = body(site.content({"titles": "Soup"}))
+        site.script = [reply(200, answer.replace(b"SOUP", rb"\ud83c\udf55 \ud83c"))]
+        assert page(client, "Soup").extract == "🍕 \ufffd"
+        assert page(client, "Soup").extract == "🍕 \ufffd"
+        page(client, "caf\udce9")
+        assert site.asked == ["Soup", "caf\ufffd"]
+
+
+class TestKept:
+    def test_it_is_not_asked_for_again(self, site, client):
+        site.lists = {"Crane"}
+        titles = ["Red panda", "Crane", "Nowhere", "de:Kranich"]
+        pages = client().pages(titles)
+        site.texts["Nowhere"] = "It is there now."
+        assert client().pages(titles) == pages
+        assert site.asked == titles
+        client().file("Nowhere").unlink()
+        assert page(client, "Nowhere").extract == "It is there now."
+        assert site.asked == [*titles, "Nowhere"]
+
+    def test_what_a_file_says(self, site, client):
+        site.redirects["Fire fox"] = ("Red panda", "Behaviour")
+        found = page(client, "fire fox")
+        assert json.loads(client().file("fire fox").read_bytes()) == {
+            "api": site.api,
+            "asked": "fire fox",
+            "date": found.date,
+            "problem": "",
+            "title": "Red panda",
+            "section": "Behaviour",
+            "revision": site.page("Red panda")["lastrevid"],
+            "url": "https://en.wikipedia.org/wiki/Red_panda",
+            "extract": PANDA,
+        }
+
+    def test_it_is_kept_before_the_next_is_asked_for(self, site, client, tmp_path):
+        seen = []
+        site.before = lambda: seen.append(len(kept(tmp_path)))
+        client().pages(["Red panda", "Crane", "Soup"])
+        assert seen == [0, 1, 2]
+        assert all(file.endswith(".json") for file in kept(tmp_path))
+
+    @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+    def test_an_interrupted_collection_goes_on(self, site, client, clock, stop):
+        titles = [f"Page {number}" for number in range(8)]
+        site.texts = {title: title for title in titles}
+
+        def interrupted(seconds):
+            if len(site.asked) == 5:
+                raise stop
+            clock.sleep(seconds)
+
+        with pytest.raises(stop):
+            client(rate=1, sleep=interrupted).pages(titles)
+        assert site.asked == titles[:5]
+        pages = client().pages(titles)
+        assert site.asked == titles
+        assert [found.extract for found in pages.values()] == titles
+
+    def test_a_failure_loses_nothing(self, site, client, tmp_path):
+        site.before = lambda: site.asked[1:] and site.script.append(reply(503, "boom"))
+        message = refused(client().pages, ["Red panda", "Crane", "Soup"])
+        assert "'Soup'" in message
+        assert "the same command goes on" in message
+        site.before = lambda: None
+        client().pages(["Red panda", "Crane", "Soup"])
+        assert site.asked == ["Red panda", "Crane", "Soup", "Soup", "Soup", "Soup"]
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda whole: b"",
+            lambda whole: whole[: len(whole) // 2],
+            lambda whole: b"\xff" + whole,
+            lambda whole: b"[" * 100_000,
+            lambda whole: b"null",
+            lambda whole: whole.replace(b'"Red panda"', b'"Crane"'),
+            lambda whole: json.dumps(json.loads(whole) | {"extract": 3}).encode(),
+            lambda whole: json.dumps(json.loads(whole) | {"problem": "odd"}).encode(),
+            lambda whole: json.dumps(json.loads(whole) | {"more": 1}).encode(),
+        ],
+        ids=["empty", "half", "binary", "deep", "null", "another", "number", "odd", "more"],
+    )
+    def test_a_damaged_file_is_asked_for_again(self, site, client, damage):
+        found = page(client, "Red panda")
+        file = client().file("Red panda")
+        whole = file.read_bytes()
+        file.write_bytes(damage(whole))
+        assert page(client, "Red panda") == found
+        assert len(site.asked) == 2
+        assert file.read_bytes() == whole
+
+    def test_titles_that_are_no_file_names(self, site, client, tmp_path):
+        titles = ["A/B", "A\\B", "A:B", "A*B", 'A"B', "A?B", "A B", "A.B", "a b", "A\u0301B", "ÁB"]
+        titles += ["..", "../../x", "/etc/passwd", "NUL", ".", "ā" * 127, "ā" * 126 + "a"]
+        site.texts = {title[0].upper() + title[1:]: f"of {title}" for title in titles}
+        pages = client().pages(titles)
+        names = [Path(name) for name in kept(tmp_path)]
+        assert {name.parent.name for name in names} == {"pages"}
+        assert len({name.name.casefold() for name in names}) == len(titles)
+        assert max(len(name.name.encode()) for name in names) < 200
+        again = client().pages(titles)
+        assert again == pages
+        for title in titles:
+            assert again[title].extract == site.texts[title[0].upper() + title[1:]]
+        assert site.asked == titles
+
+    def test_another_wiki_has_other_pages(self, site, client):
+        page(client, "Red panda")
+        client(api=site.api.replace("/w/", "/de/")).pages(["Red panda"])
+        page(client, "Red panda")
+        assert site.asked == ["Red panda"] * 2
+
+    def test_by_default_below_cache(self, client, sandbox):
+        client(folder=None).pages(["Red panda"])
+        (file,) = kept(sandbox / "root")
+        assert Path(file).parent == Path("cache/wikipedia")
+
+    def test_a_folder_that_cannot_be_written(self, site, client, tmp_path):
+        (tmp_path / "file").touch()
+        wiki = client(folder=tmp_path / "file" / "pages")
+        assert "cannot write" in refused(wiki.pages, ["Red panda", "Crane"])
+        assert len(site.asked) == 1
+
+
+WHOLE = body({"query": {"pages": []}})
+PASSING = {
+    "cut off": reply(200, WHOLE[:-9], length=len(WHOLE)),
+    "cut off between lines": reply(200, "", length=100),
+    "hung up": hang_up,
+    "no HTTP": raw("HELLO"),
+    "malformed": reply(200, WHOLE[:-9]),
+    "HTML": reply(200, "<html>please log in</html>"),
+    "deep": reply(200, "[" * 100_000),
+    "not UTF-8": reply(200, b'{"query": "\xff"}'),
+    "null": reply(200, "null"),
+    "number": reply(200, "3"),
+    "no query": reply(200, '{"batchcomplete": true}'),
+    "empty query": reply(200, '{"query": {}}'),
+    "no page": reply(200, WHOLE),
+    "pages of old": reply(200, '{"query": {"pages": {"4": {"pageid": 4, "title": "Red panda"}}}}'),
+    "no extract": reply(
+        200,
+        body({"query": {"pages": [{"pageid": 4, "title": "Red panda", "lastrevid": 1}]}}),
+    ),
+    "no string": reply(
+        200,
+        body(
+            {
+                "query": {
+                    "pages": [
+                        {
+                            "pageid": 4,
+                            "title": "Red panda",
+                            "lastrevid": 1,
+                            "canonicalurl": "https://x",
+                            "extract": None,
+                        }
+                    ]
+                }
+            }
+        ),
+    ),
+    "odd error": reply(200, '{"error": "boom"}'),
+    "internal": reply(200, '{"error": {"code": "internal_api_error_DBQueryError", "info": "x"}}'),
+    "limited": reply(200, '{"error": {"code": "ratelimited", "info": "too fast"}}'),
+    **{str(code): reply(code, "later") for code in (408, 429, 500, 502, 503, 504)},
+}
+
+
+class TestAttempts:
+    @pytest.mark.parametrize("fault", PASSING)
+    def test_what_passes_is_tried_again(self, site, client, tmp_path, clock, fault):
+        site.script = [PASSING[fault]]
+        assert page(client, "Red panda").extract == PANDA
+        assert site.asked == ["Red panda"] * 2
+        assert clock.slept == [1]
+        assert len(kept(tmp_path)) == 1
+
+    @pytest.mark.parametrize("fault", PASSING)
+    def test_what_does_not_pass_ends(self, site, client, tmp_path, clock, fault):
+        site.script = [PASSING[fault]] * 3
+        message = refused(client().pages, ["Red panda"])
+        assert message.startswith(site.api)
+        assert "attempt 3 of 3" in message
+        assert message.isprintable()
+        assert clock.slept == [1, 2]
+        assert kept(tmp_path) == []
+
+    @pytest.mark.parametrize(("asked", "waited"), [({}, 5), ({"Retry_After": "9"}, 9)])
+    def test_lagging_databases(self, site, client, clock, capsys, asked, waited):
+        site.script = [reply(200, body(LAG), X_Database_Lag="8", **asked)]
+        assert page(client, "Red panda").extract == PANDA
+        assert clock.slept == [waited]
+        assert (
+            f"{site.api} answered maxlag (Waiting for 10.64.32.12: 8.2 seconds lagged.); next "
+            f"attempt in {waited} s\n"
+        ) in capsys.readouterr().err
+
+    @pytest.mark.parametrize("status", [429, 503])
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [
+            ("7", 7),
+            ("0", 1),
+            ("300", 300),
+            ("-3", 1),
+            ("soon", 1),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
+        ],
+    )
+    def test_retry_after(self, site, client, clock, status, value, seconds):
+        site.script = [reply(status, "later", Retry_After=value)]
+        assert page(client, "Red panda").extract == PANDA
+        assert clock.slept == [seconds]
+
+    @pytest.mark.parametrize("value", ["301", "86400", "Fri, 31 Dec 9999 23:59:59 GMT"])
+    def test_who_should_stay_away_does(self, site, client, clock, value):
+        site.script = [reply(429, "later", Retry_After=value)]
+        message = refused(client().pages, ["Red panda"])
+        assert re.search(r"answered 429 .*asks for a pause of \d+ s", message)
+        assert (clock.slept, len(site.asked)) == ([], 1)
+
+    def test_no_pause_of_our_own_is_endless(self, site, client, clock):
+        site.script = [reply(500, "boom")] * 12
+        refused(client(attempts=12).pages, ["Red panda"])
+        assert clock.slept == [min(2**n, 300) for n in range(11)]
+
+    def test_nothing_listens(self, client):
+        idle = Wiki()
+        idle.close()
+        message = refused(client(api=idle.api).pages, ["Red panda"])
+        assert idle.api in message
+        assert "ConnectionError" in message
+
+    @pytest.mark.parametrize("zone", ["GMT", "-0000", "+0000"])
+    def test_a_date(self, zone):
+        moment = datetime.now(UTC) + timedelta(seconds=100)
+        date = format_datetime(moment, usegmt=True).replace("GMT", zone)
+        assert 90 < wikipedia.retry_after(date) <= 100
+
+    @given(st.text() | st.from_regex(r"\w{3}, \d+ \w{3} \d+ \d+:\d+:\d+ [+-]?\d+"))
+    def test_whatever_a_server_says(self, value):
+        assert wikipedia.retry_after(value) >= 0
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            (reply(400, "no"), "answered 400: check"),
+            (reply(404, "no"), "answered 404: check"),
+            (reply(204, ""), "answered 204: check"),
+            (reply(403, "robots"), "answered 403: see that the contact is yours"),
+            (
+                reply(200, '{"error": {"code": "badvalue", "info": "Odd\\nvalue.\\u001b[31m"}}'),
+                "answered badvalue (Odd value. [31m): check",
+            ),
+            (
+                reply(200, '{"error": {"code": "readapidenied"}}'),
+                "answered readapidenied (no reason given): check",
+            ),
+        ],
+    )
+    def test_it_is_asked_once_and_says_why(self, site, client, clock, answer, said):
+        site.script = [answer]
+        message = refused(client().pages, ["Red panda", "Crane"])
+        begin, end = said.split(": ")[0], said.split(": ")[-1]
+        assert message.startswith(f"{site.api} {begin}")
+        assert f": {end}" in message
+        assert message.isprintable()
+        assert (clock.slept, site.asked) == ([], ["Red panda"])
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_redirects_of_http_are_not_followed(self, site, client, status):
+        other = Wiki()
+        site.script = [reply(status, "", Location=f"{other.api}?titles=Red+panda")]
+        try:
+            message = refused(client().pages, ["Red panda"])
+        finally:
+            other.close()
+        assert f"answered {status} (go to {other.api}" in message
+        assert other.asked == []
+
+    def test_certificates_are_looked_at(self, client, monkeypatch):
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
+        sent, send = [], requests.Session.send
+
+        def watch(session, request, **how):
+            sent.append(how["verify"])
+            return send(session, request, **how)
+
+        monkeypatch.setattr(requests.Session, "send", watch)
+        page(client, "Red panda")
+        assert sent == [True]
+
+    def test_a_long_complaint_is_cut(self, site, client):
+        site.script = [reply(200, body({"error": {"code": "odd", "info": "x" * 10_000}}))]
+        assert 150 < refused(client().pages, ["Red panda"]).count("x") < 250
+
+
+class TestRate:
+    @pytest.mark.parametrize("rate", [0.5, 1, 4])
+    def test_requests_keep_their_distance(self, site, client, clock, rate):
+        moments = []
+        site.before = lambda: moments.append(clock.now)
+        wiki = client(rate=rate)
+        wiki.pages(["Red panda", "Crane", "Soup"])
+        wiki.pages(["Salad", "Red panda"])
+        assert moments == pytest.approx([1000 + n / rate for n in range(4)])
+
+    def test_a_slow_server_is_pause_enough(self, site, client, clock):
+        def slow():
+            clock.now += 3
+
+        site.before = slow
+        client(rate=0.5).pages(["Red panda", "Crane", "Soup"])
+        assert clock.slept == []
+
+    def test_another_attempt_is_a_request(self, site, client, clock):
+        moments = []
+        site.before = lambda: moments.append(clock.now)
+        site.script = [reply(503, "boom")] * 2
+        client(rate=0.1).pages(["Red panda"])
+        assert moments == pytest.approx([1000, 1010, 1020])
+
+    def test_what_is_kept_takes_no_time(self, client, clock):
+        client().pages(["Red panda", "Crane"])
+        clock.slept.clear()
+        client(rate=0.001).pages(["Red panda", "Crane"])
+        assert clock.slept == []
+
+
+class TestStart:
+    @pytest.mark.parametrize(
+        "contact",
+        [
+            "",
+            " ",
+            "me",
+            "me@",
+            "@museum.net",
+            "me@museum",
+            "you@example.org",
+            "https://www.example.com/me",
+            "https://",
+            "me@museum.net\r\nX: y",
+            "me@museum.net (me)",
+            "mé@museum.net",
+        ],
+    )
+    def test_no_contact_no_requests(self, client, contact):
+        assert "whom to write to" in refused(lambda: client(contact=contact))
+
+    @pytest.mark.parametrize(
+        "contact",
+        [
+            "first.last+wiki@dept.museum.net",
+            "https://meta.wikimedia.org/wiki/User:Curator",
+            " https://museum.net ",
+            "me@myexample.org",
+        ],
+    )
+    def test_whom_to_write_to(self, site, client, contact):
+        client(contact=contact).pages(["Red panda"])
+        assert f"({contact.strip()})" in site.headers[0]["User-Agent"]
+
+    @pytest.mark.parametrize(
+        "api",
+        [
+            "",
+            "en.wikipedia.org/w/api.php",
+            "http://en.wikipedia.org/w/api.php",
+            "ftp://host/w/api.php",
+            "https://",
+            "http://[::1/w/api.php",
+            "https://host:123456/w/api.php",
+            "https://me:hunter2@host/w/api.php",
+            "https://host/w/api.php?key=hunter2",
+            "https://host/w/api.php#hunter2",
+        ],
+    )
+    def test_what_is_no_address(self, client, api):
+        message = refused(lambda: client(api=api))
+        assert "https://host/w/api.php" in message
+        assert "hunter2" not in message
+
+    @pytest.mark.parametrize(
+        "changed",
+        [{"rate": rate} for rate in (0, -1, float("nan"), float("inf"))] + [{"attempts": 0}],
+    )
+    def test_numbers_above_zero(self, client, changed):
+        assert "above 0" in refused(lambda: client(**changed))
+
+    def test_the_real_one_by_default(self):
+        assert Wikipedia(CONTACT).api == "https://en.wikipedia.org/w/api.php"

@@ -1,0 +1,154 @@
+"""An encyclopedia on the loopback device that answers as MediaWiki does, or misbehaves."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, quote, urlsplit
+
+from chats import reply
+
+PANDA = """The red panda (Ailurus fulgens) is a small mammal.\xa0It is  not a bear.
+It is native to the eastern Himalayas.
+
+
+== Etymology ==
+The name "panda" is of uncertain origin.
+
+
+== Description ==
+It has dense reddish-brown fur.
+
+
+=== Size ===
+It is 51 to 63.5 cm long.
+
+
+==== Tail ====
+The tail has 12 rings.
+
+
+== Behaviour ==
+It is shy.
+
+
+=== Description ===
+Not of this level.
+"""
+
+
+def body(content) -> bytes:
+    return json.dumps(content).encode()
+
+
+LAG = {
+    "error": {
+        "code": "maxlag",
+        "info": "Waiting for 10.64.32.12: 8.2 seconds lagged.",
+        "host": "10.64.32.12",
+        "lag": 8.2,
+        "type": "db",
+        "docref": "See https://en.wikipedia.org/w/api.php for API usage.",
+    },
+    "servedby": "mw1",
+}
+
+
+class Wiki:
+    """A MediaWiki with TextExtracts; `script` holds what it does first, then it answers."""
+
+    def __init__(self):
+        self.texts = {"Red panda": PANDA}
+        self.redirects: dict[str, tuple[str, str]] = {}  # title: title, section
+        self.lists: set[str] = set()  # disambiguations
+        self.script: list = []
+        self.asked: list[str] = []  # titles
+        self.queries: list[dict[str, str]] = []
+        self.headers: list[dict[str, str]] = []
+        self.connections: set[tuple] = set()
+        self.before = lambda: None  # called as each request arrives
+        wiki = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self):
+                wiki.answer(self)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+        self.api = f"http://127.0.0.1:{self.http.server_port}/w/api.php"
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        self.before()
+        parts = urlsplit(handler.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        self.queries.append(query)
+        self.asked.append(query["titles"])
+        self.headers.append(dict(handler.headers))
+        self.connections.add(handler.client_address)
+        send = self.script.pop(0) if self.script else reply(200, body(self.content(query)))
+        send(handler)
+
+    def content(self, query: dict[str, str]) -> dict:
+        found: dict = {}
+        title = query["titles"].replace("_", " ")
+        title = title[0].upper() + title[1:]
+        if title != query["titles"]:
+            found["normalized"] = [{"fromencoded": False, "from": query["titles"], "to": title}]
+        if title.startswith("De:"):
+            found["interwiki"] = [{"title": query["titles"], "iw": "de"}]
+            return {"batchcomplete": True, "query": found}
+        seen = []
+        while title in self.redirects:
+            to, section = self.redirects[title]
+            lead = {"from": title, "to": to} | ({"tofragment": section} if section else {})
+            found.setdefault("redirects", []).append(lead)
+            if to in seen:
+                return {"batchcomplete": True, "query": found}
+            seen.append(to)
+            title = to
+        return {"batchcomplete": True, "query": found | {"pages": [self.page(title)]}}
+
+    def page(self, title: str) -> dict:
+        if "%" in title:
+            why = 'The requested page title contains invalid characters: "%".'
+            return {"title": title, "invalidreason": why, "invalid": True}
+        info = {"contentmodel": "wikitext", "pagelanguage": "en", "pagelanguagedir": "ltr"}
+        url = self.url(title)
+        urls = {"fullurl": url, "editurl": f"{url}?action=edit", "canonicalurl": url}
+        if title not in self.texts and title not in self.lists:
+            return {"ns": 0, "title": title, "missing": True} | info | urls
+        number = sum(title.encode())
+        page = {"pageid": number, "ns": 0, "title": title}
+        page["extract"] = self.texts.get(title, f"{title} may refer to:\n\n{title}, a thing")
+        if title in self.lists:
+            page["pageprops"] = {"disambiguation": ""}
+        changed = {"touched": "2026-11-01T00:00:00Z", "lastrevid": number + 1, "length": 9}
+        return page | info | changed | urls
+
+    @staticmethod
+    def url(title: str) -> str:
+        return f"https://en.wikipedia.org/wiki/{quote(title.replace(' ', '_'))}"
+
+
+class Clock:
+    """Time that passes only where somebody waits."""
+
+    def __init__(self):
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
