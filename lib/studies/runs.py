@@ -203,10 +203,14 @@ class LoadedRun:
 
     def refuse_other_images(self, fingerprint: str, root: Path) -> None:
         """Raise StudyError when the images below `root` are not those of training."""
+        self.refuse_other_data(fingerprint, f"images than {root} holds now")
+
+    def refuse_other_data(self, fingerprint: str, what: str) -> None:
+        """Raise StudyError when the run was made with other data, `what` in words."""
         if fingerprint != self.provenance["dataset_fingerprint"]:
             raise StudyError(
-                f"{relative(self.folder)} was trained on other images than {root} holds now; "
-                "restore them, or delete the run folder to train anew"
+                f"{relative(self.folder)} was trained on other {what}; restore them, or delete the "
+                "run folder to train anew"
             )
 
     def _existing(self, name: str) -> Path:

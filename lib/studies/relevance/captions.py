@@ -61,27 +61,39 @@ class Caption(NamedTuple):
         image: the name of its file, such as `n03146219_27278.JPEG`.
         wnid: the WordNet id of its class.
         text: title and description, plain.
+        relevant: whether the text describes the class; None where nobody knows.
 
     """
 
     image: str
     wnid: str
     text: str
+    relevant: bool | None = None
 
 
 def imagenet_captions(file: Path, limit: int = LIMIT) -> Iterator[Caption]:
     """Yield the captions of ImageNet-Captions' JSON, in their order; one is in memory at a time.
 
+    Raises StudyError as `of_records`, and when the file is no list of records.
+    """
+    return of_records(records(file), limit)
+
+
+def of_records(given: Iterable[tuple[str, dict]], limit: int = LIMIT) -> Iterator[Caption]:
+    """Yield the captions of records in the layout of ImageNet-Captions, each with its place.
+
     Title and description become one text of at most `limit` characters, see `plain` and `cut`;
-    either may be empty, null or missing, and both are then too. Raises StudyError, which names the
-    record, when one has no file name or no wnid, or the file is no list of records.
+    either may be empty, null or missing, and both are then too. `relevant`, which the published
+    file does not have, is the truth of a drawn world. Raises StudyError, which names the record,
+    when one has no file name or no wnid.
     """
     if limit < 1:
         raise ValueError(f"limit must be 1 character or more, not {limit}")
-    for where, record in records(file):
+    for where, record in given:
         image, wnid = (_name(where, record, field) for field in ("filename", "wnid"))
         parts = (plain(_given(where, record, field)) for field in ("title", "description"))
-        yield Caption(image, wnid, cut(" ".join(part for part in parts if part), limit))
+        text = cut(" ".join(part for part in parts if part), limit)
+        yield Caption(image, wnid, text, record.get("relevant"))
 
 
 def sifted(captions: Iterable[Caption], classes: Container[str]) -> Iterator[tuple[Caption, str]]:

@@ -116,16 +116,16 @@ def split(
     return np.where(drawn, TEST, TRAIN)
 
 
-def epoch_rows(rng: np.random.Generator, train_rows: np.ndarray, share: float = 0.75) -> np.ndarray:
-    """Return the examples of an epoch, in random order: a share of those given, each once.
+def epoch_rows(rng: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
+    """Return so many of the rows, in random order: each as often as any other, or once more.
 
-    The share is above 0 and at most 1; at least one example is drawn where there is any.
+    Raises ValueError when there is no row or none is asked for.
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share must be above 0 and at most 1, not {share}")
-    train_rows = np.asarray(train_rows)
-    count = max(round(len(train_rows) * share), min(1, len(train_rows)))
-    return rng.permutation(train_rows)[:count]
+    rows = np.asarray(rows)
+    if count < 1 or not len(rows):
+        raise ValueError(f"cannot draw {count} of {len(rows)} rows")
+    rounds = [rng.permutation(rows) for _ in range(-(-count // len(rows)))]
+    return rng.permutation(np.concatenate(rounds)[:count])
 
 
 def _at_least(share: float, count: int) -> int:

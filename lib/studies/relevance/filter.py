@@ -39,16 +39,49 @@ def relevance(
     that are no class, and parameters outside 0 <= threshold <= sure <= 1, 0 <= bonus,
     threshold + bonus < 1, sure + bonus <= 1, 0 < exponent, 0 < lowest <= 1.
     """
-    _check_parameters(threshold, sure, bonus, curve, exponent, lowest)
+    own, mean = own_and_mean(probabilities, targets)
+    return decide(
+        own,
+        mean,
+        threshold=threshold,
+        sure=sure,
+        bonus=bonus,
+        curve=curve,
+        exponent=exponent,
+        lowest=lowest,
+    )
+
+
+def own_and_mean(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the filter needs of a matrix (N, C): P (N,) and the mean of each row (N,).
+
+    Rows do not depend on each other, so that a long matrix can be reduced block by block. Raises
+    ValueError as `relevance` does.
+    """
     probabilities, targets = np.asarray(probabilities), np.asarray(targets)
     _check_arrays(probabilities, targets)
-    count = len(targets)
-    if count:
-        own = probabilities[np.arange(count), targets].astype(np.float64)
-        # rounding may lift a mean of equal values above them, and no mean exceeds the largest
-        mean = np.minimum(probabilities.mean(axis=1, dtype=np.float64), probabilities.max(axis=1))
-    else:
-        own = mean = np.zeros(0)
+    if not len(targets):
+        return np.zeros(0), np.zeros(0)
+    own = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    # rounding may lift a mean of equal values above them, and no mean exceeds the largest
+    mean = np.minimum(probabilities.mean(axis=1, dtype=np.float64), probabilities.max(axis=1))
+    return own, mean
+
+
+def decide(
+    own: np.ndarray,
+    mean: np.ndarray,
+    *,
+    threshold: float,
+    sure: float,
+    bonus: float,
+    curve: Curve,
+    exponent: float,
+    lowest: float,
+) -> pd.DataFrame:
+    """Return what `relevance` does, of what `own_and_mean` gave."""
+    _check_parameters(threshold, sure, bonus, curve, exponent, lowest)
+    count = len(own)
     below_mean, below_threshold = own < mean, own < threshold
     kept = ~(below_mean | below_threshold)
     coefficient = np.full(count, np.nan)

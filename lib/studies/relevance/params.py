@@ -1,0 +1,256 @@
+"""The parameters of a relevance run, with units and ranges."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from studies import paths
+from studies.blocks import Kitchen
+from studies.download import require
+from studies.errors import StudyError
+from studies.params import Block, Count, Name, Positive, RunParameters, Share
+from studies.relevance.filter import Curve
+from studies.relevance.sentences import Choice
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class ImagenetCaptions(Block):
+    """ImageNet-Captions in its published layout, below STUDIES_DATA.
+
+    The class texts are what `python -m studies.relevance.collect` brought from Wikipedia.
+    """
+
+    name: Literal["imagenet_captions"]
+    images: str | None  # folder below STUDIES_DATA with <wnid>/<file>; null without images
+
+
+class Sentences(Block):
+    """Which sentences of a class text go with the captions of the class."""
+
+    fewest: Count  # a class with fewer has no text
+    most: Count
+    choice: Choice
+    seed: Seed  # of a random choice
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Sentences":
+        if self.fewest > self.most:
+            raise ValueError("fewest is above most: lower it")
+        return self
+
+
+class Rare(Block):
+    """What a class of few examples has in both parts whatever the lot says."""
+
+    examples: Annotated[int, Field(ge=0)]  # at most so many make a class rare
+    train: Unit  # share of them in training, at least
+    test: Unit
+
+    @model_validator(mode="after")
+    def _shares(self) -> "Rare":
+        if self.train + self.test > 1:
+            raise ValueError("train + test is above 1: lower one")
+        return self
+
+
+class Filter(Block):
+    """The filter's thresholds and the curve of the coefficients, see `filter.relevance`."""
+
+    threshold: Unit
+    sure: Unit
+    bonus: Unit
+    curve: Curve
+    exponent: Positive  # of the curve `power`
+    lowest: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Filter":
+        top = max(self.threshold, self.sure) + self.bonus
+        if self.threshold > self.sure or top > 1 or self.threshold + self.bonus >= 1:
+            raise ValueError(
+                "threshold must not be above sure, sure + bonus not above 1, and threshold + bonus "
+                "must be below 1"
+            )
+        return self
+
+
+class Roberta(Block):
+    """RoBERTa of random weights, with a tokenizer learnt from the captions and class texts."""
+
+    name: Literal["roberta"]
+    width: Count
+    layers: Count
+    heads: Count
+    vocabulary: Annotated[int, Field(ge=300)]  # tokens
+
+
+class Bag(Block):
+    """A vector for each token and nothing else, so that a text is a bag of tokens."""
+
+    name: Literal["bag"]
+    width: Count
+    vocabulary: Annotated[int, Field(ge=300)]  # tokens
+
+
+class Published(Block):
+    """A published encoder of text, fine-tuned."""
+
+    name: Literal["published"]
+    weights: str  # hub name or local folder
+
+
+Encoder = Annotated[Roberta | Bag | Published, Field(discriminator="name")]
+
+
+class Predictor(Block):
+    """Says of every class how probable it is that a caption describes it."""
+
+    encoder: Encoder
+    dropout: Share
+    append_sentences: bool  # false: the same examples, each with its caption alone
+    epoch_share: Annotated[float, Field(gt=0, le=1)]  # of the training examples
+
+
+class Downstream(Block):
+    """A classifier of captions, trained on a part of them."""
+
+    encoder: Encoder
+    dropout: Share
+    scores: Name  # the predictor whose filter says what is kept
+    captions: Literal["all", "kept", "weighted", "random"]  # random: as many as kept, by lot
+
+
+class Baseline(Block):
+    """What can be said of a caption without training."""
+
+    name: Literal["name_match", "tfidf"]
+
+
+class Clip(Block):
+    """Similarity of caption and class name in the text space of a published CLIP."""
+
+    name: Literal["clip"]
+    weights: str  # hub name or local folder
+    batch: Count  # texts at once
+
+
+class Training(Block):
+    """How a network is trained."""
+
+    batch: Count  # texts
+    epochs: Count
+    learning_rate: Positive  # at its highest
+    backbone_learning_rate: Annotated[float, Field(ge=0)]  # of a published encoder
+    warm_up: Share  # share of the steps
+    weight_decay: Annotated[float, Field(ge=0)]
+    validate_every: Count  # epochs
+
+    @model_validator(mode="after")
+    def _last_validated(self) -> "Training":
+        if self.epochs % self.validate_every:
+            raise ValueError("validate_every must divide epochs, so that the last one is validated")
+        return self
+
+
+class Parameters(RunParameters):
+    """Everything that decides a run of the study.
+
+    A system is the predictor, a baseline in its place, or a downstream classifier, which is
+    trained on what the predictor keeps.
+    """
+
+    study: ClassVar[str] = "relevance"
+
+    source: Annotated[Kitchen | ImagenetCaptions, Field(discriminator="name")]
+    characters: Count  # of a caption; what is longer is cut
+    max_tokens: Annotated[int, Field(ge=8)]  # of an example, its ends included
+    sentences: Sentences
+    split_seed: Seed
+    test_share: Annotated[float, Field(gt=0, lt=1)]
+    validation_share: Annotated[float, Field(gt=0, lt=1)]  # of the training captions
+    rare: Rare
+    filter: Filter
+
+    predictor: Predictor | None
+    baseline: Annotated[Baseline | Clip, Field(discriminator="name")] | None
+    downstream: Downstream | None
+    training: Training | None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the system has a network of its own."""
+        return self.baseline is None
+
+    @property
+    def after(self) -> list[str]:
+        """Return the systems that must be evaluated before this one."""
+        return [self.downstream.scores] if self.takes_scores else []
+
+    @property
+    def takes_scores(self) -> bool:
+        """Whether the system is trained on what a predictor says."""
+        return self.downstream is not None and self.downstream.captions != "all"
+
+    @property
+    def encoder(self) -> Roberta | Bag | Published:
+        """Return the encoder of a system with a network."""
+        return (self.predictor or self.downstream).encoder
+
+    @property
+    def epochs(self) -> int:
+        """Return the number of epochs."""
+        return self.training.epochs
+
+    @property
+    def validate_every(self) -> int:
+        """Return the number of epochs from validation to validation."""
+        return self.training.validate_every
+
+    @property
+    def learning_rate(self) -> float:
+        """Return the highest learning rate."""
+        return self.training.learning_rate
+
+    @property
+    def backbone_learning_rate(self) -> float:
+        """Return the highest learning rate of a published encoder."""
+        return self.training.backbone_learning_rate
+
+    @property
+    def warm_up(self) -> float:
+        """Return the share of the steps in which the learning rate rises."""
+        return self.training.warm_up
+
+    @property
+    def weight_decay(self) -> float:
+        """Return the weight decay of AdamW."""
+        return self.training.weight_decay
+
+    def require_data(self) -> None:
+        """Raise StudyError when the data is not there, without reading any."""
+        if self.source.name != "imagenet_captions":
+            return
+        require("imagenet_captions", paths.data() / "imagenet_captions")
+        texts = paths.data() / "imagenet_captions" / "class_texts.csv"
+        if not texts.is_file():
+            raise StudyError(
+                f"{texts}: no such file; bring the class texts from Wikipedia first: "
+                "python -m studies.relevance.collect --contact <your mail address or web page>"
+            )
+        if self.source.images and not (folder := paths.data() / self.source.images).is_dir():
+            raise StudyError(
+                f"{folder}: no such folder; put ImageNet's images there, a folder a wnid, or set "
+                "source.images to null"
+            )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Parameters":
+        if sum(one is not None for one in (self.predictor, self.baseline, self.downstream)) != 1:
+            raise ValueError(
+                "a system is a predictor, a baseline or downstream: set the others to null"
+            )
+        if (self.training is None) != (self.baseline is not None):
+            raise ValueError("training belongs to networks: a baseline has null, others need it")
+        return self
