@@ -85,7 +85,7 @@ _OCCLUSIONS = ("", "", "napkin", "fork", "shadow", "glare")
 _SHARES = {"hawaiian": 0.7, "chickpea_curry": 0.5, "borscht": 0.7, "udon": 0.7, "cherry_tart": 0.7}
 
 
-def _recipe(variant: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def made_of(variant: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the ingredients that a variant always has, and those that may be left out."""
     always, usual = _RECIPES[variant].split("|")
     return (
@@ -100,6 +100,7 @@ _VARIANTS = [
     for dish, variants in dishes.items()
     for variant in variants
 ]
+DISH_OF = {variant: dish for _, dish, variant in _VARIANTS}
 INGREDIENTS: tuple[str, ...] = tuple(sorted(LOOKS))
 
 
@@ -155,18 +156,18 @@ def _plate(seed: int, place: int, number: int) -> Plate:
     """Return plate `number` of the variant at `place` of the tree."""
     category, dish, variant = _VARIANTS[place]
     rng = np.random.default_rng([seed, PLATES_STREAM, place, number])
-    shape = _pick(rng, _SHAPES[dish])
+    shape = pick(rng, _SHAPES[dish])
     return Plate(
         id=f"{variant}-{number:03d}",
         category=category,
         dish=dish,
         variant=variant,
         ingredients=_visible(rng, dish, variant),
-        table=_pick(rng, _TABLES),
+        table=pick(rng, _TABLES),
         plate_shape=shape,
-        plate_colour="wooden" if shape == "board" else _pick(rng, _COLOURS),
+        plate_colour="wooden" if shape == "board" else pick(rng, _COLOURS),
         distractors=tuple(name for name in _DISTRACTORS if rng.random() < 0.3),
-        occlusion=_pick(rng, _OCCLUSIONS),
+        occlusion=pick(rng, _OCCLUSIONS),
         zoom=_between(rng, 0.35, 0.47),
         shift=(_between(rng, -0.04, 0.04), _between(rng, -0.04, 0.04)),
         rotation=_between(rng, 0.0, 360.0),
@@ -181,12 +182,12 @@ def _plate(seed: int, place: int, number: int) -> Plate:
 
 def _visible(rng: np.random.Generator, dish: str, variant: str) -> tuple[str, ...]:
     """Draw the visible ingredients: at most one is missing, at most one garnish is added."""
-    always, usual = _recipe(variant)
-    missing = _pick(rng, usual) if usual and rng.random() < 0.3 else ""
+    always, usual = made_of(variant)
+    missing = pick(rng, usual) if usual and rng.random() < 0.3 else ""
     names = [name for name in always + usual if name != missing]
     garnishes = [name for name in _GARNISHES[dish] if name not in always + usual]
     if rng.random() < 0.35:
-        names.append(_pick(rng, garnishes))
+        names.append(pick(rng, garnishes))
     return tuple(name for name in LOOKS if name in names)
 
 
@@ -201,5 +202,6 @@ def _between(rng: np.random.Generator, low: float, high: float) -> float:
     return round(float(rng.uniform(low, high)), 4)
 
 
-def _pick(rng: np.random.Generator, options: tuple[str, ...] | list[str]) -> str:
+def pick(rng: np.random.Generator, options: tuple[str, ...] | list[str]) -> str:
+    """Draw one of the options, all equally likely."""
     return options[int(rng.integers(len(options)))]
