@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from studies import statistics
 from studies.differences import BOOTSTRAP
-from studies.resamples import TEST_COLUMNS, Resampled, matched, over_seeds, paired
+from studies.resamples import TEST_COLUMNS, Resampled, matched, over_seeds, paired, paired_tests
 
 ITEMS, RESAMPLES = 12, 60
 SCORES = np.random.default_rng(0).random((6, ITEMS))  # of each seed on each item
@@ -30,6 +30,11 @@ def resampled(by_seed, fixed=False, sampled=True) -> Resampled:
         {seed: drawn @ scores / ITEMS for seed, scores in by_seed.items()} if sampled else None,
         fixed,
     )
+
+
+def of_seeds(seeds, fixed=False) -> Resampled:
+    """A metric of nothing, run with these seeds."""
+    return Resampled(1, dict.fromkeys(seeds, 0.0), None, fixed)
 
 
 def looped(*scores):
@@ -112,8 +117,40 @@ class TestPaired:
 
     @given(st.sets(st.integers(0, 9), min_size=1), st.sets(st.integers(0, 9), min_size=1))
     def test_matched_seeds_are_those_of_both(self, a, b):
-        first, second = (Resampled(1, dict.fromkeys(seeds, 0.0), None) for seeds in (a, b))
-        assert matched(first, second) == [(seed, seed) for seed in range(10) if {seed} <= a & b]
+        pair = of_seeds(a), of_seeds(b)
+        assert matched(*pair) == [(seed, seed) for seed in range(10) if {seed} <= a & b]
+
+    def test_runs_of_one_seed_stand_against_each_other(self):
+        # as folders they come 0, 10, 2 and 10, 2, 3
+        assert matched(of_seeds([0, 10, 2]), of_seeds([10, 2, 3])) == [(2, 2), (10, 10)]
+
+    def test_the_order_of_folders_does_not_matter_to_a_system_without_chance(self):
+        plain, trained = of_seeds([0], fixed=True), of_seeds([0, 10, 2])
+        assert matched(plain, trained) == [(0, 0), (0, 2), (0, 10)]
+        assert matched(trained, plain) == [(0, 0), (2, 0), (10, 0)]
+
+
+class TestPairedTests:
+    def test_every_two_systems_of_a_group_in_what_both_have(self):
+        one, other = resampled({0: SCORES[0]}), resampled({0: SCORES[1]})
+        eyes = {"a": {"f1": one, "ece": one}, "b": {"f1": other}, "c": {"ece": other, "f1": one}}
+        rows = paired_tests(eyes, {"d": {"f1": one}, "e": {"f1": other}})
+        assert list(rows.columns) == TEST_COLUMNS
+        assert rows[["first", "second", "metric"]].to_numpy().tolist() == [
+            ["a", "b", "f1"],
+            ["a", "c", "f1"],
+            ["a", "c", "ece"],
+            ["b", "c", "f1"],
+            ["d", "e", "f1"],
+        ]
+        gap = SCORES[1].mean() - SCORES[0].mean()
+        assert rows["difference"].tolist() == pytest.approx([gap, 0, gap, -gap, gap])
+
+    def test_what_is_not_tested_has_no_row(self):
+        seeds = {"a": {"f1": resampled({0: SCORES[0]})}, "b": {"f1": resampled({1: SCORES[0]})}}
+        rows = paired_tests(seeds, {"alone": {"f1": resampled({0: SCORES[0]})}})
+        assert rows.empty
+        assert list(rows.columns) == TEST_COLUMNS
 
 
 @settings(max_examples=20, deadline=None)
@@ -121,7 +158,7 @@ class TestPaired:
 def test_over_seeds_is_a_mean_over_the_seeds_drawn(count, seed):
     samples = [*np.random.default_rng(seed).normal(size=(count, 2000))]
     _, times = statistics.weights(ITEMS, count)
-    found = over_seeds([one[: len(times)] for one in samples], ITEMS)
+    found = over_seeds([one[: len(times)] for one in samples])
     for r, drawn in enumerate(times):
         told = [samples[k][r] for k in range(count) for _ in range(int(drawn[k]))]
         assert len(told) == count

@@ -275,6 +275,7 @@ def test_load_run_reads_everything(root):
         assert run.metrics == {"f1": 0.5}
         assert run.provenance == {"device": "cpu"}
         pd.testing.assert_frame_equal(run.predictions, frame)
+        assert run.predictions is run.predictions  # read once
         assert run.curves.to_dict("list") == {"epoch": [1], "loss": [0.5]}
 
 

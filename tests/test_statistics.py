@@ -124,6 +124,20 @@ def test_weights_are_the_draws_of_the_bootstrap():
     assert seeds.sum(1).tolist() == [3] * 200
 
 
+def test_weights_are_drawn_once_and_cannot_be_changed():
+    kept = weights(15, 2, n_resamples=30)
+    again = weights(15, 2, n_resamples=30)
+    for first, second in zip(kept, again, strict=True):
+        assert second is first
+        with pytest.raises(ValueError, match="read-only"):
+            first[0] += 1
+
+
+def test_seeds_drawn_do_not_depend_on_the_items():
+    (_, few), (_, many) = (weights(items, 3, n_resamples=30) for items in (1, 40))
+    assert few.tolist() == many.tolist()
+
+
 def test_draws_repeat_and_change_with_the_seed():
     value = np.arange(20.0)
     first, again, other = (

@@ -1,10 +1,12 @@
 """A metric with its values on resampled test sets: rows of a tidy table, and paired tests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from studies import statistics
 from studies.differences import BOOTSTRAP
@@ -32,7 +34,7 @@ class Resampled:
         values = list(self.values.values())
         low, high = None, None
         if self.samples is not None:
-            low, high = statistics.interval(over_seeds(list(self.samples.values()), self.items))
+            low, high = statistics.interval(over_seeds(list(self.samples.values())))
         return {
             "n": self.items,
             "mean": float(np.mean(values)),
@@ -41,6 +43,22 @@ class Resampled:
             "ci_low": low,
             "ci_high": high,
         }
+
+
+def paired_tests(*groups: Mapping[str, Mapping[str, Resampled]]) -> pd.DataFrame:
+    """Return the paired tests of every two systems of a group, in every metric that both have.
+
+    A group gives for each system its metrics by id. One row a test, of second minus first, with
+    the columns `TEST_COLUMNS`.
+    """
+    rows = [
+        {"first": first, "second": second, "metric": metric, **found}
+        for group in groups
+        for (first, a), (second, b) in combinations(group.items(), 2)
+        for metric in a
+        if metric in b and (found := paired(a[metric], b[metric])) is not None
+    ]
+    return pd.DataFrame(rows, columns=TEST_COLUMNS)
 
 
 def paired(first: Resampled, second: Resampled) -> dict[str, Any] | None:
@@ -53,7 +71,7 @@ def paired(first: Resampled, second: Resampled) -> dict[str, Any] | None:
     pairs = matched(first, second)
     if not pairs:
         return None
-    sampled = over_seeds([second.samples[b] - first.samples[a] for a, b in pairs], first.items)
+    sampled = over_seeds([second.samples[b] - first.samples[a] for a, b in pairs])
     low, high = statistics.interval(sampled)
     return {
         "test": BOOTSTRAP,
@@ -69,21 +87,16 @@ def matched(first: Resampled, second: Resampled) -> list[tuple[int, int]]:
     """Return which seed of the first stands against which of the second."""
     a, b = list(first.values), list(second.values)
     if first.fixed and not second.fixed:
-        return [(a[0], seed) for seed in b]
+        return [(a[0], seed) for seed in sorted(b)]
     if second.fixed:
-        return [(seed, b[0]) for seed in a]
+        return [(seed, b[0]) for seed in sorted(a)]
     return [(seed, seed) for seed in sorted(set(a) & set(b))]
 
 
-def over_seeds(samples: list[np.ndarray], items: int) -> np.ndarray:
+def over_seeds(samples: list[np.ndarray]) -> np.ndarray:
     """Return the mean over the seeds that each resample draws, (R,), of K arrays (R,)."""
     if len(samples) == 1:
         return samples[0]
-    times = drawn_seeds(items, len(samples), len(samples[0]))
+    # which seeds are drawn does not depend on the items, so one item will do
+    _, times = statistics.weights(1, len(samples), n_resamples=len(samples[0]))
     return np.einsum("rk,kr->r", times, np.stack(samples)) / len(samples)
-
-
-@lru_cache
-def drawn_seeds(items: int, seeds: int, resamples: int) -> np.ndarray:
-    """Return how often each resample draws each seed, (R, K); drawing takes long, so once."""
-    return statistics.weights(items, seeds, n_resamples=resamples)[1]

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -181,9 +182,12 @@ class LoadedRun:
         """Return the scores of the test set, by metric id."""
         return json.loads(self._existing("metrics.json").read_text(encoding="utf-8"))
 
-    @property
+    @cached_property
     def predictions(self) -> pd.DataFrame:
-        """Return one row a test item: `id`, then the study's truth and prediction columns."""
+        """Return one row a test item: `id`, then the study's truth and prediction columns.
+
+        The file is read once, and all who ask share the frame: do not change it in place.
+        """
         return pd.read_parquet(self._existing("predictions.parquet"))
 
     @property

@@ -5,6 +5,7 @@ is resampled as one score: `bootstrap(lambda items, k: score_a(items, k) - score
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,17 +40,23 @@ def bootstrap(
     return values
 
 
+@lru_cache(maxsize=8)
 def weights(
     n_items: int, n_seeds: int = 1, n_resamples: int = 2000, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how often each resample holds each item, (n_resamples, n_items), and each seed.
 
     The draws are those of `bootstrap`. A score made of sums over items needs no loop over
-    resamples: the sums are `items @ counts`. Raises ValueError as `bootstrap` does.
+    resamples: the sums are `items @ counts`. Drawing takes long, so the arrays, which are
+    read-only, are kept for the next call. Raises ValueError as `bootstrap` does.
     """
     draws = list(_draws(n_items, n_seeds, None, n_resamples, seed))
     items = np.stack([np.bincount(rows, minlength=n_items) for rows, _ in draws])
-    return items.astype(np.float64), np.stack([times for _, times in draws]).astype(np.float64)
+    seeds = np.stack([times for _, times in draws])
+    kept = items.astype(np.float64), seeds.astype(np.float64)
+    for array in kept:
+        array.flags.writeable = False
+    return kept
 
 
 def _draws(

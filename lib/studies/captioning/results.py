@@ -11,6 +11,7 @@ from studies import paths, statistics, tables
 from studies.captioning.evaluate import IDS
 from studies.captioning.metrics import METRICS, Scores
 from studies.errors import StudyError
+from studies.resamples import Resampled
 from studies.runs import LoadedRun, finished
 
 BASELINES = ["most_frequent", "nearest_neighbour"]
@@ -52,10 +53,12 @@ class Results:
         return len(self.scores[next(iter(self.systems))][0].by_image)
 
     @cached_property
-    def resampled(self) -> dict[str, list[np.ndarray]]:
-        """Return for each system and seed the scores (metrics, R) of resampled test sets."""
-        drawn, _ = statistics.weights(self.items)
-        return {name: [one.resampled(drawn) for one in of] for name, of in self.scores.items()}
+    def resampled(self) -> dict[str, dict[str, Resampled]]:
+        """Return for each system its metrics by id, with their values on resampled test sets."""
+        return {
+            name: resample(dict(zip(self.seeds(name), of, strict=True)), name not in self.trained)
+            for name, of in self.scores.items()
+        }
 
     @property
     def trained(self) -> list[str]:
@@ -86,6 +89,26 @@ def scores(run: LoadedRun) -> Scores:
     )
 
 
+def resample(by_seed: dict[int, Scores], fixed: bool) -> dict[str, Resampled]:
+    """Return the metrics of one system by id, from the scores of its runs.
+
+    The bootstrap draws images; BLEU and METEOR are computed anew from the counts of those drawn.
+    """
+    items = len(next(iter(by_seed.values())).by_image)
+    drawn, _ = statistics.weights(items)
+    corpus = {seed: one.corpus() for seed, one in by_seed.items()}
+    samples = {seed: one.resampled(drawn) for seed, one in by_seed.items()}
+    return {
+        IDS[metric]: Resampled(
+            items,
+            {seed: one[metric] for seed, one in corpus.items()},
+            {seed: one[place] for seed, one in samples.items()},
+            fixed,
+        )
+        for place, metric in enumerate(METRICS)
+    }
+
+
 def read(dataset: str) -> Results:
     """Return the evaluated runs of a dataset.
 
@@ -113,41 +136,20 @@ def place(system: str) -> tuple[int, int, str]:
 
 
 def summary(results: Results) -> pd.DataFrame:
-    """Return the tidy frame: mean, standard deviation over seeds and interval of every metric.
-
-    The bootstrap draws images; BLEU and METEOR are computed anew from the counts of those drawn.
-    """
+    """Return the tidy frame: mean, standard deviation over seeds and interval of every metric."""
     rows = []
-    for system, runs in results.scores.items():
+    for system, found in results.resampled.items():
         model, _, variant = system.partition("@")
-        published = PUBLISHED.get(model, {}) if results.dataset in COMPARABLE else {}
-        samples = over_seeds(results.resampled[system], results.items)
-        for metric, sampled in zip(METRICS, samples, strict=True):
-            values = [one.corpus()[metric] for one in runs]
-            low, high = statistics.interval(sampled)
-            rows.append(
-                {
-                    "study": "captioning",
-                    "dataset": results.dataset,
-                    "model": model,
-                    "variant": variant,
-                    "metric": IDS[metric],
-                    "n": results.items,
-                    "mean": float(np.mean(values)),
-                    "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-                    "n_seeds": len(values),
-                    "ci_low": low,
-                    "ci_high": high,
-                    "published": None if variant else published.get(IDS[metric]),
-                }
-            )
+        comparable = results.dataset in COMPARABLE and not variant
+        published = PUBLISHED.get(model, {}) if comparable else {}
+        start = {
+            "study": "captioning",
+            "dataset": results.dataset,
+            "model": model,
+            "variant": variant,
+        }
+        rows += [
+            {**start, "metric": metric, **one.row(), "published": published.get(metric)}
+            for metric, one in found.items()
+        ]
     return tables.tidy(rows)
-
-
-def over_seeds(scores: list[np.ndarray], items: int) -> np.ndarray:
-    """Return the mean scores (metrics, R) over the seeds that each resample draws.
-
-    `scores` holds for each seed what `Scores.resampled` gives for the draws of `items` images.
-    """
-    _, seeds = statistics.weights(items, len(scores))
-    return np.einsum("rk,kmr->mr", seeds, np.stack(scores)) / len(scores)

@@ -1,11 +1,9 @@
 """The paired tests between the systems of a dataset: eyes with eyes, prompts with prompts."""
 
-from itertools import combinations
-
 import pandas as pd
 
+from studies import resamples
 from studies.recipes.results import Results
-from studies.resamples import TEST_COLUMNS, paired
 
 
 def paired_tests(results: Results) -> pd.DataFrame:
@@ -13,14 +11,10 @@ def paired_tests(results: Results) -> pd.DataFrame:
 
     Seeds are those both were run with; a baseline is compared with each seed of the other.
     """
-    rows = []
-    for alike in (results.perceptions, results.prompts):
-        for first, second in combinations(alike, 2):
-            a, b = results.resampled[first], results.resampled[second]
-            for metric in a:
-                if metric in b and (found := paired(a[metric], b[metric])) is not None:
-                    rows.append({"first": first, "second": second, "metric": metric, **found})
-    return pd.DataFrame(rows, columns=TEST_COLUMNS)
+    groups = (results.perceptions, results.prompts)
+    return resamples.paired_tests(
+        *({system: results.resampled[system] for system in alike} for alike in groups)
+    )
 
 
 def between(tests: pd.DataFrame, first: str, second: str, metric: str) -> pd.Series | None:
