@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from studies.differences import p_value, signed, wide
+from studies.differences import BOOTSTRAP, between, p_value, signed, wide
+from studies.resamples import TEST_COLUMNS
 
 NAMES = {"f1": "macro-F1", "errors": "severe errors"}
 
@@ -69,3 +70,37 @@ def test_a_pair_of_systems_is_a_row():
 def test_a_single_system_has_no_row():
     columns = ["first", "second", "metric", "test", "difference", "ci_low", "ci_high", "p"]
     assert wide(pd.DataFrame(columns=columns), NAMES, ()).empty
+
+
+class TestBetween:
+    ROWS = pd.DataFrame(
+        [
+            ("a", "b", "x", BOOTSTRAP, 3, 0.1, -0.2, 0.5, 0.04),
+            ("a", "b", "y", BOOTSTRAP, 3, -0.3, -0.4, -0.1, 0.01),
+        ],
+        columns=TEST_COLUMNS,
+    )
+
+    @pytest.mark.parametrize(
+        ("asked", "wanted"),
+        [
+            (("a", "b", "x"), (0.1, -0.2, 0.5)),
+            (("b", "a", "x"), (-0.1, -0.5, 0.2)),
+            (("a", "b", "y"), (-0.3, -0.4, -0.1)),
+            (("b", "a", "y"), (0.3, 0.1, 0.4)),
+        ],
+    )
+    def test_second_minus_first_whichever_came_first(self, asked, wanted):
+        row = between(self.ROWS, *asked)
+        assert (row["first"], row["second"], row["metric"]) == asked
+        assert (row["difference"], row["ci_low"], row["ci_high"]) == wanted
+        assert (row["seeds"], row["p"]) == (3, self.ROWS.set_index("metric")["p"][asked[2]])
+
+    @pytest.mark.parametrize("asked", [("a", "c", "x"), ("a", "b", "z"), ("a", "a", "x")])
+    def test_no_such_test(self, asked):
+        assert between(self.ROWS, *asked) is None
+
+    def test_the_table_is_left_as_it_was(self):
+        before = self.ROWS.copy()
+        between(self.ROWS, "b", "a", "x")
+        pd.testing.assert_frame_equal(self.ROWS, before)

@@ -52,3 +52,28 @@ def wide(tests: pd.DataFrame, metrics: dict[str, str], counts: Collection[str]) 
                     row[heading] = ", ".join(filter(None, [row.get(heading), p_value(test.p)]))
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
+
+
+def between(tests: pd.DataFrame, first: str, second: str, metric: str) -> pd.Series | None:
+    """Return the bootstrap of two systems in a metric as second minus first, None without one."""
+    rows = tests[(tests["metric"] == metric) & (tests["test"] == BOOTSTRAP)]
+    for a, b, sign in ((first, second, 1), (second, first, -1)):
+        mine = (rows["first"] == a) & (rows["second"] == b)
+        if mine.any():
+            row = rows[mine].iloc[0].copy()
+            ends = sorted(sign * row[["ci_low", "ci_high"]].to_numpy(dtype=float))
+            row["first"], row["second"], row["difference"] = first, second, sign * row["difference"]
+            row["ci_low"], row["ci_high"] = ends
+            return row
+    return None
+
+
+def in_words(row: pd.Series) -> str:
+    """Return a difference in words and figures, such as "b − a +0.053 [−0.051, +0.133]"."""
+    said = signed(row.difference, row.ci_low, row.ci_high, False)
+    return f"{row.second} − {row['first']} {said}"
+
+
+def side(row: pd.Series) -> int:
+    """Return on which side of zero an interval is: 1, −1, or 0 for both."""
+    return int(row.ci_low > 0) - int(row.ci_high < 0)

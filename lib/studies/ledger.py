@@ -68,6 +68,15 @@ def word(sides: Sequence[int]) -> str:
     return "holds" if min(sides) > 0 else "inconclusive"
 
 
+def verdict(dataset: str, sides: Sequence[int], seeds: int, also: str = "") -> str:
+    """Return `word(sides)`, with how many seeds stand behind it and what must be said beside it."""
+    # with one seed the interval knows test items alone, not how training varies
+    marks = ["one seed" if seeds == 1 else f"{seeds} seeds"]
+    if dataset in SYNTHETIC:
+        marks.append("synthetic")
+    return f"{word(sides)} ({', '.join(filter(None, [*marks, also]))})"
+
+
 def tally(claims: Sequence[Claim]) -> str:
     """Return in words what became of so many claims, such as "10 claims 2 hold, 8 do not hold"."""
     counts = {kind: sum(c.verdict.startswith(kind) for c in claims) for kind in TALLIED}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from studies import statistics
+from studies import statistics, tables
 from studies.differences import BOOTSTRAP
 
 TEST_COLUMNS = [
@@ -43,6 +43,29 @@ class Resampled:
             "ci_low": low,
             "ci_high": high,
         }
+
+
+def summary(
+    study: str,
+    dataset: str,
+    resampled: Mapping[str, Mapping[str, Resampled]],
+    published: Mapping[str, Mapping[str, float]] | None = None,
+) -> pd.DataFrame:
+    """Return the tidy frame: mean, standard deviation over seeds and interval of every metric.
+
+    `resampled` gives for each system its metrics by id, `published` for each model what was
+    published of it, which is not of its variants.
+    """
+    rows = []
+    for system, found in resampled.items():
+        model, _, variant = system.partition("@")
+        start = {"study": study, "dataset": dataset, "model": model, "variant": variant}
+        known = {} if variant else (published or {}).get(model, {})
+        rows += [
+            {**start, "metric": metric, **one.row(), "published": known.get(metric)}
+            for metric, one in found.items()
+        ]
+    return tables.tidy(rows)
 
 
 def paired_tests(*groups: Mapping[str, Mapping[str, Resampled]]) -> pd.DataFrame:

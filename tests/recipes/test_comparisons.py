@@ -1,14 +1,13 @@
 """Which systems are compared, and what the paired tests say, on run folders written by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import meals
 from studies import statistics
 from studies.differences import BOOTSTRAP
 from studies.recipes import texts
-from studies.recipes.comparisons import between, paired_tests
+from studies.recipes.comparisons import paired_tests
 from studies.recipes.results import read
 from studies.recipes.writing import mentions
 
@@ -123,37 +122,3 @@ class TestDifferences:
         assert row["difference"] == pytest.approx(gap(np.arange(PLATES), 0))
         assert (row["ci_low"], row["ci_high"]) == pytest.approx(statistics.interval(samples))
         assert row["ci_low"] > 0.1  # templates see nothing, and these name all
-
-
-class TestBetween:
-    ROWS = pd.DataFrame(
-        [
-            ("a", "b", "x", BOOTSTRAP, 3, 0.1, -0.2, 0.5, 0.04),
-            ("a", "b", "y", BOOTSTRAP, 3, -0.3, -0.4, -0.1, 0.01),
-        ],
-        columns=COLUMNS,
-    )
-
-    @pytest.mark.parametrize(
-        ("asked", "wanted"),
-        [
-            (("a", "b", "x"), (0.1, -0.2, 0.5)),
-            (("b", "a", "x"), (-0.1, -0.5, 0.2)),
-            (("a", "b", "y"), (-0.3, -0.4, -0.1)),
-            (("b", "a", "y"), (0.3, 0.1, 0.4)),
-        ],
-    )
-    def test_second_minus_first_whichever_came_first(self, asked, wanted):
-        row = between(self.ROWS, *asked)
-        assert (row["first"], row["second"], row["metric"]) == asked
-        assert (row["difference"], row["ci_low"], row["ci_high"]) == wanted
-        assert (row["seeds"], row["p"]) == (3, self.ROWS.set_index("metric")["p"][asked[2]])
-
-    @pytest.mark.parametrize("asked", [("a", "c", "x"), ("a", "b", "z"), ("a", "a", "x")])
-    def test_no_such_test(self, asked):
-        assert between(self.ROWS, *asked) is None
-
-    def test_the_table_is_left_as_it_was(self):
-        before = self.ROWS.copy()
-        between(self.ROWS, "b", "a", "x")
-        pd.testing.assert_frame_equal(self.ROWS, before)

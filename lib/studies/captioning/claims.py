@@ -5,9 +5,9 @@ import pandas as pd
 from studies import paths
 from studies.captioning import judgements
 from studies.captioning.results import Results
-from studies.differences import BOOTSTRAP, signed
+from studies.differences import between, in_words, side, signed
 from studies.errors import StudyError
-from studies.ledger import SYNTHETIC, Claim, word
+from studies.ledger import Claim, verdict, word
 from studies.ledger import tally as tallied
 from studies.runs import write_atomic
 
@@ -36,29 +36,15 @@ def architectures(results: Results, tests: pd.DataFrame) -> Claim:
             "",
             f"not tested here: no run of {' or '.join(absent)} on {results.dataset}",
         )
-    rows = [row for step in STEPS if (row := cider(tests, *step)) is not None]
+    rows = [row for step in STEPS if (row := between(tests, *step, "cider")) is not None]
     if len(rows) < len(STEPS):
         return Claim(*C1, experiment, "", "not tested here: the systems have no seed in common")
-    figure = "; ".join(
-        f"{row.second} − {row.first} {signed(row.difference, row.ci_low, row.ci_high, False)}"
-        for row in rows
-    )
-    sides = [int(row.ci_low > 0) - int(row.ci_high < 0) for row in rows]
+    figure = "; ".join(map(in_words, rows))
     seeds = min(int(row.seeds) for row in rows)
-    marks = ["one seed" if seeds == 1 else f"{seeds} seeds"]
-    if results.dataset in SYNTHETIC:
-        marks.append("synthetic")
-    said = f"{word(sides)} ({', '.join(marks)})"
+    said = verdict(results.dataset, [side(row) for row in rows], seeds)
     if set(needed) & set(results.scratch):
         said = f"not tested here: the encoders are from scratch, where the order {said}"
     return Claim(*C1, experiment, figure, said)
-
-
-def cider(tests: pd.DataFrame, first: str, second: str) -> pd.Series | None:
-    """Return the paired test of two systems in CIDEr, None when they have no seed in common."""
-    mine = (tests["first"] == first) & (tests["second"] == second)
-    rows = tests[mine & (tests["metric"] == "cider") & (tests["test"] == BOOTSTRAP)]
-    return None if rows.empty else rows.iloc[0]
 
 
 def metrics(agreement: pd.DataFrame | None) -> Claim:
@@ -81,7 +67,7 @@ def metrics(agreement: pd.DataFrame | None) -> Claim:
         f"{metric} − {row.against} {signed(row.tau, row.ci_low, row.ci_high, False)}"
         for metric, row in steps.iterrows()
     )
-    sides = [int(row.ci_low > 0) - int(row.ci_high < 0) for row in steps.itertuples()]
+    sides = [side(row) for row in steps.itertuples()]
     pairs = int(taus["pairs"].iloc[0])
     return Claim(*C2, experiment, f"{figure}; {said}", f"{word(sides)} ({pairs:,} pairs)")
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from studies import paths, statistics, tables
+from studies import evaluated, paths, resamples, statistics
 from studies.captioning.evaluate import IDS
 from studies.captioning.metrics import METRICS, Scores
-from studies.errors import StudyError
 from studies.resamples import Resampled
-from studies.runs import LoadedRun, finished
+from studies.runs import LoadedRun
 
 BASELINES = ["most_frequent", "nearest_neighbour"]
 ORDER = [*BASELINES, "resnet_lstm", "resnet_transformer", "clip_transformer"]
@@ -114,19 +113,8 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when they were tested on different images.
     """
-    runs = finished(dataset, "captioning")
-    folder = paths.runs() / dataset / "captioning"
-    if not runs:
-        raise StudyError(
-            f"{folder}: no evaluated run; run `make study DATASET={dataset} STUDY=captioning` first"
-        )
-    if len({tuple(run.predictions["id"]) for run in runs}) > 1:
-        raise StudyError(
-            f"{folder}: runs were tested on different images; delete those of older parameters"
-        )
-    names = sorted({run.system for run in runs}, key=place)
-    systems = {name: [run for run in runs if run.system == name] for name in names}
-    return Results(runs[0].params["dataset"], systems)
+    runs = evaluated.read(dataset, "captioning", "images")
+    return Results(runs[0].params["dataset"], evaluated.by_system(runs, place))
 
 
 def place(system: str) -> tuple[int, int, str]:
@@ -137,19 +125,5 @@ def place(system: str) -> tuple[int, int, str]:
 
 def summary(results: Results) -> pd.DataFrame:
     """Return the tidy frame: mean, standard deviation over seeds and interval of every metric."""
-    rows = []
-    for system, found in results.resampled.items():
-        model, _, variant = system.partition("@")
-        comparable = results.dataset in COMPARABLE and not variant
-        published = PUBLISHED.get(model, {}) if comparable else {}
-        start = {
-            "study": "captioning",
-            "dataset": results.dataset,
-            "model": model,
-            "variant": variant,
-        }
-        rows += [
-            {**start, "metric": metric, **one.row(), "published": published.get(metric)}
-            for metric, one in found.items()
-        ]
-    return tables.tidy(rows)
+    known = PUBLISHED if results.dataset in COMPARABLE else {}
+    return resamples.summary("captioning", results.dataset, results.resampled, known)

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from studies.differences import signed
-from studies.ledger import SYNTHETIC, Claim, word
+from studies.differences import between, in_words, side, signed
+from studies.ledger import Claim, verdict
 from studies.ledger import tally as tallied
-from studies.recipes.comparisons import between
 from studies.recipes.results import Results, better
 
 BLIND = 0.02  # sight; recipes with less for certain are called blind to the plate
@@ -62,11 +61,11 @@ def templates(results: Results, tests: pd.DataFrame, frame: pd.DataFrame) -> Cla
     if alike is None or pd.isna((sight := value(frame, "naive", "sight")).ci_low):
         return Claim(*R1, experiment, "", "not tested here: too few plates of a dish to compare")
     figure = (
-        f"self-BLEU {difference(alike)}; sight of naive "
+        f"self-BLEU {in_words(alike)}; sight of naive "
         f"{signed(sight['mean'], sight.ci_low, sight.ci_high, False)}"
     )
     blind = int(sight.ci_high < BLIND) - int(sight.ci_low > BLIND)
-    return Claim(*R1, experiment, figure, verdict(results, [side(alike), blind], [alike]))
+    return Claim(*R1, experiment, figure, judged(results, [side(alike), blind], [alike]))
 
 
 def grounded(results: Results, tests: pd.DataFrame, frame: pd.DataFrame) -> Claim:
@@ -85,13 +84,13 @@ def grounded(results: Results, tests: pd.DataFrame, frame: pd.DataFrame) -> Clai
     ]
     if any(row is None for row in rows):
         return Claim(*R2, experiment, "", "not tested here: the prompts have no seed in common")
-    figure = "; ".join(f"{row.metric.removeprefix('grounding_')} {difference(row)}" for row in rows)
+    figure = "; ".join(f"{row.metric.removeprefix('grounding_')} {in_words(row)}" for row in rows)
     top = value(frame, "supervised", "grounding_recall")["mean"]
     return Claim(
         *R2,
         experiment,
         f"recall {top:.3f}; {figure}",
-        verdict(results, [side(row) for row in rows], rows),
+        judged(results, [side(row) for row in rows], rows),
     )
 
 
@@ -111,10 +110,10 @@ def apart(results: Results, tests: pd.DataFrame) -> Claim:
     taught = between(tests, CLASSIFIER, eyes, "variant_accuracy")
     if blind is None or taught is None:
         return Claim(*R3, experiment, "", "not tested here: the systems have no seed in common")
-    figure = f"{difference(blind)}; {difference(taught)}"
+    figure = f"{in_words(blind)}; {in_words(taught)}"
     # telling apart is being better than who does not look; how far it reaches is said beside
     said = COMPARED[side(taught)]
-    return Claim(*R3, experiment, figure, verdict(results, [side(blind)], [blind, taught], said))
+    return Claim(*R3, experiment, figure, judged(results, [side(blind)], [blind, taught], said))
 
 
 def missing(results: Results, claim: str) -> str:
@@ -140,24 +139,9 @@ def value(frame: pd.DataFrame, model: str, metric: str) -> pd.Series:
     return frame[mine].iloc[0]
 
 
-def difference(row: pd.Series) -> str:
-    """Return a difference in words and figures."""
-    said = signed(row.difference, row.ci_low, row.ci_high, False)
-    return f"{row.second} − {row['first']} {said}"
-
-
-def side(row: pd.Series) -> int:
-    """Return on which side of zero an interval is, 0 for both."""
-    return int(row.ci_low > 0) - int(row.ci_high < 0)
-
-
-def verdict(results: Results, sides: list[int], rows: Iterable[pd.Series], also: str = "") -> str:
+def judged(results: Results, sides: list[int], rows: Iterable[pd.Series], also: str = "") -> str:
     """Return what became of a claim, with how many seeds, and what must be said beside it."""
-    seeds = min(int(row.seeds) for row in rows)
-    marks = ["one seed" if seeds == 1 else f"{seeds} seeds"]
-    if results.dataset in SYNTHETIC:
-        marks.append("synthetic")
-    return f"{word(sides)} ({', '.join(filter(None, [*marks, also]))})"
+    return verdict(results.dataset, sides, min(int(row.seeds) for row in rows), also)
 
 
 def tally(claims: list[Claim]) -> str:

@@ -8,13 +8,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from studies import paths, statistics, tables
-from studies.errors import StudyError
+from studies import evaluated, resamples, statistics
 from studies.recipes import metrics, texts
 from studies.recipes.evaluate import NAMES
 from studies.recipes.writing import mentions
 from studies.resamples import Resampled
-from studies.runs import LoadedRun, finished
+from studies.runs import LoadedRun
 
 ORDER = [
     *("majority", "frequencies", "two_networks", "shared_backbone"),
@@ -136,21 +135,10 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when alike systems were tested on different plates.
     """
-    runs = finished(dataset, "recipes")
-    folder = paths.runs() / dataset / "recipes"
-    if not runs:
-        raise StudyError(
-            f"{folder}: no evaluated run; run `make study DATASET={dataset} STUDY=recipes` first"
-        )
-    for writes in (False, True):
-        alike = [run for run in runs if (run.params["prompt"] is not None) == writes]
-        if len({tuple(run.predictions["id"]) for run in alike}) > 1:
-            raise StudyError(
-                f"{folder}: runs were tested on different plates; delete those of older parameters"
-            )
-    names = sorted({run.system for run in runs}, key=place)
-    systems = {name: [run for run in runs if run.system == name] for name in names}
-    return Results(runs[0].params["dataset"], systems)
+    runs = evaluated.read(
+        dataset, "recipes", "plates", lambda run: run.params["prompt"] is not None
+    )
+    return Results(runs[0].params["dataset"], evaluated.by_system(runs, place))
 
 
 def place(system: str) -> tuple[int, bool, str]:
@@ -161,15 +149,7 @@ def place(system: str) -> tuple[int, bool, str]:
 
 def summary(results: Results) -> pd.DataFrame:
     """Return the tidy frame: mean, standard deviation over seeds and interval of every metric."""
-    rows = []
-    for system, found in results.resampled.items():
-        model, _, variant = system.partition("@")
-        start = {"study": "recipes", "dataset": results.dataset, "model": model, "variant": variant}
-        rows += [
-            {**start, "metric": metric, **one.row(), "published": None}
-            for metric, one in found.items()
-        ]
-    return tables.tidy(rows)
+    return resamples.summary("recipes", results.dataset, results.resampled)
 
 
 def better(results: Results) -> str:

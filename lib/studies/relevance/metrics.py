@@ -15,9 +15,9 @@ Metric = Callable[[np.ndarray], np.ndarray]
 def measured(frame: pd.DataFrame) -> dict[str, tuple[int, Metric]]:
     """Return the metrics of a run by id, each with the number of its items.
 
-    `frame` is what `evaluate` found. Those of a filter are on test captions of known truth, and with
-    the ending `_trained` on those that the predictor was trained on; those of a classifier on test
-    captions that describe their class, or on all where nobody knows.
+    `frame` is what `evaluate` found. Those of a filter are on test captions of known truth, and
+    with the ending `_trained` on those that the predictor was trained on; those of a classifier on
+    test captions that describe their class, or on all where nobody knows.
     """
     truth = frame["relevant"]
     if "said" in frame:

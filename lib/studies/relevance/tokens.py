@@ -3,14 +3,11 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import datasets
 import numpy as np
-import torch
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
-from torch import Tensor
 
 from studies import paths
 from studies.errors import StudyError

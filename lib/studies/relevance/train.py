@@ -1,4 +1,4 @@
-"""Train one system: `python -m studies.relevance.train -f dataset.yaml -f system.yaml -p seed=0`."""
+"""Train one system: `python -m studies.relevance.train -f dataset.yaml -f system.yaml`."""
 
 import sys
 from pathlib import Path

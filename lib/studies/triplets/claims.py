@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from studies.differences import BOOTSTRAP, signed
-from studies.ledger import SYNTHETIC, Claim, word
+from studies.differences import between, signed
+from studies.ledger import SYNTHETIC, Claim
 from studies.ledger import tally as tallied
+from studies.ledger import verdict as ledger_verdict
 from studies.triplets.experiments import EXPERIMENTS, Experiment, Step, systems
 from studies.triplets.results import Results
 
@@ -43,12 +44,12 @@ def judged(experiment: Experiment, results: Results, tests: pd.DataFrame) -> Cla
         return Claim(*text, *levels_verdict(results))
     if not experiment.steps:
         return Claim(*text, "", f"not tested here: {NO_WEIGHTS}")
-    found = [difference(tests, step) for step in experiment.steps]
+    found = [of_step(tests, step) for step in experiment.steps]
     if absent := missing(results, experiment.steps):
         return Claim(*text, "", f"not tested here: no run of {absent} on {results.dataset}")
     if any(row is None for row in found):
         return Claim(*text, "", "not tested here: the systems have no seed in common")
-    beside = [(step, difference(tests, step)) for step in experiment.beside]
+    beside = [(step, of_step(tests, step)) for step in experiment.beside]
     shown = [*zip(experiment.steps, found, strict=True), *beside]
     figure = "; ".join(said(step, row) for step, row in shown if row is not None)
     stopped = [f"{name} {why}" for name, why in stops(results, experiment.steps)]
@@ -70,18 +71,9 @@ def stops(results: Results, steps: Iterable[Step]) -> list[tuple[str, str]]:
     ]
 
 
-def difference(tests: pd.DataFrame, step: Step) -> pd.Series | None:
+def of_step(tests: pd.DataFrame, step: Step) -> pd.Series | None:
     """Return the bootstrap row of second minus first, None when they have no seed in common."""
-    rows = tests[(tests["metric"] == step.metric) & (tests["test"] == BOOTSTRAP)]
-    forward = rows[(rows["first"] == step.first) & (rows["second"] == step.second)]
-    if not forward.empty:
-        return forward.iloc[0]
-    backward = rows[(rows["first"] == step.second) & (rows["second"] == step.first)]
-    if backward.empty:
-        return None
-    row = backward.iloc[0].copy()
-    row["difference"], row["ci_low"], row["ci_high"] = -row.difference, -row.ci_high, -row.ci_low
-    return row
+    return between(tests, step.first, step.second, step.metric)
 
 
 def said(step: Step, row: pd.Series) -> str:
@@ -95,15 +87,7 @@ def said(step: Step, row: pd.Series) -> str:
 def verdict(results: Results, steps: Iterable[Step], rows: list[pd.Series]) -> str:
     """Return what became of a claim, and with how many seeds."""
     sides = [side(step, row) for step, row in zip(steps, rows, strict=True)]
-    least = min(int(row.seeds) for row in rows)
-    # with one seed the interval knows test images alone, not how training varies
-    seeds = "one seed" if least == 1 else f"{least} seeds"
-    return f"{word(sides)} ({', '.join([seeds, *marks(results)])})"
-
-
-def marks(results: Results) -> list[str]:
-    """Return what a verdict on this dataset must say of itself."""
-    return ["synthetic"] if results.dataset in SYNTHETIC else []
+    return ledger_verdict(results.dataset, sides, min(int(row.seeds) for row in rows))
 
 
 def side(step: Step, row: pd.Series) -> int:

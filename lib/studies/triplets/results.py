@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from studies import paths, statistics, tables
-from studies.errors import StudyError
-from studies.runs import LoadedRun, finished
+from studies import evaluated, paths, statistics, tables
+from studies.runs import LoadedRun
 from studies.triplets.metrics import Answers, Score, scores
 
 ORDER = ["cross_entropy", "triplet", "flexible", "hybrid"]
@@ -106,23 +105,13 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when they were tested on different images.
     """
-    runs = finished(dataset, "triplets")
-    folder = paths.runs() / dataset / "triplets"
-    if not runs:
-        raise StudyError(
-            f"{folder}: no evaluated run; run `make study DATASET={dataset} STUDY=triplets` first"
-        )
-    if len({tuple(run.predictions["id"]) for run in runs}) > 1:
-        raise StudyError(
-            f"{folder}: runs were tested on different images; delete those of older parameters"
-        )
+    runs = evaluated.read(dataset, "triplets", "images")
     return of_runs(runs)
 
 
 def of_runs(runs: list[LoadedRun]) -> Results:
     """Return the results of some runs of one dataset."""
-    names = sorted({run.system for run in runs}, key=place)
-    systems = {name: [run for run in runs if run.system == name] for name in names}
+    systems = evaluated.by_system(runs, place)
     return Results(runs[0].params["dataset"], systems, read_classes(runs[0]))
 
 
