@@ -117,6 +117,7 @@ rule evaluate:
 
 rule train:
     input:
+        built_on,
         notebook="notebooks/{study}/train.ipynb",
         files=files,
     output:

@@ -24,8 +24,11 @@ def command(study: str, systems: Mapping[str, Sequence[LoadedRun]]) -> str:
     return "\n".join(lines)
 
 
-def facts(runs: Sequence[LoadedRun]) -> dict[str, str]:
-    """Return what the runs were made with, differences between runs side by side."""
+def facts(runs: Sequence[LoadedRun], items: str = "images") -> dict[str, str]:
+    """Return what the runs were made with, differences between runs side by side.
+
+    `items` are what the parts of the dataset hold, as the provenance calls them.
+    """
     known = [run.provenance for run in runs]
     dirty = any(fact["git"]["dirty"] for fact in known)
 
@@ -41,7 +44,7 @@ def facts(runs: Sequence[LoadedRun]) -> dict[str, str]:
 
     return {
         "dataset": f"{runs[0].params['dataset']}, fingerprint {all_of('dataset_fingerprint')}",
-        "images": ", ".join(f"{n:,} {part}" for part, n in known[0]["images"].items()),
+        items: ", ".join(f"{n:,} {part}" for part, n in known[0][items].items()),
         "seeds": ", ".join(map(str, sorted({run.params["seed"] for run in runs}))),
         "commit": all_of("git", "commit") + (", with uncommitted changes" if dirty else ""),
         "software": f"Python {all_of('python')}, "

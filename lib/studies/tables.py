@@ -94,6 +94,12 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
     return frame if rows.empty else rows
 
 
+def value(frame: pd.DataFrame, model: str, metric: str) -> pd.Series:
+    """Return the row of a tidy frame that has a metric of a model, of no variant."""
+    mine = (frame["model"] == model) & (frame["variant"] == "") & (frame["metric"] == metric)
+    return frame[mine].iloc[0]
+
+
 def wide(
     frame: pd.DataFrame, metrics: dict[str, str], counts: Collection[str] | None = None
 ) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from studies.differences import between, in_words, side, signed
 from studies.ledger import Claim, verdict
 from studies.ledger import tally as tallied
 from studies.recipes.results import Results, better
+from studies.tables import value
 
 BLIND = 0.02  # sight; recipes with less for certain are called blind to the plate
 R1 = (
@@ -131,12 +132,6 @@ def by_plate(results: Results) -> bool:
             made_of = pd.Series([tuple(row) for row in frame["present"]])
             return bool((made_of.groupby(frame["dish"]).nunique() > 1).any())
     return True
-
-
-def value(frame: pd.DataFrame, model: str, metric: str) -> pd.Series:
-    """Return the row of a system that is no variant."""
-    mine = (frame["model"] == model) & (frame["variant"] == "") & (frame["metric"] == metric)
-    return frame[mine].iloc[0]
 
 
 def judged(results: Results, sides: list[int], rows: Iterable[pd.Series], also: str = "") -> str:

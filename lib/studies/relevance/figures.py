@@ -1,0 +1,238 @@
+"""What notebooks and reports show of captions and runs: figures, and tables to look at."""
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve
+
+from studies import differences, origin, plots
+from studies.relevance import data
+from studies.runs import LoadedRun
+from studies.style import COLUMN, Drawing, at_paper_size, plain, style
+
+FILTER = {
+    "precision": "precision",
+    "recall": "recall",
+    "rejected": "rejected",
+    "auc": "AUC",
+    "kept": "kept",
+}
+TRAINED = {f"{metric}_trained": name for metric, name in FILTER.items() if metric != "kept"}
+FILTER_AXES = {
+    "precision": "precision (0–1)",
+    "recall": "recall (0–1)",
+    "rejected": "rejected (0–1)",
+    "auc": "AUC (0–1)",
+}
+DOWNSTREAM = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+DOWNSTREAM_AXES = {"accuracy": "accuracy (0–1)", "macro_f1": "macro-F1 (0–1)"}
+CURVES = {
+    "train_loss": "training loss (nats)",
+    "validation_accuracy": "validation accuracy (0–1)",
+}
+SHOWN = 160  # characters of a text
+
+
+def overview(collection: data.Collection, parts: np.ndarray) -> pd.DataFrame:
+    """Return how many captions, classes and examples every part holds."""
+    _, pairs = collection.pairs()
+    rows = []
+    for part in data.PARTS:
+        mine = parts == part
+        known = collection.relevant[mine]
+        rows.append(
+            {
+                "part": part,
+                "captions": f"{int(mine.sum()):,}",
+                "classes": len(np.unique(collection.target[mine])),
+                "examples": f"{int(mine[pairs[:, 0]].sum()):,}",
+                "describe their class": "unknown"
+                if np.isnan(known).all()
+                else f"{np.nanmean(known):.0%}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def sample(collection: data.Collection, shown: int = 8) -> pd.DataFrame:
+    """Return captions from all over the table, each with its class and whether it describes it."""
+    rows = np.linspace(0, len(collection.captions) - 1, shown).round().astype(int)
+    frame = collection.captions[rows]
+    words = {True: "yes", False: "no", None: "unknown"}
+    return pd.DataFrame(
+        {
+            "class": [collection.names[collection.target[row]] for row in rows],
+            "caption": [shortened(text) for text in frame["text"]],
+            "describes it": [words[known] for known in frame["relevant"]],
+        }
+    )
+
+
+def examples(collection: data.Collection, shown: int = 3) -> pd.DataFrame:
+    """Return captions as the predictor reads them in training: a sentence of the class behind."""
+    flat, pairs = collection.pairs()
+    rows = np.linspace(0, len(pairs) - 1, shown).round().astype(int)
+    return pd.DataFrame(
+        {
+            "class": [collection.names[collection.target[pairs[row, 0]]] for row in rows],
+            "caption": [collection.captions[int(pairs[row, 0])]["text"] for row in rows],
+            "sentence": [flat[pairs[row, 1]] for row in rows],
+        }
+    )
+
+
+def shortened(text: str) -> str:
+    """Return a text, or its beginning."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def score_table(run: LoadedRun) -> pd.DataFrame:
+    """Return a run's scores on the test set, one row a metric."""
+    names = {**FILTER, **DOWNSTREAM}
+    shown = {
+        name: f"{value:,}" if metric == "kept" else f"{value:.3f}"
+        for metric, name in names.items()
+        if (value := run.metrics.get(metric)) is not None
+    }
+    return pd.DataFrame({"metric": shown.keys(), run.system: shown.values()})
+
+
+def reasons(run: LoadedRun) -> pd.DataFrame:
+    """Return how many captions a filter keeps, and why it drops the others."""
+    frame = run.predictions
+    why = frame["reason"] if "reason" in frame else frame["kept"].map({True: "", False: "dropped"})
+    counts = why.replace("", "kept").value_counts()
+    return pd.DataFrame({"": counts.index, "captions": [f"{count:,}" for count in counts]})
+
+
+def texts(run: LoadedRun, collection: data.Collection, shown: int = 4) -> pd.DataFrame:
+    """Return captions that a filter keeps and drops, the surest of some classes.
+
+    Empty for a classifier, which does neither.
+    """
+    frame = run.predictions
+    if "probability" not in frame:
+        return pd.DataFrame()
+    wnids = [collection.wnids[one] for one in spaced(len(collection.wnids), shown)]
+    rows = []
+    for wnid in wnids:
+        mine = frame[(frame["class"] == wnid) & (frame["part"] == "test")]
+        mine = mine.sort_values("probability", kind="stable")
+        for row in [*mine.index[-1:], *mine.index[:1]]:
+            one = frame.loc[row]
+            rows.append(
+                {
+                    "class": collection.names[collection.wnids.index(wnid)],
+                    "caption": shortened(collection.captions[int(row)]["text"]),
+                    "probability": f"{one['probability']:.3f}",
+                    "": "kept" if one["kept"] else "dropped",
+                    "describes it": {True: "yes", False: "no"}.get(one["relevant"], "unknown"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def spaced(count: int, shown: int) -> np.ndarray:
+    """Return places from all over a list."""
+    return np.unique(np.linspace(0, count - 1, min(shown, count)).round().astype(int))
+
+
+def classes(run: LoadedRun, names: dict[str, str], shown: int = 5) -> pd.DataFrame:
+    """Return the classes of which a filter keeps the largest and the smallest share."""
+    frame = run.predictions
+    by_class = frame.groupby("class")["kept"].agg(["size", "sum"])
+    share = (by_class["sum"] / by_class["size"]).sort_values(ascending=False, kind="stable")
+    chosen = share if len(share) <= 2 * shown else pd.concat([share[:shown], share[-shown:]])
+    rows = by_class.loc[chosen.index]
+    return pd.DataFrame(
+        {
+            "class": [names.get(wnid, wnid) for wnid in chosen.index],
+            "captions": [f"{count:,}" for count in rows["size"]],
+            "kept": [f"{count:,}" for count in rows["sum"]],
+            "share": [f"{one:.0%}" for one in chosen],
+        }
+    )
+
+
+def filter_figure(frame: pd.DataFrame) -> Figure | None:
+    """Draw how well each filter finds the captions that describe their class; None if unknown."""
+    return drawn(frame, FILTER_AXES)
+
+
+def downstream_figure(frame: pd.DataFrame) -> Figure | None:
+    """Draw how well each classifier of captions does; None without one."""
+    return drawn(frame, DOWNSTREAM_AXES)
+
+
+def drawn(frame: pd.DataFrame, axes: dict[str, str]) -> Figure | None:
+    """Draw the metrics that the frame has, each system with its intervals."""
+    have = {name: label for name, label in axes.items() if name in set(frame["metric"])}
+    return plots.intervals(frame, have) if have else None
+
+
+def precision_recall(filters: dict[str, list[LoadedRun]]) -> Figure | None:
+    """Draw precision against recall at every threshold, first seed; None where truth is unknown."""
+    frames = []
+    for system, (run, *_) in filters.items():
+        known = run.predictions[run.predictions["part"] == "test"].dropna(subset=["relevant"])
+        if known.empty:
+            continue
+        score = known["probability" if "probability" in known else "similarity"]
+        precision, recall, _ = precision_recall_curve(known["relevant"].astype(bool), score)
+        # the last point is a convention, and no threshold reaches it
+        points = {"precision": precision[:-1], "recall": recall[:-1], "system": system}
+        frames.append(pd.DataFrame(points).drop_duplicates("recall"))
+    if not frames:
+        return None
+    return plots.curves(
+        pd.concat(frames),
+        "recall",
+        {"precision": "precision (0–1)"},
+        x_label="recall (0–1)",
+        columns=1,
+    )
+
+
+@at_paper_size
+def funnel_figure(steps: pd.DataFrame) -> Figure:
+    """Draw how many captions are left after each step, of the table that `funnel` gives."""
+    figure = Drawing(figsize=(2 * COLUMN, 0.7 + 0.3 * len(steps)), layout="constrained")
+    axis = figure.subplots()
+    places, left = np.arange(len(steps)), steps["left"].to_numpy()
+    axis.barh(places, left, color=style("predictor").colour, height=0.7)
+    for place, count in zip(places, left, strict=True):
+        axis.text(count, place, f" {count:,}", va="center", fontsize=7)
+    axis.set_yticks(places, [plain(step) for step in steps["step"]])
+    axis.invert_yaxis()
+    axis.set_xlim(0, max(1, left.max()) * 1.1)
+    axis.set_xlabel("captions left (number)")
+    axis.grid(False, axis="y")
+    return figure
+
+
+def test_table(tests: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
+    """Return the paired tests in some metrics, one row a pair of systems."""
+    names = {name: said for name, said in {**FILTER, **DOWNSTREAM}.items() if name in metrics}
+    return differences.wide(tests[tests["metric"].isin(names)], names, [])
+
+
+def curves(systems: dict[str, list[LoadedRun]]) -> Figure | None:
+    """Draw the loss and what chooses the epoch against the step; None without a system."""
+    frames = [
+        run.curves.assign(system=system, seed=run.params["seed"])
+        for system, runs in systems.items()
+        for run in runs
+    ]
+    return plots.curves(pd.concat(frames), "step", CURVES, columns=2) if frames else None
+
+
+def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
+    """Return what each system cost, and on how many captions a classifier was trained."""
+    return origin.cost(systems, "captions trained on", lambda facts: f"{trained_on(facts):,}")
+
+
+def trained_on(facts: dict) -> int:
+    """Return the number of captions that a network was trained on."""
+    return facts.get("trained_on", facts["captions"]["train"])

@@ -1,0 +1,90 @@
+"""Tables, figures, claims and pages of a dataset: everything from its run folders alone."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from studies import origin, pages, params, paths, tables
+from studies.errors import StudyError
+from studies.ledger import claims_markdown
+from studies.publishing import publish
+from studies.relevance import claims, figures
+from studies.relevance.comparisons import paired_tests
+from studies.relevance.evaluate import evaluate
+from studies.relevance.params import Parameters
+from studies.relevance.results import Results, read, summary
+from studies.relevance.sections import captions, filter_table, note, rows, sections
+from studies.runs import write_atomic
+
+TITLE = "Relevance: can a classifier of texts find the captions that describe an image's class?"
+
+
+def make_tiny_runs() -> None:
+    """Train and evaluate every system of the tiny dataset, as `make study DATASET=tiny` would."""
+    for files in params.run_files("relevance", "tiny").values():
+        evaluate(Parameters.from_files(files, ["seed=0"]))
+
+
+def write(dataset: str) -> Path:
+    """Write every file of the report below `reports/<dataset>/`; return the page."""
+    results = read(dataset)
+    frame = summary(results)
+    # rounded before anything is said of them: the index reads them from the file
+    tests = paired_tests(results).map(lambda x: round(x, 4) if isinstance(x, float) else x)
+    ledger = claims.ledger(results, tests, frame)
+    folder = paths.reports() / dataset
+    names = {**figures.FILTER, **figures.DOWNSTREAM}
+    tables.save(
+        frame,
+        tests,
+        folder,
+        "relevance",
+        {metric: name for metric, name in names.items() if metric in set(frame["metric"])},
+        f"{TITLE} Dataset {dataset}.",
+        note(results),
+        ["kept"],
+        figures.test_table(tests, names),
+    )
+    write_atomic(folder / "claims" / "relevance.md", claims_markdown(ledger))
+    parts = sections(results, frame, tests, ledger)
+    facts = (
+        origin.command("relevance", results.systems),
+        origin.facts(results.runs, "captions"),
+    )
+    said = lead(results, frame, claims.tally(ledger))
+    return publish(folder, "relevance", TITLE, said, parts, captions(results), facts, "captions")
+
+
+def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:
+    """Return the result in two sentences."""
+    kept = ""
+    if "predictor" in results.systems:
+        mine = tables.value(frame, "predictor", "kept")
+        kept = f"; the predictor keeps {mine['mean']:,.0f} of {results.captions:,} captions"
+    return f"{len(results.systems)} systems, {results.test:,} test captions{kept}. {verdicts}"
+
+
+def entry(dataset: str) -> dict[str, Any]:
+    """Return what the index page says of this report."""
+    results = read(dataset)
+    frame = tables.read(paths.reports() / dataset / "relevance.csv")
+    tests = pd.read_csv(paths.reports() / dataset / "relevance_tests.csv")
+    ledger = claims.ledger(results, tests, frame)
+    mine = rows(frame, results.filters)
+    return {
+        "title": TITLE,
+        "href": "relevance.html",
+        "lead": lead(results, frame, claims.tally(ledger)),
+        "headline": pages.table(filter_table(results, frame), tables.legend(mine)),
+    }
+
+
+if __name__ == "__main__":
+    try:
+        print(params.relative(write(params.dataset_argument(__doc__))))
+    except StudyError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
