@@ -59,7 +59,12 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def lab(browser, tmp_path_factory):
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory, root):
     """A JupyterLab over a copy of the notebooks; yields its address and its token."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(REPOSITORY / "notebooks", folder / "notebooks")
@@ -78,7 +83,7 @@ def lab(browser, tmp_path_factory):
         *(["--allow-root"] if os.geteuid() == 0 else []),
     ]
     variables = {
-        "STUDIES_ROOT": folder / "root",
+        "STUDIES_ROOT": root,
         "JUPYTERLAB_SETTINGS_DIR": folder / "settings",
         "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces",
         "JUPYTER_CONFIG_DIR": folder / "config",
@@ -216,10 +221,10 @@ def stop_kernels(address: str, token: str):
 
 
 @pytest.fixture(scope="module")
-def reports(browser, tmp_path_factory):
-    """The folder of the pages over runs of the tiny datasets, made here."""
+def reports(browser, root):
+    """The folder of the pages over runs of the tiny datasets: those of the notebooks, if any."""
     patch = pytest.MonkeyPatch()
-    patch.setenv("STUDIES_ROOT", str(tmp_path_factory.mktemp("reports")))
+    patch.setenv("STUDIES_ROOT", str(root))
     try:
         for study in STUDIES:
             report = importlib.import_module(f"studies.{study}.report")
