@@ -24,6 +24,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from studies import index
 from studies.paths import REPOSITORY
+from tiny_runs import share
 
 # a study's notebooks as a reader takes them: training comes first, and shows its progress
 ORDER = ("train", "evaluate", "report", "judgements")
@@ -60,7 +61,10 @@ def browser():
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("root")
+    """Where the notebooks work; METEOR, which takes 10 s a run, is kept for all of the session."""
+    root = tmp_path_factory.mktemp("root")
+    share(root, "captioning", {"resnet_lstm"})  # which a reader sees in training
+    return root
 
 
 @pytest.fixture(scope="module")
