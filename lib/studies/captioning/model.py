@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from studies import compute, images
+from studies import compute, images, weights
 from studies.captioning.beam import beam
 from studies.captioning.blocks import Size
 from studies.captioning.captioner import Captioner
@@ -188,16 +187,14 @@ def load(run: Any) -> Describer:
     """
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
-    again = "and the command that trained the run writes it again from its checkpoint"
+    with weights.opened(file) as (metadata, tensors):
+        trained_with = metadata["words"]
     try:
         words = (run.folder / WORDS).read_text(encoding="utf-8")
-        with safe_open(file, framework="pt") as content:
-            trained_with = content.metadata()["words"]
-            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
-    except Exception as error:  # which one depends on the place of the damage
+    except (OSError, UnicodeDecodeError) as error:
         raise StudyError(
-            f"{file}: it, or {WORDS} beside it, cannot be read ({type(error).__name__}); delete "
-            f"{file.name}, {again}"
+            f"{run.folder / WORDS}: cannot be read ({type(error).__name__}); delete {file.name} "
+            "beside it, and the command that trained the run writes both again from its checkpoint"
         ) from error
     if trained_with != digest(words):
         raise StudyError(
@@ -207,8 +204,6 @@ def load(run: Any) -> Describer:
     vocabulary = Words.from_json(words)
     shape = tuple(run.provenance["input_shape"])
     network = build(parameters, len(vocabulary), shape, pretrained=False)
-    try:
+    with weights.fitting(file):
         network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise StudyError(f"{file}: holds another system's weights; delete it, {again}") from error
     return Describer(network.to(compute.device()).eval(), vocabulary, parameters)

@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from studies import compute, images
-from studies.errors import StudyError
+from studies import compute, images, weights
 from studies.recipes.params import Network, Parameters
 from studies.runs import write_atomic
 
@@ -179,23 +177,16 @@ def load(run: Any) -> Recogniser:
     """
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
-    again = "delete it, and the command that trained the run writes it again from its checkpoint"
-    try:
-        with safe_open(file, framework="pt") as content:
-            said = json.loads(content.metadata()["said"])
-            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
+    with weights.opened(file) as (metadata, tensors):
+        said = json.loads(metadata["said"])
         decision = Decision(**said["decision"])
         dishes, ingredients = said["dishes"], said["ingredients"]
-    except Exception as error:  # which one depends on the place of the damage
-        raise StudyError(f"{file}: cannot be read ({type(error).__name__}); {again}") from error
-    try:
+    with weights.fitting(file):
         given = parameters.network.trunk
         frozen = given.name == "backbone" and not given.trained
         width = tensors["dish.weight"].shape[1] if frozen else None
         network = build(parameters.network, len(dishes), len(ingredients), width, pretrained=False)
         network.load_state_dict(tensors)
-    except (KeyError, RuntimeError) as error:
-        raise StudyError(f"{file}: holds another system's weights; {again}") from error
     return Recogniser(
         network.to(compute.device()).eval(), parameters, dishes, ingredients, decision
     )
