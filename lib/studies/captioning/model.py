@@ -23,7 +23,8 @@ from studies.captioning.lstm import LstmDecoder
 from studies.captioning.params import Network, Parameters
 from studies.captioning.tokens import BOS, EOS, PAD, UNKNOWN, Words
 from studies.captioning.transformer import TransformerDecoder
-from studies.captioning.trunks import Convolutions, FineTuned, Patches
+from studies.captioning.trunks import Convolutions, Patches
+from studies.encoders import FineTuned
 from studies.errors import StudyError
 from studies.runs import write_atomic
 
@@ -93,7 +94,7 @@ def build_trunk(network: Network, image_size: int, pretrained: bool) -> nn.Modul
     # imported late: torchvision and transformers take seconds
     from studies.backbones import load_backbone
 
-    return FineTuned(load_backbone(source.weights, trainable=True, pretrained=pretrained))
+    return FineTuned(load_backbone(source.weights, True, pretrained), pooled=False)
 
 
 def build_decoder(network: Network, vocabulary: int, length: int) -> Decoder:

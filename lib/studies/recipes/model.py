@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from studies import compute, images, weights
+from studies.encoders import FineTuned
 from studies.recipes.params import Network, Parameters
 from studies.runs import write_atomic
 
@@ -40,22 +41,6 @@ class DenseTrunk(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, 3, S, S) in 0 to 1 to (B, F)."""
         return adaptive_avg_pool2d(self.features(images - 0.5).relu(), 1).flatten(1)
-
-
-class FineTuned(nn.Module):
-    """A published model that is trained with its heads."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        pooler = getattr(backbone.model, "pooler", None)
-        if pooler is not None and any(True for _ in pooler.parameters()):
-            # many a model is published without one, and a run folder must fit either way
-            backbone.model.pooler = None
-        self.backbone, self.out_features = backbone, backbone.out_features
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (B, 3, S, S) in 0 to 1 to (B, F)."""
-        return self.backbone(self.backbone.normalise(images))
 
 
 class Heads(nn.Module):
@@ -97,7 +82,7 @@ def trunk(network: Network, pretrained: bool) -> nn.Module:
     # imported late: transformers takes seconds
     from studies.backbones import load_backbone
 
-    return FineTuned(load_backbone(given.weights, trainable=True, pretrained=pretrained))
+    return FineTuned(load_backbone(given.weights, True, pretrained), pooled=True)
 
 
 def look(network: Heads, inputs: np.ndarray, precision: str) -> Logits:
