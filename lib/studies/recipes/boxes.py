@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from studies import images, paths
 from studies.errors import StudyError
-from studies.recipes.listing import lines
+from studies.reading import lines
 
 HEADER = ["img", "x1", "y1", "x2", "y2"]
 # Raise it whenever the same boxes give other pictures: folders cut before are then left alone.
