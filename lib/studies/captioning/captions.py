@@ -9,8 +9,8 @@ import numpy as np
 
 from studies.errors import StudyError
 from studies.reading import numbered_lines, read_text
+from studies.splits import PARTS
 
-PARTS = ("train", "validation", "test")
 SPLITS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
 # Karpathy's own names; restval images are added to training, as is usual
 KARPATHY = {"train": "train", "restval": "train", "val": "validation", "test": "test"}

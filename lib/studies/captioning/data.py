@@ -6,12 +6,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from studies import demo, images, paths
-from studies.captioning.captions import PARTS, CaptionedImages, flickr8k, karpathy
+from studies.captioning.captions import CaptionedImages, flickr8k, karpathy
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
-from studies.errors import StudyError
+from studies.splits import refuse_empty
 
-__all__ = ["PARTS", "CaptionedImages", "Examples", "inputs", "read", "split"]
+__all__ = ["CaptionedImages", "Examples", "inputs", "read", "split"]
 
 
 def read(parameters: Parameters) -> CaptionedImages:
@@ -41,12 +41,7 @@ def split(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:
     parts = np.full(count, "train", dtype="<U10")
     parts[order[:tests]] = "test"
     parts[order[tests : tests + validations]] = "validation"
-    for part in PARTS:
-        if part not in parts:
-            raise StudyError(
-                f"{dataset.root}: too few images for a {part} set; add images or change "
-                "validation_share and test_share"
-            )
+    refuse_empty(parts, dataset.root, "images")
     return parts
 
 

@@ -13,6 +13,7 @@ from studies.captioning.tokens import Words
 from studies.errors import StudyError
 from studies.params import relative
 from studies.runs import claim, load_run, provenance, to_json, write_atomic
+from studies.splits import sizes
 
 IDS = {metric: metric.lower().replace("bleu-", "bleu").replace("-", "_") for metric in METRICS}
 
@@ -40,7 +41,7 @@ def evaluate(parameters: Parameters) -> Path:
             said = baseline(parameters, dataset, parts)
             facts = provenance(
                 dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
-                images={part: int(np.sum(parts == part)) for part in data.PARTS},
+                images=sizes(parts),
             )
             write_atomic(folder / "provenance.json", to_json(facts))
         else:

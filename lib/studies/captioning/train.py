@@ -23,6 +23,7 @@ from studies.errors import StudyError
 from studies.learner import Scheduled
 from studies.params import relative
 from studies.runs import claim, provenance, to_json, write_atomic
+from studies.splits import sizes
 
 MONITOR = "validation_loss"
 
@@ -140,7 +141,7 @@ def train(parameters: Parameters) -> Path:
         facts = provenance(
             **outcome.facts(network, parameters),
             dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
-            images={part: int(np.sum(parts == part)) for part in data.PARTS},
+            images=sizes(parts),
             words=len(words),
             input_shape=list(given.shape[1:]),
         )

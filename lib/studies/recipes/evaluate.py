@@ -14,6 +14,7 @@ from studies.recipes.baselines import blind
 from studies.recipes.model import Seen
 from studies.recipes.params import Parameters
 from studies.runs import LoadedRun, claim, load_run, provenance, to_json, write_atomic
+from studies.splits import sizes
 
 NAMES = "names.json"
 
@@ -43,7 +44,7 @@ def evaluate(parameters: Parameters) -> Path:
         print_of = images.fingerprint(plates.paths, plates.root)
         facts = {
             "dataset_fingerprint": print_of,
-            "images": {part: int(np.sum(parts == part)) for part in data.PARTS},
+            "images": sizes(parts),
         }
         if parameters.prompt is not None:
             asked = better(parameters)

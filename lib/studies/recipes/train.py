@@ -18,6 +18,7 @@ from studies.recipes.loss import dish_loss, ingredient_loss, weighted_loss
 from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, look
 from studies.recipes.params import Parameters
 from studies.runs import claim, provenance, to_json, write_atomic
+from studies.splits import sizes
 
 MONITOR = "validation_score"
 
@@ -109,7 +110,7 @@ def train(parameters: Parameters) -> Path:
         facts = provenance(
             **outcome.facts(network, parameters),
             dataset_fingerprint=images.fingerprint(plates.paths, plates.root),
-            images={part: int(np.sum(parts == part)) for part in data.PARTS},
+            images=sizes(parts),
         )
         write_atomic(folder / "provenance.json", to_json(facts))
         Recogniser(network, parameters, names, plates.ingredients, decision).save(file)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from studies import differences, maps, origin, plots
 from studies.images import open_rgb
 from studies.runs import LoadedRun
+from studies.splits import PARTS
 from studies.triplets import data
 from studies.triplets.loss import flexible_margin
 from studies.triplets.params import Parameters
@@ -48,7 +49,7 @@ def metric_names(depth: int) -> dict[str, str]:
 
 def overview(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
     """Return how many images, and how many labels of each level, every part holds."""
-    rows = {part: parts == part for part in data.PARTS} | {"all": np.ones(len(parts), dtype=bool)}
+    rows = {part: parts == part for part in PARTS} | {"all": np.ones(len(parts), dtype=bool)}
     return pd.DataFrame(
         {
             "part": part,
@@ -65,7 +66,7 @@ def overview(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
 def class_table(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
     """Return one row a class: its name and its images in each part."""
     frame = pd.DataFrame({"class": [images.class_names[i] for i in images.class_index]})
-    table = pd.crosstab(frame["class"], parts).reindex(columns=data.PARTS, fill_value=0)
+    table = pd.crosstab(frame["class"], parts).reindex(columns=PARTS, fill_value=0)
     return table.rename_axis(columns="images").reset_index()
 
 

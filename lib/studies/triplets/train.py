@@ -12,6 +12,7 @@ from studies import compute, images, training
 from studies.errors import StudyError
 from studies.params import relative
 from studies.runs import claim, provenance, to_json, write_atomic
+from studies.splits import sizes
 from studies.triplets import data, sampling
 from studies.triplets.metrics import f1_over, included, severe_errors
 from studies.triplets.model import CHUNK, Classifier, Network, build, gather, vote
@@ -164,7 +165,7 @@ def train(parameters: Parameters) -> Path:
         facts = provenance(
             **outcome.facts(network, parameters),
             dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
-            images={part: int(np.sum(roles == part)) for part in data.PARTS},
+            images=sizes(roles),
         )
         write_atomic(folder / "provenance.json", to_json(facts))
         trained.save(file)
