@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +10,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from filelock import FileLock
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 from tqdm.auto import tqdm
 
 from studies import paths as places
+from studies.caches import cached, write_header
 from studies.errors import StudyError
 
 Fit = Literal["pad", "squash", "crop"]
@@ -129,44 +129,6 @@ def load(paths: Sequence[Path], size: int, root: Path, fit: Fit = "pad") -> np.n
             raise
 
     return cached(places.cache() / "images" / f"{key}.npy", decode_all)
-
-
-def write_header(file, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Begin an .npy file; rows are then appended, so that a full disk is an error and no crash.
-
-    (Writing through a memory map of a file with holes kills the process when the disk is full.)
-    """
-    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def cached(file: Path, make: Callable[[Path], None]) -> np.ndarray:
-    """Return the array in `file`, memory-mapped read-only; `make` writes it first if need be.
-
-    `make` gets the name of a partial file, which is renamed when it returns. Only one process
-    makes a file, others wait for it. A partial file stays after a failure: `make` may go on from
-    what it holds or write over it.
-
-    Raises:
-        StudyError: the cache folder cannot be written; and whatever `make` raises.
-
-    """
-    if not file.exists():
-        partial = file.with_name(file.name + ".partial")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(file.with_name(file.name + ".lock")):
-                if not file.exists():
-                    make(partial)
-                    with partial.open("rb+") as written:
-                        os.fsync(written.fileno())
-                    partial.replace(file)
-        except OSError as error:
-            raise StudyError(
-                f"Cannot write to the cache folder {file.parent} ({error.strerror or error}): make "
-                "room or give write permission there, or name another folder in STUDIES_ROOT."
-            ) from error
-    return np.load(file, mmap_mode="r")
 
 
 def augment(
