@@ -167,13 +167,6 @@ class ReportParameters(Schema):
     dataset: Name
 
 
-def dataset_argument(purpose: str) -> str:
-    """Return the one argument, a dataset id, of a command whose help says `purpose`."""
-    parser = argparse.ArgumentParser(description=purpose)
-    parser.add_argument("dataset")
-    return parser.parse_args().dataset
-
-
 def cells_run(history: Sequence[str]) -> Iterable[str]:
     """Return the sources of the cells that this kernel has run, oldest first.
 

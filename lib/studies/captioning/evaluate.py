@@ -1,16 +1,14 @@
 """Score one system: `python -m studies.captioning.evaluate -f dataset.yaml -f system.yaml`."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from studies import compute, images
+from studies import command, compute, images
 from studies.captioning import baselines, data
 from studies.captioning.metrics import METRICS, scored
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
-from studies.errors import StudyError
 from studies.params import relative
 from studies.runs import claim, load_run, provenance, to_json, write_atomic
 from studies.splits import sizes
@@ -77,9 +75,4 @@ def baseline(parameters: Parameters, dataset: data.CaptionedImages, parts: np.nd
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(evaluate(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: evaluate(Parameters.from_command_line()))

@@ -1,7 +1,6 @@
 """Train one system: `python -m studies.captioning.train -f dataset.yaml -f system.yaml`."""
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from studies import compute, images, training
+from studies import command, compute, images, training
 from studies.batches import Batches
 from studies.captioning import data
 from studies.captioning.captioner import Captioner
@@ -151,9 +150,4 @@ def train(parameters: Parameters) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(train(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: train(Parameters.from_command_line()))

@@ -1,12 +1,11 @@
 """Score one system: `python -m studies.recipes.evaluate -f dataset.yaml -f system.yaml`."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from studies import compute, images
+from studies import command, compute, images
 from studies.errors import StudyError
 from studies.params import relative
 from studies.recipes import data, metrics, variants, writing
@@ -138,9 +137,4 @@ def by_dish(probabilities: np.ndarray, plates: data.Plates) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(evaluate(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: evaluate(Parameters.from_command_line()))

@@ -1,6 +1,5 @@
 """Train one system: `python -m studies.recipes.train -f dataset.yaml -f system.yaml -p seed=0`."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from studies import compute, images, training
+from studies import command, compute, images, training
 from studies.batches import Batches
 from studies.errors import StudyError
 from studies.learner import Scheduled
@@ -127,9 +126,4 @@ def chosen(logits: Logits, dish: np.ndarray, present: np.ndarray) -> Decision:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(train(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: train(Parameters.from_command_line()))

@@ -1,6 +1,5 @@
 """Train one system: `python -m studies.triplets.train -f dataset.yaml -f model.yaml -p seed=0`."""
 
-import sys
 from pathlib import Path
 
 import lightning
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from studies import compute, images, training
+from studies import command, compute, images, training
 from studies.errors import StudyError
 from studies.params import relative
 from studies.runs import claim, provenance, to_json, write_atomic
@@ -173,9 +172,4 @@ def train(parameters: Parameters) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(train(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: train(Parameters.from_command_line()))
