@@ -14,7 +14,8 @@ from studies import paths
 from studies.command import one_sentence
 from studies.complaints import suggestion
 from studies.errors import StudyError
-from studies.params import relative, run_files, studies_on
+from studies.params import run_files, studies_on
+from studies.paths import relative
 from studies.runs import locked
 
 DEFAULTS = {"DATASET": "demo", "STUDY": "", "MODEL": "", "SEEDS": "0", "JOBS": "2"}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from studies.errors import StudyError
-from studies.params import relative
+from studies.paths import relative
 
 
 def dataset_argument(purpose: str) -> str:

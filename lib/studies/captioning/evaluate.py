@@ -9,7 +9,7 @@ from studies.captioning import baselines, data
 from studies.captioning.metrics import METRICS, scored
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
-from studies.params import relative
+from studies.paths import relative
 from studies.runs import claim, load_run, provenance, to_json, write_atomic
 from studies.splits import sizes
 

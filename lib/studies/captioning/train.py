@@ -20,7 +20,7 @@ from studies.captioning.params import Parameters
 from studies.captioning.tokens import PAD, Words
 from studies.errors import StudyError
 from studies.learner import Scheduled
-from studies.params import relative
+from studies.paths import relative
 from studies.runs import claim, provenance, to_json, write_atomic
 from studies.splits import sizes
 

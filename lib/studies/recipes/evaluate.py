@@ -7,7 +7,7 @@ import pandas as pd
 
 from studies import command, compute, images
 from studies.errors import StudyError
-from studies.params import relative
+from studies.paths import relative
 from studies.recipes import data, metrics, variants, writing
 from studies.recipes.baselines import blind
 from studies.recipes.model import Seen

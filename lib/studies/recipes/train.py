@@ -11,7 +11,7 @@ from studies import command, compute, images, training
 from studies.batches import Batches
 from studies.errors import StudyError
 from studies.learner import Scheduled
-from studies.params import relative
+from studies.paths import relative
 from studies.recipes import calibration, data, metrics
 from studies.recipes.loss import dish_loss, ingredient_loss, weighted_loss
 from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, look

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.manifold import TSNE
 
 from studies import command, compute, images
-from studies.params import relative
+from studies.paths import relative
 from studies.runs import claim, load_run, to_json, write_atomic
 from studies.triplets import clustering, data, metrics, sampling
 from studies.triplets.params import Parameters

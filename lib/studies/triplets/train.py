@@ -9,7 +9,7 @@ from torch import Tensor
 
 from studies import command, compute, images, training
 from studies.errors import StudyError
-from studies.params import relative
+from studies.paths import relative
 from studies.runs import claim, provenance, to_json, write_atomic
 from studies.splits import sizes
 from studies.triplets import data, sampling

@@ -13,7 +13,8 @@ import pandas as pd
 
 from studies import command, paths
 from studies.errors import StudyError
-from studies.params import read_yaml, relative
+from studies.params import read_yaml
+from studies.paths import relative
 from studies.runs import load_run, write_atomic
 from studies.triplets.params import Parameters
 
