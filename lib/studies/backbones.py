@@ -52,7 +52,7 @@ class Backbone(nn.Module, ABC):
         return super().train(mode and self.trainable)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Map (B, 3, S, S) in 0..1, as from `images.augment`, to the model's range."""
+        """Map (B, 3, S, S) in 0..1, as from `augment`, to the model's range."""
         return (images - self.mean) / self.std
 
     @abstractmethod

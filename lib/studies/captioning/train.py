@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from studies import command, compute, images, training
+from studies.augmentation import augment
 from studies.batches import Batches
 from studies.captioning import data
 from studies.captioning.captioner import Captioner
@@ -45,7 +46,7 @@ class Learner(Scheduled):
         """Return the loss of one batch."""
         pixels, captions, owners = batch
         if self.settings.augmentation is not None:
-            pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
+            pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         smoothing = self.settings.label_smoothing
         self.batch_loss = loss(
             self.network, to_input(pixels, self.device), captions, owners, smoothing

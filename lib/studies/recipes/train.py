@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from studies import command, compute, images, training
+from studies.augmentation import augment
 from studies.batches import Batches
 from studies.errors import StudyError
 from studies.learner import Scheduled
@@ -40,7 +41,7 @@ class Learner(Scheduled):
         """Return the loss of one batch."""
         pixels, dish, present = batch
         if self.settings.augmentation is not None:
-            pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
+            pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         logits = self.network(compute.to_input(pixels, self.device))
         return weighted_loss(
             dish_loss(logits.dishes, dish),

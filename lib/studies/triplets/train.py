@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from studies import command, compute, images, training
+from studies.augmentation import augment
 from studies.errors import StudyError
 from studies.paths import relative
 from studies.runs import claim, provenance, to_json, write_atomic
@@ -64,7 +65,7 @@ class Learner(lightning.LightningModule):
         """Return the loss of one batch."""
         pixels, labels, classes = batch
         if self.settings.augmentation is not None:
-            pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
+            pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         return self.objective(self.network(compute.to_input(pixels, self.device)), labels, classes)
 
     def on_validation_epoch_start(self) -> None:
