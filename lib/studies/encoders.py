@@ -2,14 +2,10 @@
 frozen features, or a published model that is trained on.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    # torchvision and transformers take seconds, which scratch runs need not pay
-    from studies.backbones import Backbone
+from studies.backbones import Backbone
 
 
 class ScratchCNN(nn.Module):
@@ -68,7 +64,7 @@ class Dense(nn.Module):
 class FineTuned(nn.Module):
     """A published model that is trained with what stands behind it; see `Backbone` for `pooled`."""
 
-    def __init__(self, backbone: "Backbone", pooled: bool):
+    def __init__(self, backbone: Backbone, pooled: bool):
         super().__init__()
         pooler = getattr(backbone.model, "pooler", None)
         if pooler is not None and any(True for _ in pooler.parameters()):

@@ -9,6 +9,7 @@ from studies import demo, images, paths
 from studies.captioning.captions import CaptionedImages, flickr8k, karpathy
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
+from studies.features import features
 from studies.splits import refuse_empty
 
 __all__ = ["CaptionedImages", "Examples", "inputs", "read", "split"]
@@ -52,9 +53,6 @@ def inputs(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:
     """
     source = parameters.network.encoder.source
     if source.name == "backbone" and not source.trained:
-        # imported late: torchvision and transformers take seconds, which scratch runs need not pay
-        from studies.features import features
-
         return features(dataset.paths, dataset.root, source.weights, pooled=False, dtype="float16")
     return images.load(dataset.paths, parameters.image_size, dataset.root)
 

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from studies import compute, images, weights
+from studies.backbones import load_backbone
 from studies.captioning.beam import beam
 from studies.captioning.blocks import Size
 from studies.captioning.captioner import Captioner
@@ -26,6 +27,7 @@ from studies.captioning.transformer import TransformerDecoder
 from studies.captioning.trunks import Convolutions, Patches
 from studies.encoders import FineTuned
 from studies.errors import StudyError
+from studies.features import features
 from studies.runs import write_atomic
 
 CHUNK = 64  # images captioned at once
@@ -91,9 +93,6 @@ def build_trunk(network: Network, image_size: int, pretrained: bool) -> nn.Modul
         return Patches(image_size, source.patch, size)
     if not source.trained:
         return None
-    # imported late: torchvision and transformers take seconds
-    from studies.backbones import load_backbone
-
     return FineTuned(load_backbone(source.weights, True, pretrained), pooled=False)
 
 
@@ -156,8 +155,6 @@ class Describer:
         """Return what the network reads of picture files."""
         source = self.parameters.network.encoder.source
         if source.name == "backbone" and not source.trained:
-            from studies.features import features
-
             return features(files, Path("/"), source.weights, pooled=False, dtype="float16")
         return np.stack([images.decode(file, self.parameters.image_size) for file in files])
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from studies import demo, images, paths
+from studies.features import features
 from studies.recipes import sources
 from studies.recipes.ingredients import IngredientTable, from_csv, ingredients101, typical
 from studies.recipes.params import Parameters
@@ -89,9 +90,6 @@ def inputs(plates: Plates, parameters: Parameters) -> np.ndarray:
     """
     trunk = parameters.network.trunk
     if trunk.name == "backbone" and not trunk.trained:
-        # imported late: transformers takes seconds, which scratch runs need not pay
-        from studies.features import features
-
         return features(plates.paths, plates.root, trunk.weights)
     return images.load(plates.paths, parameters.image_size, plates.root)
 

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from studies import compute, images, weights
+from studies.backbones import load_backbone
 from studies.encoders import FineTuned
+from studies.features import features
 from studies.recipes.params import Network, Parameters
 from studies.runs import write_atomic
 
@@ -79,9 +81,6 @@ def trunk(network: Network, pretrained: bool) -> nn.Module:
     given = network.trunk
     if given.name == "densenet":
         return DenseTrunk(given.growth, tuple(given.blocks), given.stem)
-    # imported late: transformers takes seconds
-    from studies.backbones import load_backbone
-
     return FineTuned(load_backbone(given.weights, True, pretrained), pooled=True)
 
 
@@ -148,8 +147,6 @@ def read(files: list[Path], parameters: Parameters) -> np.ndarray:
     """Return what the network reads of picture files anywhere."""
     given = parameters.network.trunk
     if given.name == "backbone" and not given.trained:
-        from studies.features import features
-
         # torch warns of what cannot be written, as the cached ones cannot
         return features(files, Path("/"), given.weights).copy()
     return np.stack([images.decode(file, parameters.image_size) for file in files])

@@ -6,6 +6,7 @@ import numpy as np
 
 from studies import demo, images, paths
 from studies.errors import StudyError
+from studies.features import features
 from studies.splits import refuse_empty, stratified
 from studies.triplets import sources
 from studies.triplets.labels import LabelledImages
@@ -69,8 +70,5 @@ def inputs(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
     (N, 3, S, S) uint8 pixels, or (N, F) float features of a frozen backbone.
     """
     if parameters.backbone.name == "frozen":
-        # imported late: torchvision and transformers take seconds, which scratch runs need not pay
-        from studies.features import features
-
         return features(dataset.paths, dataset.root, parameters.backbone.weights)
     return images.load(dataset.paths, parameters.image_size, dataset.root)
