@@ -37,6 +37,6 @@ clean:
 $(SETUP): requirements.lock pyproject.toml
 	python3 -m venv .venv
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(PYTHON) -m uv pip install --python $(PYTHON) --require-hashes -r requirements.lock
+	$(PYTHON) -m uv pip install --python $(PYTHON) --compile-bytecode --require-hashes -r requirements.lock
 	$(PYTHON) -m uv pip install --python $(PYTHON) --no-deps -e .
 	@touch $@

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,32 @@ if CREATED:
     # set before any import, and inherited by workers, kernels and subprocesses
     os.environ["STUDIES_ROOT"] = tempfile.mkdtemp(prefix="studies-")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    # each kernel and command would compile all that it imports, which takes longer than running it
+    sys.pycache_prefix = str(Path(__file__).resolve().parents[1] / "cache" / "bytecode")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    sys.dont_write_bytecode = False
+
+# a file is one worker's: were the longest last, the other worker would wait for it
+LONGEST = ("test_browser.py", "test_pipeline.py", "test_resume.py", "test_metrics.py", ".ipynb")
+
+
+def pytest_configure(config):
+    """Let pytest-xdist hand out files in the order below, not by their number of tests."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Take the longest files first.
+
+    By name, so that the two at work are of different studies: notebooks of one study would wait for
+    each other's runs.
+    """
+
+    def place(item):
+        return [not item.path.name.endswith(name) for name in LONGEST], item.path.name
+
+    items.sort(key=place)
 
 
 def pytest_unconfigure():

@@ -24,6 +24,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from studies import index
 from studies.paths import REPOSITORY
+from tiny_runs import share
 
 # a study's notebooks as a reader takes them: training comes first, and shows its progress
 ORDER = ("train", "evaluate", "report", "judgements")
@@ -59,7 +60,15 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def lab(browser, tmp_path_factory):
+def root(tmp_path_factory):
+    """Where the notebooks work; METEOR, which takes 10 s a run, is kept for all of the session."""
+    root = tmp_path_factory.mktemp("root")
+    share(root, "captioning", {"resnet_lstm"})  # which a reader sees in training
+    return root
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory, root):
     """A JupyterLab over a copy of the notebooks; yields its address and its token."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(REPOSITORY / "notebooks", folder / "notebooks")
@@ -78,7 +87,7 @@ def lab(browser, tmp_path_factory):
         *(["--allow-root"] if os.geteuid() == 0 else []),
     ]
     variables = {
-        "STUDIES_ROOT": folder / "root",
+        "STUDIES_ROOT": root,
         "JUPYTERLAB_SETTINGS_DIR": folder / "settings",
         "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces",
         "JUPYTER_CONFIG_DIR": folder / "config",
@@ -216,10 +225,10 @@ def stop_kernels(address: str, token: str):
 
 
 @pytest.fixture(scope="module")
-def reports(browser, tmp_path_factory):
-    """The folder of the pages over runs of the tiny datasets, made here."""
+def reports(browser, root):
+    """The folder of the pages over runs of the tiny datasets: those of the notebooks, if any."""
     patch = pytest.MonkeyPatch()
-    patch.setenv("STUDIES_ROOT", str(tmp_path_factory.mktemp("reports")))
+    patch.setenv("STUDIES_ROOT", str(root))
     try:
         for study in STUDIES:
             report = importlib.import_module(f"studies.{study}.report")

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from studies.backbones import Backbone, load_backbone
-from studies.encoders import Dense, ScratchCNN
+from studies.encoders import Dense, FineTuned, ScratchCNN
 from studies.errors import StudyError
 from studies.features import features
 
@@ -502,3 +502,27 @@ class TestCache:
     def test_no_images(self, tmp_path):
         with pytest.raises(StudyError, match="list of files is empty"):
             features([], tmp_path, "torchvision/resnet18")
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+class TestFineTuned:
+    def test_it_normalises_and_learns(self, pooled):
+        backbone = load_backbone("torchvision/resnet18", trainable=True, pretrained=False)
+        trunk, images = FineTuned(backbone, pooled).eval(), torch.rand(2, 3, 64, 64)
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        scaled = (images - mean[:, None, None]) / std[:, None, None]
+        seen = trunk(images)
+        assert seen.shape == ((2, 512) if pooled else (2, 4, 512))
+        assert torch.allclose(seen, backbone(scaled, pooled=pooled), atol=1e-5)
+        seen.sum().backward()
+        assert all(p.grad is not None for p in backbone.parameters())
+
+    def test_it_has_no_weights_that_many_models_lack(self, weights, pooled):
+        backbone = load_backbone(str(weights / "clip"), trainable=True, pretrained=False)
+        assert FineTuned(backbone, pooled).out_features == backbone.out_features
+        random = transformers.ViTModel(
+            transformers.ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+        )
+        assert any("pooler" in name for name in random.state_dict())
+        backbone.model = random
+        assert not any("pooler" in name for name in FineTuned(backbone, pooled).state_dict())

@@ -10,7 +10,8 @@ from traitlets.config import Config
 
 from sentences import refused
 from studies.errors import StudyError
-from studies.params import notebook_defaults, read_yaml, run_files
+from studies.parameter_cells import notebook_defaults
+from studies.params import read_yaml, run_files
 from studies.paths import REPOSITORY
 
 TINY = REPOSITORY / "params" / "triplets" / "tiny"

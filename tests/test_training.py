@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from studies import progress, training
+from studies import checkpoints, progress, training
 from studies.compute import epoch_seed, seed_all
 from studies.errors import StudyError
 from studies.progress import watched
@@ -244,7 +244,8 @@ def test_curves_are_whole_whenever_the_checkpoint_is(whole, tmp_path, monkeypatc
         real(path, content)
 
     real = training.write_atomic
-    monkeypatch.setattr(training, "write_atomic", write)
+    for module in (training, checkpoints):
+        monkeypatch.setattr(module, "write_atomic", write)
     with pytest.raises(KeyError, match="killed"):
         start(tmp_path)
     monkeypatch.undo()

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from studies import paths
+from studies.command import one_sentence
 from studies.complaints import suggestion
 from studies.errors import StudyError
-from studies.params import relative, run_files, studies_on
+from studies.params import run_files, studies_on
+from studies.paths import relative
 from studies.runs import locked
 
 DEFAULTS = {"DATASET": "demo", "STUDY": "", "MODEL": "", "SEEDS": "0", "JOBS": "2"}
@@ -80,7 +82,7 @@ def check_runs(studies: Sequence[str], options: dict[str, str]) -> dict[str, dic
 
 def main() -> None:
     """Run the command line."""
-    try:
+    with one_sentence():
         options = choose(sys.argv[1:])
         command = [sys.executable, "-m", "snakemake", "--snakefile", paths.REPOSITORY / "Snakefile"]
         command += ["--directory", paths.REPOSITORY, "--cores", options["JOBS"], "--nolock"]
@@ -90,10 +92,6 @@ def main() -> None:
             code = subprocess.run(
                 command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, check=False
             ).returncode
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
     if code:
         sys.exit("error: not finished (see above); the same command goes on from here")
     print(f"report: {relative(paths.reports() / options['DATASET'] / 'index.html')}")

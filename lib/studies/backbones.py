@@ -1,21 +1,14 @@
 """Published vision models without their classifiers, from torchvision or transformers."""
 
-import difflib
 import hashlib
-import pickle
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-import torchvision
-import transformers
 from PIL import Image
 from torch import Tensor, nn
 
-from studies import paths as places
 from studies.errors import StudyError
 
 
@@ -52,7 +45,7 @@ class Backbone(nn.Module, ABC):
         return super().train(mode and self.trainable)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Map (B, 3, S, S) in 0..1, as from `images.augment`, to the model's range."""
+        """Map (B, 3, S, S) in 0..1, as from `augment`, to the model's range."""
         return (images - self.mean) / self.std
 
     @abstractmethod
@@ -72,40 +65,6 @@ class Backbone(nn.Module, ABC):
         return summary.hexdigest()
 
 
-class _Torchvision(Backbone):
-    def forward(self, images: Tensor, pooled: bool = True) -> Tensor:
-        if pooled:
-            return self.model(images)
-        maps: list[Tensor] = []
-        if hasattr(self.model, "avgpool"):
-            hook = self.model.avgpool.register_forward_pre_hook(
-                lambda _, given: maps.append(*given)
-            )
-        elif hasattr(self.model, "features"):
-            hook = self.model.features.register_forward_hook(lambda *call: maps.append(call[-1]))
-        else:
-            raise StudyError(f"{self.name} has no feature map: ask for pooled features.")
-        try:
-            self.model(images)
-        finally:
-            hook.remove()
-        # DenseNet's last ReLU stands between its map and its pooling, outside any module.
-        last = maps[0].relu() if isinstance(self.model, torchvision.models.DenseNet) else maps[0]
-        return last.flatten(2).transpose(1, 2)
-
-
-class _Transformers(Backbone):
-    def forward(self, images: Tensor, pooled: bool = True) -> Tensor:
-        output = self.model(pixel_values=images)
-        hidden = output.last_hidden_state
-        tokens = hidden.flatten(2).transpose(1, 2) if hidden.ndim == 4 else hidden
-        if not pooled:
-            return tokens
-        if getattr(output, "pooler_output", None) is not None:
-            return output.pooler_output.flatten(1)
-        return tokens.mean(1) if hidden.ndim == 4 else tokens[:, 0]
-
-
 def load_backbone(name: str, trainable: bool = False, pretrained: bool = True) -> Backbone:
     """Return a published vision model, frozen unless `trainable`.
 
@@ -122,137 +81,22 @@ def load_backbone(name: str, trainable: bool = False, pretrained: bool = True) -
         StudyError: no such model, or its weights are not there, incomplete or unsafe.
 
     """
-    kind = _load_torchvision if name.startswith("torchvision/") else _load_transformers
-    return kind(name, trainable, pretrained)
+    # imported late: either library takes seconds
+    if name.startswith("torchvision/"):
+        from studies.torchvision_backbones import load
+    else:
+        from studies.transformers_backbones import load
+    return load(name, trainable, pretrained)
 
 
-def _load_torchvision(name: str, trainable: bool, pretrained: bool) -> Backbone:
-    models = torchvision.models
-    short, known = name.removeprefix("torchvision/"), models.list_models(module=models)
-    if short not in known:
-        near = difflib.get_close_matches(short, known, 1) or ["resnet50"]
-        raise StudyError(f"torchvision has no model {short!r}: did you mean torchvision/{near[0]}?")
-    weights = models.get_model_weights(short).DEFAULT
-    model = models.get_model(short, weights=None)
-    if pretrained:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        try:
-            state = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
-            # DenseNet's published keys are older than its modules' names: norm.1 is now norm1.
-            own = model.state_dict().keys()
-            rename = re.compile(r"\.(norm|conv)\.([12])\.")
-            model.load_state_dict(
-                {k if k in own else rename.sub(r".\1\2.", k): v for k, v in state.items()}
-            )
-        except pickle.UnpicklingError as error:
-            raise _unsafe(name, folder / Path(weights.url).name) from error
-        except (OSError, RuntimeError) as error:
-            raise StudyError(
-                f"The weights of {name} could not be fetched or read ({_first_line(error)}): fetch "
-                f"{weights.url} on a machine with a network and put the file in {folder}."
-            ) from error
-    classes = len(weights.meta["categories"])
-    heads = [
-        path
-        for path, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features == classes
-    ]
-    if not heads:
-        raise StudyError(f"{name} ends in no linear layer: choose another model, e.g. a ResNet.")
-    width = model.get_submodule(heads[-1]).in_features
-    model.set_submodule(heads[-1], nn.Identity())
-    recipe = weights.transforms()
-    return _Torchvision(
-        name, model, recipe, repr(recipe), recipe.mean, recipe.std, width, trainable
-    )
-
-
-def _load_transformers(name: str, trainable: bool, pretrained: bool) -> Backbone:
-    put_in = places.data() / "weights" / name
-    here = [p for p in (put_in, places.REPOSITORY / name) if p.is_dir()]
-    if not here and (Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1):
-        raise StudyError(
-            f"There is no folder {name} with weights, neither below {places.data() / 'weights'} "
-            f"nor below {places.REPOSITORY}: correct the name or put the model there."
-        )
-    source = str(here[0]) if here else name
-    try:
-        with _quiet():
-            config = transformers.AutoConfig.from_pretrained(source)
-            processor = transformers.AutoImageProcessor.from_pretrained(source)
-            model = _load_weights(source, config) if pretrained else _untrained(config)
-    except pickle.UnpicklingError as error:
-        raise _unsafe(name, source) from error
-    except StudyError:
-        raise
-    except Exception as error:
-        if here:
-            raise StudyError(
-                f"The folder {source} holds no complete vision model ({_first_line(error)}): it "
-                "needs config.json, preprocessor_config.json and model.safetensors."
-            ) from error
-        raise StudyError(
-            f"The weights {name} are neither in {put_in} nor to be had from the Hugging Face hub "
-            f"({_first_line(error)}): run `hf download {name} --local-dir {put_in}` where there is "
-            "a network, and copy the folder."
-        ) from error
-    # CLIP and its kin hold two towers; the text is none of ours.
-    model = getattr(model, "vision_model", model)
-    sizes = getattr(model.config, "hidden_sizes", None)
-    return _Transformers(
-        name,
-        model,
-        lambda image: processor(images=[image], return_tensors="pt")["pixel_values"][0],
-        repr(sorted(processor.to_dict().items(), key=lambda item: item[0])),
-        getattr(processor, "image_mean", None) or (0.0, 0.0, 0.0),
-        getattr(processor, "image_std", None) or (1.0, 1.0, 1.0),
-        sizes[-1] if sizes else model.config.hidden_size,
-        trainable,
-    )
-
-
-def _load_weights(source: str, config: transformers.PretrainedConfig) -> nn.Module:
-    settings = {"config": config, "dtype": torch.float32, "output_loading_info": True}
-    load = transformers.AutoModel.from_pretrained
-    try:
-        model, report = load(source, use_safetensors=True, **settings)
-    except OSError:
-        model, report = load(source, use_safetensors=False, weights_only=True, **settings)
-    absent = {key for key in report["missing_keys"] if not key.startswith("text_model.")}
-    if absent and all(key.startswith("pooler.") for key in absent):
-        # Classifiers are published without a pooler; transformers would put in a random one.
-        model.pooler = None
-    elif absent or report["mismatched_keys"]:
-        wrong = sorted(absent or report["mismatched_keys"], key=str)
-        raise StudyError(f"The weights in {source} lack or misfit {wrong[0]}: fetch them again.")
-    return model
-
-
-def _untrained(config: transformers.PretrainedConfig) -> nn.Module:
-    return transformers.AutoModel.from_config(config, dtype=torch.float32)
-
-
-def _unsafe(name: str, place: Path | str) -> StudyError:
+def unsafe(name: str, place: Path | str) -> StudyError:
+    """Return the error of weights that are a pickle of more than tensors."""
     return StudyError(
         f"The weights of {name} in {place} are a pickle that holds more than tensors, which could "
         "run any code, and were not loaded: get a safetensors version."
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, else its kind."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # What is missing is checked here; the library's report and bar would spoil stored outputs.
-    log = transformers.utils.logging
-    level, bar = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
-        if bar:
-            log.enable_progress_bar()

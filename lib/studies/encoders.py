@@ -1,7 +1,11 @@
-"""The small network trained from scratch, and its last layer alone for frozen features."""
+"""What stands before the heads: a small network trained from scratch, its last layer alone for
+frozen features, or a published model that is trained on.
+"""
 
 import torch
 from torch import Tensor, nn
+
+from studies.backbones import Backbone
 
 
 class ScratchCNN(nn.Module):
@@ -55,3 +59,20 @@ class Dense(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, in_features) to (B, out_features)."""
         return self.layers(features)
+
+
+class FineTuned(nn.Module):
+    """A published model that is trained with what stands behind it; see `Backbone` for `pooled`."""
+
+    def __init__(self, backbone: Backbone, pooled: bool):
+        super().__init__()
+        pooler = getattr(backbone.model, "pooler", None)
+        if pooler is not None and any(True for _ in pooler.parameters()):
+            # tokens do not pass it, many a model is published without one, and a run folder must
+            # fit either way
+            backbone.model.pooler = None
+        self.backbone, self.out_features, self.pooled = backbone, backbone.out_features, pooled
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (B, 3, S, S) in 0 to 1 to (B, F), or unless `pooled` to tokens (B, T, F)."""
+        return self.backbone(self.backbone.normalise(images), self.pooled)

@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 
 from studies import paths as places
 from studies.backbones import Backbone, load_backbone
+from studies.caches import cached, write_header
 from studies.errors import StudyError
-from studies.images import WORKERS, cached, fingerprint, open_rgb, write_header
+from studies.images import WORKERS, fingerprint, open_rgb
 
 # Raise it whenever `features` gives other numbers for the same images and weights.
 VERSION = 1

@@ -1,22 +1,19 @@
-"""Photographs as arrays: decoded once, kept on disk, varied at random in each epoch."""
+"""Photographs as arrays: decoded once, kept on disk."""
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
-from filelock import FileLock
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
-from torch.nn import functional
 from tqdm.auto import tqdm
 
 from studies import paths as places
+from studies.caches import cached, write_header
 from studies.errors import StudyError
 
 Fit = Literal["pad", "squash", "crop"]
@@ -129,102 +126,6 @@ def load(paths: Sequence[Path], size: int, root: Path, fit: Fit = "pad") -> np.n
             raise
 
     return cached(places.cache() / "images" / f"{key}.npy", decode_all)
-
-
-def write_header(file, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Begin an .npy file; rows are then appended, so that a full disk is an error and no crash.
-
-    (Writing through a memory map of a file with holes kills the process when the disk is full.)
-    """
-    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def cached(file: Path, make: Callable[[Path], None]) -> np.ndarray:
-    """Return the array in `file`, memory-mapped read-only; `make` writes it first if need be.
-
-    `make` gets the name of a partial file, which is renamed when it returns. Only one process
-    makes a file, others wait for it. A partial file stays after a failure: `make` may go on from
-    what it holds or write over it.
-
-    Raises:
-        StudyError: the cache folder cannot be written; and whatever `make` raises.
-
-    """
-    if not file.exists():
-        partial = file.with_name(file.name + ".partial")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(file.with_name(file.name + ".lock")):
-                if not file.exists():
-                    make(partial)
-                    with partial.open("rb+") as written:
-                        os.fsync(written.fileno())
-                    partial.replace(file)
-        except OSError as error:
-            raise StudyError(
-                f"Cannot write to the cache folder {file.parent} ({error.strerror or error}): make "
-                "room or give write permission there, or name another folder in STUDIES_ROOT."
-            ) from error
-    return np.load(file, mmap_mode="r")
-
-
-def augment(
-    images: Tensor,
-    generator: torch.Generator,
-    flip: float = 0.5,
-    shift: float = 0.1,
-    zoom: float = 0.15,
-    colour: float = 0.2,
-) -> Tensor:
-    """Return a random variant of each image, (B, 3, S, S) float in 0..1.
-
-    Args:
-        images: (B, 3, S, S), uint8 or float in 0..1, on any device.
-        generator: the only source of chance; the same state gives the same variants.
-        flip: probability of a left-right mirror image.
-        shift: largest move along each axis, as a part of the side.
-        zoom: scale between 1 − zoom and 1 + zoom; what lies outside is filled by reflection.
-        colour: brightness, contrast and saturation each between 1 − colour and 1 + colour.
-
-    """
-    images = images.float().div_(255) if images.dtype == torch.uint8 else images.float()
-    count = len(images)
-
-    def chance(low: float, high: float, columns: int) -> Tensor:
-        drawn = torch.rand(count, columns, generator=generator, device=generator.device)
-        return (low + (high - low) * drawn).to(images.device)
-
-    mirrored = chance(0, 1, 1)[:, 0] < flip
-    scale = 1 / chance(1 - zoom, 1 + zoom, 1)
-    # grid_sample counts the side of an image from -1 to 1, hence the factor of two.
-    move = chance(-2 * shift, 2 * shift, 2)
-    gain = chance(1 - colour, 1 + colour, 3)
-    if shift or zoom:
-        maps = torch.zeros(count, 2, 3, device=images.device)
-        maps[:, 0, 0] = torch.where(mirrored, -scale[:, 0], scale[:, 0])
-        maps[:, 1, 1] = scale[:, 0]
-        maps[:, :, 2] = move
-        grid = functional.affine_grid(maps, list(images.shape), align_corners=False)
-        images = functional.grid_sample(
-            images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-        )
-    elif flip:
-        images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-    return _recolour(images, *gain.unbind(1)) if colour else images
-
-
-def _recolour(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    # Brightness, contrast about the mean grey, and saturation about each pixel's grey are linear
-    # in the pixel: together one 3x3 matrix and one offset an image, and one pass over the batch.
-    luma = torch.tensor(LUMA, device=images.device)
-    flat = images.flatten(2)
-    mean_grey = flat.mean(2) @ luma
-    own, grey = saturation * contrast * brightness, (1 - saturation) * contrast * brightness
-    matrix = own[:, None, None] * torch.eye(3, device=images.device)
-    matrix = matrix + grey[:, None, None] * luma
-    offset = ((1 - contrast) * brightness * mean_grey)[:, None, None]
-    return torch.baddbmm(offset, matrix, flat).clamp_(0, 1).view_as(images)
 
 
 @contextmanager

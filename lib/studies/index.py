@@ -1,12 +1,10 @@
 """`reports/<dataset>/index.html`: the page over the reports of all studies on a dataset."""
 
 import importlib
-import sys
 from pathlib import Path
 
-from studies import pages, paths
+from studies import command, pages, paths
 from studies.errors import StudyError
-from studies.params import dataset_argument, relative
 from studies.runs import write_atomic
 
 STUDIES = ("captioning", "triplets", "recipes", "relevance")
@@ -29,7 +27,4 @@ def write(dataset: str) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(write(dataset_argument(__doc__))))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
+    command.run(lambda: write(command.dataset_argument(__doc__)))

@@ -14,12 +14,9 @@ from typing import TextIO
 from studies import paths
 from studies.complaints import suggestion
 from studies.errors import StudyError
-from studies.params import (
-    notebook_defaults,
-    read_overrides,
-    read_yaml,
-    relative,
-)
+from studies.parameter_cells import notebook_defaults
+from studies.params import read_overrides, read_yaml
+from studies.paths import relative
 
 
 def execute(

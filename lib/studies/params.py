@@ -6,9 +6,7 @@ that names the file, the parameter and the nearest valid name.
 """
 
 import argparse
-import ast
 import json
-import linecache
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -19,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from studies import paths
 from studies.complaints import explain, suggestion
 from studies.errors import StudyError
+from studies.parameter_cells import assigned_names, cells_run
+from studies.paths import relative
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Variant = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_]*)?$")]  # "" is no variant
@@ -167,29 +167,6 @@ class ReportParameters(Schema):
     dataset: Name
 
 
-def dataset_argument(purpose: str) -> str:
-    """Return the one argument, a dataset id, of a command whose help says `purpose`."""
-    parser = argparse.ArgumentParser(description=purpose)
-    parser.add_argument("dataset")
-    return parser.parse_args().dataset
-
-
-def cells_run(history: Sequence[str]) -> Iterable[str]:
-    """Return the sources of the cells that this kernel has run, oldest first.
-
-    Those of a kernel that keeps no history, such as nbval's, are where tracebacks find them.
-    """
-    if any(history):
-        return history
-    return ["".join(entry[2]) for entry in linecache.cache.values() if len(entry) == 4]
-
-
-def relative(file: Path) -> str:
-    """Return the path as a reader of the repository would write it."""
-    file = Path(file).resolve()
-    return str(file.relative_to(paths.REPOSITORY) if paths.REPOSITORY in file.parents else file)
-
-
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML mapping; raises StudyError when there is no such file or it is no mapping."""
     try:
@@ -244,34 +221,4 @@ def run_files(study: str, dataset: str) -> dict[str, list[Path]]:
     return {
         file.stem: [shared, model, *([file] if file != model else [])]
         for file, model in models.items()
-    }
-
-
-def assigned_names(source: str) -> list[str]:
-    """Return the names that a cell assigns at its top level, in order."""
-    return [
-        target.id
-        for node in ast.parse(source).body
-        if isinstance(node, (ast.Assign, ast.AnnAssign))
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name)
-    ]
-
-
-def notebook_defaults(notebook: Path) -> dict[str, Any]:
-    """Return the literals of the cell tagged `parameters`, read without running anything."""
-    try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    except OSError as error:
-        raise StudyError(f"{relative(notebook)}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise StudyError(f"{relative(notebook)}: is no notebook") from None
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) != 1:
-        raise StudyError(f"{relative(notebook)}: needs one cell tagged `parameters`")
-    body = ast.parse("".join(tagged[0]["source"])).body
-    return {
-        node.targets[0].id: ast.literal_eval(node.value)
-        for node in body
-        if isinstance(node, ast.Assign)
     }

@@ -34,3 +34,9 @@ def reports() -> Path:
 def cache() -> Path:
     """Return the folder of what can be made again: decoded images, features, the demo's plates."""
     return root() / "cache"
+
+
+def relative(file: Path) -> str:
+    """Return the path as a reader of the repository would write it."""
+    file = Path(file).resolve()
+    return str(file.relative_to(REPOSITORY) if REPOSITORY in file.parents else file)

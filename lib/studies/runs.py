@@ -27,7 +27,8 @@ import yaml
 
 from studies import paths
 from studies.errors import StudyError
-from studies.params import RunParameters, read_yaml, relative
+from studies.params import RunParameters, read_yaml
+from studies.paths import relative
 
 PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "scikit-learn", "pandas")
 

@@ -5,7 +5,6 @@ written after every epoch. A run resumed from a checkpoint is therefore the run 
 stopped, to the bit on a CPU with the same number of threads.
 """
 
-import io
 import time
 import warnings
 from collections.abc import Iterator
@@ -18,9 +17,9 @@ import lightning
 import numpy as np
 import pandas as pd
 import torch
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
+from studies.checkpoints import AtomicCheckpoints
 from studies.compute import describe, epoch_seed, resolve_precision, seed_all
 from studies.errors import StudyError
 from studies.params import RunParameters
@@ -45,27 +44,6 @@ class Outcome:
         """Return what a run's provenance says of its training."""
         trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
         return {**asdict(self), "threads": parameters.threads, "parameters_trained": trained}
-
-
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints written whole or not at all, and read without unpickling code."""
-
-    def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
-        """Write the checkpoint under a temporary name, then rename it."""
-        # through memory: on a full disk torch.save raises what does not say so
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        write_atomic(Path(path), content.getvalue())
-
-    def load_checkpoint(self, path: Any, *args: Any, **options: Any) -> dict[str, Any]:
-        """Read a checkpoint; raises StudyError when it is damaged."""
-        try:
-            return super().load_checkpoint(path, *args, **options)
-        except Exception as error:  # which one depends on the place of the damage
-            raise StudyError(
-                f"{path}: the checkpoint cannot be read ({type(error).__name__}); delete it, and "
-                "the same command trains from the first epoch"
-            ) from error
 
 
 class Keeper(lightning.Callback):

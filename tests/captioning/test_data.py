@@ -18,6 +18,7 @@ from studies.batches import Batches
 from studies.captioning import baselines, data
 from studies.captioning.params import NearestNeighbour
 from studies.captioning.tokens import Words
+from studies.splits import PARTS
 
 CAPTIONS = [["a b", "b"], ["c"], ["b c a", "a", "c c", "b a"], ["a a"], ["c b", "b"]]
 
@@ -96,7 +97,7 @@ class TestSplit:
         assert not np.all(tested, axis=0).any()
 
     @settings(max_examples=30, deadline=None)
-    @given(st.lists(st.sampled_from(data.PARTS), min_size=1, max_size=30), st.integers(0, 9))
+    @given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=30), st.integers(0, 9))
     def test_published_parts_are_kept(self, squares, official, seed):
         settings = squares(split_seed=seed, validation_share=0.3, test_share=0.3)
         assert data.split(made_up(len(official), official), settings).tolist() == official

@@ -18,7 +18,8 @@ from studies.captioning.lstm import LstmDecoder
 from studies.captioning.model import Describer, build, to_input
 from studies.captioning.tokens import BOS, EOS, PAD, UNKNOWN, Words
 from studies.captioning.transformer import TransformerDecoder
-from studies.captioning.trunks import Convolutions, FineTuned, Patches
+from studies.captioning.trunks import Convolutions, Patches
+from studies.encoders import FineTuned
 from studies.runs import load_run
 
 SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]

@@ -15,8 +15,10 @@ from foods import BOXES, FOOD101, RECIPES5K
 from sentences import refused
 from studies import demo
 from studies.batches import Batches
+from studies.errors import StudyError
 from studies.recipes import data
 from studies.recipes.plates import Plates
+from studies.splits import PARTS
 
 
 def made_up(dish, official=None, photographs=None, variant=None, ingredients=2):
@@ -133,7 +135,7 @@ def parts_of(plates, settings):
     """The split, or the sentence that says why there is none."""
     try:
         return data.split(plates, settings)
-    except data.StudyError as error:
+    except StudyError as error:
         return str(error)
 
 
@@ -183,9 +185,9 @@ class TestSplit:
                 assert (mine == "validation").sum() == validations
 
     @settings(max_examples=30, deadline=None)
-    @given(st.lists(st.sampled_from(data.PARTS), min_size=1, max_size=30), st.integers(0, 9))
+    @given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=30), st.integers(0, 9))
     def test_three_published_parts_are_kept(self, tiles, more, seed):
-        official = [*data.PARTS, *more]
+        official = [*PARTS, *more]
         plates = made_up(shuffled([len(official)], seed), official=official)
         chosen = tiles(split_seed=seed, validation_share=0.3, test_share=0.3)
         assert data.split(plates, chosen).tolist() == official
@@ -210,7 +212,7 @@ class TestSplit:
         for photograph, part in zip(photographs, parts, strict=True):
             where.setdefault(photograph, set()).add(part)
         assert all(len(found) == 1 for found in where.values())
-        assert Counter(parts).keys() == set(data.PARTS)
+        assert Counter(parts).keys() == set(PARTS)
         # a photograph counts for the dish that it is first listed with
         first = {}
         for photograph, (_, dish) in zip(photographs, pairs, strict=True):
@@ -220,6 +222,22 @@ class TestSplit:
             tests = min(round(0.3 * len(mine)), len(mine) - 1)
             assert mine.count({"test"}) == tests
             assert mine.count({"validation"}) == min(round(0.2 * len(mine)), len(mine) - 1 - tests)
+
+    @pytest.mark.parametrize(
+        ("seed", "expected"),
+        [
+            (0, "tvttxvxttttxttxxtxtxxtttttt"),
+            (1, "txxxtttxttttxttvtvttvtvtxxt"),
+            (12, "txtxtvttttttxtxvtvtxvtxtttt"),
+        ],
+    )
+    def test_splits_of_earlier_runs_stay_the_same(self, tiles, seed, expected):
+        dish = [*map(int, "011000001320211120210100210")]
+        photographs = np.random.default_rng(7).integers(0, 18, 27)
+        chosen = tiles(validation_share=0.2, test_share=0.3, split_seed=seed)
+        parts = data.split(made_up(dish, photographs=photographs), chosen)
+        letters = {"train": "t", "validation": "v", "test": "x"}
+        assert "".join(letters[part] for part in parts) == expected
 
     def test_other_split_seed_other_split(self, tiles):
         plates = made_up(shuffled([20, 20], 0))

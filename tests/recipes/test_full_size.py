@@ -18,9 +18,10 @@ import transformers
 from safetensors.torch import load_file
 from torchvision.models import DenseNet
 
+from studies.encoders import FineTuned
 from studies.params import read_yaml, run_files
 from studies.recipes import evaluate as evaluation
-from studies.recipes.model import DenseTrunk, FineTuned, build
+from studies.recipes.model import DenseTrunk, build
 from studies.recipes.params import Parameters
 from studies.runs import load_run
 

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from sentences import refused
 from studies import images
 from studies.compute import to_input
+from studies.encoders import FineTuned
 from studies.recipes import model
 from studies.recipes.model import (
     Decision,
     DenseTrunk,
-    FineTuned,
     Logits,
     Recogniser,
     build,

@@ -1,6 +1,7 @@
 """The demo's language model: what it reads, what it learns, and the folder that holds it."""
 
 import re
+import resource
 import socket
 from collections import Counter
 
@@ -152,6 +153,29 @@ class TestFolder:
         assert (folder / "tokenizer.json").exists()
         assert not (folder / "stray").exists()
         assert not list(paths.cache().glob("*.partial"))
+
+    @pytest.mark.parametrize("library", ["PreTrainedModel", "PreTrainedTokenizerFast"])
+    def test_a_full_disk_is_one_sentence(self, sandbox, monkeypatch, library):
+        """The size limit of a process makes writes fail, as a full disk does."""
+        import transformers
+
+        paths.cache().mkdir(parents=True)
+        whole, limits = getattr(transformers, library), resource.getrlimit(resource.RLIMIT_FSIZE)
+
+        def save(*given, original=whole.save_pretrained, **options):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+            try:
+                return original(*given, **options)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(whole, "save_pretrained", save)
+            message = refused(writer.kitchen_writer, SETTINGS)
+        assert message.startswith(f"Cannot write to the cache folder {paths.cache()} (")
+        assert "File too large" in message
+        assert not [path for path in paths.cache().iterdir() if path.suffix == ""]
+        assert (writer.kitchen_writer(SETTINGS) / "tokenizer.json").exists()
 
     def test_it_learns(self, tmp_path):
         from transformers import AutoModelForCausalLM, AutoTokenizer

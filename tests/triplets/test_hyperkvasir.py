@@ -272,4 +272,4 @@ class TestWhatIsRefused:
 
     def test_wrong_encoding(self, archive, message):
         (archive / "2_fold_split.csv").write_bytes(b"file-name;class-name;split-index\n\xff;a;0\n")
-        assert "2_fold_split.csv line 2: not UTF-8" in message()
+        assert "2_fold_split.csv line 2: is not UTF-8" in message()

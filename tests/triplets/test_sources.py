@@ -217,7 +217,7 @@ class TestBadGroceries:
         lines[2] = lines[2].replace(b"A", "Ä".encode("latin-1"), 1)
         (archive / name).write_bytes(b"\n".join(lines))
         line = next(i for i, text in enumerate(lines, 1) if b"\xc4" in text)
-        assert f"{name} line {line}: not UTF-8" in message()
+        assert f"{name} line {line}: is not UTF-8" in message()
 
     @pytest.mark.parametrize("name", ["classes.csv", "train.txt", "val.txt", "test.txt"])
     def test_missing_list(self, archive, message, name):

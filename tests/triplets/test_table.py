@@ -215,7 +215,7 @@ class TestWhatIsRefused:
     def test_not_utf8(self, write):
         table = write()
         table.write_bytes(table.read_bytes().replace(b"Kiwi", b"K\xefwi"))
-        assert "labels.csv line 4: not UTF-8" in refused(from_table, table, False)
+        assert "labels.csv line 4: is not UTF-8" in refused(from_table, table, False)
 
     def test_a_line_with_line_breaks_in_quotes_does_not_move_the_others(self, write):
         rows = changed(2, "split", "tset")

@@ -8,6 +8,7 @@ from studies import images
 from studies.captioning.data import CaptionedImages
 from studies.captioning.params import NearestNeighbour
 from studies.captioning.tokens import Words
+from studies.features import features
 
 BLOCK = 256  # test images compared with all training images at once
 
@@ -49,7 +50,4 @@ def feature_space(
         pixels = images.load(dataset.paths, space.side, dataset.root)
         flat = pixels.reshape(len(pixels), -1).astype(np.float32)
         return flat - flat[known].mean(0)
-    # imported late: torchvision and transformers take seconds
-    from studies.features import features
-
     return features(dataset.paths, dataset.root, space.weights)

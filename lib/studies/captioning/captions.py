@@ -1,7 +1,6 @@
 """Images with captions, and the readers of published layouts."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from studies.errors import StudyError
+from studies.reading import numbered_lines, read_text
+from studies.splits import PARTS
 
-PARTS = ("train", "validation", "test")
 SPLITS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
 # Karpathy's own names; restval images are added to training, as is usual
 KARPATHY = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
@@ -49,7 +49,7 @@ def flickr8k(folder: Path) -> CaptionedImages:
     files: dict[str, str] = {}
     for part, name in SPLITS.items():
         listing = text / f"Flickr_8k.{name}.txt"
-        for number, line in lines(listing):
+        for number, line in numbered_lines(listing):
             where = f"{listing} line {number}"
             if line in files:
                 raise StudyError(f"{where}: `{line}` is listed twice; keep one line")
@@ -111,7 +111,7 @@ def token_captions(file: Path) -> dict[str, list[str]]:
     Raises StudyError for a line that is no `<image>#<number>`, tab, caption, or is there twice.
     """
     captions: dict[str, dict[str, str]] = {}
-    for number, line in lines(file):
+    for number, line in numbered_lines(file):
         name, tab, caption = line.partition("\t")
         image, mark, which = name.partition("#")
         if not (tab and mark and which.isdecimal()):
@@ -146,21 +146,3 @@ def text_folder(folder: Path, name: str = "Flickr8k.token.txt") -> Path:
         if (place / name).is_file():
             return place
     raise StudyError(f"{folder / 'Flickr8k_text' / name}: no such file; put it there")
-
-
-def lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line that is not blank; only line feeds end one."""
-    for number, line in enumerate(read_text(file).split("\n"), 1):
-        if line.strip():
-            yield number, line.strip()
-
-
-def read_text(file: Path) -> str:
-    """Return the text of a file; raises StudyError when it is missing or not UTF-8."""
-    try:
-        return file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise StudyError(f"{file} line {line}: is not UTF-8; save the file as UTF-8") from None
-    except OSError as error:
-        raise StudyError(f"{file}: cannot be read: {error.strerror or error}") from None

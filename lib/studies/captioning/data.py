@@ -6,12 +6,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from studies import demo, images, paths
-from studies.captioning.captions import PARTS, CaptionedImages, flickr8k, karpathy
+from studies.captioning.captions import CaptionedImages, flickr8k, karpathy
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
-from studies.errors import StudyError
+from studies.features import features
+from studies.splits import refuse_empty
 
-__all__ = ["PARTS", "CaptionedImages", "Examples", "inputs", "read", "split"]
+__all__ = ["CaptionedImages", "Examples", "inputs", "read", "split"]
 
 
 def read(parameters: Parameters) -> CaptionedImages:
@@ -41,12 +42,7 @@ def split(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:
     parts = np.full(count, "train", dtype="<U10")
     parts[order[:tests]] = "test"
     parts[order[tests : tests + validations]] = "validation"
-    for part in PARTS:
-        if part not in parts:
-            raise StudyError(
-                f"{dataset.root}: too few images for a {part} set; add images or change "
-                "validation_share and test_share"
-            )
+    refuse_empty(parts, dataset.root, "images")
     return parts
 
 
@@ -57,9 +53,6 @@ def inputs(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:
     """
     source = parameters.network.encoder.source
     if source.name == "backbone" and not source.trained:
-        # imported late: torchvision and transformers take seconds, which scratch runs need not pay
-        from studies.features import features
-
         return features(dataset.paths, dataset.root, source.weights, pooled=False, dtype="float16")
     return images.load(dataset.paths, parameters.image_size, dataset.root)
 

@@ -1,18 +1,17 @@
 """Score one system: `python -m studies.captioning.evaluate -f dataset.yaml -f system.yaml`."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from studies import compute, images
+from studies import command, compute, images
 from studies.captioning import baselines, data
 from studies.captioning.metrics import METRICS, scored
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
-from studies.errors import StudyError
-from studies.params import relative
+from studies.paths import relative
 from studies.runs import claim, load_run, provenance, to_json, write_atomic
+from studies.splits import sizes
 
 IDS = {metric: metric.lower().replace("bleu-", "bleu").replace("-", "_") for metric in METRICS}
 
@@ -40,7 +39,7 @@ def evaluate(parameters: Parameters) -> Path:
             said = baseline(parameters, dataset, parts)
             facts = provenance(
                 dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
-                images={part: int(np.sum(parts == part)) for part in data.PARTS},
+                images=sizes(parts),
             )
             write_atomic(folder / "provenance.json", to_json(facts))
         else:
@@ -76,9 +75,4 @@ def baseline(parameters: Parameters, dataset: data.CaptionedImages, parts: np.nd
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(evaluate(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: evaluate(Parameters.from_command_line()))

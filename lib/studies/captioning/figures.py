@@ -15,6 +15,7 @@ from studies.captioning.params import Parameters
 from studies.errors import StudyError
 from studies.images import open_rgb
 from studies.runs import LoadedRun
+from studies.splits import PARTS
 
 NAMES = {IDS[metric]: metric for metric in ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")}
 ALL_NAMES = {IDS[metric]: metric for metric in METRICS}
@@ -40,7 +41,7 @@ CASES = (("best", 0.0), ("median", 0.5), ("worst", 1.0))
 def overview(dataset: data.CaptionedImages, parts: np.ndarray) -> pd.DataFrame:
     """Return how many images and captions every part holds, and how long captions are."""
     rows = []
-    for part in data.PARTS:
+    for part in PARTS:
         mine = [given for given, of in zip(dataset.captions, parts, strict=True) if of == part]
         lengths = [len(caption.split()) for given in mine for caption in given]
         rows.append(

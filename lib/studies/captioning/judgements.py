@@ -23,11 +23,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from studies import demo, paths
-from studies.captioning.captions import lines, text_folder
+from studies.captioning.captions import text_folder
 from studies.captioning.metrics import score_captions
 from studies.download import require
 from studies.errors import StudyError
 from studies.params import Schema
+from studies.reading import numbered_lines
 from studies.statistics import bootstrap, bootstrap_p, interval
 
 COMPARED = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
@@ -118,7 +119,7 @@ def image_of(caption_id: str) -> str:
 
 def numbered_captions(file: Path) -> dict[str, str]:
     """Return the captions of a token file by their id, such as `x.jpg#2`."""
-    cells = (line.partition("\t") for _, line in lines(file))
+    cells = (line.partition("\t") for _, line in numbered_lines(file))
     return {name.strip(): caption.strip() for name, _, caption in cells}
 
 
@@ -128,7 +129,7 @@ def read_pairs(file: Path, judges: str) -> list[tuple[str, str, list[float]]]:
     Raises StudyError for a line of another form.
     """
     found = []
-    for number, line in lines(file):
+    for number, line in numbered_lines(file):
         try:
             image, caption, *numbers = line.split("\t")
             if judges == "expert":

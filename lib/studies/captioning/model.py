@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from studies import compute, images
+from studies import compute, images, weights
+from studies.backbones import load_backbone
 from studies.captioning.beam import beam
 from studies.captioning.blocks import Size
 from studies.captioning.captioner import Captioner
@@ -24,8 +24,10 @@ from studies.captioning.lstm import LstmDecoder
 from studies.captioning.params import Network, Parameters
 from studies.captioning.tokens import BOS, EOS, PAD, UNKNOWN, Words
 from studies.captioning.transformer import TransformerDecoder
-from studies.captioning.trunks import Convolutions, FineTuned, Patches
+from studies.captioning.trunks import Convolutions, Patches
+from studies.encoders import FineTuned
 from studies.errors import StudyError
+from studies.features import features
 from studies.runs import write_atomic
 
 CHUNK = 64  # images captioned at once
@@ -91,10 +93,7 @@ def build_trunk(network: Network, image_size: int, pretrained: bool) -> nn.Modul
         return Patches(image_size, source.patch, size)
     if not source.trained:
         return None
-    # imported late: torchvision and transformers take seconds
-    from studies.backbones import load_backbone
-
-    return FineTuned(load_backbone(source.weights, trainable=True, pretrained=pretrained))
+    return FineTuned(load_backbone(source.weights, True, pretrained), pooled=False)
 
 
 def build_decoder(network: Network, vocabulary: int, length: int) -> Decoder:
@@ -156,8 +155,6 @@ class Describer:
         """Return what the network reads of picture files."""
         source = self.parameters.network.encoder.source
         if source.name == "backbone" and not source.trained:
-            from studies.features import features
-
             return features(files, Path("/"), source.weights, pooled=False, dtype="float16")
         return np.stack([images.decode(file, self.parameters.image_size) for file in files])
 
@@ -188,16 +185,14 @@ def load(run: Any) -> Describer:
     """
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
-    again = "and the command that trained the run writes it again from its checkpoint"
+    with weights.opened(file) as (metadata, tensors):
+        trained_with = metadata["words"]
     try:
         words = (run.folder / WORDS).read_text(encoding="utf-8")
-        with safe_open(file, framework="pt") as content:
-            trained_with = content.metadata()["words"]
-            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
-    except Exception as error:  # which one depends on the place of the damage
+    except (OSError, UnicodeDecodeError) as error:
         raise StudyError(
-            f"{file}: it, or {WORDS} beside it, cannot be read ({type(error).__name__}); delete "
-            f"{file.name}, {again}"
+            f"{run.folder / WORDS}: cannot be read ({type(error).__name__}); delete {file.name} "
+            "beside it, and the command that trained the run writes both again from its checkpoint"
         ) from error
     if trained_with != digest(words):
         raise StudyError(
@@ -207,8 +202,6 @@ def load(run: Any) -> Describer:
     vocabulary = Words.from_json(words)
     shape = tuple(run.provenance["input_shape"])
     network = build(parameters, len(vocabulary), shape, pretrained=False)
-    try:
+    with weights.fitting(file):
         network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise StudyError(f"{file}: holds another system's weights; delete it, {again}") from error
     return Describer(network.to(compute.device()).eval(), vocabulary, parameters)

@@ -1,19 +1,17 @@
 """Tables, figures, claims and pages of a dataset: everything from its run folders alone."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from studies import origin, pages, params, paths, tables
+from studies import command, origin, pages, params, paths, tables
 from studies.captioning import claims, figures
 from studies.captioning.comparisons import paired_tests
 from studies.captioning.evaluate import evaluate
 from studies.captioning.params import Parameters
 from studies.captioning.results import Results, read, summary
 from studies.captioning.sections import note, pictures, sections
-from studies.errors import StudyError
 from studies.ledger import claims_markdown
 from studies.publishing import publish
 from studies.runs import write_atomic
@@ -80,7 +78,4 @@ def entry(dataset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        print(params.relative(write(params.dataset_argument(__doc__))))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
+    command.run(lambda: write(command.dataset_argument(__doc__)))

@@ -1,7 +1,6 @@
 """Train one system: `python -m studies.captioning.train -f dataset.yaml -f system.yaml`."""
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from studies import compute, images, training
+from studies import command, compute, images, training
+from studies.augmentation import augment
 from studies.batches import Batches
 from studies.captioning import data
 from studies.captioning.captioner import Captioner
@@ -21,8 +21,9 @@ from studies.captioning.params import Parameters
 from studies.captioning.tokens import PAD, Words
 from studies.errors import StudyError
 from studies.learner import Scheduled
-from studies.params import relative
+from studies.paths import relative
 from studies.runs import claim, provenance, to_json, write_atomic
+from studies.splits import sizes
 
 MONITOR = "validation_loss"
 
@@ -45,7 +46,7 @@ class Learner(Scheduled):
         """Return the loss of one batch."""
         pixels, captions, owners = batch
         if self.settings.augmentation is not None:
-            pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
+            pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         smoothing = self.settings.label_smoothing
         self.batch_loss = loss(
             self.network, to_input(pixels, self.device), captions, owners, smoothing
@@ -140,7 +141,7 @@ def train(parameters: Parameters) -> Path:
         facts = provenance(
             **outcome.facts(network, parameters),
             dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
-            images={part: int(np.sum(parts == part)) for part in data.PARTS},
+            images=sizes(parts),
             words=len(words),
             input_shape=list(given.shape[1:]),
         )
@@ -150,9 +151,4 @@ def train(parameters: Parameters) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(train(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: train(Parameters.from_command_line()))

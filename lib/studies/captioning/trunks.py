@@ -1,35 +1,16 @@
-"""Networks that turn pixels into tokens: published and fine-tuned, or small and from scratch.
+"""Small networks that turn pixels into tokens, trained from scratch.
 
-Each maps (B, 3, S, S) in 0 to 1 to tokens (B, T, out_features). A frozen backbone is none of them:
-its tokens come from disk (`studies.features`).
+Each maps (B, 3, S, S) in 0 to 1 to tokens (B, T, out_features), as a published model that is
+trained on does (`studies.encoders.FineTuned`); tokens of a frozen one come from disk
+(`studies.features`).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from studies.captioning.blocks import Positions, Size, transformer
-
-if TYPE_CHECKING:
-    from studies.backbones import Backbone
-
-
-class FineTuned(nn.Module):
-    """A published backbone, trained on."""
-
-    def __init__(self, backbone: "Backbone") -> None:
-        super().__init__()
-        pooler = getattr(backbone.model, "pooler", None)
-        if pooler is not None and any(True for _ in pooler.parameters()):
-            # tokens do not pass it, and many a model is published without one
-            backbone.model.pooler = None
-        self.backbone, self.out_features = backbone, backbone.out_features
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (B, 3, S, S) in 0 to 1 to the backbone's tokens (B, T, F)."""
-        return self.backbone(self.backbone.normalise(images), pooled=False)
 
 
 class Convolutions(nn.Module):

@@ -1,18 +1,19 @@
 """The kitchen as a folder of pictures, drawn once and kept in the cache."""
 
 import csv
-import shutil
 from pathlib import Path
 
-from filelock import FileLock
-
 from studies import paths
+from studies.caches import made_once
 from studies.demo.drawing import draw
 from studies.demo.world import Plate, plates
-from studies.errors import StudyError
 
 # Raise it whenever a plate is drawn otherwise: folders drawn before are then left alone.
 VERSION = 1
+UNWRITABLE = (
+    "cannot draw the demo kitchen into {folder}: {reason}; make room or give write permission "
+    "there, or name another folder in STUDIES_ROOT"
+)
 
 
 def kitchen(per_variant: int, seed: int = 0) -> Path:
@@ -26,22 +27,7 @@ def kitchen(per_variant: int, seed: int = 0) -> Path:
     """
     contents = plates(per_variant, seed)
     folder = paths.cache() / f"kitchen{VERSION}-{per_variant}-{seed}"
-    if folder.exists():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{folder.name}.lock")):
-            if not folder.exists():
-                partial = folder.with_name(f"{folder.name}.partial")
-                shutil.rmtree(partial, ignore_errors=True)
-                _fill(partial, contents)
-                partial.rename(folder)
-    except OSError as error:
-        raise StudyError(
-            f"cannot draw the demo kitchen into {folder.parent}: {error.strerror or error}; make "
-            "room or give write permission there, or name another folder in STUDIES_ROOT"
-        ) from error
-    return folder
+    return made_once(folder, lambda partial: _fill(partial, contents), UNWRITABLE)
 
 
 def _fill(folder: Path, contents: list[Plate]) -> None:

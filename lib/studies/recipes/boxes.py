@@ -1,16 +1,15 @@
 """Pictures of several dishes, cut to the box around each: the layout of UEC Food-256."""
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
 from tqdm.auto import tqdm
 
 from studies import images, paths
+from studies.caches import made_once
 from studies.errors import StudyError
-from studies.recipes.listing import lines
+from studies.reading import lines
 
 HEADER = ["img", "x1", "y1", "x2", "y2"]
 # Raise it whenever the same boxes give other pictures: folders cut before are then left alone.
@@ -91,26 +90,7 @@ def cut(root: Path, boxes: list[Box]) -> Path:
     sources = {box.source for box in boxes} | {f"{box.category}/bb_info.txt" for box in boxes}
     digest = images.fingerprint([root / source for source in sorted(sources)], root)
     folder = paths.cache() / f"uecfood256-{digest}-v{VERSION}"
-    if folder.exists():
-        return folder
-    partial = folder.with_name(f"{folder.name}.partial")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{folder.name}.lock")):
-            if not folder.exists():
-                shutil.rmtree(partial, ignore_errors=True)
-                _fill(partial, root, boxes)
-                partial.rename(folder)
-    except OSError as error:
-        raise StudyError(
-            f"Cannot write to the cache folder {folder.parent} ({error.strerror or error}): make "
-            "room or give write permission there, or name another folder in STUDIES_ROOT."
-        ) from error
-    except StudyError:
-        # the mended pictures have another key, so nobody would take up this folder again
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return folder
+    return made_once(folder, lambda partial: _fill(partial, root, boxes))
 
 
 def _fill(folder: Path, root: Path, boxes: list[Box]) -> None:

@@ -6,13 +6,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from studies import demo, images, paths
-from studies.errors import StudyError
+from studies.features import features
 from studies.recipes import sources
 from studies.recipes.ingredients import IngredientTable, from_csv, ingredients101, typical
 from studies.recipes.params import Parameters
-from studies.recipes.plates import PARTS, Plates
+from studies.recipes.plates import Plates
+from studies.splits import PARTS, refuse_empty, stratified
 
-__all__ = ["PARTS", "Examples", "Plates", "inputs", "read", "split", "targets"]
+__all__ = ["Examples", "Plates", "inputs", "read", "split", "targets"]
 
 
 def read(parameters: Parameters) -> Plates:
@@ -66,34 +67,19 @@ def split(plates: Plates, parameters: Parameters) -> np.ndarray:
     """
     if plates.official is not None and set(PARTS) <= set(plates.official):
         return plates.official
-    rng = np.random.default_rng(parameters.split_seed)
     count = len(plates.files)
-    parts = np.full(count, "train", dtype="<U10")
-    free = np.ones(count, dtype=bool)
-    test_share = parameters.test_share
-    if plates.official is not None:
-        free = plates.official != "test"
-        parts[~free] = "test"
-        test_share = 0.0
     photographs = np.arange(count) if plates.photographs is None else plates.photographs
     # a photograph counts for the stratum of its first plate
     _, first, whose = np.unique(photographs, return_index=True, return_inverse=True)
-    of_plate = plates.dish if plates.variant is None else plates.variant
-    strata, drawn = of_plate[first], parts[first].copy()
-    for stratum in np.unique(strata):
-        members = rng.permutation(np.flatnonzero((strata == stratum) & free[first]))
-        spare = max(0, len(members) - 1)
-        tests = min(round(len(members) * test_share), spare)
-        validations = min(round(len(members) * parameters.validation_share), spare - tests)
-        drawn[members[:tests]] = "test"
-        drawn[members[tests : tests + validations]] = "validation"
-    parts = drawn[whose]
-    for part in PARTS:
-        if part not in parts:
-            raise StudyError(
-                f"{plates.root}: too few pictures a dish for a {part} set; add pictures or change "
-                "validation_share and test_share"
-            )
+    strata = plates.dish if plates.variant is None else plates.variant
+    parts = stratified(
+        strata[first],
+        parameters.validation_share,
+        parameters.test_share,
+        parameters.split_seed,
+        None if plates.official is None else plates.official[first] == "test",
+    )[whose]
+    refuse_empty(parts, plates.root, "pictures", "dish")
     return parts
 
 
@@ -104,9 +90,6 @@ def inputs(plates: Plates, parameters: Parameters) -> np.ndarray:
     """
     trunk = parameters.network.trunk
     if trunk.name == "backbone" and not trunk.trained:
-        # imported late: transformers takes seconds, which scratch runs need not pay
-        from studies.features import features
-
         return features(plates.paths, plates.root, trunk.weights)
     return images.load(plates.paths, parameters.image_size, plates.root)
 

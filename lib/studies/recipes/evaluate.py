@@ -1,19 +1,19 @@
 """Score one system: `python -m studies.recipes.evaluate -f dataset.yaml -f system.yaml`."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from studies import compute, images
+from studies import command, compute, images
 from studies.errors import StudyError
-from studies.params import relative
+from studies.paths import relative
 from studies.recipes import data, metrics, variants, writing
 from studies.recipes.baselines import blind
 from studies.recipes.model import Seen
 from studies.recipes.params import Parameters
 from studies.runs import LoadedRun, claim, load_run, provenance, to_json, write_atomic
+from studies.splits import sizes
 
 NAMES = "names.json"
 
@@ -43,7 +43,7 @@ def evaluate(parameters: Parameters) -> Path:
         print_of = images.fingerprint(plates.paths, plates.root)
         facts = {
             "dataset_fingerprint": print_of,
-            "images": {part: int(np.sum(parts == part)) for part in data.PARTS},
+            "images": sizes(parts),
         }
         if parameters.prompt is not None:
             asked = better(parameters)
@@ -137,9 +137,4 @@ def by_dish(probabilities: np.ndarray, plates: data.Plates) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(evaluate(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: evaluate(Parameters.from_command_line()))

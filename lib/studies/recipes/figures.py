@@ -14,6 +14,7 @@ from studies.recipes.calibration import reliability
 from studies.recipes.params import Parameters
 from studies.recipes.results import stacked
 from studies.runs import LoadedRun, load_run
+from studies.splits import PARTS
 
 SEEN = {
     "dish_top1": "dish top-1",
@@ -58,7 +59,7 @@ SHOWN = 4  # ingredients named in a caption
 def overview(plates: data.Plates, parts: np.ndarray) -> pd.DataFrame:
     """Return how many pictures, dishes and ingredients every part holds."""
     rows = []
-    for part in data.PARTS:
+    for part in PARTS:
         mine = parts == part
         rows.append(
             {

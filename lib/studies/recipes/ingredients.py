@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from studies.errors import StudyError
-from studies.recipes.listing import lines, read_text
+from studies.reading import lines, read_text
 
 By = Literal["dish", "image"]
 RECIPES5K_PARTS = {"train": "train", "val": "validation", "test": "test"}  # its names and ours

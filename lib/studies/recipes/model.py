@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from studies import compute, images
-from studies.errors import StudyError
+from studies import compute, images, weights
+from studies.backbones import load_backbone
+from studies.encoders import FineTuned
+from studies.features import features
 from studies.recipes.params import Network, Parameters
 from studies.runs import write_atomic
 
@@ -42,22 +43,6 @@ class DenseTrunk(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, 3, S, S) in 0 to 1 to (B, F)."""
         return adaptive_avg_pool2d(self.features(images - 0.5).relu(), 1).flatten(1)
-
-
-class FineTuned(nn.Module):
-    """A published model that is trained with its heads."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        pooler = getattr(backbone.model, "pooler", None)
-        if pooler is not None and any(True for _ in pooler.parameters()):
-            # many a model is published without one, and a run folder must fit either way
-            backbone.model.pooler = None
-        self.backbone, self.out_features = backbone, backbone.out_features
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (B, 3, S, S) in 0 to 1 to (B, F)."""
-        return self.backbone(self.backbone.normalise(images))
 
 
 class Heads(nn.Module):
@@ -96,10 +81,7 @@ def trunk(network: Network, pretrained: bool) -> nn.Module:
     given = network.trunk
     if given.name == "densenet":
         return DenseTrunk(given.growth, tuple(given.blocks), given.stem)
-    # imported late: transformers takes seconds
-    from studies.backbones import load_backbone
-
-    return FineTuned(load_backbone(given.weights, trainable=True, pretrained=pretrained))
+    return FineTuned(load_backbone(given.weights, True, pretrained), pooled=True)
 
 
 def look(network: Heads, inputs: np.ndarray, precision: str) -> Logits:
@@ -165,8 +147,6 @@ def read(files: list[Path], parameters: Parameters) -> np.ndarray:
     """Return what the network reads of picture files anywhere."""
     given = parameters.network.trunk
     if given.name == "backbone" and not given.trained:
-        from studies.features import features
-
         # torch warns of what cannot be written, as the cached ones cannot
         return features(files, Path("/"), given.weights).copy()
     return np.stack([images.decode(file, parameters.image_size) for file in files])
@@ -179,23 +159,16 @@ def load(run: Any) -> Recogniser:
     """
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
-    again = "delete it, and the command that trained the run writes it again from its checkpoint"
-    try:
-        with safe_open(file, framework="pt") as content:
-            said = json.loads(content.metadata()["said"])
-            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
+    with weights.opened(file) as (metadata, tensors):
+        said = json.loads(metadata["said"])
         decision = Decision(**said["decision"])
         dishes, ingredients = said["dishes"], said["ingredients"]
-    except Exception as error:  # which one depends on the place of the damage
-        raise StudyError(f"{file}: cannot be read ({type(error).__name__}); {again}") from error
-    try:
+    with weights.fitting(file):
         given = parameters.network.trunk
         frozen = given.name == "backbone" and not given.trained
         width = tensors["dish.weight"].shape[1] if frozen else None
         network = build(parameters.network, len(dishes), len(ingredients), width, pretrained=False)
         network.load_state_dict(tensors)
-    except (KeyError, RuntimeError) as error:
-        raise StudyError(f"{file}: holds another system's weights; {again}") from error
     return Recogniser(
         network.to(compute.device()).eval(), parameters, dishes, ingredients, decision
     )

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-PARTS = ("train", "validation", "test")
-
 
 @dataclass(frozen=True)
 class Plates:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from studies.errors import StudyError
+from studies.reading import lines, read_text
 from studies.recipes import ingredients
 from studies.recipes.boxes import cut, read_boxes
 from studies.recipes.ingredients import IngredientTable
-from studies.recipes.listing import lines, read_text
 from studies.recipes.plates import Plates
 
 

@@ -1,6 +1,5 @@
 """Train one system: `python -m studies.recipes.train -f dataset.yaml -f system.yaml -p seed=0`."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +7,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from studies import compute, images, training
+from studies import command, compute, images, training
+from studies.augmentation import augment
 from studies.batches import Batches
 from studies.errors import StudyError
 from studies.learner import Scheduled
-from studies.params import relative
+from studies.paths import relative
 from studies.recipes import calibration, data, metrics
 from studies.recipes.loss import dish_loss, ingredient_loss, weighted_loss
 from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, look
 from studies.recipes.params import Parameters
 from studies.runs import claim, provenance, to_json, write_atomic
+from studies.splits import sizes
 
 MONITOR = "validation_score"
 
@@ -40,7 +41,7 @@ class Learner(Scheduled):
         """Return the loss of one batch."""
         pixels, dish, present = batch
         if self.settings.augmentation is not None:
-            pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
+            pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         logits = self.network(compute.to_input(pixels, self.device))
         return weighted_loss(
             dish_loss(logits.dishes, dish),
@@ -109,7 +110,7 @@ def train(parameters: Parameters) -> Path:
         facts = provenance(
             **outcome.facts(network, parameters),
             dataset_fingerprint=images.fingerprint(plates.paths, plates.root),
-            images={part: int(np.sum(parts == part)) for part in data.PARTS},
+            images=sizes(parts),
         )
         write_atomic(folder / "provenance.json", to_json(facts))
         Recogniser(network, parameters, names, plates.ingredients, decision).save(file)
@@ -126,9 +127,4 @@ def chosen(logits: Logits, dish: np.ndarray, present: np.ndarray) -> Decision:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(train(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: train(Parameters.from_command_line()))

@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from tokenizers import ByteLevelBPETokenizer
 from tqdm.auto import tqdm
 
 from studies import compute, demo, paths
+from studies.caches import made_once
 from studies.optimisation import adamw, schedule, set_rate
 from studies.recipes.llm import BREAK
 from studies.recipes.params import Writer
@@ -25,18 +24,14 @@ END = "<end>"
 
 
 def kitchen_writer(settings: Writer) -> Path:
-    """Return the folder of the language model, trained at the first call, as `save_pretrained`."""
+    """Return the folder of the language model, trained at the first call, as `save_pretrained`.
+
+    Raises StudyError when the cache cannot be written.
+    """
     said = json.dumps([VERSION, settings.model_dump()], sort_keys=True)
     name = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
     folder = paths.cache() / f"writer-{name}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
-        if not folder.exists():
-            partial = folder.with_name(f"{folder.name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            train(settings, partial)
-            partial.rename(folder)
-    return folder
+    return made_once(folder, lambda partial: train(settings, partial))
 
 
 def examples(settings: Writer) -> list[tuple[str, str]]:
@@ -64,7 +59,7 @@ def examples(settings: Writer) -> list[tuple[str, str]]:
 
 
 def train(settings: Writer, folder: Path) -> None:
-    """Train the model and save it with its tokenizer."""
+    """Train the model and save it with its tokenizer; raises OSError when that cannot be."""
     # imported late: transformers takes seconds
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -106,8 +101,13 @@ def train(settings: Writer, folder: Path) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    try:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    except Exception as error:
+        if "(os error " not in str(error):
+            raise
+        raise OSError(str(error)) from error  # what is written by Rust has errors of its own
 
 
 def batch(pairs: list[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

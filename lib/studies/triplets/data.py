@@ -6,12 +6,12 @@ import numpy as np
 
 from studies import demo, images, paths
 from studies.errors import StudyError
+from studies.features import features
+from studies.splits import refuse_empty, stratified
 from studies.triplets import sources
 from studies.triplets.labels import LabelledImages
 from studies.triplets.params import Parameters
 from studies.triplets.table import from_table
-
-PARTS = ("train", "validation", "test")
 
 
 def read(parameters: Parameters) -> LabelledImages:
@@ -48,30 +48,20 @@ def split(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
     a stratified share of what remains, since published ones need not cover all classes. Of each
     class at least one image is trained on, unless the published test set holds them all.
     """
-    rng = np.random.default_rng(parameters.split_seed)
-    parts = np.full(len(dataset.files), "train", dtype=object)
-    test_share = parameters.test_share
-    candidates = np.ones(len(parts), dtype=bool)
+    tested = None
     if parameters.split == "official":
         if dataset.official is None or "test" not in dataset.official:
             raise StudyError(f"{dataset.root}: has no official split; set split: random")
-        candidates = dataset.official != "test"
-        parts[~candidates] = "test"
-        test_share = 0.0
-    for label in range(len(dataset.classes)):
-        members = rng.permutation(np.flatnonzero(candidates & (dataset.class_index == label)))
-        spare = max(0, len(members) - 1)
-        tests = min(round(len(members) * test_share), spare)
-        validations = min(round(len(members) * parameters.validation_share), spare - tests)
-        parts[members[:tests]] = "test"
-        parts[members[tests : tests + validations]] = "validation"
-    for part in PARTS:
-        if part not in parts:
-            raise StudyError(
-                f"{dataset.root}: too few images a class for a {part} set; add images or change "
-                "validation_share and test_share"
-            )
-    return parts.astype(str)
+        tested = dataset.official == "test"
+    parts = stratified(
+        dataset.class_index,
+        parameters.validation_share,
+        parameters.test_share,
+        parameters.split_seed,
+        tested,
+    )
+    refuse_empty(parts, dataset.root, "images", "class")
+    return parts
 
 
 def inputs(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
@@ -80,8 +70,5 @@ def inputs(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
     (N, 3, S, S) uint8 pixels, or (N, F) float features of a frozen backbone.
     """
     if parameters.backbone.name == "frozen":
-        # imported late: torchvision and transformers take seconds, which scratch runs need not pay
-        from studies.features import features
-
         return features(dataset.paths, dataset.root, parameters.backbone.weights)
     return images.load(dataset.paths, parameters.image_size, dataset.root)

@@ -1,15 +1,13 @@
 """Score one trained system: `python -m studies.triplets.evaluate -f ... -f ... -p seed=0`."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.manifold import TSNE
 
-from studies import compute, images
-from studies.errors import StudyError
-from studies.params import relative
+from studies import command, compute, images
+from studies.paths import relative
 from studies.runs import claim, load_run, to_json, write_atomic
 from studies.triplets import clustering, data, metrics, sampling
 from studies.triplets.params import Parameters
@@ -106,9 +104,4 @@ def flat_map(embedded: np.ndarray, seed: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(evaluate(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: evaluate(Parameters.from_command_line()))

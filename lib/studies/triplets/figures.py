@@ -1,7 +1,5 @@
 """What notebooks and reports show of data and runs: figures, and tables to look at."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import torch
@@ -10,9 +8,9 @@ from matplotlib.figure import Figure
 from studies import differences, maps, origin, plots
 from studies.images import open_rgb
 from studies.runs import LoadedRun
+from studies.splits import PARTS
 from studies.triplets import data
 from studies.triplets.loss import flexible_margin
-from studies.triplets.params import Parameters
 from studies.triplets.results import Results
 
 CURVES = {
@@ -48,7 +46,7 @@ def metric_names(depth: int) -> dict[str, str]:
 
 def overview(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
     """Return how many images, and how many labels of each level, every part holds."""
-    rows = {part: parts == part for part in data.PARTS} | {"all": np.ones(len(parts), dtype=bool)}
+    rows = {part: parts == part for part in PARTS} | {"all": np.ones(len(parts), dtype=bool)}
     return pd.DataFrame(
         {
             "part": part,
@@ -65,7 +63,7 @@ def overview(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
 def class_table(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
     """Return one row a class: its name and its images in each part."""
     frame = pd.DataFrame({"class": [images.class_names[i] for i in images.class_index]})
-    table = pd.crosstab(frame["class"], parts).reindex(columns=data.PARTS, fill_value=0)
+    table = pd.crosstab(frame["class"], parts).reindex(columns=PARTS, fill_value=0)
     return table.rename_axis(columns="images").reset_index()
 
 
@@ -155,65 +153,11 @@ def by_images(results: Results, frame: pd.DataFrame) -> Figure | None:
     return plots.sweep(rows, "images", "training images a class (the last: all, mean)", AXES)
 
 
-def confusion(results: Results, system: str, level: int) -> Figure:
-    """Draw which label of a level (from 1) is taken for which, all seeds of a system together."""
-    names = results.classes[f"level{level}"]
-    codes, labels = pd.factorize(names, sort=True)
-    counts = np.zeros((len(labels), len(labels)), dtype=int)
-    for answers in results.answers[system]:
-        np.add.at(counts, (codes[results.truth], codes[answers.predicted]), 1)
-    return plots.confusion(counts, list(map(words, labels)), f"{system}, level {level}")
-
-
-def confused_pairs(results: Results, system: str, most: int = 12) -> pd.DataFrame:
-    """Return which classes a system takes for which most often, all seeds together."""
-    names = results.classes["class"].map(shown)
-    answers = pd.concat(
-        pd.DataFrame(
-            {"true": names.iloc[one.true].array, "taken for": names.iloc[one.predicted].array}
-        )
-        for one in results.answers[system]
-    )
-    tests = answers["true"].value_counts()
-    wrong = answers[answers["true"] != answers["taken for"]].value_counts().head(most)
-    table = wrong.rename("times").reset_index()
-    table["of test images"] = table["true"].map(tests)
-    return table
-
-
-def shown(path: str) -> str:
-    """Return a label path as a reader writes it: lowest label, and the top one in brackets."""
-    return f"{words(path)} ({words(path.partition('/')[0])})"
-
-
 def embedding_map(runs: list[LoadedRun]) -> Figure:
     """Draw the t-SNE maps of the test images under some runs, coloured by top label."""
     frame = pd.concat(run.predictions.assign(system=run.system) for run in runs)
     frame = frame.rename(columns={"map_x": "x", "map_y": "y"}).reset_index(drop=True)
     return maps.embedding_map(frame.assign(label=frame["true_level1"].map(words)))
-
-
-def severe(run: LoadedRun, most: int) -> list[tuple[Path, str]]:
-    """Return files and captions of a run's severe errors, the surest first."""
-    root = data.root(Parameters.from_run(run.params, run.folder))
-    frame = run.predictions
-    wrong = frame[frame["true_level1"] != frame["predicted_level1"]]
-    return [
-        (
-            root / row["id"],
-            f"{shown(row['true_class'])} taken for {shown(row['predicted_class'])}, "
-            f"{100 * row['confidence']:.0f}\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}sure",
-        )
-        for _, row in wrong.nlargest(most, "confidence").iterrows()
-    ]
-
-
-def severe_pictures(run: LoadedRun, most: int = 10) -> Figure | str:
-    """Draw a run's severe errors, the surest first."""
-    found = severe(run, most)
-    if not found:
-        return "no severe error"
-    return plots.images([(open_rgb(file), caption) for file, caption in found])
 
 
 def settings(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:

@@ -26,17 +26,6 @@ def image_files(root: Path) -> list[Path]:
     )
 
 
-def read_text(file: Path, remedy: str = "unpack the dataset again") -> str:
-    """Return the text of a label file; raises StudyError when it is missing or not UTF-8."""
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise StudyError(f"{file}: no such file; {remedy}") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise StudyError(f"{file} line {line}: not UTF-8 text; save the file as UTF-8") from None
-
-
 def padded(branches: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Return label paths of one depth: shorter ones repeat their lowest label."""
     depth = max(map(len, branches))

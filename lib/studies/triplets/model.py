@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from studies import compute
+from studies import compute, weights
 from studies.encoders import Dense, ScratchCNN
-from studies.errors import StudyError
 from studies.runs import write_atomic
 from studies.triplets.params import Parameters
 
@@ -156,25 +154,18 @@ def load(run: Any) -> Classifier:
     """
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
-    again = "delete it, and the command that trained the run writes it again from its checkpoint"
-    try:
-        with safe_open(file, framework="pt") as content:
-            names = json.loads(content.metadata()["names"])
-            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
-    except Exception as error:  # which one depends on the place of the damage
-        raise StudyError(f"{file}: cannot be read ({type(error).__name__}); {again}") from error
-    weights = {
+    with weights.opened(file) as (metadata, tensors):
+        names = json.loads(metadata["names"])
+    state = {
         key.removeprefix("network."): value
         for key, value in tensors.items()
         if key.startswith("network.")
     }
-    features = weights.get("trunk.layers.0.weight")
+    features = state.get("trunk.layers.0.weight")
     width = None if features is None else features.shape[1]
-    try:
+    with weights.fitting(file):
         network = build(parameters, len(tensors["classes"]), width)
-        network.load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:
-        raise StudyError(f"{file}: holds another system's weights; {again}") from error
+        network.load_state_dict(state)
     return Classifier(
         network.to(compute.device()).eval(),
         parameters.precision,

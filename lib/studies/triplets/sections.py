@@ -7,7 +7,7 @@ from studies import duplicates, pages, tables
 from studies.errors import StudyError
 from studies.ledger import SYNTHETIC, claims_frame
 from studies.style import PAGE
-from studies.triplets import audit, claims, figures
+from studies.triplets import audit, claims, figures, mistakes
 from studies.triplets.results import Results
 
 SEVERE_SHOWN = 10  # of each system
@@ -205,7 +205,7 @@ def confusion(results: Results) -> list[Markup]:
     wanted = [(system, 1) for system in first]
     wanted += [(best, level) for level in range(2, results.labels.shape[1] + 1)]
     drawn = [
-        (figures.confusion(results, system, level), f"Confusion of {system} at level {level}")
+        (mistakes.confusion(results, system, level), f"Confusion of {system} at level {level}")
         for system, level in wanted
     ]
     narrow = [pair for pair in drawn if pair[0].get_figwidth() < PAGE]
@@ -215,7 +215,7 @@ def confusion(results: Results) -> list[Markup]:
         f"lower levels for {best}, the best on validation data. Seeds are taken together; "
         "numbers count test images."
     )
-    pairs = figures.confused_pairs(results, best)
+    pairs = mistakes.confused_pairs(results, best)
     listed = pages.table(pairs, f"What {best} takes for what most often, all seeds together.")
     return [*([pages.figures(narrow, caption)] if narrow else []), *wide, listed]
 
@@ -224,7 +224,7 @@ def gallery(results: Results) -> list[Markup | str]:
     """Return the severe errors of each system's first run, as parts of a page."""
     parts: list[Markup | str] = []
     for system, runs in results.plain().systems.items():
-        shown = figures.severe(runs[0], SEVERE_SHOWN)
+        shown = mistakes.severe(runs[0], SEVERE_SHOWN)
         count = int(runs[0].metrics["severe_errors"])
         errors = f"{count:,} severe error{'' if count == 1 else 's'}"
         some = f", {len(shown)} shown" if len(shown) < count else ""

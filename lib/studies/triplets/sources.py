@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from studies.errors import StudyError
+from studies.reading import read_text
 from studies.triplets.labels import LabelledImages
 from studies.triplets.listing import (
     PART_NAMES,
@@ -13,7 +14,6 @@ from studies.triplets.listing import (
     image_files,
     inner,
     padded,
-    read_text,
     refuse_same_content,
     refuse_two_classes,
 )

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from studies.errors import StudyError
+from studies.reading import read_text
 from studies.triplets.labels import LabelledImages
-from studies.triplets.listing import PART_NAMES, inner, padded, read_text, refuse_same_content
+from studies.triplets.listing import PART_NAMES, inner, padded, refuse_same_content
 
 OTHER = "other"
 
@@ -54,7 +55,8 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
 
 def read_rows(table: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns and, for each row, its line number and its cells by column, stripped."""
-    reader = csv.reader(io.StringIO(read_text(table, "correct `source.file`"), newline=""))
+    text = read_text(table, "correct `source.file`")
+    reader = csv.reader(io.StringIO(text, newline=None))  # whatever ends a line, also in quotes
     rows: list[tuple[int, dict[str, str]]] = []
     header: list[str] = []
     try:

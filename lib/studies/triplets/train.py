@@ -1,6 +1,5 @@
 """Train one system: `python -m studies.triplets.train -f dataset.yaml -f model.yaml -p seed=0`."""
 
-import sys
 from pathlib import Path
 
 import lightning
@@ -8,10 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from studies import compute, images, training
+from studies import command, compute, images, training
+from studies.augmentation import augment
 from studies.errors import StudyError
-from studies.params import relative
+from studies.paths import relative
 from studies.runs import claim, provenance, to_json, write_atomic
+from studies.splits import sizes
 from studies.triplets import data, sampling
 from studies.triplets.metrics import f1_over, included, severe_errors
 from studies.triplets.model import CHUNK, Classifier, Network, build, gather, vote
@@ -64,7 +65,7 @@ class Learner(lightning.LightningModule):
         """Return the loss of one batch."""
         pixels, labels, classes = batch
         if self.settings.augmentation is not None:
-            pixels = images.augment(pixels, self.chance, **self.settings.augmentation.model_dump())
+            pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         return self.objective(self.network(compute.to_input(pixels, self.device)), labels, classes)
 
     def on_validation_epoch_start(self) -> None:
@@ -164,7 +165,7 @@ def train(parameters: Parameters) -> Path:
         facts = provenance(
             **outcome.facts(network, parameters),
             dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
-            images={part: int(np.sum(roles == part)) for part in data.PARTS},
+            images=sizes(roles),
         )
         write_atomic(folder / "provenance.json", to_json(facts))
         trained.save(file)
@@ -172,9 +173,4 @@ def train(parameters: Parameters) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(train(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: train(Parameters.from_command_line()))

@@ -5,16 +5,16 @@ parameters that all its trials share, and `trials`, name -> what differs. Every 
 many. Each trial is a training with seed 0 in a run folder of its own; none is tested.
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from studies import paths
+from studies import command, paths
 from studies.errors import StudyError
-from studies.params import dataset_argument, read_yaml, relative
+from studies.params import read_yaml
+from studies.paths import relative
 from studies.runs import load_run, write_atomic
 from studies.triplets.params import Parameters
 
@@ -121,9 +121,4 @@ def tune(dataset: str) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(tune(dataset_argument(__doc__))))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: tune(command.dataset_argument(__doc__)))

@@ -1,12 +1,16 @@
-"""Text files of the published layouts."""
+"""Text files that a dataset came with or a user wrote."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from studies.errors import StudyError
 
 
 def read_text(file: Path, remedy: str = "unpack the dataset again") -> str:
-    """Return the text of a file; raises StudyError when it cannot be read or is not UTF-8."""
+    """Return the text of a UTF-8 file, with or without byte order mark, line ends as they are.
+
+    Raises StudyError when the file cannot be read, with what helps, or is not UTF-8.
+    """
     try:
         return file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -21,10 +25,17 @@ def read_text(file: Path, remedy: str = "unpack the dataset again") -> str:
 def lines(file: Path) -> list[str]:
     """Return the lines without white space around them, those that are blank at the end left out.
 
-    Other blank lines stay, since files that belong together are matched by line number. Raises
-    StudyError as `read_text`, or when all are blank.
+    Only line feeds end one. Other blank lines stay, since files that belong together are matched
+    by line number. Raises StudyError as `read_text`, or when all are blank.
     """
     found = [line.strip() for line in read_text(file).rstrip().split("\n")]
     if not any(found):
         raise StudyError(f"{file}: is empty; unpack the dataset again")
     return found
+
+
+def numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield number, from 1, and text of each line that is not blank; only line feeds end one."""
+    for number, line in enumerate(read_text(file).split("\n"), 1):
+        if line.strip():
+            yield number, line.strip()
