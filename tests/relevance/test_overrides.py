@@ -95,7 +95,7 @@ class TestOwn:
 
     def test_no_file(self, data):
         message = refused(overrides.load, ["none.csv"], CLASSES)
-        assert message.startswith(f"{data / 'none.csv'}: cannot be read (No such file")
+        assert message.startswith(f"{data / 'none.csv'}: no such file; put the table")
         assert "cannot be read" in refused(overrides.load, ["imagenet_wiki"], CLASSES)
 
 

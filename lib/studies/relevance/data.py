@@ -17,8 +17,8 @@ from studies.relevance import examples, sentences
 from studies.relevance.captions import imagenet_captions, of_records
 from studies.relevance.params import Parameters
 from studies.relevance.table import table
+from studies.splits import refuse_empty
 
-PARTS = ("train", "validation", "test")
 FILE = Path("imagenet_captions", "imagenet_captions.json")
 TEXTS = "class_texts.csv"
 WEB = 1  # raise it whenever the kitchen's web texts are others: tables made before are left alone
@@ -203,10 +203,5 @@ def split(collection: Collection, parameters: Parameters) -> np.ndarray:
     known = np.flatnonzero((parts == "train") & common[collection.target])
     count = round(parameters.validation_share * np.sum(parts == "train"))
     parts[rng.permutation(known)[:count]] = "validation"
-    for part in PARTS:
-        if part not in parts:
-            raise StudyError(
-                f"{len(parts):,} captions are too few for a {part} set; add captions or change "
-                "validation_share and test_share"
-            )
+    refuse_empty(parts, paths.data() / FILE.parent, "captions")
     return parts

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from studies.errors import StudyError
-from studies.params import relative
+from studies.paths import relative
 from studies.relevance.data import Collection
 from studies.relevance.params import Parameters
 from studies.runs import load_run

@@ -1,6 +1,5 @@
 """Score one system: `python -m studies.relevance.evaluate -f dataset.yaml -f system.yaml`."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +7,8 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from studies import compute
-from studies.errors import StudyError
-from studies.params import relative
+from studies import command, compute, splits
+from studies.paths import relative
 from studies.relevance import baselines, data, filter, metrics, model
 from studies.relevance.batching import Texts
 from studies.relevance.params import Parameters
@@ -48,7 +46,7 @@ def evaluate(parameters: Parameters) -> Path:
         else:
             facts = {
                 "dataset_fingerprint": collection.fingerprint,
-                "captions": {part: int(np.sum(parts == part)) for part in data.PARTS},
+                "captions": splits.sizes(parts),
             }
             write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
         found = classified if parameters.downstream is not None else filtered
@@ -125,9 +123,4 @@ def described(collection: data.Collection, parts: np.ndarray) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(evaluate(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: evaluate(Parameters.from_command_line()))

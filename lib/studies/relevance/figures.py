@@ -10,6 +10,7 @@ from sklearn.metrics import precision_recall_curve
 from studies import differences, origin, plots
 from studies.relevance import data
 from studies.runs import LoadedRun
+from studies.splits import PARTS
 from studies.style import COLUMN, Drawing, at_paper_size, plain, style
 
 FILTER = {
@@ -39,7 +40,7 @@ def overview(collection: data.Collection, parts: np.ndarray) -> pd.DataFrame:
     """Return how many captions, classes and examples every part holds."""
     _, pairs = collection.pairs()
     rows = []
-    for part in data.PARTS:
+    for part in PARTS:
         mine = parts == part
         known = collection.relevant[mine]
         rows.append(

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from studies import paths
 from studies.errors import StudyError
+from studies.reading import read_text
 
 PUBLISHED = "published"
 CORRESPONDENCES = Path("imagenet_wiki", "class_article_correspondences_trainval.csv")
 NONE = "-"
+REMEDY = "put the table of pages there or correct its name"
 WNID = re.compile(r"n\d{8}")
 
 Pages = dict[str, str | None]  # None where a class has no page
@@ -47,7 +49,7 @@ def published(file: Path) -> dict[str, str]:
     A line is `<wnid>, <article>`, with further articles after further commas, or `-` for none.
     """
     pages = {}
-    for number, line in enumerate(read_text(file).split("\n"), 1):
+    for number, line in enumerate(read_text(file, REMEDY).split("\n"), 1):
         wnid, *articles = (cell.strip() for cell in line.split(","))
         if not line.strip():
             continue
@@ -66,7 +68,7 @@ def table(file: Path) -> Pages:
 
     A page `-` leaves the class without a text.
     """
-    reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(file, REMEDY), newline=""), strict=True)
     pages: Pages = {}
     try:
         rows = [(reader.line_num, [" ".join(cell.split()) for cell in row]) for row in reader]
@@ -109,17 +111,3 @@ def by_wnid(pages: Pages, classes: Mapping[str, str], file: Path) -> Pages:
             raise StudyError(f"{file}: the class {name} is there twice; keep one line")
         found[wnids[key]] = page
     return found | {name: page for name, page in pages.items() if WNID.fullmatch(name)}
-
-
-def read_text(file: Path) -> str:
-    """Return the text of a file; raises StudyError when it cannot be read or is not UTF-8."""
-    try:
-        return file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise StudyError(f"{file} line {line}: is not UTF-8; save the file as UTF-8") from None
-    except OSError as error:
-        raise StudyError(
-            f"{file}: cannot be read ({error.strerror or error}); put the table of pages there or "
-            "correct its name"
-        ) from None

@@ -1,13 +1,11 @@
 """Tables, figures, claims and pages of a dataset: everything from its run folders alone."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from studies import origin, pages, params, paths, tables
-from studies.errors import StudyError
+from studies import command, origin, pages, params, paths, tables
 from studies.ledger import claims_markdown
 from studies.publishing import publish
 from studies.relevance import claims, figures
@@ -82,9 +80,4 @@ def entry(dataset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        print(params.relative(write(params.dataset_argument(__doc__))))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: write(command.dataset_argument(__doc__)))

@@ -1,6 +1,5 @@
 """Train one system: `python -m studies.relevance.train -f dataset.yaml -f system.yaml`."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +8,10 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 from torch.utils.data import DataLoader
 
-from studies import compute, training
+from studies import command, compute, splits, training
 from studies.errors import StudyError
 from studies.learner import Scheduled
-from studies.params import relative
+from studies.paths import relative
 from studies.relevance import data, downstream
 from studies.relevance.batching import ByLength, Texts
 from studies.relevance.model import Reader, TextClassifier, build
@@ -118,7 +117,7 @@ def train(parameters: Parameters) -> Path:
         facts = provenance(
             **outcome.facts(network, parameters),
             dataset_fingerprint=collection.fingerprint,
-            captions={part: int(np.sum(parts == part)) for part in data.PARTS},
+            captions=splits.sizes(parts),
             **facts,
         )
         write_atomic(folder / "provenance.json", to_json(facts))
@@ -127,9 +126,4 @@ def train(parameters: Parameters) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        print(relative(train(Parameters.from_command_line())))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
+    command.run(lambda: train(Parameters.from_command_line()))
