@@ -24,7 +24,7 @@ class Resampled:
     seed of another. `samples` may be None for a metric that resampling would distort.
     """
 
-    items: int  # in the test set
+    items: int | None  # in the test set; None for what is no score on one
     values: dict[int, float]
     samples: dict[int, np.ndarray] | None
     fixed: bool = False

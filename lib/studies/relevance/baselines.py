@@ -90,10 +90,10 @@ def clip(
         yield rows, (embedded(texts) @ classes.T).double().cpu().numpy()
 
 
-def kept(parameters: Parameters, own: np.ndarray, highest: np.ndarray) -> np.ndarray:
-    """Return which captions a baseline keeps, (N,).
+def lead(parameters: Parameters, own: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """Return by how much the class of each caption is ahead, (N,); those above 0 are kept.
 
-    Those with the name of their class, or whose class is more similar than any other. `own` is the
-    similarity to the class, `highest` the highest to another one.
+    `own` is the similarity to the class, `highest` the highest to another one. A name that stands in
+    the caption is enough, whatever others do.
     """
-    return own > (0 if parameters.baseline.name == "name_match" else highest)
+    return own if parameters.baseline.name == "name_match" else own - highest

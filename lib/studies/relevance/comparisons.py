@@ -1,4 +1,4 @@
-"""The paired tests between the systems of a dataset: filters with filters, classifiers alike."""
+"""The paired tests between the systems of a dataset: filters, and classifiers of equal steps."""
 
 import pandas as pd
 
@@ -11,15 +11,25 @@ TESTED = ("precision", "recall", "rejected", "auc", "accuracy", "macro_f1")
 def paired_tests(results: Results) -> pd.DataFrame:
     """Return the paired tests, second minus first, by bootstrap over test captions.
 
-    Seeds are those both were run with; a baseline is compared with each seed of the other.
+    Seeds are those both were run with; a baseline is compared with each seed of the other. A
+    classifier is compared with those of its variant, which are trained in as many steps.
     """
+    variants = dict.fromkeys(system.partition("@")[2] for system in results.downstream)
+    groups = [
+        list(results.filters),
+        *(
+            [system for system in results.downstream if system.partition("@")[2] == variant]
+            for variant in variants
+        ),
+    ]
     return resamples.paired_tests(
         *(
             {
-                system: {name: one for name, one in found.items() if name in TESTED}
-                for system, found in results.resampled.items()
-                if system in alike
+                system: {
+                    name: one for name, one in results.resampled[system].items() if name in TESTED
+                }
+                for system in group
             }
-            for alike in (results.filters, results.downstream)
+            for group in groups
         )
     )

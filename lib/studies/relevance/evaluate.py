@@ -72,8 +72,8 @@ def filtered(
             own[rows] = similar[places]
             similar[places] = -np.inf
             highest[rows] = similar.max(axis=1)
-        kept = baselines.kept(parameters, own, highest)
-        said = pd.DataFrame({"kept": kept, "similarity": own})
+        ahead = baselines.lead(parameters, own, highest)
+        said = pd.DataFrame({"kept": ahead > 0, "lead": ahead})
     return pd.concat([described(collection, parts), said], axis=1)
 
 

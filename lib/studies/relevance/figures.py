@@ -180,7 +180,7 @@ def precision_recall(filters: dict[str, list[LoadedRun]]) -> Figure | None:
         known = run.predictions[run.predictions["part"] == "test"].dropna(subset=["relevant"])
         if known.empty:
             continue
-        score = known["probability" if "probability" in known else "similarity"]
+        score = known["probability" if "probability" in known else "lead"]
         precision, recall, _ = precision_recall_curve(known["relevant"].astype(bool), score)
         # the last point is a convention, and no threshold reaches it
         points = {"precision": precision[:-1], "recall": recall[:-1], "system": system}

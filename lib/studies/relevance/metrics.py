@@ -28,7 +28,7 @@ def measured(frame: pd.DataFrame) -> dict[str, tuple[int, Metric]]:
     for ending, part in (("", "test"), ("_trained", "train")):
         items = frame[(frame["part"] == part) & truth.notna()]
         if len(items):
-            score = items["probability" if "probability" in items else "similarity"]
+            score = items["probability" if "probability" in items else "lead"]
             arrays = items["kept"], score, items["relevant"].astype(bool)
             found = filter_metrics(*(one.to_numpy() for one in arrays))
             by_id |= {name + ending: (len(items), metric) for name, metric in found.items()}

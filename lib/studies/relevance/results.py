@@ -96,7 +96,7 @@ def resample(runs: list[LoadedRun]) -> dict[str, Resampled]:
         by_id[name] = Resampled(items, values, samples, fixed)
     if not classifies(runs[0]):
         kept = {run.params["seed"]: run.metrics["kept"] for run in runs}
-        by_id["kept"] = Resampled(len(runs[0].predictions), kept, None, fixed)
+        by_id["kept"] = Resampled(None, kept, None, fixed)
     return by_id
 
 
