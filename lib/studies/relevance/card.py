@@ -39,8 +39,8 @@ SOURCES = {
         "in contrastive language-image pre-training (CLIP)*, ICML 2022), which are titles and "
         "descriptions that people gave to their photographs on Flickr and hold the rights in.",
         "Class texts: Wikipedia, CC BY-SA 4.0; title, address and revision of each page stand in "
-        "`class_texts.parquet` where they are known. What is derived from them, the column "
-        "`class_text` too, is under the same licence.",
+        "`class_texts.parquet` where they are known. The column `class_text` is "
+        "under the same licence.",
         "Images: ImageNet's terms of access (research that is not commercial) hold for them, and "
         "they may not be passed on with this dataset.",
     ),
@@ -52,9 +52,8 @@ LICENCES = {
 WRONG = (
     "The predictor learnt from the very captions that it filters. Probabilities of captions with "
     "`trained_on` are less sure than those of others, and more of them may be kept in error.",
-    "Some kept captions do not describe their class, and many dropped ones do.",
-    "Classes differ in how many captions they have left: the easier a class is to name in words, "
-    "the more.",
+    "Some kept captions do not describe their class, and some dropped ones do.",
+    "The classes are not balanced: some keep many captions, others few or none.",
     "A coefficient orders captions of one predictor; it is no probability, and those of another "
     "run or curve do not compare.",
     "A caption that describes the class need not describe what else is in the image.",
@@ -183,8 +182,8 @@ def loading(dropped: bool, images: bool) -> str:
 def cuts(parameters: Parameters) -> list[str]:
     """Return what the predictor could not read."""
     return [
-        f"Captions are cut to {parameters.characters:,} characters, and the predictor read "
-        f"{parameters.max_tokens:,} tokens of them."
+        f"Captions are cut to {parameters.characters:,} characters, and the predictor reads "
+        f"at most {parameters.max_tokens:,} tokens of them, its marks of begin and end included."
     ]
 
 

@@ -1,21 +1,21 @@
 """Parquet files of at most so many rows, named as Hugging Face `datasets` looks for them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm.auto import tqdm
 
 SHARD = 100_000  # rows of a file
 BLOCK = 5_000  # rows in memory
 
 
-def blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield rows (N,), so many at a time."""
-    for start in range(0, len(rows), BLOCK):
-        yield rows[start : start + BLOCK]
+def blocks(rows: np.ndarray) -> list[np.ndarray]:
+    """Return rows (N,) in their order, so many at a time."""
+    return [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
 
 
 def write(
@@ -34,7 +34,8 @@ def write(
     for number in range(count):
         file = folder / f"{split}-{number:05}-of-{count:05}.parquet"
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for block in blocks(rows[number * SHARD : (number + 1) * SHARD]):
+            own = blocks(rows[number * SHARD : (number + 1) * SHARD])
+            for block in tqdm(own, desc=f"writing {file.name}", unit="block", delay=2):
                 writer.write_table(arrow(made(block), schema))
 
 
