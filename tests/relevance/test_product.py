@@ -23,6 +23,7 @@ from studies.relevance.evaluate import evaluate
 from studies.relevance.params import Parameters
 from studies.relevance.table import FEATURES
 from studies.runs import load_run, to_json
+from studies.splits import PARTS
 
 ROBERTA = {"name": "roberta", "width": 16, "layers": 1, "heads": 2, "vocabulary": 400}
 NASTY = [
@@ -170,7 +171,7 @@ class TestKitchen:
         assert tables["kept"][0] == str(frame["kept"].sum())
         for reason, count in Counter(frame["reason"][~frame["kept"]]).items():
             assert tables[reason][0] == str(count)
-        for part in data.PARTS:
+        for part in PARTS:
             chosen = frame["kept"][frame["part"] == part]
             trained = chosen.sum() if part == "train" else 0
             counts = [len(chosen), chosen.sum(), f"{chosen.mean():.3f}", trained, 0]
@@ -250,6 +251,7 @@ def by_hand(tmp_path, monkeypatch):
         git = {"commit": "abc123", "dirty": True}
         facts = {"python": "3", "packages": {"torch": "2"}, "git": git}
         facts["dataset_fingerprint"] = collection.fingerprint
+        facts["captions"] = dict.fromkeys(PARTS, 1)
         (folder / "provenance.json").write_text(to_json(facts))
         asked = [row for row in rows if not row[3]]
         pd.DataFrame(
@@ -404,7 +406,7 @@ class TestRefused:
         run = by_hand(ROWS)
         facts = run.provenance | {"dataset_fingerprint": "other"}
         (run.folder / "provenance.json").write_text(to_json(facts))
-        assert "trained on other captions" in refused(product.export, run)
+        assert "trained on other captions" in refused(product.export, load_run(run.folder))
 
     def test_nothing_kept(self, by_hand):
         rows = [(*row[:4], 0.1, row[5]) for row in ROWS]

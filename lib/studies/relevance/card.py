@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from studies import origin
 from studies.markup import markdown_text, to_markdown
-from studies.relevance.data import PARTS, Collection
+from studies.relevance.data import Collection
 from studies.relevance.funnel import funnel
 from studies.relevance.params import Filter, Parameters
 from studies.runs import LoadedRun
+from studies.splits import PARTS
 
 SIZES = {
     **{1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"},
@@ -75,6 +77,7 @@ def card(
     parameters = Parameters.from_run(run.params, run.folder)
     kept = frame[frame["kept"]]
     dropped = len(kept) < len(collection.everything)
+    facts = {"predictor": run.system, **origin.facts([run], "captions")}
     images = bool(left_out) and sum(left_out.values()) < len(kept)
     names, having = zip(collection.wnids, collection.names, strict=True), set(kept["class"])
     without = [markdown_text(name) for wnid, name in names if wnid not in having]
@@ -103,7 +106,7 @@ def card(
         "## Sources and licences\n",
         bullets(SOURCES[parameters.source.name]),
         "## Where it comes from\n",
-        to_markdown(origin(run)),
+        to_markdown(pd.DataFrame(facts.items(), columns=["what", "value"])),
     ]
     return "\n".join(texts)
 
@@ -200,20 +203,6 @@ def accuracy(metrics: dict[str, float]) -> str:
         for name in METRICS
     ]
     return to_markdown(pd.DataFrame(rows))
-
-
-def origin(run: LoadedRun) -> pd.DataFrame:
-    """Return what the run was made with."""
-    known = run.provenance
-    dirty = ", with uncommitted changes" if known["git"]["dirty"] else ""
-    packages = (f"{name} {version}" for name, version in known["packages"].items())
-    rows = {
-        "run": f"{run.params['dataset']}, {run.system}, seed {run.params['seed']}",
-        "fingerprint of captions and class texts": known["dataset_fingerprint"],
-        "commit": f"{known['git']['commit']}{dirty}",
-        "software": f"Python {known['python']}, {', '.join(packages)}",
-    }
-    return pd.DataFrame(rows.items(), columns=["what", "value"])
 
 
 def bullets(items: Iterable[str]) -> str:

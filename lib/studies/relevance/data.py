@@ -132,7 +132,9 @@ def kitchen(parameters: Parameters) -> Collection:
         names,
         *(source.name, parameters.characters, demo.web.__module__, source.per_variant, source.seed),
     )
-    folders = {plate.variant: root / plate.category / plate.dish / plate.variant for plate in plates}
+    folders = {
+        plate.variant: root / plate.category / plate.dish / plate.variant for plate in plates
+    }
     texts = {variant: demo.article(variant) for variant in names}
     return collection(parameters, found, names, texts, folders)
 

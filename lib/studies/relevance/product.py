@@ -11,7 +11,6 @@ Below the run folder of an evaluated predictor stands then
 
 import argparse
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,13 +21,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from studies import paths
+from studies import command, paths
 from studies.errors import StudyError
-from studies.params import relative
+from studies.paths import relative
 from studies.relevance import card, data, image_folder, shards
 from studies.relevance.evaluate import CHANGED
 from studies.relevance.params import Parameters
 from studies.runs import LoadedRun, load_run, locked
+from studies.splits import PARTS
 
 SOURCES = "class_sources.csv"  # beside the class texts
 LICENCE = "CC BY-SA 4.0"
@@ -77,7 +77,7 @@ def export(run: LoadedRun) -> Path:
     rows_of = partial(described, collection, said)
     left_out = {}
     with locked(run.folder), made_whole(folder) as half:
-        for part in data.PARTS:
+        for part in PARTS:
             rows = np.flatnonzero(said["kept"] & (said["part"] == part))
             shards.write(half / "data", part, rows, KEPT, rows_of)
             if collection.folders is not None:
@@ -159,11 +159,6 @@ def made_whole(folder: Path) -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    try:
-        parser = argparse.ArgumentParser(description="Write what a predictor keeps as a dataset.")
-        parser.add_argument("run", type=Path, help="the run folder of an evaluated predictor")
-        print(relative(export(load_run(parser.parse_args().run))))
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command begins anew")
+    parser = argparse.ArgumentParser(description="Write what a predictor keeps as a dataset.")
+    parser.add_argument("run", type=Path, help="the run folder of an evaluated predictor")
+    command.run(lambda: export(load_run(parser.parse_args().run)))
