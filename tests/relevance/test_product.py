@@ -1,0 +1,418 @@
+"""The dataset as others load it, against the run's predictions and against a collection by hand."""
+
+import json
+import math
+import shutil
+from collections import Counter
+
+import datasets
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+from PIL import Image
+
+from commands import Command
+from sentences import refused
+from studies import demo, paths
+from studies.params import read_yaml, run_files
+from studies.relevance import card, data, image_folder, product, shards
+from studies.relevance.captions import NO_CLASS, NO_TEXT
+from studies.relevance.evaluate import evaluate
+from studies.relevance.params import Parameters
+from studies.relevance.table import FEATURES
+from studies.runs import load_run, to_json
+from studies.splits import PARTS
+
+ROBERTA = {"name": "roberta", "width": 16, "layers": 1, "heads": 2, "vocabulary": 400}
+NASTY = [
+    'pipe | and <b>"HTML"</b> & [link](x) 🍕',
+    "金魚 *is* not_a_cat $x$ \\ `code`",
+    "-001 1e5 null",
+]
+STOPPED = """
+import os, runpy, sys
+from studies.relevance import card
+card.card = lambda *given: os._exit(9)
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def values(**changes):
+    found = {}
+    for file in run_files("relevance", "demo")["predictor"]:
+        found |= read_yaml(file)
+    found |= {
+        **{"dataset": "product", "seed": 0, "source": found["source"] | {"per_variant": 4}},
+        **{"rare": found["rare"] | {"examples": 0}},
+        **{"predictor": found["predictor"] | {"encoder": ROBERTA}},
+        **{"training": found["training"] | {"epochs": 1}},
+        **{"filter": found["filter"] | {"threshold": 0.46, "sure": 0.5}},
+    }
+    return found | changes
+
+
+@pytest.fixture(scope="module")
+def run():
+    """A predictor of the kitchen, hardly trained."""
+    folder = evaluate(Parameters.check(values(), {"": "test"}))
+    yield load_run(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def exported(run):
+    return product.export(run)
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Return `load_dataset` with a cache of its own; nothing is asked of a network."""
+
+    def call(*given, **named):
+        return datasets.load_dataset(*map(str, given), cache_dir=str(tmp_path / "cache"), **named)
+
+    return call
+
+
+def contents(folder):
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+def front_matter(folder):
+    return yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
+
+
+def halves(run):
+    return [file.name for file in run.folder.iterdir() if file.name.startswith("dataset.")]
+
+
+class TestKitchen:
+    def test_every_kept_caption_is_there_as_it_was_predicted(self, run, exported, load):
+        frame = run.predictions
+        kept = frame[frame["kept"]]
+        assert 0 < len(kept) < len(frame)
+        found = load(exported)
+        assert set(found) == set(kept["part"])
+        texts = {row["image"]: row["text"] for row in data.read(Parameters(**values())).everything}
+        for part, rows in found.items():
+            wanted = kept[kept["part"] == part]
+            assert rows["image"] == wanted["id"].tolist()
+            assert rows["wnid"] == wanted["class"].tolist()
+            assert rows["class"] == [one.replace("_", " ") for one in wanted["class"]]
+            assert rows["caption"] == [texts[one] for one in wanted["id"]]
+            assert rows["class_text"] == [demo.article(one) for one in wanted["class"]]
+            assert rows["probability"] == wanted["probability"].tolist()
+            assert set(rows["part"]) == {part}
+            assert set(rows["trained_on"]) == {part == "train"}
+            for p, coefficient in zip(rows["probability"], rows["coefficient"], strict=True):
+                v = 1 if p > 0.5 else p + 0.1
+                assert coefficient == pytest.approx(max((v - 0.56) / 0.44, 0.001))
+
+    def test_every_dropped_caption_is_there_with_its_reason(self, run, exported, load):
+        frame = run.predictions.set_index("id")
+        found = load(exported, "dropped", split="dropped").to_pandas().set_index("image")
+        kept = set(frame.index[frame["kept"]])
+        plates = demo.plates(4, 0)
+        assert set(found.index) | kept == {f"{plate.id}.png" for plate in plates}
+        assert not set(found.index) & kept
+        assert len(found) + len(kept) == len(plates)
+        assert (found["reason"] != "").all()
+        before = found[~found.index.isin(frame.index)]
+        assert len(before) > 0
+        assert before[["part", "probability"]].isna().all(axis=None)
+        after = found[found.index.isin(frame.index)]
+        for column in ("reason", "probability", "part"):
+            assert after[column].tolist() == frame.loc[after.index, column].tolist()
+
+    @pytest.mark.parametrize("below", ["", "data"])
+    def test_the_parquet_builder_finds_the_same_splits(self, exported, load, below):
+        found = load("parquet", data_dir=str(exported / below))
+        named = load(exported)
+        assert {split: rows.num_rows for split, rows in found.items()} == {
+            split: rows.num_rows for split, rows in named.items()
+        }
+
+    def test_the_image_folder_has_every_kept_image(self, run, exported, load):
+        found = load("imagefolder", data_dir=str(exported / "images"))
+        frame = run.predictions
+        kept = frame[frame["kept"]].set_index("id")
+        listed = load(exported)
+        drawn = {file.name: file for file in (demo.kitchen(4) / "images").rglob("*.png")}
+        assert set(found) == set(listed)
+        for part, rows in found.items():
+            assert rows.column_names == ["image", *image_folder.SAID]
+            for name in image_folder.SAID:
+                assert rows[name] == listed[part][name]
+            for row, image in zip(rows, listed[part]["image"], strict=True):
+                assert row["image"].tobytes() == Image.open(drawn[image]).tobytes()
+                assert kept["class"][image] == row["wnid"]
+        for file in (exported / "images").rglob("*.png"):
+            assert file.samefile(drawn[file.name])
+
+    def test_class_texts(self, exported, load):
+        found = load(exported, "class_texts", split="classes").to_pandas()
+        wanted = {plate.variant for plate in demo.plates(1, 0)}
+        assert found["wnid"].tolist() == sorted(wanted)
+        assert found["text"].tolist() == [demo.article(one) for one in sorted(wanted)]
+        assert found[["title", "url", "revision", "licence"]].isna().all(axis=None)
+
+    def test_the_card_counts_what_is_there(self, run, exported):
+        text = (exported / "README.md").read_text()
+        tables = {}
+        for line in text.splitlines():
+            if line.startswith("| "):
+                first, *cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+                tables[first] = cells
+        frame, facts = run.predictions, run.provenance
+        assert tables["found"][0] == str(len(demo.plates(4, 0)))
+        assert tables["kept"][0] == str(frame["kept"].sum())
+        for reason, count in Counter(frame["reason"][~frame["kept"]]).items():
+            assert tables[reason][0] == str(count)
+        for part in PARTS:
+            chosen = frame["kept"][frame["part"] == part]
+            trained = chosen.sum() if part == "train" else 0
+            counts = [len(chosen), chosen.sum(), f"{chosen.mean():.3f}", trained, 0]
+            assert tables[part] == list(map(str, counts))
+        for name in card.METRICS:
+            assert float(tables[name][0]) == pytest.approx(run.metrics[name], abs=0.0005)
+        without = set(frame["class"]) - set(frame["class"][frame["kept"]])
+        listed = text.split("## Classes without a kept caption\n\n")[1].split("\n")[0]
+        assert listed == (", ".join(sorted(one.replace("_", " ") for one in without)) or "None.")
+        for said in (facts["dataset_fingerprint"], facts["git"]["commit"], "below 0.46", "P > 0.5"):
+            assert said in text
+        given = front_matter(exported)
+        assert given["license"] == "mit"
+        assert given["size_categories"] == ["n<1K"]
+
+    def test_it_is_made_anew_with_the_same_bytes(self, run, exported):
+        before = contents(exported)
+        (exported / "data" / "train-00001-of-00002.parquet").write_bytes(b"stale")
+        assert product.export(run) == exported
+        assert contents(exported) == before
+        assert halves(run) == []
+
+    def test_an_error_half_way_leaves_what_was_there(self, run, exported, monkeypatch):
+        before = contents(exported)
+
+        def full(*given):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(card, "card", full)
+        assert "No space left on device" in refused(product.export, run)
+        assert contents(exported) == before
+        assert halves(run) == []
+
+    def test_a_killed_command_leaves_no_dataset(self, run, exported, tmp_path):
+        shutil.rmtree(exported)
+        root, module = paths.root(), "studies.relevance.product"
+        stopped = Command(tmp_path, root, module, run.folder, code=STOPPED)
+        assert stopped.wait() == 9, stopped.err
+        assert not exported.exists()
+        again = Command(tmp_path, root, module, run.folder)
+        assert again.wait() == 0, again.err
+        assert again.out.strip() == str(exported)
+        assert (exported / "README.md").exists()
+        assert halves(run) == []
+
+    def test_a_command_without_a_run_says_so(self, tmp_path):
+        command = Command(tmp_path, paths.root(), "studies.relevance.product", tmp_path / "none")
+        assert command.wait() == 1
+        assert (
+            command.err == f"error: {tmp_path / 'none'} is no run folder: it has no params.yaml\n"
+        )
+
+
+@pytest.fixture
+def by_hand(tmp_path, monkeypatch):
+    """Return a function that makes the run of a collection; rows have image, wnid, text and P."""
+
+    def make(rows, folders=None, source=None, **changes):
+        everything = [
+            {**{"image": image, "wnid": wnid, "text": text, "relevant": None}, "reason": reason}
+            for image, wnid, text, reason, _, _ in rows
+        ]
+        classes = ["n1", "n2"]
+        names = ["crane | <machine>", "crane_bird & co"]
+        texts = [
+            "A crane lifts.\nIt is <b>tall</b> | wide.",
+            "A crane flies 🐦. \N{LINE SEPARATOR}x",
+        ]
+        found = datasets.Dataset.from_list(everything, FEATURES)
+        collection = data.Collection(found, classes, names, texts, [["A.", "B."]] * 2, folders)
+        monkeypatch.setattr(data, "read", lambda parameters: collection)
+        source = source or values()["source"]
+        parameters = Parameters.check(values(source=source, **changes), {"": "test"})
+        folder = tmp_path / "run"
+        folder.mkdir()
+        (folder / "params.yaml").write_text(yaml.safe_dump(parameters.resolved()))
+        git = {"commit": "abc123", "dirty": True}
+        facts = {"python": "3", "packages": {"torch": "2"}, "git": git}
+        facts["dataset_fingerprint"] = collection.fingerprint
+        facts["captions"] = dict.fromkeys(PARTS, 1)
+        (folder / "provenance.json").write_text(to_json(facts))
+        asked = [row for row in rows if not row[3]]
+        pd.DataFrame(
+            {
+                "id": [row[0] for row in asked],
+                "class": [row[1] for row in asked],
+                "part": [row[5] for row in asked],
+                "kept": [row[4] >= 0.5 for row in asked],
+                "reason": ["" if row[4] >= 0.5 else "too low" for row in asked],
+                "probability": [row[4] for row in asked],
+                "coefficient": [row[4] if row[4] >= 0.5 else math.nan for row in asked],
+            }
+        ).to_parquet(folder / "predictions.parquet")
+        (folder / "metrics.json").write_text(to_json({"kept": 1}))
+        return load_run(folder)
+
+    return make
+
+
+ROWS = [
+    ("a.png", "n1", NASTY[0], "", 0.75, "train"),
+    ("z.png", "n9", "no such class", NO_CLASS, None, None),
+    ("b.png", "n1", "a low one", "", 0.25, "test"),
+    ("c.png", "n2", NASTY[1], "", 1.0, "train"),
+    ("d.png", "n2", "", NO_TEXT, None, None),
+    ("e.png", "n1", NASTY[2], "", 0.5, "test"),
+]
+
+
+class TestByHand:
+    def test_any_text_comes_back(self, by_hand, load):
+        folder = product.export(by_hand(ROWS))
+        kept = load(folder)
+        assert set(kept) == {"train", "test"}
+        assert kept["train"]["caption"] == NASTY[:2]
+        assert kept["test"]["caption"] == NASTY[2:]
+        assert kept["train"]["class_text"][0] == "A crane lifts.\nIt is <b>tall</b> | wide."
+        dropped = load(folder, "dropped", split="dropped")
+        assert dropped.select_columns(["image", "class", "caption", "reason"]).to_list() == [
+            {"image": image, "class": name, "caption": caption, "reason": reason}
+            for image, name, caption, reason in [
+                ("z.png", None, "no such class", NO_CLASS),
+                ("b.png", "crane | <machine>", "a low one", "too low"),
+                ("d.png", "crane_bird & co", "", NO_TEXT),
+            ]
+        ]
+        assert not (folder / "images").exists()
+        assert "imagefolder" not in (folder / "README.md").read_text()
+
+    def test_the_card_shows_names_as_they_are(self, by_hand):
+        rows = [(*row[:4], 0.9 if row[1] == "n2" else 0.1, row[5]) for row in ROWS]
+        text = (product.export(by_hand(rows)) / "README.md").read_text().split("---\n", 2)[2]
+        shown = MarkdownIt("commonmark").enable("table").render(text)
+        assert "<p>crane | &lt;machine&gt;</p>" in shown
+        assert "with uncommitted changes" in shown
+        assert "precision is not known" in shown
+
+    def test_large_parts_are_several_files(self, by_hand, load, monkeypatch):
+        monkeypatch.setattr(shards, "SHARD", 5)
+        monkeypatch.setattr(shards, "BLOCK", 2)
+        rows = [(f"{k}.png", "n1", f"word {k}", "", 0.5 + k / 100, "train") for k in range(12)]
+        folder = product.export(by_hand(rows))
+        assert [pq.read_metadata(file).num_rows for file in sorted(folder.glob("data/*"))] == [
+            *(5, 5, 2)
+        ]
+        for found in (load(folder)["train"], load("parquet", data_dir=str(folder))["train"]):
+            assert found["caption"] == [f"word {k}" for k in range(12)]
+        # all are kept
+        assert not list(folder.glob("dropped/*"))
+        assert "dropped/" not in str(front_matter(folder))
+
+    def test_images_that_are_not_there_are_counted(self, by_hand, tmp_path, load):
+        folders = {wnid: tmp_path / "images" / wnid for wnid in ("n1", "n2")}
+        colours = {("n1", "same.png"): (9, 0, 0), ("n2", "same.png"): (0, 9, 0)}
+        for (wnid, name), colour in colours.items():
+            folders[wnid].mkdir(parents=True)
+            Image.new("RGB", (4, 4), colour).save(folders[wnid] / name)
+        for name in (".hidden.png", "text.txt"):
+            (folders["n1"] / name).write_bytes((folders["n1"] / "same.png").read_bytes())
+        (folders["n2"] / "real.bin").write_bytes((folders["n2"] / "same.png").read_bytes())
+        (folders["n2"] / "link.png").symlink_to("real.bin")
+        rows = [
+            ("same.png", "n1", NASTY[0], "", 0.75, "train"),
+            ("same.png", "n2", NASTY[1], "", 1.0, "train"),
+            ("missing.png", "n1", "not there", "", 0.75, "train"),
+            (".hidden.png", "n1", "hidden", "", 0.75, "train"),
+            ("text.txt", "n1", "no image", "", 0.75, "train"),
+            ("link.png", "n2", "a link", "", 0.75, "train"),
+            ("gone.png", "n2", "not there", "", 0.75, "test"),
+        ]
+        folder = product.export(by_hand(rows, folders))
+        found = load("imagefolder", data_dir=str(folder / "images"))
+        assert set(found) == {"train"}
+        shown = [(row["caption"], row["image"].getpixel((0, 0))) for row in found["train"]]
+        assert shown == [(NASTY[0], (9, 0, 0)), (NASTY[1], (0, 9, 0)), ("a link", (0, 9, 0))]
+        text = (folder / "README.md").read_text()
+        assert "| train | 6 | 6 | 1.000 | 6 | 3 |" in text
+        assert "| test | 1 | 1 | 1.000 | 0 | 1 |" in text
+
+    def test_images_are_copied_where_no_link_can_be(self, by_hand, tmp_path, monkeypatch):
+        source = tmp_path / "images" / "n1" / "a.png"
+        source.parent.mkdir(parents=True)
+        source.write_bytes(b"picture")
+
+        def refuse(*given):
+            raise OSError(18, "Invalid cross-device link")
+
+        monkeypatch.setattr("os.link", refuse)
+        folders = {"n1": source.parent, "n2": tmp_path}
+        folder = product.export(by_hand(ROWS[:1], folders))
+        copy = folder / "images" / "train" / "n1" / "a.png"
+        assert copy.read_bytes() == b"picture"
+        assert not copy.samefile(source)
+        line = json.loads((folder / "images" / "train" / "metadata.jsonl").read_text())
+        assert line["file_name"] == "n1/a.png"
+        assert line["caption"] == NASTY[0]
+
+    def test_pages_of_class_texts_are_named(self, by_hand, sandbox, load):
+        below = paths.data() / "imagenet_captions"
+        below.mkdir()
+        (below / "class_sources.csv").write_text(
+            "wnid,class,title,url,revision,date\n"
+            "n2,crane,NA,https://en.wikipedia.org/wiki/NA,1234567890123,2026-01-01\n"
+            "n7,other,Other,https://en.wikipedia.org/wiki/Other,5,2026-01-01\n"
+        )
+        source = {"name": "imagenet_captions", "images": None}
+        folder = product.export(by_hand(ROWS, source=source))
+        found = load(folder, "class_texts", split="classes").to_list()
+        columns = ("wnid", "title", "url", "revision", "licence")
+        assert [tuple(row[one] for one in columns) for row in found] == [
+            ("n1", None, None, None, None),
+            ("n2", "NA", "https://en.wikipedia.org/wiki/NA", 1234567890123, "CC BY-SA 4.0"),
+        ]
+        assert front_matter(folder)["license"] == "other"
+        for broken in ("wnid,title\nn1,x\n", "wnid,title,url,revision\nn1,x,y,new\n"):
+            (below / "class_sources.csv").write_text(broken)
+            assert "no table of pages" in refused(product.export, load_run(folder.parent))
+        assert (folder / "README.md").exists()
+
+
+class TestRefused:
+    def test_runs_that_are_no_evaluated_predictor(self, by_hand):
+        run = by_hand(ROWS)
+        for changes in ({"study": "triplets"}, {"predictor": None}):
+            (run.folder / "params.yaml").write_text(yaml.safe_dump(run.params | changes))
+            assert "of no relevance predictor" in refused(product.export, load_run(run.folder))
+        (run.folder / "metrics.json").unlink()
+        assert "has no metrics.json" in refused(product.export, run)
+        assert not (run.folder / "dataset").exists()
+
+    def test_other_captions(self, by_hand):
+        run = by_hand(ROWS)
+        facts = run.provenance | {"dataset_fingerprint": "other"}
+        (run.folder / "provenance.json").write_text(to_json(facts))
+        assert "trained on other captions" in refused(product.export, load_run(run.folder))
+
+    def test_nothing_kept(self, by_hand):
+        rows = [(*row[:4], 0.1, row[5]) for row in ROWS]
+        assert "keeps no caption" in refused(product.export, by_hand(rows))
+
+    def test_a_folder_that_cannot_be_written(self, by_hand):
+        run = by_hand(ROWS)
+        (run.folder / "dataset.partial").write_text("a file in the way")
+        assert "cannot write" in refused(product.export, run)
