@@ -69,7 +69,7 @@ def clip(
         model = CLIPTextModelWithProjection.from_pretrained(
             weights, use_safetensors=True, dtype=torch.float32
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # which one depends on what is missing or damaged
         raise StudyError(
             f"baseline.weights: no CLIP with a text encoder in safetensors at {weights} "
             f"({type(error).__name__}); give its name on the hub or a folder that save_pretrained "
@@ -93,7 +93,7 @@ def clip(
 def lead(parameters: Parameters, own: np.ndarray, highest: np.ndarray) -> np.ndarray:
     """Return by how much the class of each caption is ahead, (N,); those above 0 are kept.
 
-    `own` is the similarity to the class, `highest` the highest to another one. A name that stands in
-    the caption is enough, whatever others do.
+    `own` is the similarity to the class, `highest` the highest to another one. A name in the
+    caption is enough, whatever other names are there.
     """
     return own if parameters.baseline.name == "name_match" else own - highest

@@ -113,7 +113,7 @@ def published(name: str, longest: int) -> nn.Module:
             name, use_safetensors=True, dtype=torch.float32
         )
         room, _ = model.config.max_position_embeddings, model.config.hidden_size
-    except (OSError, ValueError, AttributeError) as error:
+    except Exception as error:  # which one depends on what is missing or damaged
         raise StudyError(
             f"encoder.weights: no encoder of text in safetensors at {name} "
             f"({type(error).__name__}); give the name of one on the hub, such as "

@@ -232,8 +232,9 @@ class Parameters(RunParameters):
         """Raise StudyError when the data is not there, without reading any."""
         if self.source.name != "imagenet_captions":
             return
-        require("imagenet_captions", paths.data() / "imagenet_captions")
-        texts = paths.data() / "imagenet_captions" / "class_texts.csv"
+        folder = paths.data() / "imagenet_captions"
+        require("imagenet_captions", folder / "imagenet_captions.json")
+        texts = folder / "class_texts.csv"
         if not texts.is_file():
             raise StudyError(
                 f"{texts}: no such file; bring the class texts from Wikipedia first: "

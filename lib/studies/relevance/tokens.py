@@ -25,6 +25,10 @@ class Words:
     end: int
     pad: int
 
+    def __post_init__(self) -> None:
+        # "<pad>" in a caption is what somebody wrote
+        self.tokenizer.encode_special_tokens = True
+
     def __len__(self) -> int:
         return self.tokenizer.get_vocab_size()
 
@@ -73,7 +77,7 @@ def published(weights: str) -> Words:
         begin = whole.cls_token_id if whole.cls_token_id is not None else whole.bos_token_id
         end = whole.sep_token_id if whole.sep_token_id is not None else whole.eos_token_id
         found = Words(whole.backend_tokenizer, begin, end, whole.pad_token_id)
-    except (OSError, ValueError, AttributeError) as error:
+    except Exception as error:  # which one depends on what is missing or damaged
         raise StudyError(
             f"encoder.weights: no tokenizer at {weights} ({type(error).__name__}); give the name "
             "of a text encoder on the hub, or a folder that save_pretrained wrote"

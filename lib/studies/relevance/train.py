@@ -94,17 +94,20 @@ def train(parameters: Parameters) -> Path:
         plan = parameters.training
         facts = {}
         if parameters.predictor is not None:
-            behind = tokenizer.tokens(flat) if parameters.predictor.append_sentences else None
-            texts = Texts(*given, pairs, behind)
+            texts = Texts(*given, pairs, tokenizer.tokens(flat))
+            lengths = texts.lengths  # so that batches are the same without the sentences
+            if not parameters.predictor.append_sentences:
+                texts = Texts(*given, pairs)
             rows = np.flatnonzero(np.isin(pairs[:, 0], known))
             draws = max(1, round(parameters.predictor.epoch_share * len(rows)))
         else:
             taken, weight = downstream.taken(parameters, collection, known)
             # an epoch has as many steps whatever is taken
             texts, rows, draws = Texts(*given, weight=weight), taken, len(known)
+            lengths = texts.lengths
             facts["trained_on"] = len(taken)
         network = build(parameters, tokenizer, len(collection.wnids))
-        batches = ByLength(rows, texts.lengths, plan.batch, parameters.seed, draws)
+        batches = ByLength(rows, lengths, plan.batch, parameters.seed, draws)
         rest = ByLength(np.flatnonzero(parts == "validation"), alone.lengths, plan.batch)
         outcome = training.fit(
             Learner(parameters, network, plan.epochs * len(batches)),
