@@ -132,9 +132,10 @@ def draws(study: str, source: str) -> bool:
     if not (isinstance(last, ast.Expr) and isinstance(last.value, ast.Call)):
         return False
     call = last.value.func
-    if not (isinstance(call, ast.Attribute) and getattr(call.value, "id", "") == "figures"):
+    room = getattr(call.value, "id", "") if isinstance(call, ast.Attribute) else ""
+    if room not in ("figures", "mistakes"):
         return False
-    function = getattr(importlib.import_module(f"studies.{study}.figures"), call.attr)
+    function = getattr(importlib.import_module(f"studies.{study}.{room}"), call.attr)
     return "Figure" in str(inspect.signature(function).return_annotation)
 
 
