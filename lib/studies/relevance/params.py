@@ -232,16 +232,17 @@ class Parameters(RunParameters):
         """Raise StudyError when the data is not there, without reading any."""
         if self.source.name != "imagenet_captions":
             return
-        require("imagenet_captions", paths.data() / "imagenet_captions")
-        texts = paths.data() / "imagenet_captions" / "class_texts.csv"
+        folder = paths.data() / "imagenet_captions"
+        require("imagenet_captions", folder / "imagenet_captions.json")
+        texts = folder / "class_texts.csv"
         if not texts.is_file():
             raise StudyError(
                 f"{texts}: no such file; bring the class texts from Wikipedia first: "
                 "python -m studies.relevance.collect --contact <your mail address or web page>"
             )
-        if self.source.images and not (folder := paths.data() / self.source.images).is_dir():
+        if self.source.images and not (images := paths.data() / self.source.images).is_dir():
             raise StudyError(
-                f"{folder}: no such folder; put ImageNet's images there, a folder a wnid, or set "
+                f"{images}: no such folder; put ImageNet's images there, a folder a wnid, or set "
                 "source.images to null"
             )
 
