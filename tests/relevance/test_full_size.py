@@ -19,10 +19,12 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
+from sentences import refused
 from studies import paths
 from studies.params import read_yaml, run_files
 from studies.relevance.evaluate import evaluate
 from studies.relevance.params import Parameters
+from studies.relevance.train import train
 from studies.runs import load_run
 
 DATASET = "imagenet_captions"
@@ -152,17 +154,29 @@ def world(tmp_path_factory):
         patch.setattr(socket, "getaddrinfo", refuse)
         patch.setattr(socket.socket, "connect", refuse)
         files = run_files("relevance", DATASET)
+        too_early = Parameters.from_files(files["downstream_kept"], ["seed=0"])
+        told = refused(train, too_early)
         for system in [*DOWNSTREAM, *FILTERS]:
             parameters = Parameters.from_files(files[system], ["seed=0"])
             runs[system] = load_run(evaluate(parameters))
     return SimpleNamespace(
-        folder=folder, runs=runs, systems=set(files), reached=reached, published=published
+        folder=folder,
+        runs=runs,
+        systems=set(files),
+        reached=reached,
+        published=published,
+        told=told,
     )
 
 
 def test_every_shipped_system_was_run(world):
     assert set(world.runs) == world.systems
     assert world.reached == []
+
+
+def test_what_is_trained_on_the_kept_needs_the_predictor(world):
+    assert "predictor/seed0 is not evaluated, and downstream_kept is trained" in world.told
+    assert "python -m studies.relevance.evaluate" in world.told
 
 
 def test_only_sizes_were_smaller(world):
