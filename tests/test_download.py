@@ -15,7 +15,11 @@ from loopback import Site, tarred, zipped
 from studies import archives, transfer
 from studies.download import fetch, main, require
 from studies.errors import StudyError
+from studies.paths import REPOSITORY
 from studies.published import SOURCES, Part, Source
+from studies.relevance.captions import imagenet_captions
+from studies.relevance.data import FILE
+from studies.relevance.overrides import CORRESPONDENCES, published
 from studies.triplets import sources
 
 
@@ -382,6 +386,7 @@ class TestWhatTheUserIsTold:
 
 
 PLAIN = {"food101", "uecfood256"}  # published by http, without the s
+CAPTIONS = "5cf98361f5e67661fd5b2c6ee219567484440da9"  # the commit that others name
 
 
 class TestSources:
@@ -406,8 +411,11 @@ class TestSources:
                 {"Flickr8k.token.txt": b"", "readme.txt": b""}
             ),
             "/dataset256.zip": zipped({"category.txt": b"", "1/7.jpg": b""}, "UECFOOD256/"),
+            f"/mlfoundations/imagenet-captions/raw/{CAPTIONS}/imagenet_captions.zip": zipped(
+                {"imagenet_captions.json": b"[]"}
+            ),
         }
-        for name in ("grocery", "hyperkvasir", "flickr8k", "uecfood256"):
+        for name in ("grocery", "hyperkvasir", "flickr8k", "uecfood256", "imagenet_captions"):
             fetch(name)
         found = {name for name in tree(data) if not name.startswith("downloads/")}
         assert found == {
@@ -419,6 +427,7 @@ class TestSources:
             "hyperkvasir/2_fold_split.csv",
             "hyperkvasir/labeled-images/image-labels.csv",
             "hyperkvasir/labeled-images/lower-gi-tract/x/y.jpg",
+            "imagenet_captions/imagenet_captions.json",
             "uecfood256/UECFOOD256/1/7.jpg",
             "uecfood256/UECFOOD256/category.txt",
         }
@@ -437,6 +446,30 @@ class TestSources:
         assert found.files == [f"{polyps}/1.jpg", f"{polyps}/2.jpg"]
         assert found.class_names == [polyps]
         assert found.official.tolist() == ["test", "train"]
+
+    def test_the_captions_of_imagenet_are_read_as_they_unpack(self, site, data):
+        record = b'{"filename": "n03146219_27278.JPEG", "wnid": "n03146219", "title": "cuirasses", '
+        record += b'"tags": ["cuirasse"], "description": "mus\xc3\xa9e des antiquit\xc3\xa9s"}'
+        address = f"/mlfoundations/imagenet-captions/raw/{CAPTIONS}/imagenet_captions.zip"
+        site.files = {address: zipped({"imagenet_captions.json": b"[" + record + b"]"})}
+        assert fetch("imagenet_captions") == data / "imagenet_captions"
+        (caption,) = imagenet_captions(data / FILE)
+        assert caption[:3] == (
+            "n03146219_27278.JPEG",
+            "n03146219",
+            "cuirasses musée des antiquités",
+        )
+
+    def test_the_pages_of_imagenet_are_those_of_one_commit(self, site, data):
+        (part,) = SOURCES["imagenet_wiki"].parts
+        site.files = {f"/{part.url.split('/', 3)[3]}": b"n02509815, Red panda\n"}
+        with pytest.raises(StudyError, match="another checksum than expected"):
+            fetch("imagenet_wiki")
+        assert data / part.lands == data / CORRESPONDENCES
+        real = REPOSITORY.parent / "shared" / "data" / CORRESPONDENCES
+        if real.exists():
+            site.files = dict.fromkeys(site.files, real.read_bytes())
+            assert len(published(fetch("imagenet_wiki") / CORRESPONDENCES.name)) == 976
 
     @pytest.mark.parametrize("name", ["ingredients101", "recipes5k"])
     def test_what_must_be_got_by_hand(self, site, data, name):

@@ -136,5 +136,31 @@ SOURCES = {
                 "STUDIES_DATA."
             ),
         ),
+        Source(
+            name="imagenet_captions",
+            folder="imagenet_captions",
+            licence="no licence named; the texts are those of Flickr's users",
+            size="texts of 463,622 photographs",
+            parts=(
+                Part(
+                    "https://github.com/mlfoundations/imagenet-captions/raw/5cf98361f5e67661fd5b2c6ee219567484440da9/imagenet_captions.zip",
+                    lands="imagenet_captions",
+                    holds="imagenet_captions.json",
+                ),
+            ),
+        ),
+        Source(
+            name="imagenet_wiki",
+            folder="imagenet_wiki",
+            licence="CC BY-SA 3.0",
+            size="24 kB, the Wikipedia pages of 1,000 classes",
+            parts=(
+                Part(
+                    "https://raw.githubusercontent.com/sebastianbujwid/ImageNet-Wiki_dataset/df1c748b3c698bedb83f3358f3932a5d403ebba9/class_article_correspondences/class_article_correspondences_trainval.csv",
+                    lands="imagenet_wiki/class_article_correspondences_trainval.csv",
+                    sha256="356b349ac65f5e37651ba06c54842207466c20cd09132185656ff2128f32d8bd",
+                ),
+            ),
+        ),
     )
 }

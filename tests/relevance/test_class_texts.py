@@ -157,6 +157,20 @@ class TestCollect:
         assert "'Anatomy' of 'Tailed'" in reasons["n00000006"]
         assert "page of n00000008:" in reasons["n00000007"]
 
+    def test_short_texts_are_left_out(self, site, wiki):
+        site.texts |= {
+            "One": "A bird.\n\n\n== Description ==\nA bird.",
+            "Two": "A bird. It is grey.",
+        }
+        site.redirects["Uno"] = ("One", "")
+        classes = {"n00000001": "one", "n00000002": "two", "n00000003": "uno", "n00000004": "none"}
+        texts, report = collect(classes, {}, wiki, fewest=2)
+        assert texts == {"n00000002": "A bird. It is grey."}
+        assert report["wnid"].tolist() == ["n00000001", "n00000003", "n00000004"]
+        assert report["problem"].tolist() == ["short", "short", "missing"]
+        assert "'One' has fewer than the 2 sentences that are needed: name" in report["reason"][0]
+        assert "n00000001," in report["reason"][0]
+
     def test_it_goes_on_where_it_stopped(self, site, wiki):
         site.texts["Crane"] = "A bird or a machine."
         site.lists = set()

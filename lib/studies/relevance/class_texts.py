@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from studies.relevance.answers import Page
+from studies.relevance.sentences import split
 from studies.relevance.wikipedia import Wikipedia
 
 DESCRIPTION = "description"
@@ -44,7 +45,10 @@ def heading(line: str) -> tuple[int, str]:
 
 
 def collect(
-    classes: Mapping[str, str], overrides: Mapping[str, str | None], wiki: Wikipedia
+    classes: Mapping[str, str],
+    overrides: Mapping[str, str | None],
+    wiki: Wikipedia,
+    fewest: int = 1,
 ) -> tuple[dict[str, str], pd.DataFrame]:
     """Return the class texts by wnid, and a report of what a person should decide.
 
@@ -53,27 +57,30 @@ def collect(
         overrides: titles of pages by wnid, None to leave a class without a text; other classes
             have the page of their name. See `studies.relevance.overrides.load`.
         wiki: where the pages are.
+        fewest: distinct sentences that a text has at least; a shorter one is left out.
 
     The report has a row for each class whose page is missing, a disambiguation, elsewhere or
-    invalid, or without a text; and for each that has a text which may be of something else, since
-    the page is that of other classes too or the title leads to a section of it.
+    invalid, or without a text or with a short one; and for each that has a text which may be of
+    something else, since the page is that of other classes too or the title leads to a section of
+    it.
 
     Raises StudyError as `Wikipedia.pages`.
     """
     pages = pages_of(classes, overrides, wiki)
-    texts = {wnid: class_text(page.extract) for wnid, page in pages.items()}
+    found = {wnid: class_text(page.extract) for wnid, page in pages.items()}
+    texts = {wnid: text for wnid, text in found.items() if distinct(text) >= fewest}
     owners = defaultdict(list)
     for wnid, page in pages.items():
-        if texts[wnid]:
+        if wnid in texts:
             owners[page.title].append(wnid)
     rows = []
     for wnid, page in pages.items():
-        others = [other for other in owners[page.title] if other != wnid] if texts[wnid] else []
-        problem, reason = complaint(wnid, page, texts[wnid], others)
+        others = [other for other in owners[page.title] if other != wnid]
+        problem, reason = complaint(wnid, page, found[wnid], fewest, others)
         if problem:
             rows.append((wnid, classes[wnid], page.asked, problem, reason))
     report = pd.DataFrame(rows, columns=REPORT, dtype="str")
-    return {wnid: text for wnid, text in texts.items() if text}, report
+    return texts, report
 
 
 def sources(
@@ -98,10 +105,15 @@ def pages_of(
     return {wnid: pages[title] for wnid, title in titles.items() if title is not None}
 
 
-def complaint(wnid: str, page: Page, text: str, others: list[str]) -> tuple[str, str]:
+def distinct(text: str) -> int:
+    """Return how many sentences a text has, each counted once."""
+    return len(set(split(text)))
+
+
+def complaint(wnid: str, page: Page, text: str, fewest: int, others: list[str]) -> tuple[str, str]:
     """Return what is wrong with the page of a class, as a word and as a sentence; empty if fine.
 
-    `others` are classes with the same text.
+    `fewest` is how many sentences are needed; `others` are classes with the same text.
     """
     asked, title = repr(page.asked), repr(page.title)
     name = f"name another page in a table of overrides ({wnid},<title>), or - for no text"
@@ -116,6 +128,9 @@ def complaint(wnid: str, page: Page, text: str, others: list[str]) -> tuple[str,
         return page.problem, f"{asked} leads to another wiki: {name}"
     if not text:
         return "no text", f"the page {title} had no summary on {page.date}: {name}"
+    if distinct(text) < fewest:
+        said = f"the text of {title} has fewer than the {fewest} sentences that are needed"
+        return "short", f"{said}: {name}"
     if page.section:
         said = f"{asked} leads to the section {page.section!r} of {title}, whose summary"
         return "section", f"{said} may be of something wider: {keep}"

@@ -21,7 +21,13 @@ def taken(
     given = parameters.downstream
     if given.captions == "all":
         return known, None
-    run = load_run(parameters.sister(given.scores).folder())
+    folder = parameters.sister(given.scores).folder()
+    if not (folder / "metrics.json").exists():
+        raise StudyError(
+            f"{relative(folder)} is not evaluated, and {parameters.system} is trained on what it "
+            "keeps; run python -m studies.relevance.evaluate with the same files, which does both"
+        )
+    run = load_run(folder)
     run.refuse_other_data(collection.fingerprint, "captions or class texts than there are now")
     scores = run.predictions
     kept = known[scores["kept"].to_numpy()[known]]

@@ -44,7 +44,12 @@ def load(sources: Iterable[str], classes: Mapping[str, str]) -> Pages:
 
 
 def published(file: Path) -> dict[str, str]:
-    """Return the first article of each class that has one in the published correspondences.
+    """Return the first article of each class that has one in the published correspondences."""
+    return {wnid: page for wnid, page in correspondences(file).items() if page != NONE}
+
+
+def correspondences(file: Path) -> dict[str, str]:
+    """Return the first article of each class in the published correspondences, `-` for none.
 
     A line is `<wnid>, <article>`, with further articles after further commas, or `-` for none.
     """
@@ -58,8 +63,7 @@ def published(file: Path) -> dict[str, str]:
                 f"{file} line {number}: should be a wnid, a comma and an article, or - for none; "
                 "bring the file as it was published"
             )
-        if articles[0] != NONE:
-            pages[wnid] = articles[0]
+        pages[wnid] = articles[0]
     return pages
 
 

@@ -240,9 +240,9 @@ class Parameters(RunParameters):
                 f"{texts}: no such file; bring the class texts from Wikipedia first: "
                 "python -m studies.relevance.collect --contact <your mail address or web page>"
             )
-        if self.source.images and not (folder := paths.data() / self.source.images).is_dir():
+        if self.source.images and not (images := paths.data() / self.source.images).is_dir():
             raise StudyError(
-                f"{folder}: no such folder; put ImageNet's images there, a folder a wnid, or set "
+                f"{images}: no such folder; put ImageNet's images there, a folder a wnid, or set "
                 "source.images to null"
             )
 
