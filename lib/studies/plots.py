@@ -96,7 +96,10 @@ def _legend_below(figure: Figure, systems: Sequence[str]) -> None:
         Line2D([], [], label=plain(s), marker=style(s).marker, markersize=4, **style(s).line)
         for s in systems
     ]
-    columns = min(len(keys), 2 if figure.get_figwidth() < PAGE else 4)
+    longest = max(len(system) for system in systems)
+    # inches of a key and its name; wider rows would be cut off on both sides
+    fitting = int(figure.get_figwidth() / (0.45 + 0.055 * longest))
+    columns = max(1, min(len(keys), fitting, 2 if figure.get_figwidth() < PAGE else 4))
     figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False)
 
 

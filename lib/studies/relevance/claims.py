@@ -45,7 +45,7 @@ def filters(results: Results, tests: pd.DataFrame, frame: pd.DataFrame) -> Claim
         return Claim(*F1, "", "", UNKNOWN)
     experiment = (
         "held-out captions of known truth: whether most of those that describe their class are "
-        f"kept, and most others dropped ({results.relevant:.0%} describe it)"
+        f"kept, and most others dropped ({100 * results.relevant:.0f} % describe it)"
     )
     rows = {name: value(frame, "predictor", name) for name in ("recall", "rejected", "precision")}
     names = {"recall": "kept of those that do", "rejected": "dropped of those that do not"}
@@ -59,7 +59,7 @@ def filters(results: Results, tests: pd.DataFrame, frame: pd.DataFrame) -> Claim
     sides = [beyond(rows["recall"]), beyond(rows["rejected"])]
     seeds = int(rows["recall"].n_seeds)
     return Claim(
-        *F1, experiment, "; ".join(said), verdict(results.dataset, sides, seeds, "; ".join(also))
+        *F1, experiment, "; ".join(said), verdict(results.dataset, sides, seeds, ", ".join(also))
     )
 
 
@@ -88,7 +88,7 @@ def weighting(results: Results, tests: pd.DataFrame) -> Claim:
     said = [word for word, ahead in zip(rows, least, strict=True) if ahead > 0]
     if results.relevant is None:
         said.append("tested on the class of the image, described or not")
-    found = verdict(results.dataset, [max(least)], seeds, "; ".join(said))
+    found = verdict(results.dataset, [max(least)], seeds, ", ".join(said))
     return Claim(*F2, experiment, figure, found)
 
 
