@@ -1,15 +1,26 @@
-"""The `model.safetensors` of a run, read back."""
+"""The `model.safetensors` of a run, written and read back."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
-from torch import Tensor
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from studies.errors import StudyError
+from studies.runs import write_atomic
 
 AGAIN = "delete it, and the command that trained the run writes it again from its checkpoint"
+
+
+def write(file: Path, network: nn.Module, said: dict[str, Any]) -> None:
+    """Write the weights of a network, and as JSON what else belongs to it, whole or not at all."""
+    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+    # safetensors writes several entries in any order, and one always the same
+    write_atomic(file, save(tensors, {"said": json.dumps(said)}))
 
 
 @contextmanager

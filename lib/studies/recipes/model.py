@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -16,7 +15,6 @@ from studies.backbones import load_backbone
 from studies.encoders import FineTuned
 from studies.features import features
 from studies.recipes.params import Network, Parameters
-from studies.runs import write_atomic
 
 CHUNK = 256  # images looked at once
 
@@ -128,11 +126,8 @@ class Recogniser:
 
     def save(self, file: Path) -> None:
         """Write weights, names and decision as one safetensors file, whole or not at all."""
-        tensors = {key: value.contiguous() for key, value in self.network.state_dict().items()}
         named = {"dishes": self.dishes, "ingredients": self.ingredients}
-        said = json.dumps({**named, "decision": asdict(self.decision)})
-        # safetensors writes several entries in any order, and one always the same
-        write_atomic(file, save(tensors, {"said": said}))
+        weights.write(file, self.network, {**named, "decision": asdict(self.decision)})
 
 
 def decide(logits: Logits, decision: Decision) -> Seen:

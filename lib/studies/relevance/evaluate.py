@@ -9,21 +9,22 @@ from torch import Tensor
 
 from studies import command, compute, splits
 from studies.paths import relative
-from studies.relevance import baselines, data, filter, metrics, model
+from studies.relevance import baselines, data, filter, metrics, model, pictures
 from studies.relevance.batching import Texts
 from studies.relevance.params import Parameters
 from studies.relevance.tokens import tokenized
 from studies.runs import claim, load_run, provenance, to_json, write_atomic
 
 CHANGED = "captions or class texts than there are now"
+CHANGED_IMAGES = "captions, class texts or images than there are now"
 
 
 def evaluate(parameters: Parameters) -> Path:
     """Score a system, unless that is done; return the run folder.
 
     Evaluates what it builds on first, and trains it, where that has not been done. A filter says of
-    every caption whether it is kept, a downstream classifier of every test caption what its class
-    is.
+    every caption whether it is kept, a downstream classifier of every test caption, or of its
+    image, what its class is.
     """
     folder = parameters.folder()
     if not (folder / "metrics.json").exists():
@@ -42,7 +43,9 @@ def evaluate(parameters: Parameters) -> Path:
         collection = data.read(parameters)
         parts = data.split(collection, parameters)
         if parameters.trained:
-            load_run(folder).refuse_other_data(collection.fingerprint, CHANGED)
+            changed = CHANGED_IMAGES if parameters.sees_images else CHANGED
+            fingerprint = pictures.fingerprint(parameters, collection)
+            load_run(folder).refuse_other_data(fingerprint, changed)
         else:
             facts = {
                 "dataset_fingerprint": collection.fingerprint,
@@ -89,7 +92,7 @@ def probabilities(
 def classified(
     parameters: Parameters, collection: data.Collection, parts: np.ndarray
 ) -> pd.DataFrame:
-    """Return the class that a downstream classifier gives to each test caption."""
+    """Return the class that a downstream classifier gives to each test caption or its image."""
     test = np.flatnonzero(parts == "test")
     frame = described(collection, parts)
     said = np.zeros(len(parts), dtype=np.int64)
@@ -97,17 +100,24 @@ def classified(
     for rows, logits in read(parameters, collection, reader, test):
         said[rows] = logits.argmax(1).numpy()
     frame["said"] = [collection.wnids[one] for one in said]
+    frame["read"] = "image" if parameters.sees_images else "caption"
     return frame.iloc[test].reset_index(drop=True)
 
 
 def read(
-    parameters: Parameters, collection: data.Collection, reader: model.Reader, rows: np.ndarray
+    parameters: Parameters,
+    collection: data.Collection,
+    reader: model.Reader | pictures.Viewer,
+    rows: np.ndarray,
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Yield rows and logits of captions, (B,) and (B, C)."""
-    captions = tokenized(collection.captions, reader.words, collection.fingerprint)
-    texts = Texts(reader.words, captions, collection.target, parameters.max_tokens)
+    """Yield rows and logits of captions or of their images, (B,) and (B, C)."""
+    if parameters.sees_images:
+        items = pictures.pictures(parameters, collection)
+    else:
+        captions = tokenized(collection.captions, reader.words, collection.fingerprint)
+        items = Texts(reader.words, captions, collection.target, parameters.max_tokens)
     size = parameters.training.batch
-    return model.said_by(reader.network, texts, rows, parameters.precision, size)
+    return model.said_by(reader.network, items, rows, parameters.precision, size)
 
 
 def described(collection: data.Collection, parts: np.ndarray) -> pd.DataFrame:

@@ -17,11 +17,13 @@ def measured(frame: pd.DataFrame) -> dict[str, tuple[int, Metric]]:
 
     `frame` is what `evaluate` found. Those of a filter are on test captions of known truth, and
     with the ending `_trained` on those that the predictor was trained on; those of a classifier on
-    test captions that describe their class, or on all where nobody knows.
+    test captions that describe their class, or on all where nobody knows, and those of a
+    classifier of images (column `read`) on the images of all, whose class is known.
     """
     truth = frame["relevant"]
     if "said" in frame:
-        items = frame[truth.fillna(True).to_numpy(dtype=bool)]
+        seen = frame.get("read", "caption") == "image"
+        items = frame[(truth.fillna(True) | seen).to_numpy(dtype=bool)]
         found = class_metrics(items["said"].to_numpy(), items["class"].to_numpy())
         return {name: (len(items), metric) for name, metric in found.items()}
     by_id = {}

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from studies import compute, weights
 from studies.errors import StudyError
+from studies.relevance import pictures
 from studies.relevance.batching import ByLength, Texts, padded
 from studies.relevance.params import Parameters
+from studies.relevance.pictures import PictureClassifier, Pictures, Viewer
 from studies.relevance.tokens import Words
-from studies.runs import LoadedRun, write_atomic
+from studies.runs import LoadedRun
 
 
 class TextClassifier(nn.Module):
@@ -129,16 +130,20 @@ def published(name: str, longest: int) -> nn.Module:
 
 
 def said_by(
-    network: TextClassifier, texts: Texts, rows: np.ndarray, precision: str, size: int
+    network: TextClassifier | PictureClassifier,
+    items: Texts | Pictures,
+    rows: np.ndarray,
+    precision: str,
+    size: int,
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Yield rows of texts and their logits (B, C), float32 on the CPU, the longest texts first."""
+    """Yield rows of items and their logits (B, C), float32 on the CPU, the longest texts first."""
     where = next(network.parameters()).device
     network.eval()
-    batches = ByLength(rows, texts.lengths, size)
+    batches = ByLength(rows, items.lengths, size)
     with torch.inference_mode(), compute.autocast(precision):
-        for batch in tqdm(batches, desc="reading texts", unit="batch", delay=2):
-            tokens, real, *_ = texts[batch]
-            yield np.asarray(batch), network(tokens.to(where), real.to(where)).float().cpu()
+        for batch in tqdm(batches, desc="classifying", unit="batch", delay=2):
+            *inputs, _, _ = items[batch]
+            yield np.asarray(batch), network(*(one.to(where) for one in inputs)).float().cpu()
 
 
 @dataclass
@@ -161,17 +166,14 @@ class Reader:
 
     def save(self, file: Path) -> None:
         """Write weights, tokenizer and classes as one safetensors file, whole or not at all."""
-        tensors = {key: value.contiguous() for key, value in self.network.state_dict().items()}
         given: dict[str, Any] = {"words": self.words.to_json()}
         if self.parameters.encoder.name == "published":
             given["config"] = self.network.encoder.model.config.to_dict()
-        said = json.dumps({**given, "wnids": self.wnids, "names": self.names})
-        # safetensors writes several entries in any order, and one always the same
-        write_atomic(file, save(tensors, {"said": said}))
+        weights.write(file, self.network, {**given, "wnids": self.wnids, "names": self.names})
 
 
-def load(run: LoadedRun) -> Reader:
-    """Return the system of a run folder, ready to read captions.
+def load(run: LoadedRun) -> Reader | Viewer:
+    """Return the system of a run folder, ready to read captions or to look at images.
 
     Raises StudyError when its weights are missing, damaged, or another system's.
     """
@@ -179,9 +181,16 @@ def load(run: LoadedRun) -> Reader:
     file = run.folder / "model.safetensors"
     with weights.opened(file) as (metadata, tensors):
         said = json.loads(metadata["said"])
-        words, config = Words.from_json(said["words"]), said.get("config")
+        words = None if parameters.sees_images else Words.from_json(said["words"])
         wnids, names = said["wnids"], said["names"]
     with weights.fitting(file):
-        network = build(parameters, words, len(wnids), config)
+        if words is None:
+            width = tensors["dense.weight"].shape[1]
+            network = pictures.build(parameters.downstream, len(wnids), width)
+        else:
+            network = build(parameters, words, len(wnids), said.get("config"))
         network.load_state_dict(tensors)
-    return Reader(network.to(compute.device()).eval(), words, wnids, names, parameters)
+    network = network.to(compute.device()).eval()
+    if words is None:
+        return Viewer(network, wnids, names, parameters)
+    return Reader(network, words, wnids, names, parameters)

@@ -8,9 +8,10 @@ from studies import paths
 from studies.blocks import Kitchen
 from studies.download import require
 from studies.errors import StudyError
-from studies.params import Block, Count, Name, Positive, RunParameters, Share
+from studies.params import Block, Count, Positive, RunParameters, Share
 from studies.relevance.filter import Curve
 from studies.relevance.sentences import Choice
+from studies.relevance.systems import Baseline, Clip, Downstream, Predictor, Reading, Seeing
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -76,70 +77,10 @@ class Filter(Block):
         return self
 
 
-class Roberta(Block):
-    """RoBERTa of random weights, with a tokenizer learnt from the captions and class texts."""
-
-    name: Literal["roberta"]
-    width: Count
-    layers: Count
-    heads: Count
-    vocabulary: Annotated[int, Field(ge=300)]  # tokens
-
-
-class Bag(Block):
-    """A vector for each token and nothing else, so that a text is a bag of tokens."""
-
-    name: Literal["bag"]
-    width: Count
-    vocabulary: Annotated[int, Field(ge=300)]  # tokens
-
-
-class Published(Block):
-    """A published encoder of text, fine-tuned."""
-
-    name: Literal["published"]
-    weights: str  # hub name or local folder
-
-
-Encoder = Annotated[Roberta | Bag | Published, Field(discriminator="name")]
-
-
-class Predictor(Block):
-    """Says of every class how probable it is that a caption describes it."""
-
-    encoder: Encoder
-    dropout: Share
-    append_sentences: bool  # false: the same examples, each with its caption alone
-    epoch_share: Annotated[float, Field(gt=0, le=1)]  # of the training examples
-
-
-class Downstream(Block):
-    """A classifier of captions, trained on a part of them."""
-
-    encoder: Encoder
-    dropout: Share
-    scores: Name  # the predictor whose filter says what is kept
-    captions: Literal["all", "kept", "weighted", "random"]  # random: as many as kept, by lot
-
-
-class Baseline(Block):
-    """What can be said of a caption without training."""
-
-    name: Literal["name_match", "tfidf"]
-
-
-class Clip(Block):
-    """Similarity of caption and class name in the text space of a published CLIP."""
-
-    name: Literal["clip"]
-    weights: str  # hub name or local folder
-    batch: Count  # texts at once
-
-
 class Training(Block):
     """How a network is trained."""
 
-    batch: Count  # texts
+    batch: Count  # texts or images
     epochs: Count
     learning_rate: Positive  # at its highest
     backbone_learning_rate: Annotated[float, Field(ge=0)]  # of a published encoder
@@ -194,9 +135,14 @@ class Parameters(RunParameters):
         return self.downstream is not None and self.downstream.captions != "all"
 
     @property
-    def encoder(self) -> Roberta | Bag | Published:
+    def encoder(self) -> Reading | Seeing:
         """Return the encoder of a system with a network."""
         return (self.predictor or self.downstream).encoder
+
+    @property
+    def sees_images(self) -> bool:
+        """Whether the system looks at images, and reads no caption."""
+        return self.downstream is not None and self.encoder.name in ("pixels", "features")
 
     @property
     def epochs(self) -> int:
@@ -254,4 +200,9 @@ class Parameters(RunParameters):
             )
         if (self.training is None) != (self.baseline is not None):
             raise ValueError("training belongs to networks: a baseline has null, others need it")
+        if self.sees_images and self.source.name != "kitchen" and self.source.images is None:
+            raise ValueError(
+                "downstream.encoder looks at images: set source.images to the folder of images, or "
+                "take an encoder of text"
+            )
         return self

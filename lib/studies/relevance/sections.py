@@ -24,7 +24,10 @@ TRAINED = (
 )
 DOWNSTREAM = (
     "Classifiers of captions at equal steps, tested on held-out captions {of}, whatever a filter "
-    "says of them. @quarter: a quarter of the steps. Random: as many captions as are kept, by lot."
+    "says of them. @quarter: a quarter of the steps. Random: as many captions as are kept, by lot. "
+    "@image: the same with the images of the captions in place of their texts, tested on the "
+    "images of all held-out captions; an image shows its class whatever its caption says, so that "
+    "a filter of captions can only take images away."
 )
 TESTS = (
     "Differences on the same test captions with 95 % intervals and p-values by paired bootstrap; "

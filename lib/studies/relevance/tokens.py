@@ -11,7 +11,7 @@ from tokenizers import ByteLevelBPETokenizer, Tokenizer
 
 from studies import paths
 from studies.errors import StudyError
-from studies.relevance.params import Bag, Published, Roberta
+from studies.relevance.systems import Reading
 
 BEGIN, PAD, END = "<s>", "<pad>", "</s>"
 
@@ -51,7 +51,7 @@ class Words:
         return cls(**given | {"tokenizer": Tokenizer.from_str(given["tokenizer"])})
 
 
-def words(encoder: Roberta | Bag | Published, texts: Iterable[str]) -> Words:
+def words(encoder: Reading, texts: Iterable[str]) -> Words:
     """Return the tokenizer of an encoder; one without a published encoder is learnt from texts.
 
     Raises StudyError when a published tokenizer is not there or is none of the `tokenizers`

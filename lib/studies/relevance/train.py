@@ -12,10 +12,11 @@ from studies import command, compute, splits, training
 from studies.errors import StudyError
 from studies.learner import Scheduled
 from studies.paths import relative
-from studies.relevance import data, downstream
+from studies.relevance import data, downstream, pictures
 from studies.relevance.batching import ByLength, Texts
 from studies.relevance.model import Reader, TextClassifier, build
 from studies.relevance.params import Parameters
+from studies.relevance.pictures import PictureClassifier, Pictures, Viewer
 from studies.relevance.tokens import tokenized, words
 from studies.runs import claim, provenance, to_json, write_atomic
 
@@ -23,22 +24,24 @@ MONITOR = "validation_accuracy"
 
 
 class Learner(Scheduled):
-    """A classifier of texts in training; `steps` is how many there are.
+    """A classifier of texts or images in training; `steps` is how many there are.
 
     The epoch is chosen by the share of validation captions, read alone, whose class is the most
     probable: that of their image, since what truly describes it is not known in training.
     """
 
-    def __init__(self, parameters: Parameters, network: TextClassifier, steps: int) -> None:
+    def __init__(
+        self, parameters: Parameters, network: TextClassifier | PictureClassifier, steps: int
+    ) -> None:
         fine_tuned = parameters.encoder.name == "published"
         super().__init__(
             parameters, network, steps, network.encoder.parameters() if fine_tuned else ()
         )
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor, Tensor], _: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
         """Return the loss of one batch."""
-        tokens, real, target, weight = batch
-        logits = self.network(tokens, real)
+        *inputs, target, weight = batch
+        logits = self.network(*inputs)
         if self.settings.predictor is not None:
             return predictor_loss(logits, target)
         return weighted_cross_entropy(logits, target, weight)
@@ -47,10 +50,10 @@ class Learner(Scheduled):
         """Begin to count."""
         self.right: list[Tensor] = []
 
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor, Tensor], _: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, ...], _: int) -> None:
         """Count captions whose class is the most probable."""
-        tokens, real, target, _ = batch
-        self.right.append(self.network(tokens, real).argmax(1) == target)
+        *inputs, target, _ = batch
+        self.right.append(self.network(*inputs).argmax(1) == target)
 
     def on_validation_epoch_end(self) -> None:
         """Log the share of them."""
@@ -83,49 +86,76 @@ def train(parameters: Parameters) -> Path:
             print(f"{relative(folder)}: already trained", flush=True)
             return folder
         compute.prepare(parameters)
-        known = np.flatnonzero(parts == "train")
-        flat, pairs = collection.pairs()
-        tokenizer = words(
-            parameters.encoder, [*collection.captions.select(known)["text"], *collection.texts]
-        )
-        captions = tokenized(collection.captions, tokenizer, collection.fingerprint)
-        given = (tokenizer, captions, collection.target, parameters.max_tokens)
-        alone = Texts(*given)
-        plan = parameters.training
-        facts = {}
-        if parameters.predictor is not None:
-            texts = Texts(*given, pairs, tokenizer.tokens(flat))
-            lengths = texts.lengths  # so that batches are the same without the sentences
-            if not parameters.predictor.append_sentences:
-                texts = Texts(*given, pairs)
-            rows = np.flatnonzero(np.isin(pairs[:, 0], known))
-            draws = max(1, round(parameters.predictor.epoch_share * len(rows)))
-        else:
+        known, rest = (np.flatnonzero(parts == part) for part in ("train", "validation"))
+        facts = {"dataset_fingerprint": pictures.fingerprint(parameters, collection)}
+        weight = None
+        if parameters.downstream is not None:
             taken, weight = downstream.taken(parameters, collection, known)
-            # an epoch has as many steps whatever is taken
-            texts, rows, draws = Texts(*given, weight=weight), taken, len(known)
-            lengths = texts.lengths
             facts["trained_on"] = len(taken)
-        network = build(parameters, tokenizer, len(collection.wnids))
-        batches = ByLength(rows, lengths, plan.batch, parameters.seed, draws)
-        rest = ByLength(np.flatnonzero(parts == "validation"), alone.lengths, plan.batch)
+        system, alone = untrained(parameters, collection, known, weight)
+        plan = parameters.training
+        if parameters.predictor is not None:
+            examples, batches = with_sentences(parameters, collection, known, alone)
+        else:
+            examples = alone
+            # an epoch has as many steps whatever is taken
+            batches = ByLength(taken, alone.lengths, plan.batch, parameters.seed, len(known))
         outcome = training.fit(
-            Learner(parameters, network, plan.epochs * len(batches)),
-            DataLoader(texts, sampler=batches, batch_size=None),
-            DataLoader(alone, sampler=rest, batch_size=None),
+            Learner(parameters, system.network, plan.epochs * len(batches)),
+            DataLoader(examples, sampler=batches, batch_size=None),
+            DataLoader(alone, sampler=ByLength(rest, alone.lengths, plan.batch), batch_size=None),
             folder,
             parameters,
             MONITOR,
         )
         facts = provenance(
-            **outcome.facts(network, parameters),
-            dataset_fingerprint=collection.fingerprint,
+            **outcome.facts(system.network, parameters),
             captions=splits.sizes(parts),
             **facts,
         )
         write_atomic(folder / "provenance.json", to_json(facts))
-        Reader(network, tokenizer, collection.wnids, collection.names, parameters).save(file)
+        system.save(file)
     return folder
+
+
+def untrained(
+    parameters: Parameters,
+    collection: data.Collection,
+    known: np.ndarray,
+    weight: np.ndarray | None,
+) -> tuple[Reader | Viewer, Texts | Pictures]:
+    """Return a fresh system, and what it reads: all captions alone, or all images.
+
+    `known` are the training captions, `weight` (N,) is what each caption counts.
+    """
+    classes = collection.wnids, collection.names
+    if parameters.sees_images:
+        shown = pictures.pictures(parameters, collection, weight)
+        width = shown.inputs.shape[1]
+        network = pictures.build(parameters.downstream, len(collection.wnids), width)
+        return Viewer(network, *classes, parameters), shown
+    tokenizer = words(
+        parameters.encoder, [*collection.captions.select(known)["text"], *collection.texts]
+    )
+    captions = tokenized(collection.captions, tokenizer, collection.fingerprint)
+    given = tokenizer, captions, collection.target, parameters.max_tokens
+    network = build(parameters, tokenizer, len(collection.wnids))
+    return Reader(network, tokenizer, *classes, parameters), Texts(*given, weight=weight)
+
+
+def with_sentences(
+    parameters: Parameters, collection: data.Collection, known: np.ndarray, alone: Texts
+) -> tuple[Texts, ByLength]:
+    """Return the predictor's examples of all captions, and batches of those of the `known`."""
+    given = alone.words, alone.captions, alone.target, alone.longest
+    flat, pairs = collection.pairs()
+    texts = Texts(*given, pairs, alone.words.tokens(flat))
+    lengths = texts.lengths  # so that batches are the same without the sentences
+    if not parameters.predictor.append_sentences:
+        texts = Texts(*given, pairs)
+    rows = np.flatnonzero(np.isin(pairs[:, 0], known))
+    draws = max(1, round(parameters.predictor.epoch_share * len(rows)))
+    return texts, ByLength(rows, lengths, parameters.training.batch, parameters.seed, draws)
 
 
 if __name__ == "__main__":
