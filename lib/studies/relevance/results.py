@@ -18,7 +18,7 @@ ORDER = [
 BASELINES = ("name_match", "tfidf", "clip")
 # *Extending the ImageNet dataset for multimodal text and image learning*; of 389,598 texts
 PUBLISHED = {"predictor": {"kept": 28610}}
-COMPARABLE = ("imagenet_captions",)
+COMPARABLE = ("imagenet_captions", "imagenet_captions_images")
 
 
 @dataclass(frozen=True)
