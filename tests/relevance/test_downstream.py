@@ -96,4 +96,6 @@ def test_no_scores_yet(given_, predicted):
     (predicted / "predictions.parquet").unlink()
     assert "predictions.parquet" in refused(given_, "random")
     shutil.rmtree(predicted)
-    assert "is no run folder" in refused(given_, "weighted")
+    told = refused(given_, "weighted")
+    assert told.startswith(f"{predicted} is not evaluated")
+    assert "studies.relevance.evaluate" in told

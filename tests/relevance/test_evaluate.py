@@ -18,6 +18,7 @@ from sentences import refused
 from studies.relevance import data
 from studies.relevance.filter import relevance
 from studies.runs import load_run
+from studies.splits import PARTS
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ class TestPredictor:
             frame["coefficient"][clear], wanted["coefficient"][clear], atol=1e-4, equal_nan=True
         )
         assert 0 < frame["kept"].sum() < len(frame)
-        assert set(frame["part"]) == set(data.PARTS)
+        assert set(frame["part"]) == set(PARTS)
 
     def test_scores(self, predicted):
         check_scores(load_run(predicted), "probability")
@@ -113,12 +114,12 @@ class TestBaselines:
         parameters = small(system)
         run = load_run(evaluate(parameters))
         check_described(run.predictions, parameters)
-        check_scores(run, "similarity")
+        check_scores(run, "lead")
         facts = run.provenance
         found = data.read(parameters)
         parts = run.predictions["part"].value_counts()
         assert facts["dataset_fingerprint"] == found.fingerprint
-        assert facts["captions"] == {part: parts[part] for part in data.PARTS}
+        assert facts["captions"] == {part: parts[part] for part in PARTS}
         assert not (run.folder / "model.safetensors").exists()
 
     def test_name_match_by_hand(self, kitchen, small, evaluate):
@@ -144,7 +145,7 @@ class TestBaselines:
         ((_, similar),) = baselines.similarities(parameters, found)
         for row, own in enumerate(found.target):
             others = np.delete(similar[row], own)
-            assert frame["similarity"][row] == similar[row, own]
+            assert frame["lead"][row] == similar[row, own] - others.max()
             assert frame["kept"][row] == (similar[row, own] > others.max())
 
 

@@ -119,8 +119,14 @@ class TestRun:
             **{"auc_trained": 1.0, "kept": 5},
         }
 
+    def test_images_show_their_class_whatever_the_caption_says(self):
+        given_ = {"said": ["a", "b"], "class": ["a", "a"], "part": ["test"] * 2}
+        found = frame(relevant=[True, False], read=["image"] * 2, **given_)
+        assert scores(found)["accuracy"] == 0.5
+        assert scores(found.assign(read="caption"))["accuracy"] == 1.0
+
     def test_without_truth_only_the_kept_are_counted(self):
-        given_ = {"part": ["train", "test"], "kept": [True, True], "similarity": [0.2, 0.1]}
+        given_ = {"part": ["train", "test"], "kept": [True, True], "lead": [0.2, 0.1]}
         assert scores(frame(relevant=[None, None], **given_)) == {"kept": 2}
 
     def test_a_classifier_is_scored_on_captions_that_describe_their_class(self):

@@ -14,7 +14,7 @@ from sentences import refused
 from studies.relevance import model
 from studies.relevance.batching import Texts, padded
 from studies.relevance.model import Reader, TextClassifier, Vectors, build, mean_pool, said_by
-from studies.relevance.params import Bag, Published
+from studies.relevance.systems import Bag, Published
 from studies.relevance.tokens import tokenized, words
 from studies.runs import claim, load_run
 
@@ -251,7 +251,7 @@ def test_said_by_is_what_each_text_is_given_alone(sandbox, networks):
 
 def test_encoders_of_parameters():
     """The kinds that are tested are all there are."""
-    from studies.relevance.params import Roberta
+    from studies.relevance.systems import Roberta
 
     named = {kind.model_fields["name"].annotation.__args__[0] for kind in (Roberta, Bag, Published)}
     assert named == set(KINDS)

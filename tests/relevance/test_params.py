@@ -15,6 +15,7 @@ DATASETS = sorted(file.parent.name for file in REPOSITORY.glob("params/relevance
 CAPTIONS = ["all", "kept", "weighted", "random"]
 BAG = {"name": "bag", "width": 8, "vocabulary": 300}
 PUBLISHED = {"name": "published", "weights": "FacebookAI/roberta-base"}
+PIXELS = {"name": "pixels", "size": 32, "widths": [4, 8]}
 NAME_MATCH = {"name": "name_match"}
 COLLECTED = {"name": "imagenet_captions", "images": None}
 
@@ -230,6 +231,12 @@ def test_unknown_kinds(name, value, nearest):
             {"filter.threshold": 0.9, "filter.sure": 0.9, "filter.bonus": 0.1},
             ["filter", "threshold + bonus"],
         ),
+        (
+            DOWNSTREAM,
+            {"downstream.encoder": PIXELS, "source": COLLECTED},
+            ["looks at images", "source.images"],
+        ),
+        (DOWNSTREAM, {"downstream.encoder": PIXELS | {"size": 6}}, ["size", "at least 7"]),
     ],
 )
 def test_values_that_contradict_each_other(good, changes, words):
@@ -250,6 +257,11 @@ def test_values_that_contradict_each_other(good, changes, words):
         (PREDICTOR, {"source": COLLECTED}),
         (PREDICTOR, {"source": COLLECTED | {"images": "imagenet"}}),
         (BASELINE, {"baseline": {"name": "clip", "weights": "openai/clip", "batch": 8}}),
+        (DOWNSTREAM, {"downstream.encoder": PIXELS | {"size": 7}}),
+        (
+            DOWNSTREAM,
+            {"downstream.encoder": PIXELS, "source": COLLECTED | {"images": "imagenet"}},
+        ),
         (DOWNSTREAM, {"downstream.encoder": PUBLISHED, "downstream.captions": "all"}),
     ],
 )
@@ -298,7 +310,7 @@ class TestData:
     def test_captions(self, sandbox):
         told = refused(check({"source": COLLECTED}).require_data)
         assert str(sandbox / "data" / "imagenet_captions" / "imagenet_captions.json") in told
-        assert "github.com/mlfoundations/imagenet-captions" in told
+        assert "python -m studies.download imagenet_captions" in told
         assert "STUDIES_DATA" in told
         self.given(sandbox, "imagenet_captions")  # an empty folder is not enough
         assert refused(check({"source": COLLECTED}).require_data) == told

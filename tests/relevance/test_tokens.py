@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sentences import kept, refused
 from studies.relevance import tokens
-from studies.relevance.params import Bag, Published, Roberta
+from studies.relevance.systems import Bag, Published, Roberta
 from studies.relevance.tokens import Words, tokenized, words
 
 LEARN = ["The cat sat on the mat.", "Cats' naps aren't long; cats' lives are.", "猫はかわいい"] * 3

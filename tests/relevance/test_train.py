@@ -17,6 +17,7 @@ from studies.relevance.batching import Texts
 from studies.relevance.model import build
 from studies.relevance.tokens import Tokens, words
 from studies.runs import load_run
+from studies.splits import PARTS
 
 BAG = {"name": "bag", "width": 16, "vocabulary": 400}
 STILL = {"training.learning_rate": 1e-30, "training.weight_decay": 0.0}  # fp32 shows no step
@@ -73,7 +74,7 @@ def known(parameters):
     """The collection, and the rows of each part."""
     found = data.read(parameters)
     parts = data.split(found, parameters)
-    return found, {part: np.flatnonzero(parts == part) for part in data.PARTS}
+    return found, {part: np.flatnonzero(parts == part) for part in PARTS}
 
 
 def fresh(parameters):
@@ -298,7 +299,7 @@ class TestTestCaptionsChangeNothing:
         assert found["train"][0] != found["before"][0]
         fingerprints = {facts["dataset_fingerprint"] for _, facts in found.values()}
         assert len(fingerprints) == 3
-        assert found["before"][1]["captions"] == {part: len(rows[part]) for part in data.PARTS}
+        assert found["before"][1]["captions"] == {part: len(rows[part]) for part in PARTS}
 
 
 class TestSameBits:
@@ -372,7 +373,7 @@ class TestMistakes:
         assert not (kitchen / "runs").exists()
 
     def test_a_classifier_before_its_predictor(self, kitchen, small, train):
-        assert "is no run folder" in refused(train, small(WEIGHTED))
+        assert "is not evaluated" in refused(train, small(WEIGHTED))
 
     def test_divergence_is_one_sentence(self, kitchen, small, train):
         parameters = small("downstream_all", {"training.learning_rate": 1e30})
