@@ -58,6 +58,11 @@ class Collection:
         return dict(counts)
 
     @cached_property
+    def by_wnid(self) -> dict[str, str]:
+        """Return the names of the classes by wnid."""
+        return dict(zip(self.wnids, self.names, strict=True))
+
+    @cached_property
     def target(self) -> np.ndarray:
         """Return the class number of each caption, (N,)."""
         place = {wnid: number for number, wnid in enumerate(self.wnids)}

@@ -9,6 +9,7 @@ from sklearn.metrics import precision_recall_curve
 
 from studies import differences, origin, plots
 from studies.relevance import data
+from studies.relevance.cases import shortened
 from studies.runs import LoadedRun
 from studies.splits import PARTS
 from studies.style import COLUMN, Drawing, at_paper_size, plain, style
@@ -33,7 +34,6 @@ CURVES = {
     "train_loss": "training loss (nats)",
     "validation_accuracy": "validation accuracy (0–1)",
 }
-SHOWN = 160  # characters of a text
 
 
 def overview(collection: data.Collection, parts: np.ndarray) -> pd.DataFrame:
@@ -84,11 +84,6 @@ def examples(collection: data.Collection, shown: int = 3) -> pd.DataFrame:
     )
 
 
-def shortened(text: str) -> str:
-    """Return a text, or its beginning."""
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-
-
 def score_table(run: LoadedRun) -> pd.DataFrame:
     """Return a run's scores on the test set, one row a metric."""
     names = {**FILTER, **DOWNSTREAM}
@@ -98,63 +93,6 @@ def score_table(run: LoadedRun) -> pd.DataFrame:
         if (value := run.metrics.get(metric)) is not None
     }
     return pd.DataFrame({"metric": shown.keys(), run.system: shown.values()})
-
-
-def reasons(run: LoadedRun) -> pd.DataFrame:
-    """Return how many captions a filter keeps, and why it drops the others."""
-    frame = run.predictions
-    why = frame["reason"] if "reason" in frame else frame["kept"].map({True: "", False: "dropped"})
-    counts = why.replace("", "kept").value_counts()
-    return pd.DataFrame({"": counts.index, "captions": [f"{count:,}" for count in counts]})
-
-
-def texts(run: LoadedRun, collection: data.Collection, shown: int = 4) -> pd.DataFrame:
-    """Return captions that a filter keeps and drops, the surest of some classes.
-
-    Empty for a classifier, which does neither.
-    """
-    frame = run.predictions
-    if "probability" not in frame:
-        return pd.DataFrame()
-    wnids = [collection.wnids[one] for one in spaced(len(collection.wnids), shown)]
-    rows = []
-    for wnid in wnids:
-        mine = frame[(frame["class"] == wnid) & (frame["part"] == "test")]
-        mine = mine.sort_values("probability", kind="stable")
-        for row in [*mine.index[-1:], *mine.index[:1]]:
-            one = frame.loc[row]
-            rows.append(
-                {
-                    "class": collection.names[collection.wnids.index(wnid)],
-                    "caption": shortened(collection.captions[int(row)]["text"]),
-                    "probability": f"{one['probability']:.3f}",
-                    "": "kept" if one["kept"] else "dropped",
-                    "describes it": {True: "yes", False: "no"}.get(one["relevant"], "unknown"),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def spaced(count: int, shown: int) -> np.ndarray:
-    """Return places from all over a list."""
-    return np.unique(np.linspace(0, count - 1, min(shown, count)).round().astype(int))
-
-
-def classes(run: LoadedRun, names: dict[str, str], shown: int = 5) -> pd.DataFrame:
-    """Return the classes of which a filter keeps the largest and the smallest share."""
-    frame = run.predictions
-    by_class = frame.groupby("class")["kept"].agg(["size", "sum"])
-    share = (by_class["sum"] / by_class["size"]).sort_values(ascending=False, kind="stable")
-    chosen = share if len(share) <= 2 * shown else pd.concat([share[:shown], share[-shown:]])
-    rows = by_class.loc[chosen.index]
-    return pd.DataFrame(
-        {
-            "class": [names.get(wnid, wnid) for wnid in chosen.index],
-            "captions": [f"{count:,}" for count in rows["size"]],
-            "kept": [f"{count:,}" for count in rows["sum"]],
-            "share": [f"{one:.0%}" for one in chosen],
-        }
-    )
 
 
 def filter_figure(frame: pd.DataFrame) -> Figure | None:

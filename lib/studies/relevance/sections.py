@@ -5,7 +5,7 @@ from markupsafe import Markup
 
 from studies import pages, tables
 from studies.ledger import Claim, claims_frame
-from studies.relevance import data, figures
+from studies.relevance import cases, data, figures
 from studies.relevance.funnel import funnel
 from studies.relevance.params import Parameters
 from studies.relevance.results import Results
@@ -169,17 +169,16 @@ def captions(results: Results) -> list[pages.Section]:
         return []
     run = results.systems["predictor"][0]
     collection = data.read(Parameters.from_run(run.params, run.folder))
-    names = dict(zip(collection.wnids, collection.names, strict=True))
     return [
         pages.Section(
             "Captions",
             [
                 pages.table(
-                    figures.texts(run, collection),
+                    cases.texts(run, collection),
                     "Of some classes the most and the least probable held-out caption.",
                 ),
                 pages.table(
-                    figures.classes(run, names),
+                    cases.classes(run, collection.by_wnid),
                     "The classes of which the largest and the smallest share of captions is kept.",
                 ),
             ],
