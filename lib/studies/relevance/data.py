@@ -130,7 +130,7 @@ def kitchen(parameters: Parameters) -> Collection:
     found = table(
         lambda: of_records(records(), parameters.characters),
         names,
-        *(source.name, parameters.characters, demo.web.__module__, source.per_variant, source.seed),
+        *(source.name, parameters.characters, WEB, source.per_variant, source.seed),
     )
     folders = {
         plate.variant: root / plate.category / plate.dish / plate.variant for plate in plates
@@ -143,13 +143,16 @@ def collected(file: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Return names and texts of classes by wnid, as `studies.relevance.collect` wrote them."""
     try:
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
-        if not len(frame) or frame["wnid"].duplicated().any():
-            raise ValueError("no class, or one twice")
+        # a row that is cut short has empty cells
+        empty = frame[["wnid", "class", "text"]].eq("").any(axis=None)
+        if not len(frame) or frame["wnid"].duplicated().any() or empty:
+            raise ValueError("no class, one twice, or an empty cell")
         by_wnid = frame.set_index("wnid")
         return by_wnid["class"].to_dict(), by_wnid["text"].to_dict()
     except (OSError, ValueError, KeyError) as error:
+        said = " ".join(str(error).split())
         raise StudyError(
-            f"{file}: no table of class texts with the columns wnid, class, text ({error}); delete "
+            f"{file}: no table of class texts with the columns wnid, class, text ({said}); delete "
             "it and collect the class texts again"
         ) from None
 
