@@ -49,7 +49,7 @@ def pattern(name: str) -> re.Pattern:
 
 def named(texts: Sequence[str], names: Sequence[str]) -> np.ndarray:
     """Return 1 where a text has the name of a class, else 0, (B, C)."""
-    patterns = [(name.lower(), pattern(name)) for name in names]
+    patterns = [(" ".join(name.lower().split()), pattern(name)) for name in names]
     found = np.zeros((len(texts), len(names)))
     for row, text in enumerate(texts):
         lower = text.lower()
