@@ -166,23 +166,36 @@ class TestSplit:
 
 
 class TestEpoch:
-    @given(st.sets(st.integers(0, 999), max_size=50), st.floats(0.001, 1), seeds)
-    def test_a_share_of_the_rows_each_once(self, rows, share, seed):
-        given_ = np.array(sorted(rows), int)
-        drawn = epoch_rows(rng(seed), given_, share)
-        wanted = max(round(len(rows) * share), min(len(rows), 1))
-        assert len(set(drawn.tolist())) == len(drawn) == wanted
-        assert set(drawn.tolist()) <= rows
-        assert given_.tolist() == sorted(rows)
+    @given(st.lists(st.integers(0, 999), min_size=1, max_size=50, unique=True), seeds, st.data())
+    def test_whole_permutations_then_a_part(self, rows, seed, data):
+        count = data.draw(st.integers(1, 3 * len(rows) + 2))
+        given_ = np.array(rows)
+        drawn = Counter(epoch_rows(rng(seed), given_, count).tolist())
+        assert drawn.total() == count
+        rounds, more = divmod(count, len(rows))
+        times = Counter(drawn[row] for row in rows)
+        assert times[rounds + 1] == more
+        assert times[rounds] == len(rows) - more
+        assert given_.tolist() == rows
 
     def test_each_epoch_draws_anew(self):
         stream, rows = rng(), np.arange(100, 140)
-        drawn = np.array([np.isin(rows, epoch_rows(stream, rows)) for _ in range(400)])
+        drawn = np.array([np.isin(rows, epoch_rows(stream, rows, 30)) for _ in range(400)])
         assert (drawn.sum(axis=1) == 30).all()
         assert len(np.unique(drawn, axis=0)) == 400
         assert abs(drawn.mean(axis=0) - 0.75).max() < 0.1  # four deviations are .087
 
-    @pytest.mark.parametrize("share", [0, -0.5, 1.1, np.nan])
-    def test_wrong_share(self, share):
-        with pytest.raises(ValueError, match="share must be above 0"):
-            epoch_rows(rng(), np.arange(4), share)
+    def test_every_order_is_as_likely(self):
+        """Also where a row comes twice: its places do not tell the first round from the second."""
+        stream, rows = rng(), np.array([7, 8])
+        drawn = Counter(tuple(epoch_rows(stream, rows, 3).tolist()) for _ in range(3000))
+        assert set(drawn) == {(a, b, c) for a in (7, 8) for b in (7, 8) for c in (7, 8)} - {
+            (7, 7, 7),
+            (8, 8, 8),
+        }
+        assert all(abs(times - 500) < 90 for times in drawn.values())  # four deviations are 82
+
+    @pytest.mark.parametrize(("rows", "count"), [(4, 0), (4, -1), (0, 3)])
+    def test_nothing_to_draw(self, rows, count):
+        with pytest.raises(ValueError, match=f"cannot draw {count} of {rows} rows"):
+            epoch_rows(rng(), np.arange(rows), count)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from studies.relevance.filter import BELOW_MEAN, relevance
+from studies.relevance.filter import BELOW_MEAN, decide, own_and_mean, relevance
 
 BELOW_HALF = "its class is less probable than 0.5"
 COLUMNS = ["kept", "reason", "probability", "coefficient"]
@@ -87,6 +87,17 @@ def test_the_order_of_captions_does_not_matter(case, random, curve):
     wanted = relevance(*case, curve=curve).iloc[order].reset_index(drop=True)
     pd.testing.assert_frame_equal(shuffled, wanted)
     assert (probabilities == given_).all()
+
+
+@given(scored(), st.integers(1, 4), st.sampled_from(["linear", "rank", "power"]))
+def test_block_by_block_is_the_whole(case, size, curve):
+    probabilities, targets = case
+    blocks = [slice(start, start + size) for start in range(0, max(len(targets), 1), size)]
+    found = [own_and_mean(probabilities[block], targets[block]) for block in blocks]
+    own, mean = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    settings = {"threshold": 0.3, "sure": 0.7, "bonus": 0.2, "exponent": 3.0, "lowest": 0.01}
+    whole = relevance(probabilities, targets, curve=curve, **settings)
+    pd.testing.assert_frame_equal(decide(own, mean, curve=curve, **settings), whole)
 
 
 def of_one_class(*own, **parameters):
