@@ -1,0 +1,257 @@
+"""The network against transformers called directly and loops over tokens; its file to the bit."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from sentences import refused
+from studies.relevance import model
+from studies.relevance.batching import Texts, padded
+from studies.relevance.model import Reader, TextClassifier, Vectors, build, mean_pool, said_by
+from studies.relevance.systems import Bag, Published
+from studies.relevance.tokens import tokenized, words
+from studies.runs import claim, load_run
+
+GIVEN = ["the cat sat", "a", "soup on a plate of salad and the cat sat on my pizza", "一只 猫"]
+WNIDS, NAMES = ["n1", "n2", "n3"], ["cat", "soup", "pizza"]
+KINDS = ["roberta", "bag", "published"]
+
+
+@pytest.fixture
+def networks(small, roberta):
+    """Return a function that gives parameters, tokenizer and a fresh network of a kind."""
+
+    def make(kind, **changes):
+        encoders = {
+            "roberta": small().predictor.encoder.model_dump(),
+            "bag": {"name": "bag", "width": 16, "vocabulary": 300},
+            "published": {"name": "published", "weights": str(roberta)},
+        }
+        changes = {"predictor.encoder": encoders[kind], "max_tokens": 30, **changes}
+        parameters = small(changes=changes)
+        tokenizer = words(parameters.encoder, GIVEN * 3)
+        torch.manual_seed(3)
+        return parameters, tokenizer, build(parameters, tokenizer, 3).eval()
+
+    return make
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 99))
+def test_mean_over_real_tokens(lengths, seed):
+    states = torch.randn(len(lengths), 5, 3, generator=torch.Generator().manual_seed(seed))
+    real = torch.arange(5) < torch.tensor(lengths)[:, None]
+    found = mean_pool(states, real)
+    for row, length in enumerate(lengths):
+        wanted = sum(states[row, place] for place in range(length)) / length
+        assert torch.allclose(found[row], wanted, atol=1e-6)
+
+
+class TestNetwork:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_what_fills_up_changes_nothing(self, networks, kind):
+        _, tokenizer, network = networks(kind)
+        texts = tokenizer.tokens(GIVEN)
+        with torch.no_grad():
+            together = network(*padded(tokenizer, texts, 30))
+            for row, text in enumerate(texts):
+                alone, real = padded(tokenizer, [text], 30)
+                assert real.all()
+                assert torch.allclose(network(alone, real)[0], together[row], atol=1e-6)
+                further = torch.cat([alone, torch.full((1, 30 - alone.shape[1]), tokenizer.pad)], 1)
+                more = torch.arange(further.shape[1]) < alone.shape[1]
+                assert torch.allclose(network(further, more[None])[0], together[row], atol=1e-6)
+        assert together.std(0).min() > 1e-4  # texts differ at all
+
+    def test_roberta_is_that_of_transformers(self, networks):
+        import transformers
+
+        parameters, tokenizer, network = networks("roberta")
+        settings = parameters.encoder
+        direct = transformers.RobertaModel(
+            transformers.RobertaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=settings.width,
+                num_hidden_layers=settings.layers,
+                num_attention_heads=settings.heads,
+                intermediate_size=4 * settings.width,
+                max_position_embeddings=30 + tokenizer.pad + 1,
+                type_vocab_size=1,
+                pad_token_id=tokenizer.pad,
+            ),
+            add_pooling_layer=False,
+        ).eval()
+        direct.load_state_dict(network.encoder.model.state_dict())
+        tokens, real = padded(tokenizer, tokenizer.tokens([*GIVEN, "x" * 200]), 30)
+        assert tokens.shape[1] == 30  # the longest that may come
+        with torch.no_grad():
+            wanted = direct(input_ids=tokens, attention_mask=real.long()).last_hidden_state
+            found = network.encoder(tokens, real)
+            mean = torch.stack(
+                [one[: n.sum()].mean(0) for one, n in zip(wanted, real, strict=True)]
+            )
+            logits = mean @ network.dense.weight.T + network.dense.bias
+            assert torch.equal(found[real], wanted[real])
+            assert torch.allclose(network(tokens, real), logits, atol=1e-6)
+
+    def test_a_bag_has_no_order(self, networks):
+        _, _, network = networks("bag")
+        tokens = torch.tensor([[0, 5, 6, 7, 2], [0, 7, 5, 6, 2]])
+        with torch.no_grad():
+            one, other = network(tokens, torch.ones_like(tokens, dtype=torch.bool))
+        assert torch.allclose(one, other, atol=1e-6)
+
+    def test_dropout_is_that_of_the_parameters(self, networks):
+        _, _, network = networks("bag", **{"predictor.dropout": 0.5})
+        tokens, real = torch.full((1, 4), 7), torch.ones(1, 4, dtype=torch.bool)
+        seen = []
+        network.dense.register_forward_hook(lambda _, given_, __: seen.append(given_[0].detach()))
+        network.train()
+        for _ in range(200):
+            network(tokens, real)
+        dropped = torch.stack(seen) == 0
+        assert 0.45 < dropped.float().mean() < 0.55
+        kept = network.encoder.table.weight[7].detach() * 2
+        assert torch.allclose(torch.stack(seen)[~dropped], kept.expand(200, 1, 16)[~dropped])
+
+
+class TestPublished:
+    def test_its_weights_are_loaded(self, networks, roberta):
+        import transformers
+
+        _, tokenizer, network = networks("published")
+        direct = transformers.RobertaModel.from_pretrained(roberta).eval()
+        whole = transformers.AutoTokenizer.from_pretrained(roberta)
+        with torch.no_grad():
+            for text in GIVEN:
+                found = network.encoder(*padded(tokenizer, tokenizer.tokens([text]), 30))
+                wanted = direct(**whole(f" {text}", return_tensors="pt")).last_hidden_state
+                assert torch.allclose(found, wanted, atol=1e-5)
+        assert not any("pooler" in name for name, _ in network.named_parameters())
+
+    def test_more_tokens_than_it_reads(self, networks, roberta):
+        assert networks("published", max_tokens=30)  # 32 places, two before the first
+        told = refused(lambda: networks("published", max_tokens=31))
+        assert told == f"max_tokens is 31, and {roberta} reads up to 30; lower max_tokens"
+
+    def test_there_is_none(self, tmp_path, clip, roberta):
+        for folder in (tmp_path / "nowhere", tmp_path):
+            told = refused(model.published, str(folder), 8)
+            assert told.startswith(
+                f"encoder.weights: no encoder of text in safetensors at {folder}"
+            )
+        broken = tmp_path / "broken"
+        shutil.copytree(roberta, broken)
+        file = broken / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:500])
+        assert "no encoder of text" in refused(model.published, str(broken), 8)
+
+    def test_an_encoder_of_pictures(self, tmp_path):
+        import transformers
+
+        size = {"hidden_size": 8, "intermediate_size": 8, "image_size": 8, "patch_size": 8}
+        config = transformers.ViTConfig(num_hidden_layers=1, num_attention_heads=1, **size)
+        transformers.ViTModel(config).save_pretrained(tmp_path)
+        assert "no encoder of text" in refused(model.published, str(tmp_path), 8)
+
+
+@pytest.fixture
+def saved(networks, sandbox):
+    """Return a function that saves a network of a kind as that of a run."""
+
+    def save(kind):
+        parameters, tokenizer, network = networks(kind)
+        reader = Reader(network, tokenizer, WNIDS, NAMES, parameters)
+        with claim(parameters) as folder:
+            reader.save(folder / "model.safetensors")
+        return reader, load_run(folder)
+
+    return save
+
+
+class TestFile:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_it_says_the_same_to_the_bit(self, saved, kind, roberta, monkeypatch):
+        import transformers
+
+        before, run = saved(kind)
+        # what was published is not asked again
+        for one in (transformers.AutoModel, transformers.AutoTokenizer):
+            monkeypatch.setattr(one, "from_pretrained", lambda *_, **__: pytest.fail("asked"))
+        after = run.model()
+        assert (after.wnids, after.names) == (WNIDS, NAMES)
+        assert after.parameters == before.parameters
+        assert not after.network.training
+        assert np.array_equal(after.logits(GIVEN), before.logits(GIVEN))
+        assert after.logits(GIVEN).shape == (4, 3)
+        assert after.logits(GIVEN).dtype == np.float32
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_same_network_same_bytes(self, saved, kind):
+        reader, run = saved(kind)
+        file = run.folder / "model.safetensors"
+        before = file.read_bytes()
+        run.model().save(file)
+        assert file.read_bytes() == before
+        own = reader.network.state_dict()
+        stored = load_file(file)
+        assert stored.keys() == own.keys()
+        assert all(torch.equal(stored[name], own[name]) for name in own)
+
+    def test_damage_is_one_sentence(self, saved):
+        _, run = saved("bag")
+        file = run.folder / "model.safetensors"
+        good, tensors = file.read_bytes(), load_file(file)
+        for content in (b"", b"cut short", good[:100], good[:-9]):
+            file.write_bytes(content)
+            assert refused(run.model).startswith(f"{file}: cannot be read (")
+        said = {"words": "{}", "wnids": WNIDS, "names": NAMES}
+        for metadata in (None, {"other": "1"}, {"said": "["}, {"said": json.dumps(said)}):
+            save_file(tensors, file, metadata)
+            assert refused(run.model).startswith(f"{file}: cannot be read (")
+        file.unlink()
+        assert "model.safetensors" in refused(run.model)
+
+    def test_weights_of_another_system(self, saved):
+        _, run = saved("bag")
+        file = run.folder / "model.safetensors"
+        good = file.read_bytes()
+        reader = run.model()
+        reader.wnids = WNIDS[:2]
+        reader.save(file)
+        assert "another system's weights" in refused(run.model)
+        reader.wnids = WNIDS
+        reader.network = TextClassifier(Vectors(len(reader.words), 8), 8, 0.0, 3)
+        reader.save(file)
+        assert "another system's weights" in refused(run.model)
+        file.write_bytes(good)
+        assert run.model().wnids == WNIDS
+
+
+def test_said_by_is_what_each_text_is_given_alone(sandbox, networks):
+    import datasets
+
+    parameters, tokenizer, network = networks("roberta")
+    table = datasets.Dataset.from_dict({"text": GIVEN})
+    texts = Texts(tokenizer, tokenized(table, tokenizer, "x"), np.zeros(4, int), 30)
+    network.train()  # dropout must not act
+    found = list(said_by(network, texts, np.array([0, 2, 3]), "32-true", 2))
+    rows = np.concatenate([rows for rows, _ in found])
+    assert sorted(rows) == [0, 2, 3]
+    assert rows[0] == 2  # the longest first
+    reader = Reader(network, tokenizer, WNIDS, NAMES, parameters)
+    for row, logits in zip(rows, torch.cat([one for _, one in found]), strict=True):
+        assert np.allclose(reader.logits([GIVEN[row]])[0], logits.numpy(), atol=1e-6)
+
+
+def test_encoders_of_parameters():
+    """The kinds that are tested are all there are."""
+    from studies.relevance.systems import Roberta
+
+    named = {kind.model_fields["name"].annotation.__args__[0] for kind in (Roberta, Bag, Published)}
+    assert named == set(KINDS)

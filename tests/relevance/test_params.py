@@ -1,0 +1,336 @@
+"""What a run of the study may be told: every mistake is one sentence that names the parameter."""
+
+import copy
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from sentences import refused
+from studies.params import read_yaml, run_files
+from studies.paths import REPOSITORY
+from studies.relevance.params import Parameters
+
+DATASETS = sorted(file.parent.name for file in REPOSITORY.glob("params/relevance/*/dataset.yaml"))
+CAPTIONS = ["all", "kept", "weighted", "random"]
+BAG = {"name": "bag", "width": 8, "vocabulary": 300}
+PUBLISHED = {"name": "published", "weights": "FacebookAI/roberta-base"}
+PIXELS = {"name": "pixels", "size": 32, "widths": [4, 8]}
+NAME_MATCH = {"name": "name_match"}
+COLLECTED = {"name": "imagenet_captions", "images": None}
+
+
+def values_of(dataset, system):
+    values = {"seed": 0}
+    for file in run_files("relevance", dataset)[system]:
+        values |= read_yaml(file)
+    return values
+
+
+PREDICTOR = values_of("demo", "predictor")
+BASELINE = values_of("demo", "tfidf")
+DOWNSTREAM = values_of("demo", "downstream_weighted")
+
+
+def changed(changes, good=PREDICTOR):
+    """The good values but for some: `predictor.encoder.width` is a name inside blocks."""
+    values = copy.deepcopy(good)
+    for name, value in changes.items():
+        *blocks, last = name.split(".")
+        place = values
+        for block in blocks:
+            place = place[block]
+        if value is ...:
+            del place[last]
+        else:
+            place[last] = value
+    return values
+
+
+def check(changes, good=PREDICTOR):
+    return Parameters.check(changed(changes, good), {"": "mine.yaml"})
+
+
+def message(changes, good=PREDICTOR):
+    told = refused(check, changes, good)
+    assert told.startswith("mine.yaml: ")
+    assert "pydantic" not in told.lower()
+    assert len(told) < 400
+    return told.removeprefix("mine.yaml: ")
+
+
+class TestShippedFiles:
+    @pytest.mark.parametrize("dataset", DATASETS)
+    def test_every_file_is_valid_and_comes_back(self, dataset, tmp_path):
+        for system in run_files("relevance", dataset):
+            parameters = Parameters.check(values_of(dataset, system), {"": system})
+            file = tmp_path / f"{system}.yaml"
+            file.write_text(yaml.safe_dump(parameters.resolved()))
+            assert Parameters.from_run(read_yaml(file), tmp_path) == parameters
+            assert (parameters.dataset, parameters.system) == (dataset, system)
+            assert parameters.trained == system.startswith(("predictor", "downstream"))
+
+    @pytest.mark.parametrize("dataset", DATASETS)
+    def test_systems_are_what_they_are_called(self, dataset):
+        runs = {
+            system: Parameters.check(values_of(dataset, system), {"": system})
+            for system in run_files("relevance", dataset)
+        }
+        assert {"predictor", "name_match", "tfidf"} <= set(runs)
+        for name in {"name_match", "tfidf", "clip"} & set(runs):
+            assert runs[name].baseline.name == name
+        for name in CAPTIONS:
+            given = runs[f"downstream_{name}"]
+            assert given.downstream.captions == name
+            assert given.after == ([] if name == "all" else ["predictor"])
+            assert given.takes_scores == (name != "all")
+
+    @pytest.mark.parametrize("dataset", DATASETS)
+    def test_those_who_are_compared_differ_in_nothing_else(self, dataset):
+        own = ("model", "variant", "predictor", "baseline", "downstream", "training")
+        systems = {system: values_of(dataset, system) for system in run_files("relevance", dataset)}
+        shared = [
+            {name: value for name, value in values.items() if name not in own}
+            for values in systems.values()
+        ]
+        assert all(other == shared[0] for other in shared)
+        for ending in {system.partition("@")[2] for system in systems if "downstream" in system}:
+            names = ["@".join(filter(None, (f"downstream_{one}", ending))) for one in CAPTIONS]
+            trained = [systems[name] for name in names]
+            assert all(other["training"] == trained[0]["training"] for other in trained)
+            alike = [one["downstream"] | {"captions": ""} for one in trained]
+            assert all(other == alike[0] for other in alike)
+        if "predictor@captions_alone" in systems:
+            alone, whole = systems["predictor@captions_alone"], systems["predictor"]
+            assert alone["training"] == whole["training"]
+            assert alone["predictor"] == whole["predictor"] | {"append_sentences": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("max_token", "max_tokens"),
+        ("sentence", "sentences"),
+        ("source.per_varient", "per_variant"),
+        ("sentences.fewer", "fewest"),
+        ("rare.example", "examples"),
+        ("filter.treshold", "threshold"),
+        ("predictor.epochs_share", "epoch_share"),
+        ("predictor.encoder.layer", "layers"),
+        ("training.epoch", "epochs"),
+    ],
+)
+def test_unknown_names(name, nearest):
+    told = message({name: 3})
+    assert told == f"unknown parameter `{name}`; did you mean `{nearest}`?"
+
+
+def test_unknown_names_of_other_systems():
+    told = message({"downstream.score": 3}, DOWNSTREAM)
+    assert told == "unknown parameter `downstream.score`; did you mean `scores`?"
+    # a bag of tokens has no layers
+    assert message({"downstream.encoder.layers": 2}, DOWNSTREAM).startswith(
+        "unknown parameter `downstream.encoder.layers`; there are: name, width, vocabulary"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("characters", "predictor", "baseline", "downstream", "training", "filter.curve"),
+        *("predictor.append_sentences", "predictor.encoder.heads", "sentences.seed", "rare.train"),
+    ],
+)
+def test_missing_names(name):
+    assert message({name: ...}) == f"parameter `{name}` is missing; add it"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("characters", 0),
+        ("max_tokens", 7),
+        ("split_seed", -1),
+        ("test_share", 0.0),
+        ("test_share", 1.0),
+        ("validation_share", 0.0),
+        ("validation_share", 1.0),
+        ("precision", "fp16"),
+        ("source.per_variant", 0),
+        ("sentences.fewest", 0),
+        ("sentences.choice", "shortest"),
+        ("sentences.seed", -1),
+        ("rare.examples", -1),
+        ("rare.train", 1.1),
+        ("rare.test", -0.1),
+        ("filter.threshold", -0.1),
+        ("filter.sure", 1.1),
+        ("filter.bonus", float("nan")),
+        ("filter.curve", "square"),
+        ("filter.exponent", 0.0),
+        ("filter.lowest", 0.0),
+        ("predictor.dropout", 1.0),
+        ("predictor.append_sentences", "yes"),
+        ("predictor.epoch_share", 0.0),
+        ("predictor.epoch_share", 1.1),
+        ("predictor.encoder.width", 0),
+        ("predictor.encoder.vocabulary", 299),
+        ("training.batch", 0),
+        ("training.epochs", 2.5),
+        ("training.learning_rate", 0.0),
+        ("training.backbone_learning_rate", -0.1),
+        ("training.warm_up", 1.0),
+        ("training.weight_decay", float("inf")),
+    ],
+)
+def test_impossible_values(name, value):
+    assert message({name: value}).startswith(f"parameter `{name}` should ")
+
+
+def test_impossible_values_of_a_downstream_classifier():
+    assert message({"downstream.captions": "some"}, DOWNSTREAM).startswith(
+        "parameter `downstream.captions` should be 'all', 'kept', 'weighted' or 'random'"
+    )
+    assert message({"downstream.scores": "The Predictor"}, DOWNSTREAM).startswith(
+        "parameter `downstream.scores` should hold lower-case letters"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "nearest"),
+    [
+        ("source", COLLECTED | {"name": "imagenet_caption"}, "did you mean `imagenet_captions`?"),
+        ("predictor.encoder", BAG | {"name": "robert"}, "did you mean `roberta`?"),
+        ("baseline", {"name": "bm25"}, "there are: name_match, tfidf, clip"),
+    ],
+)
+def test_unknown_kinds(name, value, nearest):
+    told = message({name: value})
+    assert told == f"parameter `{name}.name` cannot be `{value['name']}`; {nearest}"
+
+
+@pytest.mark.parametrize(
+    ("good", "changes", "words"),
+    [
+        (PREDICTOR, {"predictor": None}, ["predictor, a baseline or downstream", "null"]),
+        (PREDICTOR, {"baseline": NAME_MATCH}, ["predictor, a baseline or downstream", "null"]),
+        (
+            DOWNSTREAM,
+            {"predictor": PREDICTOR["predictor"]},
+            ["predictor, a baseline or downstream"],
+        ),
+        (PREDICTOR, {"training": None}, ["training", "others need it"]),
+        (BASELINE, {"training": PREDICTOR["training"]}, ["a baseline has null"]),
+        (PREDICTOR, {"training.epochs": 4, "training.validate_every": 3}, ["validate_every"]),
+        (PREDICTOR, {"sentences.fewest": 4, "sentences.most": 3}, ["sentences", "lower it"]),
+        (PREDICTOR, {"rare.train": 0.6, "rare.test": 0.5}, ["rare", "above 1"]),
+        (PREDICTOR, {"filter.threshold": 0.8, "filter.sure": 0.7}, ["filter", "above sure"]),
+        (PREDICTOR, {"filter.sure": 0.95}, ["filter", "sure + bonus"]),
+        (
+            PREDICTOR,
+            {"filter.threshold": 0.9, "filter.sure": 0.9, "filter.bonus": 0.1},
+            ["filter", "threshold + bonus"],
+        ),
+        (
+            DOWNSTREAM,
+            {"downstream.encoder": PIXELS, "source": COLLECTED},
+            ["looks at images", "source.images"],
+        ),
+        (DOWNSTREAM, {"downstream.encoder": PIXELS | {"size": 6}}, ["size", "at least 7"]),
+    ],
+)
+def test_values_that_contradict_each_other(good, changes, words):
+    told = message(changes, good)
+    assert all(word in told for word in words)
+
+
+@pytest.mark.parametrize(
+    ("good", "changes"),
+    [
+        (PREDICTOR, {"predictor.encoder": BAG}),
+        (PREDICTOR, {"predictor.encoder": PUBLISHED}),
+        (PREDICTOR, {"training.epochs": 6, "training.validate_every": 3}),
+        (PREDICTOR, {"sentences.fewest": 3, "sentences.most": 3}),
+        (PREDICTOR, {"rare.train": 0.5, "rare.test": 0.5}),
+        (PREDICTOR, {"rare.examples": 0}),
+        (PREDICTOR, {"filter.threshold": 0.9, "filter.sure": 0.9, "filter.bonus": 0.0}),
+        (PREDICTOR, {"source": COLLECTED}),
+        (PREDICTOR, {"source": COLLECTED | {"images": "imagenet"}}),
+        (BASELINE, {"baseline": {"name": "clip", "weights": "openai/clip", "batch": 8}}),
+        (DOWNSTREAM, {"downstream.encoder": PIXELS | {"size": 7}}),
+        (
+            DOWNSTREAM,
+            {"downstream.encoder": PIXELS, "source": COLLECTED | {"images": "imagenet"}},
+        ),
+        (DOWNSTREAM, {"downstream.encoder": PUBLISHED, "downstream.captions": "all"}),
+    ],
+)
+def test_values_that_agree(good, changes):
+    values = changed(changes, good)
+    assert check(changes, good).resolved() == {"study": "relevance", **values}
+
+
+def test_every_valid_filter_is_one_of_the_filter():
+    """What the schema lets through, `decide` takes."""
+    import numpy as np
+
+    from studies.relevance.filter import decide
+
+    steps = [0.0, 0.1, 0.5, 0.8, 0.9, 1.0]
+    valid = 0
+    for threshold in steps:
+        for sure in steps:
+            for bonus in steps:
+                given = {"threshold": threshold, "sure": sure, "bonus": bonus}
+                given |= {"curve": "linear", "exponent": 1.0, "lowest": 0.5}
+                try:
+                    decide(np.zeros(1), np.zeros(1), **given)
+                except ValueError:
+                    message({"filter": given})
+                else:
+                    valid += 1
+                    assert check({"filter": given}).filter.model_dump() == given
+    assert valid > 20
+
+
+def test_blocks_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        check({}).filter.threshold = 0.2
+
+
+class TestData:
+    """What is missing is said before anything is read."""
+
+    def given(self, sandbox, *there):
+        for file in there:
+            place = sandbox / "data" / file
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text("{}") if place.suffix else place.mkdir()
+
+    def test_captions(self, sandbox):
+        told = refused(check({"source": COLLECTED}).require_data)
+        assert str(sandbox / "data" / "imagenet_captions" / "imagenet_captions.json") in told
+        assert "python -m studies.download imagenet_captions" in told
+        assert "STUDIES_DATA" in told
+        self.given(sandbox, "imagenet_captions")  # an empty folder is not enough
+        assert refused(check({"source": COLLECTED}).require_data) == told
+
+    def test_class_texts(self, sandbox):
+        self.given(sandbox, "imagenet_captions/imagenet_captions.json")
+        told = refused(check({"source": COLLECTED}).require_data)
+        assert told.startswith(str(sandbox / "data" / "imagenet_captions" / "class_texts.csv"))
+        assert "python -m studies.relevance.collect" in told
+
+    def test_images(self, sandbox):
+        whole = ("imagenet_captions/imagenet_captions.json", "imagenet_captions/class_texts.csv")
+        self.given(sandbox, *whole)
+        assert check({"source": COLLECTED}).require_data() is None
+        parameters = check({"source": COLLECTED | {"images": "imagenet"}})
+        told = refused(parameters.require_data)
+        assert told.startswith(str(sandbox / "data" / "imagenet"))
+        assert "source.images" in told
+        self.given(sandbox, "imagenet")
+        assert parameters.require_data() is None
+
+    def test_the_kitchen_needs_nothing(self, sandbox):
+        assert check({}).require_data() is None

@@ -1,0 +1,386 @@
+"""Training at a size of seconds: its losses, what it sees and does not see, its bits."""
+
+import hashlib
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from schedules import cosine
+from sentences import kept, refused
+from studies import compute
+from studies.relevance import data
+from studies.relevance.batching import Texts
+from studies.relevance.model import build
+from studies.relevance.tokens import Tokens, words
+from studies.runs import load_run
+from studies.splits import PARTS
+
+BAG = {"name": "bag", "width": 16, "vocabulary": 400}
+STILL = {"training.learning_rate": 1e-30, "training.weight_decay": 0.0}  # fp32 shows no step
+ONE_STEP = STILL | {"training.batch": 10_000, "training.epochs": 1}
+WEIGHTED = "downstream_weighted"
+
+
+@pytest.fixture
+def learner():
+    from studies.relevance.train import Learner
+
+    return Learner
+
+
+@pytest.fixture
+def train():
+    from studies.relevance.train import train
+
+    return train
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The batches that were made: rows, whether they are examples, and what came of them."""
+    made, get = [], Texts.__getitem__
+
+    def spy(self, rows):
+        made.append((list(rows), self, get(self, rows)))
+        return made[-1][2]
+
+    monkeypatch.setattr(Texts, "__getitem__", spy)
+    return made
+
+
+@pytest.fixture
+def steps(seen, learner, monkeypatch):
+    """The batches of training steps, rather than those of validation."""
+    taken, step = [], learner.training_step
+
+    def spy(self, batch, number):
+        taken.append(next(one for one in seen if one[2] is batch or one[2][0] is batch[0]))
+        return step(self, batch, number)
+
+    monkeypatch.setattr(learner, "training_step", spy)
+    return taken
+
+
+def bits(folder):
+    names = ("model.safetensors", "curves.csv")
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def known(parameters):
+    """The collection, and the rows of each part."""
+    found = data.read(parameters)
+    parts = data.split(found, parameters)
+    return found, {part: np.flatnonzero(parts == part) for part in PARTS}
+
+
+def fresh(parameters):
+    """Tokenizer and network that training begins with."""
+    found, rows = known(parameters)
+    texts = [found.captions["text"][row] for row in rows["train"].tolist()]
+    tokenizer = words(parameters.encoder, [*texts, *found.texts])
+    compute.prepare(parameters)
+    return tokenizer, build(parameters, tokenizer, len(found.wnids))
+
+
+class TestLoss:
+    def test_binary_cross_entropy_by_hand(self):
+        from studies.relevance.train import predictor_loss
+
+        logits, target = torch.tensor([[2.0, -1.0, 0.0], [0.5, 3.0, -2.0]]), torch.tensor([0, 2])
+        wanted = 0
+        for row, own in zip(logits.tolist(), target.tolist(), strict=True):
+            for place, one in enumerate(row):
+                p = 1 / (1 + math.exp(-one))
+                wanted -= math.log(p if place == own else 1 - p) / 6
+        assert predictor_loss(logits, target).item() == pytest.approx(wanted, rel=1e-6)
+
+    def test_weighted_cross_entropy_by_hand(self):
+        from studies.relevance.train import weighted_cross_entropy
+
+        logits, target = torch.tensor([[2.0, -1.0, 0.0], [0.5, 3.0, -2.0]]), torch.tensor([0, 2])
+        weight, wanted = torch.tensor([0.25, 1.75]), 0
+        for row, own, times in zip(logits.tolist(), target.tolist(), weight.tolist(), strict=True):
+            likely = math.exp(row[own]) / sum(map(math.exp, row))
+            wanted -= times * math.log(likely) / 2
+        found = weighted_cross_entropy(logits, target, weight).item()
+        assert found == pytest.approx(wanted, rel=1e-6)
+
+    @pytest.mark.parametrize("append", [True, False])
+    def test_the_predictor_s_step(self, kitchen, small, train, append):
+        """All examples in one batch: captions joined with their sentences as texts."""
+        changes = ONE_STEP | {"predictor.encoder": BAG, "predictor.dropout": 0.0}
+        changes |= {"predictor.epoch_share": 1.0, "predictor.append_sentences": append}
+        parameters = small(changes=changes | {"max_tokens": 400})
+        run = load_run(train(parameters))
+        found, rows = known(parameters)
+        tokenizer, network = fresh(parameters)
+        losses = []
+        for row in rows["train"].tolist():
+            caption, wnid = (found.captions[row][name] for name in ("text", "wnid"))
+            own = found.wnids.index(wnid)
+            for sentence in found.sentences[own]:
+                text = f"{caption} {sentence}" if append else caption
+                (tokens,) = tokenizer.tokens([text])
+                given = torch.tensor([[tokenizer.begin, *tokens, tokenizer.end]])
+                with torch.no_grad():
+                    said = network(given, given >= 0)[0].double().sigmoid().numpy()
+                right = [p if place == own else 1 - p for place, p in enumerate(said)]
+                losses.append(-np.log(right).mean())
+        assert run.curves["train_loss"].item() == pytest.approx(np.mean(losses), rel=1e-5)
+        stored = load_file(run.folder / "model.safetensors")
+        for name, value in network.named_parameters():
+            assert torch.allclose(stored[name], value, rtol=0, atol=1e-20), name
+
+    @pytest.mark.parametrize("captions", ["all", "kept", "weighted", "random"])
+    def test_the_classifier_s_step(self, predicted, small, train, steps, captions):
+        parameters = small(f"downstream_{captions}", ONE_STEP | {"downstream.dropout": 0.0})
+        run = load_run(train(parameters))
+        found, rows = known(parameters)
+        _, network = fresh(parameters)
+        ((chosen, _, (tokens, real, target, weight)),) = steps
+        assert len(chosen) == len(rows["train"])
+        scores = load_run(predicted).predictions
+        kept_ = scores.index[(scores["part"] == "train") & scores["kept"]]
+        coefficient = scores["coefficient"] / scores["coefficient"][kept_].mean()
+        with torch.no_grad():
+            likely = network(tokens, real).double().softmax(1).numpy()
+        losses = []
+        for row, said, own, times in zip(chosen, likely, target, weight, strict=True):
+            assert found.captions[row]["wnid"] == found.wnids[own]
+            wanted = coefficient[row] if captions == "weighted" else 1
+            assert times.item() == pytest.approx(wanted)
+            losses.append(-wanted * math.log(said[own]))
+        assert run.curves["train_loss"].item() == pytest.approx(np.mean(losses), rel=1e-5)
+        if captions in ("kept", "weighted"):
+            assert set(chosen) == set(kept_)
+        assert run.provenance["trained_on"] == len(set(chosen))
+
+    def test_the_rate_is_that_of_the_step(self, kitchen, small, train, learner, monkeypatch):
+        rates, step = [], learner.training_step
+
+        def spy(self, batch, number):
+            rates.extend({group["lr"] for group in self.trainer.optimizers[0].param_groups})
+            return step(self, batch, number)
+
+        monkeypatch.setattr(learner, "training_step", spy)
+        changes = {"training.warm_up": 0.25, "training.learning_rate": 0.004}
+        train(small("downstream_all", changes))
+        wanted = [0.004 * cosine(step, len(rates), 0.25) for step in range(len(rates))]
+        assert rates == pytest.approx(wanted)
+
+
+class TestWhatIsSeen:
+    def test_epochs_are_a_share_drawn_afresh(self, kitchen, small, train, steps):
+        parameters = small(changes={"training.epochs": 2, "predictor.encoder": BAG})
+        train(parameters)
+        found, rows = known(parameters)
+        pairs = found.pairs()[1]
+        own = np.flatnonzero(np.isin(pairs[:, 0], rows["train"]))
+        half = len(steps) // 2
+        epochs = [[row for one, *_ in part for row in one] for part in (steps[:half], steps[half:])]
+        for drawn in epochs:
+            assert len(drawn) == len(set(drawn)) == round(0.75 * len(own))
+            assert set(drawn) <= set(own)
+        assert set(epochs[0]) != set(epochs[1])
+
+    def test_captions_alone_are_the_same_rows_in_the_same_steps(
+        self, elsewhere, small, train, steps
+    ):
+        batches = {}
+        for system in ("predictor", "predictor@captions_alone"):
+            elsewhere(system.replace("@", "_"))
+            parameters = small(system, {"max_tokens": 300})
+            run = load_run(train(parameters))
+            batches[system] = list(steps)
+            steps.clear()
+        whole, alone = batches.values()
+        assert [rows for rows, *_ in whole] == [rows for rows, *_ in alone]
+        assert len(whole) == run.curves["step"].iloc[-1]
+        found, pairs = data.read(parameters), data.read(parameters).pairs()[1]
+        shorter = 0
+        for (rows, texts, both), (_, _, caption) in zip(whole, alone, strict=True):
+            assert torch.equal(both[2], caption[2])
+            for place, row in enumerate(rows):
+                said = found.captions[int(pairs[row, 0])]["text"]
+                (tokens,) = texts.words.tokens([said])
+                read = caption[0][place][caption[1][place]].tolist()[1:-1]
+                assert read == tokens
+                shorter += len(read) < both[1][place].sum() - 2
+        assert shorter == sum(len(rows) for rows, *_ in whole)
+
+    def test_validation_reads_captions_alone(self, kitchen, small, train, learner, monkeypatch):
+        read, step = [], learner.validation_step
+
+        def spy(self, batch, number):
+            tokens, real, target, _ = batch
+            read.extend(
+                (tuple(one[which].tolist()), int(own))
+                for one, which, own in zip(tokens, real, target, strict=True)
+            )
+            return step(self, batch, number)
+
+        monkeypatch.setattr(learner, "validation_step", spy)
+        parameters = small(changes={"training.epochs": 1})
+        run = load_run(train(parameters))
+        found, rows = known(parameters)
+        reader = run.model()
+        wanted = []
+        for row in rows["validation"].tolist():
+            (tokens,) = reader.words.tokens([found.captions[row]["text"]])
+            text = (reader.words.begin, *tokens[: parameters.max_tokens - 2], reader.words.end)
+            wanted.append((text, int(found.target[row])))
+        assert sorted(read) == sorted(wanted)
+        said = reader.logits([found.captions[row]["text"] for row in rows["validation"].tolist()])
+        right = np.mean(said.argmax(1) == found.target[rows["validation"]])
+        assert run.curves["validation_accuracy"].item() == pytest.approx(right)
+        assert run.provenance["best_score"] == pytest.approx(right)
+
+    @pytest.mark.parametrize("system", ["predictor", "downstream_all", WEIGHTED])
+    def test_no_test_caption_is_read(self, predicted, small, train, system, monkeypatch):
+        parameters = small(system, {"training.epochs": 1, "seed": 0, "variant": "again"})
+        _, rows = known(parameters)
+        get, asked = Tokens.rows, set()
+
+        def spy(self, numbers):
+            asked.update(np.asarray(numbers).tolist())
+            return get(self, numbers)
+
+        monkeypatch.setattr(Tokens, "rows", spy)
+        train(parameters)
+        assert not asked & set(rows["test"].tolist())
+        assert set(rows["validation"].tolist()) <= asked
+        if system == WEIGHTED:
+            scores = load_run(predicted).predictions
+            dropped = scores.index[(scores["part"] == "train") & ~scores["kept"]]
+            assert not asked & set(dropped)
+
+
+class TestTestCaptionsChangeNothing:
+    def write(self, sandbox, other=()):
+        """ImageNet-Captions of three classes; of some captions the text is another."""
+        place = sandbox / "data" / "imagenet_captions"
+        place.mkdir(parents=True, exist_ok=True)
+        kinds = ["cat", "dog", "soup"]
+        records = [
+            {
+                **{"filename": f"n{kind}_{n}.JPEG", "wnid": f"n{kind}"},
+                "title": f"photo {n} of my {name}",
+                "description": f"a {name} at home" if n % 2 else "seen on sunday",
+            }
+            for kind, name in enumerate(kinds)
+            for n in range(20)
+        ]
+        for row in other:
+            records[row] |= {"title": f"zebra {row} quagga", "description": None}
+        (place / "imagenet_captions.json").write_text(json.dumps(records))
+        texts = [f"n{k},{n},A {n} is a {n}. It is warm. It is old." for k, n in enumerate(kinds)]
+        (place / "class_texts.csv").write_text("\n".join(["wnid,class,text", *texts]))
+
+    def test_weights_are_the_same_to_the_bit(self, sandbox, small, train, monkeypatch):
+        changes = {"source": {"name": "imagenet_captions", "images": None}}
+        parameters = small(changes=changes | {"training.epochs": 1})
+        self.write(sandbox)
+        _, rows = known(parameters)
+        found = {}
+        for name, other in {
+            "before": [],
+            "test": rows["test"].tolist(),
+            "train": rows["train"].tolist()[:5],
+        }.items():
+            monkeypatch.setenv("STUDIES_ROOT", str(sandbox / name))
+            self.write(sandbox, other)
+            folder = train(parameters)
+            found[name] = bits(folder), load_run(folder).provenance
+        assert found["test"][0] == found["before"][0]
+        assert found["train"][0] != found["before"][0]
+        fingerprints = {facts["dataset_fingerprint"] for _, facts in found.values()}
+        assert len(fingerprints) == 3
+        assert found["before"][1]["captions"] == {part: len(rows[part]) for part in PARTS}
+
+
+class TestSameBits:
+    @pytest.mark.parametrize("system", ["predictor", WEIGHTED])
+    def test_same_parameters_same_bits_other_seed_others(
+        self, predicted, small, train, system, kitchen
+    ):
+        import shutil
+
+        changes = {"training.epochs": 1, "variant": "again"}
+        first = small(system, changes)
+        before = bits(train(first))
+        shutil.rmtree(first.folder())
+        torch.rand(5)  # chance drawn before must not matter
+        assert bits(train(first)) == before
+        other = small(system, changes, seed=1)
+        shutil.copytree(predicted, predicted.parent / "seed1", dirs_exist_ok=True)
+        assert not set(bits(train(other)).values()) & set(before.values())
+
+    def test_a_run_that_was_stopped_ends_the_same(
+        self, elsewhere, small, train, learner, monkeypatch
+    ):
+        parameters = small(changes={"training.epochs": 3})
+        elsewhere("whole")
+        whole = bits(train(parameters))
+        elsewhere("stopped")
+        step = learner.training_step
+
+        def stop(self, batch, number):
+            if self.current_epoch == 1 and number == 2:
+                raise RuntimeError("the plug is pulled")
+            return step(self, batch, number)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(learner, "training_step", stop)
+            with pytest.raises(RuntimeError, match="the plug"):
+                train(parameters)
+        assert not (parameters.folder() / "model.safetensors").exists()
+        assert bits(train(parameters)) == whole
+
+    def test_a_finished_run_is_left_alone(self, predicted, small, train, capsys):
+        before = {f: f.stat().st_mtime_ns for f in predicted.rglob("*.*") if f.name != ".lock"}
+        assert train(small()) == predicted
+        assert capsys.readouterr().out == f"{predicted}: already trained\n"
+        assert before == {file: file.stat().st_mtime_ns for file in before}
+
+
+class TestPublished:
+    def test_a_published_encoder_has_a_rate_of_its_own(self, kitchen, small, train, roberta):
+        import transformers
+
+        encoder = {"name": "published", "weights": str(roberta)}
+        changes = {"predictor.encoder": encoder, "training.epochs": 1, "max_tokens": 30}
+        published = transformers.RobertaModel.from_pretrained(roberta).state_dict()
+        for rate in (0.0, 0.0005):
+            name = f"rate{int(rate * 1e4)}"
+            more = {"training.backbone_learning_rate": rate, "training.weight_decay": 0.0}
+            run = load_run(train(small(changes=changes | more | {"variant": name})))
+            stored = load_file(run.folder / "model.safetensors")
+            prefix = "encoder.model."
+            own = {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
+            moved = {k: not torch.equal(v, published[k]) for k, v in own.items()}
+            assert any(moved.values()) == bool(rate)
+            assert run.model().logits(["a cat"]).shape == (1, 24)
+
+
+class TestMistakes:
+    def test_what_has_no_network_is_not_trained(self, kitchen, small, train):
+        for system in ("name_match", "tfidf"):
+            assert refused(train, small(system)).startswith(f"{system} has no network")
+        assert not (kitchen / "runs").exists()
+
+    def test_a_classifier_before_its_predictor(self, kitchen, small, train):
+        assert "is not evaluated" in refused(train, small(WEIGHTED))
+
+    def test_divergence_is_one_sentence(self, kitchen, small, train):
+        parameters = small("downstream_all", {"training.learning_rate": 1e30})
+        assert refused(train, parameters).endswith("lower learning_rate")
+        assert not (parameters.folder() / "model.safetensors").exists()
+
+    def test_no_data(self, sandbox, small, train):
+        source = {"name": "imagenet_captions", "images": None}
+        assert "imagenet_captions" in refused(train, small(changes={"source": source}))
+        assert not (sandbox / "root").exists() or kept(sandbox / "root") == []
