@@ -205,7 +205,7 @@ def save(
         study: stem of the four names.
         metrics: as in `wide`.
         caption: one sentence above the table.
-        note: below the table, before `legend(frame)`.
+        note: below the table, before the `legend` of what it shows.
         counts: as in `wide`.
         shown: the tests as the Markdown shows them, by default as they are.
 
@@ -215,7 +215,7 @@ def save(
     """
     frame = tidy(frame.to_dict("records"))
     table = wide(frame, metrics, counts)
-    note = f"{note} {legend(frame)}".strip()
+    note = f"{note} {legend(frame[frame['metric'].isin(metrics)])}".strip()
     title = f"**{markdown_text(caption)}**" if caption else ""
     blocks = [title, to_markdown(table).strip(), markdown_paragraph(note)]
     if len(tests):

@@ -109,10 +109,11 @@ def read(dataset: str) -> Results:
     return Results(runs[0].params["dataset"], evaluated.by_system(runs, place))
 
 
-def place(system: str) -> tuple[int, bool, str]:
-    """Return where a system stands in tables: a variant behind its model."""
+def place(system: str) -> tuple[bool, str, int, str]:
+    """Return where a system stands in tables: filters, then classifiers, those alike together."""
     model, _, variant = system.partition("@")
-    return (ORDER.index(model) if model in ORDER else len(ORDER), bool(variant), system)
+    order = ORDER.index(model) if model in ORDER else len(ORDER)
+    return (model.startswith("downstream_"), variant, order, system)
 
 
 def summary(results: Results) -> pd.DataFrame:
