@@ -61,11 +61,9 @@ class Results:
     @cached_property
     def relevant(self) -> float | None:
         """Return the share of test captions that describe their class, None where unknown."""
-        for runs in self.filters.values():
-            frame = runs[0].predictions
-            known = frame.loc[frame["part"] == "test", "relevant"].dropna()
-            return float(known.mean()) if len(known) else None
-        return None
+        frame = self.runs[0].predictions
+        known = frame.loc[frame["part"] == "test", "relevant"].dropna()
+        return float(known.mean()) if len(known) else None
 
     @cached_property
     def resampled(self) -> dict[str, dict[str, Resampled]]:
