@@ -115,7 +115,11 @@ def sentences(results: Results, tests: pd.DataFrame) -> Claim:
 
 
 def spread(row: pd.Series) -> str:
-    """Return a rate with its interval."""
+    """Return a rate with its interval, of which either may be undefined."""
+    if pd.isna(row["mean"]):
+        return "undefined"
+    if pd.isna(row.ci_low):
+        return f"{row['mean']:.3f}"
     return f"{row['mean']:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
 
 
