@@ -290,6 +290,15 @@ class TestSentences:
         found = ledger()["F3"]
         assert found.verdict == "not tested here: the systems have no seed in common"
 
+    def test_captions_of_one_kind_have_no_area(self, tells):
+        for system in self.SYSTEMS:
+            file = tells(system, says=hearsay.predicted(1.0)) / "predictions.parquet"
+            frame = pd.read_parquet(file)
+            frame.assign(relevant=frame["relevant"] | True).to_parquet(file)
+        found = ledger()
+        assert found["F3"].verdict == "not tested here: too few captions of one kind"
+        assert found["F1"].figure.count("undefined") == 1
+
 
 class TestLedger:
     @pytest.mark.parametrize(

@@ -80,6 +80,15 @@ class TestPairs:
         assert set(rows["first"]) == {"downstream_all"}
         assert set(rows["metric"]) == {"accuracy", "macro_f1"}
 
+    def test_what_some_test_sets_leave_undefined_is_not_compared(self, tells):
+        probability = np.full(len(hearsay.IDS), 0.1)
+        probability[hearsay.place("n0", 12)] = 0.9  # most resamples hold it, others keep nothing
+        tells("tfidf", says=hearsay.led(1.0))
+        tells("predictor", says=hearsay.of_probability(probability))
+        rows = of_pair("tfidf", "predictor")
+        assert set(rows.index) == {"recall", "rejected", "auc"}
+        assert rows.notna().all(axis=None)
+
     def test_one_system_or_no_common_seed(self, tells):
         tells("downstream_all", 0, says=hearsay.classified(0.5))
         tells("downstream_kept", 1, says=hearsay.classified(0.5))

@@ -19,6 +19,7 @@ F3 = (
 )
 MOST = 0.5  # share from which on "drops" and "keeps" are said of most texts
 UNKNOWN = "not tested here: nobody knows which of these captions describe their class"
+NO_SEED = "the systems have no seed in common"
 ALONE = "predictor@captions_alone"
 WEIGHTED = "downstream_weighted"
 AGAINST = ("downstream_all", "downstream_random", "downstream_kept")
@@ -80,7 +81,7 @@ def weighting(results: Results, tests: pd.DataFrame) -> Claim:
         if all(name + ending in results.systems for name in needed)
     }
     if any(row is None for group in rows.values() for row in group):
-        return Claim(*F2, experiment, "", "not tested here: the systems have no seed in common")
+        return Claim(*F2, experiment, "", f"not tested here: {NO_SEED}")
     figure = "; ".join(f"{word}: {', '.join(map(in_words, group))}" for word, group in rows.items())
     # one of both will do, and it must be ahead of every control
     least = [min(map(side, group)) for group in rows.values()]
@@ -104,7 +105,11 @@ def sentences(results: Results, tests: pd.DataFrame) -> Claim:
     )
     row = between(tests, ALONE, "predictor", "auc")
     if row is None:
-        return Claim(*F3, experiment, "", "not tested here: the systems have no seed in common")
+        first, second = (
+            {run.params["seed"] for run in results.systems[name]} for name in ("predictor", ALONE)
+        )
+        why = "too few captions of one kind" if first & second else NO_SEED
+        return Claim(*F3, experiment, "", f"not tested here: {why}")
     also = [
         f"{metric} {in_words(one)}"
         for metric in ("precision", "recall")
