@@ -71,11 +71,12 @@ def entry(dataset: str) -> dict[str, Any]:
     tests = pd.read_csv(paths.reports() / dataset / "relevance_tests.csv")
     ledger = claims.ledger(results, tests, frame)
     mine = rows(frame, results.filters)
+    shown = mine[mine["metric"].isin(figures.FILTER)]
     return {
         "title": TITLE,
         "href": "relevance.html",
         "lead": lead(results, frame, claims.tally(ledger)),
-        "headline": pages.table(filter_table(results, frame), tables.legend(mine)),
+        "headline": pages.table(filter_table(results, frame), tables.legend(shown)),
     }
 
 
