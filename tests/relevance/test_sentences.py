@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentences import refused
@@ -42,6 +42,7 @@ class TestSplit:
             "It was in 1990.|12 species of it, etc. are known. the last was an ox.",
             "Кошка спит.|Собака лает.|Это Ж. Верн.",
             "猫が寝る。|犬が吠える！|「走る。」|終わり",
+            "猫が寝る。3.5",
             "¿Dónde está?|¡Aquí está!|Última frase.",
             "One line without a dot|another line|The last one.",
             "1. Fur is soft.|2. Tails are long.",
@@ -68,6 +69,7 @@ class TestSplit:
         assert all(lettered) or len(found) == 1
 
     @given(texts | st.text())
+    @example("cat\n。3.5")
     def test_a_sentence_alone_is_one_sentence(self, text):
         for one in split(text):
             assert split(one) == [one]

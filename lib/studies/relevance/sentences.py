@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -48,21 +49,18 @@ def split(text: str) -> list[str]:
     end with what precedes.
     """
     text = re.sub(r"\s*\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text))
-    found: list[str] = []
-    start = seen = 0  # of the sentence, of its letters
-    lettered = False
+    begins = [0]
+    seen = 0
+    lettered = False  # whether the sentence has a letter before `seen`
     for end in END.finditer(text):
         lettered = lettered or any(map(str.isalpha, text[seen : end.end()]))
         seen = end.end()
         if lettered and (end["mark"] is None or _ends(text, end)):
-            found.append(text[start : end.end()])
-            start, lettered = end.end(), False
-    rest = text[start:]
-    if found and not any(map(str.isalpha, rest)):
-        found[-1] += " " + rest
-    else:
-        found.append(rest)
-    sentences = (" ".join(one.split()) for one in found)
+            begins.append(seen)
+            lettered = False
+    if len(begins) > 1 and not any(map(str.isalpha, text[begins[-1] :])):
+        begins.pop()
+    sentences = (" ".join(text[slice(*ends)].split()) for ends in pairwise([*begins, None]))
     return [one for one in sentences if one]
 
 
