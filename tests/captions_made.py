@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 import hearsay
+import noted
 from studies import statistics
 from studies.params import read_yaml, run_files
 from studies.relevance.params import Parameters
@@ -51,24 +52,13 @@ def tell():
         kept = {"kept": int(sum(says["kept"]))} if "kept" in says else {}
         (folder / "metrics.json").write_text(to_json(kept | (found or {})))
         facts = {
-            "python": "3.12.0",
-            "packages": {"torch": "2.11.0"},
-            "git": {"commit": "abc1234", "dirty": False},
-            "platform": "Linux",
-            "peak_memory_mib": 500,
-            "dataset_fingerprint": "f" * 32,
+            **noted.RUN,
             "captions": {"train": 60, "validation": 12, "test": 48},
             **(facts or {}),
         }
         if settings.trained:
             trained = {
-                "best_epoch": 2,
-                "best_score": 0.5,
-                "stopped": "",
-                "seconds": 12.0,
-                "device": "cpu",
-                "threads": 1,
-                "parameters_trained": 1234,
+                **noted.TRAINING,
             }
             facts = trained | facts
             (folder / "curves.csv").write_text(

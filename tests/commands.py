@@ -79,6 +79,12 @@ class Command:
             raise AssertionError(f"still running after {seconds} s:\n{self.out}{self.err}")
         return self.process.exitcode
 
+    def finish(self) -> str:
+        """Wait for a success without complaints; return what was printed."""
+        assert self.wait() == 0, self.err
+        assert self.err == ""
+        return self.out
+
     def until(self, condition, seconds: float = 300) -> bool:
         """Wait for a condition; return False when the command ended without it."""
         end = time.monotonic() + seconds

@@ -19,6 +19,9 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
     sys.dont_write_bytecode = False
 
+# helpers whose assertions say what they compared
+pytest.register_assert_rewrite("changing", "reported")
+
 # a file is one worker's: were the longest last, the other worker would wait for it
 LONGEST = ("test_browser.py", "test_pipeline.py", "test_resume.py", "test_metrics.py", ".ipynb")
 
@@ -54,3 +57,19 @@ def sandbox(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("STUDIES_DATA", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def commands(tmp_path):
+    """Return a function that starts a command on a root; none outlives the test."""
+    from commands import Command
+
+    started = []
+
+    def start(root: Path, module: str, *arguments: object, code: str = "") -> Command:
+        started.append(Command(tmp_path / "logs", root, module, *arguments, code=code))
+        return started[-1]
+
+    yield start
+    for command in started:
+        command.kill()

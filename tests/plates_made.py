@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import meals
+import noted
 from studies import statistics
 from studies.params import read_yaml, run_files
 from studies.recipes import texts, writer
@@ -83,26 +84,14 @@ def serve(ordered):
         names = {"dishes": meals.DISHES, "ingredients": meals.INGREDIENTS}
         (folder / "names.json").write_text(json.dumps(names))
         known = {
-            "python": "3.12.0",
-            "packages": {"torch": "2.11.0"},
-            "git": {"commit": "abc1234", "dirty": False},
-            "platform": "Linux",
-            "peak_memory_mib": 500,
-            "dataset_fingerprint": "f" * 32,
+            **noted.RUN,
             "images": {"train": 10, "validation": 2, "test": len(frame)},
         }
         if recipes:
             known["perception"] = "two_networks"
         if settings.trained:
             known |= {
-                "best_epoch": 2,
-                "best_score": 0.5,
-                "stopped": "",
-                "seconds": 12.0,
-                "device": "cpu",
-                "precision": "32-true",
-                "threads": 1,
-                "parameters_trained": 1234,
+                **noted.TRAINING,
             }
             (folder / "curves.csv").write_text(
                 "epoch,step,learning_rate,train_loss,validation_score,validation_dish_top1\n"

@@ -8,7 +8,10 @@ from markdown_it import MarkdownIt
 from studies.tables import (
     COLUMNS,
     legend,
+    of,
+    present,
     read,
+    rounded,
     save,
     tidy,
     wide,
@@ -156,3 +159,16 @@ def test_save_refuses_what_is_not_tidy(tmp_path: Path):
     with pytest.raises(ValueError, match="wrong"):
         save(tidy([row()]).assign(wrong=1), pd.DataFrame(), tmp_path, "s", {}, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_of_systems_and_the_metrics_that_they_have():
+    frame = tidy([row("a", "f1"), row("a", "f1", variant="v"), row("a", "errors"), row("b", "f1")])
+    mine = of(frame, {"a@v": [], "b": [], "c": []})
+    assert mine[["model", "variant"]].to_numpy().tolist() == [["a", "v"], ["b", ""]]
+    assert present(mine, {"errors": "E", "f1": "F1"}) == {"f1": "F1"}
+    assert list(present(frame, {"errors": "E", "map": "M", "f1": "F1"})) == ["errors", "f1"]
+
+
+def test_tests_are_rounded_to_what_a_file_says():
+    tests = pd.DataFrame({"first": ["a"], "seeds": [3], "p": [0.00004999], "ci_low": [-0.12345]})
+    assert rounded(tests).to_numpy().tolist() == [["a", 3, 0.0, -0.1235]]

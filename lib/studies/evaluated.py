@@ -1,6 +1,8 @@
 """The evaluated runs of a dataset, side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
 
 from studies import paths
 from studies.errors import StudyError
@@ -35,3 +37,12 @@ def by_system(
     """Return the runs of each system, `model[@variant]`, the systems in the order of `place`."""
     names = sorted({run.system for run in runs}, key=place)
     return {name: [run for run in runs if run.system == name] for name in names}
+
+
+def curves(systems: Mapping[str, Sequence[LoadedRun]]) -> pd.DataFrame:
+    """Return the curves of all runs of some systems, one at least, with their system and seed."""
+    return pd.concat(
+        run.curves.assign(system=system, seed=run.params["seed"])
+        for system, runs in systems.items()
+        for run in runs
+    )

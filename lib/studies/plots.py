@@ -189,6 +189,12 @@ def intervals(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     return figure
 
 
+def scores(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure | None:
+    """Draw `intervals` of those metrics that the frame has; None where it has none."""
+    have = tables.present(frame, metrics)
+    return intervals(frame, have) if have else None
+
+
 @at_paper_size
 def sweep(frame: pd.DataFrame, x: str, x_label: str, metrics: dict[str, str]) -> Figure:
     """Draw one panel per metric of a tidy frame against a quantity, with 95 % intervals.

@@ -58,13 +58,18 @@ def write_atomic(path: Path, content: str | bytes | Callable[[Path], object]) ->
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise StudyError(
-            f"cannot write {path}: {error.strerror or error}; free the disk or make the folder "
-            f"{path.parent} writable, then run the same command again"
-        ) from error
+        raise unwritable(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> StudyError:
+    """Return what to say of a file or folder that could not be written."""
+    return StudyError(
+        f"cannot write {path}: {error.strerror or error}; free the disk or make the folder "
+        f"{path.parent} writable, then run the same command again"
+    )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ The tidy frame is what is kept; everything else is made from it. Rates are 0–1
 and what was not run is missing in the frame and an empty cell in every table.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,22 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a tidy frame that are of no variant, or all when there is none."""
     rows = frame[frame["variant"] == ""]
     return frame if rows.empty else rows
+
+
+def of(frame: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
+    """Return the rows of a tidy frame that are of some systems, by name or as keys."""
+    return frame[systems(frame).isin(list(names))]
+
+
+def present(frame: pd.DataFrame, metrics: Mapping[str, str]) -> dict[str, str]:
+    """Return metric id -> heading or label of those metrics that a tidy frame has."""
+    have = set(frame["metric"])
+    return {metric: name for metric, name in metrics.items() if metric in have}
+
+
+def rounded(tests: pd.DataFrame) -> pd.DataFrame:
+    """Return paired tests as they are written: four decimals."""
+    return tests.map(lambda x: round(x, 4) if isinstance(x, float) else x)
 
 
 def value(frame: pd.DataFrame, model: str, metric: str) -> pd.Series:

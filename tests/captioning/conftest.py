@@ -13,6 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
+import noted
 from spoken import Spoken
 from studies import statistics
 from studies.captioning.model import Describer, build
@@ -247,24 +248,13 @@ def write_run(plates):
         found = {**dict(values), "n": len(said), "distinct": len(set(said))}
         (folder / "metrics.json").write_text(json.dumps(found))
         known = {
-            "python": "3.12.0",
-            "packages": {"torch": "2.11.0"},
-            "git": {"commit": "abc1234", "dirty": False},
-            "platform": "Linux",
-            "peak_memory_mib": 500,
-            "dataset_fingerprint": "f" * 32,
+            **noted.RUN,
             "images": {"train": 10, "validation": 2, "test": len(said)},
         }
         if settings.trained:
             known |= {
-                "best_epoch": 2,
+                **noted.TRAINING,
                 "best_score": 1.5,
-                "stopped": "",
-                "seconds": 12.0,
-                "device": "cpu",
-                "precision": "32-true",
-                "threads": 1,
-                "parameters_trained": 1234,
                 "words": 99,
                 "input_shape": [3, settings.image_size, settings.image_size],
             }
@@ -303,3 +293,19 @@ def few_resamples(monkeypatch):
     """Bootstraps of 200 resamples, not of 2000: rougher, and ten times as fast."""
     for name in ("bootstrap", "weights"):
         monkeypatch.setattr(statistics, name, partial(getattr(statistics, name), n_resamples=200))
+
+
+@pytest.fixture
+def learner():
+    # imported late: Lightning alone takes seconds
+    from studies.captioning.train import Learner
+
+    return Learner
+
+
+@pytest.fixture
+def train():
+    # imported late: Lightning alone takes seconds
+    from studies.captioning.train import train
+
+    return train

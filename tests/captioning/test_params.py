@@ -1,12 +1,12 @@
 """What a run of the study may be told: every mistake is one sentence that names the parameter."""
 
-import copy
+from functools import partial
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from sentences import refused
+import changing
 from studies.captioning.params import Parameters
 from studies.params import read_yaml, run_files
 from studies.paths import REPOSITORY
@@ -23,38 +23,16 @@ FLIPS = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.2}
 VIT = {"name": "vit", "patch": 8, "width": 64, "layers": 2, "heads": 4}
 FROZEN = {"name": "backbone", "weights": "openai/clip-vit-base-patch32", "trained": False}
 
-
-def values_of(dataset, system):
-    values = {"seed": 0}
-    for file in run_files("captioning", dataset)[system]:
-        values |= read_yaml(file)
-    return values
-
-
+values_of = partial(changing.values_of, "captioning")
 GOOD = values_of("tiny", "resnet_transformer")  # image_size 32, width 64, cnn of three blocks
 
 
 def changed(changes):
-    """The good values but for some: `network.encoder.heads` is a name inside blocks."""
-    values = copy.deepcopy(GOOD)
-    for name, value in changes.items():
-        *blocks, last = name.split(".")
-        place = values
-        for block in blocks:
-            place = place[block]
-        if value is ...:
-            del place[last]
-        else:
-            place[last] = value
-    return values
+    return changing.changed(GOOD, changes)
 
 
 def message(changes):
-    told = refused(Parameters.check, changed(changes), {"": "mine.yaml"})
-    assert told.startswith("mine.yaml: ")
-    assert "pydantic" not in told.lower()
-    assert len(told) < 400
-    return told.removeprefix("mine.yaml: ")
+    return changing.told_of(Parameters, GOOD, changes)
 
 
 class TestShippedFiles:

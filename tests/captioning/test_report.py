@@ -4,12 +4,12 @@ import csv
 import re
 import shutil
 from functools import partial
-from html.parser import HTMLParser
-from itertools import pairwise
 
 import pandas as pd
 import pytest
 
+import reported
+from reported import Page, pages
 from sentences import refused
 from spoken import Spoken, captions, people
 from studies import index, statistics
@@ -27,21 +27,6 @@ SYSTEMS = {
 }
 HOSTILE = "<script>alert(1)</script> $x_1$ & <!-- \\ --> <img src=//evil.example/x.png>"
 PLACE = 4  # of the hostile caption: in the middle, where attention is drawn, and its CIDEr is 0
-
-
-class Page(HTMLParser):
-    def __init__(self, file):
-        super().__init__()
-        self.tags, self.addresses, self.text = [], [], ""
-        self.source = file.read_text(encoding="utf-8")
-        self.feed(self.source)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def said_by(system, seed):
@@ -82,10 +67,6 @@ def folder(written, monkeypatch):
     base, folder = written
     work_in(base, monkeypatch)
     return folder
-
-
-def pages(folder):
-    return [Page(file) for file in sorted(folder.glob("*.html"))]
 
 
 def pictured(folder):
@@ -135,12 +116,7 @@ def test_tests(folder):
 
 @pytest.mark.parametrize("name", ["captioning.md", "claims/captioning.md"])
 def test_markdown_tables_are_whole(folder, name):
-    lines = (folder / name).read_text(encoding="utf-8").splitlines()
-    assert sum(line.startswith("|") for line in lines) >= 4
-    for before, after in pairwise(lines):
-        if before.startswith("|") and after.startswith("|"):
-            cells = [len(re.findall(r"(?<!\\)\|", line)) for line in (before, after)]
-            assert cells[0] == cells[1]
+    reported.markdown_tables_are_whole((folder / name).read_text(encoding="utf-8"))
 
 
 def test_claims(folder):
@@ -154,21 +130,13 @@ def test_claims(folder):
 
 def test_latex(folder):
     text = (folder / "captioning.tex").read_text(encoding="utf-8")
-    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
-        assert text.count(rule) == 1
-    assert text.count("{") == text.count("}")
+    reported.latex_is_whole(text)
     assert r"clip\_transformer" in text
-    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
-    assert not re.search(r"(?<!\\)[_%#$]", body.replace(r"$\pm$", ""))
 
 
 def test_pages_load_nothing_from_outside(folder):
     for page in pages(folder):
-        assert "script" not in page.tags
-        for address in page.addresses:
-            assert not re.match(r"(https?:)?//|ftp:|file:", address)
-            assert address.startswith(("data:", "#")) or (folder / address).exists()
-        assert not re.search(r"url\(['\"]?(?!#)|@import", page.source)
+        reported.loads_nothing_from_outside(page)
 
 
 def test_captions_are_escaped(folder):

@@ -16,20 +16,6 @@ STEPS = 3 * 3  # epochs of three batches
 
 
 @pytest.fixture
-def learner():
-    from studies.captioning.train import Learner
-
-    return Learner
-
-
-@pytest.fixture
-def train():
-    from studies.captioning.train import train
-
-    return train
-
-
-@pytest.fixture
 def applied():
     """What each step of a training applies: the norm of the gradient, and the rates."""
     found = []

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
+from plug import pulled
 from sentences import kept, refused
 from studies import images
 from studies.captioning import data
@@ -20,20 +21,6 @@ SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
 AUGMENTATION = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.1}
 PEAK = 0.003  # learning rate of `tiny`
 STEPS = 3 * 3  # epochs of three batches
-
-
-@pytest.fixture
-def learner():
-    from studies.captioning.train import Learner
-
-    return Learner
-
-
-@pytest.fixture
-def train():
-    from studies.captioning.train import train
-
-    return train
 
 
 @pytest.fixture
@@ -142,7 +129,7 @@ class TestSameBits:
 
     @pytest.mark.parametrize("system", ["resnet_lstm", "clip_transformer"])
     def test_a_run_that_was_stopped_ends_the_same(
-        self, few, squares, train, learner, script, elsewhere, monkeypatch, system
+        self, few, squares, train, learner, script, elsewhere, system
     ):
         script(3.0, 2.0, 2.5, 2.5, 1.0)
         chosen = squares(system, augmentation=AUGMENTATION, images=6, epochs=5, patience=2)
@@ -150,17 +137,8 @@ class TestSameBits:
         whole = train(chosen)
         assert pd.read_csv(whole / "steps.csv")["step"].tolist() == list(range(1, 4 * 2 + 1))
         elsewhere("stopped")
-        step = learner.training_step
-
-        def stop(self, batch, index):
-            if self.current_epoch == 3 and index == 1:  # one validation was in vain
-                raise RuntimeError("the plug is pulled")
-            return step(self, batch, index)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(learner, "training_step", stop)
-            with pytest.raises(RuntimeError, match="the plug"):
-                train(chosen)
+        with pulled(learner, 3, 1):  # one validation was in vain
+            train(chosen)
         assert not (chosen.folder() / "model.safetensors").exists()
         assert bits(train(chosen)) == bits(whole)
 

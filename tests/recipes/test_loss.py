@@ -55,7 +55,8 @@ def test_ingredients_by_equation_2(sizes):
     logits = 3 * torch.randn(n, s, generator=chance)
     present = torch.rand(n, s, generator=chance) < 0.4
     wanted = equation_2(logits.double(), present)
-    assert ingredient_loss(logits, present).item() == pytest.approx(wanted, rel=1e-5)
+    # the loss of a sure and right answer is small, and fp32 has no more digits of it
+    assert ingredient_loss(logits, present).item() == pytest.approx(wanted, rel=1e-5, abs=1e-6)
 
 
 def test_by_hand():

@@ -11,13 +11,13 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score, j
 
 from studies.recipes.calibration import ece
 from studies.recipes.metrics import (
-    BLOCK,
     dish_metrics,
     dish_scores,
     ingredient_metrics,
     ingredient_scores,
 )
 from studies.statistics import bootstrap, weights
+from studies.weighted import BLOCK
 
 seeds = st.integers(0, 2**32 - 1)
 

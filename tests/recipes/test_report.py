@@ -4,14 +4,14 @@ import csv
 import re
 import shutil
 from functools import partial
-from html.parser import HTMLParser
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import meals
+import reported
+from reported import Page, pages
 from sentences import refused
 from studies import index, statistics
 from studies.params import run_files
@@ -23,21 +23,6 @@ pytest_plugins = ["plates_made"]
 
 HOSTILE = "<script>alert(1)</script> $x_1$ & <!-- \\ --> <img src=//evil.example/x.png>"
 PROMPTS = ("naive", "typical", "shuffled", "supervised")
-
-
-class Page(HTMLParser):
-    def __init__(self, file):
-        super().__init__()
-        self.tags, self.addresses, self.text = [], [], ""
-        self.source = file.read_text(encoding="utf-8")
-        self.feed(self.source)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def few_resamples(patch):
@@ -75,10 +60,6 @@ def folder(written, monkeypatch):
     monkeypatch.setenv("STUDIES_ROOT", str(base / "root"))
     few_resamples(monkeypatch)
     return folder
-
-
-def pages(folder):
-    return [Page(file) for file in sorted(folder.glob("*.html"))]
 
 
 def pictured(folder):
@@ -140,12 +121,7 @@ def test_tests(folder):
 
 @pytest.mark.parametrize("name", ["recipes.md", "claims/recipes.md"])
 def test_markdown_tables_are_whole(folder, name):
-    lines = (folder / name).read_text(encoding="utf-8").splitlines()
-    assert sum(line.startswith("|") for line in lines) >= 4
-    for before, after in pairwise(lines):
-        if before.startswith("|") and after.startswith("|"):
-            cells = [len(re.findall(r"(?<!\\)\|", line)) for line in (before, after)]
-            assert cells[0] == cells[1]
+    reported.markdown_tables_are_whole((folder / name).read_text(encoding="utf-8"))
 
 
 def test_claims(folder):
@@ -164,21 +140,13 @@ def test_claims(folder):
 
 def test_latex(folder):
     text = (folder / "recipes.tex").read_text(encoding="utf-8")
-    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
-        assert text.count(rule) == 1
-    assert text.count("{") == text.count("}")
+    reported.latex_is_whole(text)
     assert r"two\_networks" in text
-    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
-    assert not re.search(r"(?<!\\)[_%#$]", body.replace(r"$\pm$", ""))
 
 
 def test_pages_load_nothing_from_outside(folder):
     for page in pages(folder):
-        assert "script" not in page.tags
-        for address in page.addresses:
-            assert not re.match(r"(https?:)?//|ftp:|file:", address)
-            assert address.startswith(("data:", "#")) or (folder / address).exists()
-        assert not re.search(r"url\(['\"]?(?!#)|@import", page.source)
+        reported.loads_nothing_from_outside(page)
 
 
 def test_what_was_written_is_escaped(folder):

@@ -30,24 +30,14 @@ def uninterrupted(tmp_path_factory):
     """The root of a run that nothing stopped."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     command = Command(folder / "logs", folder / "root", TRAIN, *GIVEN)
-    assert command.wait() == 0, command.err
-    assert command.err == ""
-    assert command.out.splitlines()[-1] == str(folder / "root" / RUN)
+    assert command.finish().splitlines()[-1] == str(folder / "root" / RUN)
     return folder / "root"
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Start the training on a root; no command outlives the test."""
-    commands = []
-
-    def begin(root, *more, code=""):
-        commands.append(Command(tmp_path / "logs", root, TRAIN, *GIVEN, *more, code=code))
-        return commands[-1]
-
-    yield begin
-    for command in commands:
-        command.kill()
+def start(commands):
+    """Start the training on a root."""
+    return lambda root, *more, code="": commands(root, TRAIN, *GIVEN, *more, code=code)
 
 
 @pytest.fixture
@@ -55,14 +45,6 @@ def root(uninterrupted, tmp_path):
     """A root with the plates drawn already."""
     shutil.copytree(uninterrupted / "cache", tmp_path / "root" / "cache")
     return tmp_path / "root"
-
-
-def finish(start, root) -> str:
-    """Run the command to its end; return what it printed."""
-    command = start(root)
-    assert command.wait() == 0, command.err
-    assert command.err == ""
-    return command.out
 
 
 def assert_same(one: Path, other: Path):
@@ -85,7 +67,7 @@ def test_killed_at_random_moments(start, uninterrupted, root):
         assert command.process.exitcode == -signal.SIGKILL
         resumed.append(command.epochs)
         assert not (root / RUN / "model.safetensors").exists()
-    printed = finish(start, root)
+    printed = start(root).finish()
     after = int(re.match(rf"resumed after epoch (\d+) of {EPOCHS}\n", printed)[1])
     assert after in (resumed[-1], resumed[-1] + 1)
     assert printed.count("\nepoch ") == EPOCHS - after
@@ -101,7 +83,7 @@ def test_killed_while_drawing_the_plates_and_in_the_first_epoch(start, uninterru
     assert command.until((root / RUN / "params.yaml").exists)
     command.kill()
     assert not (root / RUN / "model.safetensors").exists()
-    finish(start, root)
+    start(root).finish()
     assert_same(root, uninterrupted)
 
 
@@ -111,7 +93,7 @@ def test_stopped_by_ctrl_c(start, uninterrupted, root):
     command.signal(signal.SIGINT)
     assert command.wait() == 1
     assert command.err == "stopped; the same command goes on from here\n"
-    assert finish(start, root).startswith("resumed after epoch ")
+    assert start(root).finish().startswith("resumed after epoch ")
     assert_same(root, uninterrupted)
 
 
@@ -129,7 +111,7 @@ def test_a_full_disk_loses_nothing(start, uninterrupted, root, place, number, ep
     kept = torch.load(root / RUN / "checkpoint" / "last.ckpt", weights_only=True)
     assert kept["epoch"] == epochs - 1
     assert not list(root.rglob(".*.part"))
-    printed = finish(start, root)
+    printed = start(root).finish()
     assert len(re.findall(r"^epoch ", printed, re.M)) == EPOCHS - epochs
     assert_same(root, uninterrupted)
 
@@ -137,7 +119,7 @@ def test_a_full_disk_loses_nothing(start, uninterrupted, root, place, number, ep
 def test_what_is_done_is_not_done_again(start, uninterrupted):
     before = {f: f.stat().st_mtime_ns for f in (uninterrupted / RUN).rglob("*.*") if f.stem}
     before = {file: time for file, time in before.items() if file.name != ".lock"}
-    assert finish(start, uninterrupted) == (
+    assert start(uninterrupted).finish() == (
         f"{uninterrupted / RUN}: already trained\n{uninterrupted / RUN}\n"
     )
     assert before == {file: file.stat().st_mtime_ns for file in before}

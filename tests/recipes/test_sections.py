@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import meals
+from studies import tables
 from studies.ledger import Claim
 from studies.recipes import data, sections
 from studies.recipes.comparisons import paired_tests
@@ -151,7 +152,7 @@ def test_tables_leave_out_what_no_system_has():
             **{"ci_low": [None] * 2, "ci_high": [None] * 2, "published": [None] * 2},
         }
     )
-    table = sections.table(frame, {"y": "Y", "z": "Z", "x": "X"})
+    table = sections.shown(frame, {"y": "Y", "z": "Z", "x": "X"})
     assert list(table.columns) == ["system", "Y", "X"]
     assert table.to_numpy().tolist() == [["a", "", "0.500"], ["b@v", "0.250", ""]]
-    assert sections.rows(frame, {"b@v": []})["model"].tolist() == ["b"]
+    assert tables.of(frame, {"b@v": []})["model"].tolist() == ["b"]

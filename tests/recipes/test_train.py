@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 
+from plug import pulled
 from schedules import cosine
 from sentences import kept, refused
 from studies import compute, images
@@ -263,24 +264,13 @@ class TestSameBits:
             other = bits(train(tiles(system, seed=1, **changes)))
             assert not set(other.values()) & set(first.values())
 
-    def test_a_run_that_was_stopped_ends_the_same(
-        self, few, tiles, train, learner, elsewhere, monkeypatch
-    ):
+    def test_a_run_that_was_stopped_ends_the_same(self, few, tiles, train, learner, elsewhere):
         chosen = tiles(augmentation=AUGMENTATION, epochs=4)
         elsewhere("whole")
         whole = bits(train(chosen))
         elsewhere("stopped")
-        step = learner.training_step
-
-        def stop(self, batch, number):
-            if self.current_epoch == 2 and number == 1:
-                raise RuntimeError("the plug is pulled")
-            return step(self, batch, number)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(learner, "training_step", stop)
-            with pytest.raises(RuntimeError, match="the plug"):
-                train(chosen)
+        with pulled(learner, 2, 1):
+            train(chosen)
         assert not (chosen.folder() / "model.safetensors").exists()
         assert bits(train(chosen)) == whole
 

@@ -1,11 +1,12 @@
 """What a run of the study may be told: every mistake is one sentence that names the parameter."""
 
-import copy
+from functools import partial
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
+import changing
 from sentences import refused
 from studies.params import read_yaml, run_files
 from studies.paths import REPOSITORY
@@ -19,32 +20,14 @@ PIXELS = {"name": "pixels", "size": 32, "widths": [4, 8]}
 NAME_MATCH = {"name": "name_match"}
 COLLECTED = {"name": "imagenet_captions", "images": None}
 
-
-def values_of(dataset, system):
-    values = {"seed": 0}
-    for file in run_files("relevance", dataset)[system]:
-        values |= read_yaml(file)
-    return values
-
-
+values_of = partial(changing.values_of, "relevance")
 PREDICTOR = values_of("demo", "predictor")
 BASELINE = values_of("demo", "tfidf")
 DOWNSTREAM = values_of("demo", "downstream_weighted")
 
 
 def changed(changes, good=PREDICTOR):
-    """The good values but for some: `predictor.encoder.width` is a name inside blocks."""
-    values = copy.deepcopy(good)
-    for name, value in changes.items():
-        *blocks, last = name.split(".")
-        place = values
-        for block in blocks:
-            place = place[block]
-        if value is ...:
-            del place[last]
-        else:
-            place[last] = value
-    return values
+    return changing.changed(good, changes)
 
 
 def check(changes, good=PREDICTOR):
@@ -52,11 +35,7 @@ def check(changes, good=PREDICTOR):
 
 
 def message(changes, good=PREDICTOR):
-    told = refused(check, changes, good)
-    assert told.startswith("mine.yaml: ")
-    assert "pydantic" not in told.lower()
-    assert len(told) < 400
-    return told.removeprefix("mine.yaml: ")
+    return changing.told_of(Parameters, good, changes)
 
 
 class TestShippedFiles:

@@ -85,14 +85,6 @@ def scored(parameters, coefficient):
     frame.to_parquet(folder / "predictions.parquet")
 
 
-@pytest.fixture
-def train():
-    # imported late: Lightning alone takes seconds
-    from studies.relevance.train import train
-
-    return train
-
-
 def bits(folder):
     names = ("model.safetensors", "curves.csv")
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}

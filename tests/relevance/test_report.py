@@ -5,14 +5,14 @@ import html
 import re
 import shutil
 from functools import partial
-from html.parser import HTMLParser
-from itertools import pairwise
 
 import pandas as pd
 import pytest
 from sklearn import metrics as sklearn
 
 import hearsay
+import reported
+from reported import Page, pages
 from sentences import refused
 from studies import index, statistics
 from studies.params import run_files
@@ -26,21 +26,6 @@ HOSTILE = "<script>alert(1)</script> | $x_1$ & <!-- \\ --> <img src=//evil.examp
 CLASSIFIERS = ("downstream_all", "downstream_random", "downstream_kept", "downstream_weighted")
 FILES = {f"relevance{end}" for end in (".csv", "_tests.csv", ".md", ".tex", ".html")}
 FILES |= {"claims/relevance.md", "index.html"}
-
-
-class Page(HTMLParser):
-    def __init__(self, file):
-        super().__init__()
-        self.tags, self.addresses, self.text = [], [], ""
-        self.source = file.read_text(encoding="utf-8")
-        self.feed(self.source)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def few_resamples(patch):
@@ -96,10 +81,6 @@ def files(folder):
     return [file for file in sorted(folder.rglob("*")) if file.is_file()]
 
 
-def pages(folder):
-    return [Page(file) for file in sorted(folder.glob("*.html"))]
-
-
 def gallery(folder):
     """The page that shows captions."""
     own = folder / "relevance_gallery.html"
@@ -148,12 +129,7 @@ def test_tests(folder):
 
 @pytest.mark.parametrize("name", ["relevance.md", "claims/relevance.md"])
 def test_markdown_tables_are_whole(folder, name):
-    lines = (folder / name).read_text(encoding="utf-8").splitlines()
-    assert sum(line.startswith("|") for line in lines) >= 4
-    for before, after in pairwise(lines):
-        if before.startswith("|") and after.startswith("|"):
-            counts = [len(re.findall(r"(?<!\\)\|", line)) for line in (before, after)]
-            assert counts[0] == counts[1]
+    reported.markdown_tables_are_whole((folder / name).read_text(encoding="utf-8"))
 
 
 def test_claims(folder):
@@ -174,21 +150,13 @@ def test_claims(folder):
 
 def test_latex(folder):
     text = (folder / "relevance.tex").read_text(encoding="utf-8")
-    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
-        assert text.count(rule) == 1
-    assert text.count("{") == text.count("}")
+    reported.latex_is_whole(text)
     assert r"downstream\_all" in text
-    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
-    assert not re.search(r"(?<!\\)[_%#$]", body.replace(r"$\pm$", ""))
 
 
 def test_pages_load_nothing_from_outside(folder):
     for page in pages(folder):
-        assert "script" not in page.tags
-        for address in page.addresses:
-            assert not re.match(r"(https?:)?//|ftp:|file:", address)
-            assert address.startswith(("data:", "#")) or (folder / address).exists()
-        assert not re.search(r"url\(['\"]?(?!#)|@import", page.source)
+        reported.loads_nothing_from_outside(page)
 
 
 def test_captions_are_escaped(folder):

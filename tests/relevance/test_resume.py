@@ -52,24 +52,17 @@ def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
     for module, system in ((EVALUATE, "predictor"), (TRAIN, "downstream_weighted")):
         command = Command(folder / "logs", folder / "root", module, *given(system))
-        assert command.wait() == 0, command.err
+        assert command.wait() == 0, command.err  # it shows what it tokenizes
         assert command.out.splitlines()[-1] == str(run_of(folder / "root", system))
     return folder / "root"
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Start a training on a root; no command outlives the test."""
-    commands = []
-
-    def begin(root, system, *more, code=""):
-        arguments = (*given(system), *more)
-        commands.append(Command(tmp_path / "logs", root, TRAIN, *arguments, code=code))
-        return commands[-1]
-
-    yield begin
-    for command in commands:
-        command.kill()
+def start(commands):
+    """Start a training on a root."""
+    return lambda root, system, *more, code="": commands(
+        root, TRAIN, *given(system), *more, code=code
+    )
 
 
 @pytest.fixture

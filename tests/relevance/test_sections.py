@@ -10,6 +10,7 @@ from studies.ledger import Claim
 from studies.relevance import sections
 from studies.relevance.comparisons import paired_tests
 from studies.relevance.results import read, summary
+from studies.tables import of
 
 pytest_plugins = ["captions_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -149,13 +150,13 @@ class TestRows:
         tells("predictor", says=hearsay.predicted(1.0))
         tells("predictor@captions_alone", says=hearsay.predicted(1.0))
         frame = summary(read("made_up"))
-        mine = sections.rows(frame, {"predictor@captions_alone": []})
+        mine = of(frame, {"predictor@captions_alone": []})
         assert set(mine["variant"]) == {"captions_alone"}
         assert 0 < len(mine) < len(frame)
 
     def test_tables_leave_out_what_no_system_has(self, tells):
         tells("predictor", says=hearsay.predicted(1.0), known=False)
-        table = sections.table(summary(read("made_up")), {"auc": "AUC", "kept": "kept"})
+        table = sections.shown(summary(read("made_up")), {"auc": "AUC", "kept": "kept"})
         assert list(table.columns) == ["system", "kept"]
         kept = int(hearsay.predicted(1.0)["kept"].sum())
         assert table.to_numpy().tolist() == [["predictor", str(kept)]]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from plug import pulled
 from schedules import cosine
 from sentences import kept, refused
 from studies import compute
@@ -23,20 +24,6 @@ BAG = {"name": "bag", "width": 16, "vocabulary": 400}
 STILL = {"training.learning_rate": 1e-30, "training.weight_decay": 0.0}  # fp32 shows no step
 ONE_STEP = STILL | {"training.batch": 10_000, "training.epochs": 1}
 WEIGHTED = "downstream_weighted"
-
-
-@pytest.fixture
-def learner():
-    from studies.relevance.train import Learner
-
-    return Learner
-
-
-@pytest.fixture
-def train():
-    from studies.relevance.train import train
-
-    return train
 
 
 @pytest.fixture
@@ -319,24 +306,13 @@ class TestSameBits:
         shutil.copytree(predicted, predicted.parent / "seed1", dirs_exist_ok=True)
         assert not set(bits(train(other)).values()) & set(before.values())
 
-    def test_a_run_that_was_stopped_ends_the_same(
-        self, elsewhere, small, train, learner, monkeypatch
-    ):
+    def test_a_run_that_was_stopped_ends_the_same(self, elsewhere, small, train, learner):
         parameters = small(changes={"training.epochs": 3})
         elsewhere("whole")
         whole = bits(train(parameters))
         elsewhere("stopped")
-        step = learner.training_step
-
-        def stop(self, batch, number):
-            if self.current_epoch == 1 and number == 2:
-                raise RuntimeError("the plug is pulled")
-            return step(self, batch, number)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(learner, "training_step", stop)
-            with pytest.raises(RuntimeError, match="the plug"):
-                train(parameters)
+        with pulled(learner, 1, 2):
+            train(parameters)
         assert not (parameters.folder() / "model.safetensors").exists()
         assert bits(train(parameters)) == whole
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import noted
 from studies import statistics
 from studies.paths import REPOSITORY
 from studies.runs import to_json
@@ -223,20 +224,10 @@ def write_run(parameters):
             "1,5,0.001,0.9,0.3,7\n2,10,0.001,0.5,0.6,3\n"
         )
         facts = {
-            "python": "3.12.0",
-            "packages": {"torch": "2.11.0"},
-            "git": {"commit": "abc1234", "dirty": False},
-            "platform": "Linux",
-            "peak_memory_mib": 500,
-            "best_epoch": 2,
+            **noted.RUN,
+            **noted.TRAINING,
             "best_score": 0.6,
             "stopped": stopped,
-            "seconds": 12.0,
-            "device": "cpu",
-            "precision": "32-true",
-            "threads": 1,
-            "parameters_trained": 1234,
-            "dataset_fingerprint": "f" * 32,
             "images": {"train": trained, "validation": 1, "test": len(true)},
         }
         (folder / "provenance.json").write_text(to_json(facts))
@@ -254,3 +245,19 @@ def few_resamples(monkeypatch):
 def upper(path: str, level: int) -> str:
     """The label of a class path at a level, from 1."""
     return "/".join(path.split("/")[:level])
+
+
+@pytest.fixture
+def learner():
+    # imported late: Lightning alone takes seconds
+    from studies.triplets.train import Learner
+
+    return Learner
+
+
+@pytest.fixture
+def train():
+    # imported late: Lightning alone takes seconds
+    from studies.triplets.train import train
+
+    return train

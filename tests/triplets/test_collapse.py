@@ -8,6 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import load_file
 
+from plug import pulled
 from studies.runs import load_run
 from studies.triplets.evaluate import evaluate
 from studies.triplets.objective import COLLAPSED
@@ -27,20 +28,6 @@ def alike(sandbox):
         file.parent.mkdir(parents=True, exist_ok=True)
         picture.save(file, pnginfo=note)
     return sandbox
-
-
-@pytest.fixture
-def train():
-    from studies.triplets.train import train
-
-    return train
-
-
-@pytest.fixture
-def learner():
-    from studies.triplets.train import Learner
-
-    return Learner
 
 
 @pytest.fixture(params=["triplet", "flexible", "hybrid"])
@@ -90,17 +77,8 @@ def test_killed_before_it_collapsed_it_ends_the_same(
 ):
     whole = contents(train(settings))
     monkeypatch.setenv("STUDIES_ROOT", str(sandbox / "again"))
-    step = learner.training_step
-
-    def fall(self, batch, index):
-        if (self.current_epoch, index) == (1, 1):
-            raise RuntimeError("the plug is pulled")
-        return step(self, batch, index)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(learner, "training_step", fall)
-        with pytest.raises(RuntimeError, match="the plug"):
-            train(settings)
+    with pulled(learner, 1, 1):
+        train(settings)
     assert contents(train(settings)) == whole
 
 

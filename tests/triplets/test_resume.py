@@ -44,17 +44,9 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Start commands on a root; none outlives the test."""
-    commands = []
-
-    def begin(root, module, *more, code=""):
-        commands.append(Command(tmp_path / "logs", root, module, *GIVEN, *more, code=code))
-        return commands[-1]
-
-    yield begin
-    for command in commands:
-        command.kill()
+def start(commands):
+    """Start commands on a root."""
+    return lambda root, module, *more, code="": commands(root, module, *GIVEN, *more, code=code)
 
 
 @pytest.fixture
@@ -66,12 +58,9 @@ def root(uninterrupted, tmp_path):
 
 def finish(start, root) -> str:
     """Run both commands to their end; return what training printed."""
-    command = start(root, TRAIN)
-    assert command.wait() == 0, command.err
-    assert command.err == ""
-    scoring = start(root, EVALUATE)
-    assert scoring.wait() == 0, scoring.err
-    return command.out
+    said = start(root, TRAIN).finish()
+    start(root, EVALUATE).finish()
+    return said
 
 
 def assert_same(one: Path, other: Path):

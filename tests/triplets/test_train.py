@@ -10,6 +10,7 @@ import transformers
 from safetensors.numpy import load_file
 from sklearn.metrics import f1_score, silhouette_score
 
+from plug import pulled
 from studies import images
 from studies.errors import StudyError
 from studies.runs import load_run
@@ -19,13 +20,6 @@ from studies.triplets.model import build, run
 SYSTEMS = ["cross_entropy", "triplet", "flexible", "flexible@sum", "hybrid"]
 CHANCE = 1 / 7
 AUGMENTATION = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.1}
-
-
-@pytest.fixture
-def train():
-    from studies.triplets.train import train
-
-    return train
 
 
 @pytest.fixture
@@ -136,7 +130,7 @@ class TestSameBits:
 
     @pytest.mark.parametrize("system", ["cross_entropy", "flexible"])
     def test_same_seed_same_bits_other_seed_others(
-        self, few, parameters, train, evaluate, elsewhere, system
+        self, few, parameters, train, evaluate, learner, elsewhere, system
     ):
         settings = parameters(system, augmentation=AUGMENTATION)
         elsewhere("one")
@@ -150,25 +144,14 @@ class TestSameBits:
 
     @pytest.mark.parametrize("system", ["cross_entropy", "flexible"])
     def test_a_run_that_was_stopped_ends_the_same(
-        self, few, parameters, train, evaluate, elsewhere, monkeypatch, system
+        self, few, parameters, train, evaluate, learner, elsewhere, system
     ):
-        from studies.triplets.train import Learner
-
         settings = parameters(system, augmentation=AUGMENTATION)
         elsewhere("whole")
         whole = self.bits(evaluate(settings))
         elsewhere("stopped")
-        step = Learner.training_step
-
-        def stop(self, batch, index):
-            if self.current_epoch == 2 and index == 1:
-                raise RuntimeError("the plug is pulled")
-            return step(self, batch, index)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Learner, "training_step", stop)
-            with pytest.raises(RuntimeError, match="the plug"):
-                train(settings)
+        with pulled(learner, 2, 1):
+            train(settings)
         assert not (settings.folder() / "model.safetensors").exists()
         assert self.bits(evaluate(settings)) == whole
 

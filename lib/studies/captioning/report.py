@@ -30,7 +30,7 @@ def write(dataset: str) -> Path:
     results = read(dataset)
     frame = summary(results)
     # rounded before anything is said of them: the index reads them from the file
-    tests = paired_tests(results).map(lambda x: round(x, 4) if isinstance(x, float) else x)
+    tests = tables.rounded(paired_tests(results))
     ledger = claims.ledger(results, tests, claims.human_agreement(results))
     folder = paths.reports() / dataset
     tables.save(

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFilter
 
-from studies.demo.food import AREAS, LOOKS
+from studies.demo.food import SHAPES
+from studies.demo.looks import AREAS, LOOKS
 from studies.demo.shapes import SHADOW, Colour, Pen, Points, oval, shade, square, turned, vary
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def draw(plate: Plate, size: int = 96) -> Image.Image:
     _vessel(pen, plate)
     for name in plate.ingredients:
         look = LOOKS[name]
-        look.shape(pen, Random(f"{plate.seed} {name}"), look, AREAS[plate.dish])
+        SHAPES[look.shape](pen, Random(f"{plate.seed} {name}"), look, AREAS[plate.dish])
     if plate.occlusion:
         _OCCLUSIONS[plate.occlusion](ground, Random(f"{plate.seed} over"))
     return _photograph(picture.reduce(SUPERSAMPLING), plate)

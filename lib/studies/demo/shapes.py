@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,9 +28,9 @@ class Area(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """How an ingredient looks: who draws it, in which colours, how many, of which radius."""
+    """How an ingredient looks: its shape in `food.SHAPES`, colours, number, radius."""
 
-    shape: Callable[[Pen, Random, Look, Area], None]
+    shape: str
     colour: Colour
     size: float
     count: int = 1

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studies.demo.food import LOOKS
+from studies.demo.looks import LOOKS
 from studies.errors import StudyError
 
 PLATES_STREAM = 0

@@ -7,7 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from studies import differences, origin, pages, plots
+from studies import differences, evaluated, origin, pages, plots
 from studies.images import open_rgb
 from studies.recipes import data
 from studies.recipes.calibration import reliability
@@ -163,18 +163,12 @@ def cases(runs: dict[str, LoadedRun], shown: int = 6) -> list[Markup]:
 
 def seen_figure(frame: pd.DataFrame) -> Figure | None:
     """Draw dishes and ingredients of the systems that look; None without one."""
-    return drawn(frame, SEEN_AXES)
+    return plots.scores(frame, SEEN_AXES)
 
 
 def written_figure(frame: pd.DataFrame) -> Figure | None:
     """Draw how recipes of each prompt fit the plate and each other; None without a prompt."""
-    return drawn(frame, WRITTEN_AXES)
-
-
-def drawn(frame: pd.DataFrame, axes: dict[str, str]) -> Figure | None:
-    """Draw the metrics that the frame has, each system with its intervals."""
-    have = {name: label for name, label in axes.items() if name in set(frame["metric"])}
-    return plots.intervals(frame, have) if have else None
+    return plots.scores(frame, WRITTEN_AXES)
 
 
 def test_table(tests: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
@@ -185,14 +179,9 @@ def test_table(tests: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
 
 def curves(systems: dict[str, list[LoadedRun]]) -> Figure | None:
     """Draw the loss and what chooses the epoch against the step; None without a system."""
-    frames = [
-        run.curves.assign(system=system, seed=run.params["seed"])
-        for system, runs in systems.items()
-        for run in runs
-    ]
-    if not frames:
+    if not systems:
         return None
-    frame = pd.concat(frames)
+    frame = evaluated.curves(systems)
     return plots.curves(frame, "step", {name: CURVES[name] for name in CURVES if name in frame})
 
 

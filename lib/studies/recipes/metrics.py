@@ -1,37 +1,35 @@
 """Scores of what a network sees on a plate: the dish and the ingredients. Rates are 0 to 1.
 
-Each metric is a function of weights (R, N), which say how often each of R test sets holds each of N
-images, and returns its R values: those that it has on images repeated so. Sets are taken in blocks,
-so the memory needed does not grow with R.
+Each metric is a function of weights (R, N), see `studies.weighted`; its items are images.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from studies.recipes.calibration import gaps
-
-BLOCK = 256  # test sets at once
-
-Metric = Callable[[np.ndarray], np.ndarray]
+from studies.weighted import (
+    Metric,
+    in_blocks,
+    macro_f1,
+    mean,
+    one_hot,
+    over_occurring,
+    share,
+    transposed,
+    values,
+)
 
 
 def dish_scores(probabilities: np.ndarray, true: np.ndarray) -> dict[str, float]:
     """Return the scores of the dishes said, by id; see `dish_metrics`."""
-    return _once(dish_metrics(probabilities, true), len(true))
+    return values(dish_metrics(probabilities, true), len(true))
 
 
 def ingredient_scores(
     probabilities: np.ndarray, predicted: np.ndarray, present: np.ndarray
 ) -> dict[str, float]:
     """Return the scores of the ingredients said, by id; see `ingredient_metrics`."""
-    return _once(ingredient_metrics(probabilities, predicted, present), len(present))
-
-
-def _once(metrics: dict[str, Metric], images: int) -> dict[str, float]:
-    weights = np.ones((1, images))
-    return {name: float(metric(weights)[0]) for name, metric in metrics.items()}
+    return values(ingredient_metrics(probabilities, predicted, present), len(present))
 
 
 def dish_metrics(probabilities: np.ndarray, true: np.ndarray) -> dict[str, Metric]:
@@ -44,7 +42,7 @@ def dish_metrics(probabilities: np.ndarray, true: np.ndarray) -> dict[str, Metri
     of_true = probabilities[np.arange(images), true][:, None]
     before = np.arange(classes) < true[:, None]
     rank = ((probabilities > of_true) | ((probabilities == of_true) & before)).sum(axis=1)
-    said = np.eye(classes)[probabilities.argmax(axis=1)]
+    said = probabilities.argmax(axis=1)
     place, gap = gaps(probabilities, true)
     binned = csr_array((gap, (place, np.arange(images))))
 
@@ -52,10 +50,10 @@ def dish_metrics(probabilities: np.ndarray, true: np.ndarray) -> dict[str, Metri
         return np.abs(binned @ weights.T).sum(axis=0) / weights.sum(axis=1)
 
     return {
-        "dish_top1": _mean(rank < 1),
-        "dish_top5": _mean(rank < 5),
-        "dish_macro_f1": _macro_f1(said, np.eye(classes)[true]),
-        "ece": _in_blocks(ece),
+        "dish_top1": mean(rank < 1),
+        "dish_top5": mean(rank < 5),
+        "dish_macro_f1": macro_f1(one_hot(said, classes), one_hot(true, classes)),
+        "ece": in_blocks(ece),
     }
 
 
@@ -71,46 +69,17 @@ def ingredient_metrics(
     """
     both = (predicted & present).sum(axis=1).astype(np.float64)
     either = (predicted | present).sum(axis=1)
+    said, there = (csr_array(part.T.astype(np.float64)) for part in (predicted, present))
 
     def micro_f1(weights: np.ndarray) -> np.ndarray:
         return share(2 * (weights @ both), weights @ (both + either))
 
     return {
         "ingredient_micro_f1": micro_f1,
-        "ingredient_macro_f1": _macro_f1(predicted, present),
+        "ingredient_macro_f1": macro_f1(said, there),
         "ingredient_map": _mean_average_precision(probabilities, present),
-        "jaccard": _mean(share(both, either, 1.0)),
+        "jaccard": mean(share(both, either, 1.0)),
     }
-
-
-def _in_blocks(metric: Metric) -> Metric:
-    """Return the metric, computed for `BLOCK` test sets at a time."""
-
-    def blockwise(weights: np.ndarray) -> np.ndarray:
-        starts = range(0, len(weights), BLOCK)
-        return np.concatenate([metric(weights[start : start + BLOCK]) for start in starts])
-
-    return blockwise
-
-
-def _mean(values: np.ndarray) -> Metric:
-    """Return the mean of what each image has, (N,)."""
-    return lambda weights: weights @ values.astype(np.float64) / weights.sum(axis=1)
-
-
-def _macro_f1(said: np.ndarray, there: np.ndarray) -> Metric:
-    """Return the mean F1 over the labels that are there, of (N, L) and (N, L)."""
-    hits, said, there = (
-        csr_array(part.T.astype(np.float64)) for part in (said * there, said, there)
-    )
-
-    def macro_f1(weights: np.ndarray) -> np.ndarray:
-        draws = np.ascontiguousarray(weights.T, dtype=np.float64)
-        true = there @ draws
-        f1 = share(2 * (hits @ draws), true + said @ draws)
-        return _over_occurring(f1, true)
-
-    return _in_blocks(macro_f1)
 
 
 def _mean_average_precision(probabilities: np.ndarray, present: np.ndarray) -> Metric:
@@ -118,16 +87,16 @@ def _mean_average_precision(probabilities: np.ndarray, present: np.ndarray) -> M
     ranked = [_ranking(*column) for column in zip(probabilities.T, present.T, strict=True)]
 
     def mean_average_precision(weights: np.ndarray) -> np.ndarray:
-        draws = np.ascontiguousarray(weights.T, dtype=np.float64)
+        draws = transposed(weights)
         true = present.T.astype(np.float64) @ draws
         found = np.zeros_like(true)
         for column, (hits, said) in enumerate(ranked):
             gained = hits @ draws
             precision = share(np.cumsum(gained, axis=0), np.cumsum(said @ draws, axis=0))
             found[column] = share((gained * precision).sum(axis=0), true[column])
-        return _over_occurring(found, true)
+        return over_occurring(found, true)
 
-    return _in_blocks(mean_average_precision)
+    return in_blocks(mean_average_precision)
 
 
 def _ranking(probabilities: np.ndarray, present: np.ndarray) -> tuple[csr_array, csr_array]:
@@ -145,14 +114,3 @@ def _ranking(probabilities: np.ndarray, present: np.ndarray) -> tuple[csr_array,
         return csr_array((np.ones(len(places[0])), places), shape=(len(steps), len(step)))
 
     return added(present), added(step < len(steps))
-
-
-def _over_occurring(values: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return the mean of (L, R) values over the labels that are true anywhere, nan without one."""
-    occurs = true > 0
-    return share(np.where(occurs, values, 0).sum(axis=0), occurs.sum(axis=0), np.nan)
-
-
-def share(part: np.ndarray, whole: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
-    """Return part / whole, and `otherwise` where the whole is 0."""
-    return np.divide(part, whole, out=np.full(np.shape(part), otherwise), where=whole > 0)

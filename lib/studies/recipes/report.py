@@ -13,7 +13,7 @@ from studies.recipes.comparisons import paired_tests
 from studies.recipes.evaluate import evaluate
 from studies.recipes.params import Parameters
 from studies.recipes.results import Results, read, summary
-from studies.recipes.sections import note, pictures, rows, sections, seen_table, written_table
+from studies.recipes.sections import note, pictures, sections, seen_table, written_table
 from studies.runs import write_atomic
 
 TITLE = "Recipes: does naming the ingredients free the writer from templates?"
@@ -30,7 +30,7 @@ def write(dataset: str) -> Path:
     results = read(dataset)
     frame = summary(results)
     # rounded before anything is said of them: the index reads them from the file
-    tests = paired_tests(results).map(lambda x: round(x, 4) if isinstance(x, float) else x)
+    tests = tables.rounded(paired_tests(results))
     ledger = claims.ledger(results, tests, frame)
     folder = paths.reports() / dataset
     names = {**figures.SEEN, **figures.WRITTEN}
@@ -39,7 +39,7 @@ def write(dataset: str) -> Path:
         tests,
         folder,
         "recipes",
-        {metric: name for metric, name in names.items() if metric in set(frame["metric"])},
+        tables.present(frame, names),
         f"{TITLE} Dataset {dataset}.",
         note(results),
         [],
@@ -69,7 +69,7 @@ def entry(dataset: str) -> dict[str, Any]:
     tests = pd.read_csv(paths.reports() / dataset / "recipes_tests.csv")
     ledger = claims.ledger(results, tests, frame)
     shown = written_table if results.prompts else seen_table
-    mine = rows(frame, results.prompts or results.perceptions)
+    mine = tables.of(frame, results.prompts or results.perceptions)
     return {
         "title": TITLE,
         "href": "recipes.html",

@@ -1,7 +1,6 @@
 """All evaluated runs of a dataset as numbers, and their tidy table."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +13,7 @@ from studies.recipes.evaluate import NAMES
 from studies.recipes.writing import mentions
 from studies.resamples import Resampled
 from studies.runs import LoadedRun
+from studies.weighted import Metric, mean, value
 
 ORDER = [
     *("majority", "frequencies", "two_networks", "shared_backbone"),
@@ -21,8 +21,6 @@ ORDER = [
 ]
 BASELINES = ("majority", "frequencies")
 PLATE = ("grounding_precision", "grounding_recall", "self_bleu", "bleu4", "rouge_l")
-
-Metric = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def resample(runs: list[LoadedRun]) -> dict[str, Resampled]:
     found = {run.params["seed"]: scores(run) for run in runs}
     by_metric = {}
     for name in next(iter(found.values())):
-        values = {seed: float(one[name](np.ones((1, items)))[0]) for seed, one in found.items()}
+        values = {seed: value(one[name], items) for seed, one in found.items()}
         if np.isnan(list(values.values())).all():
             continue  # such as self-BLEU where all plates of a dish have the same ingredients
         samples = {seed: one[name](drawn) for seed, one in found.items()}
@@ -103,26 +101,19 @@ def scores(run: LoadedRun) -> dict[str, Metric]:
         found |= metrics.ingredient_metrics(*arrays)
     if "variant_said" in frame:
         right = (frame["variant_said"] == frame["variant"]).to_numpy(dtype=float)
-        found["variant_accuracy"] = mean_of(right)
+        found["variant_accuracy"] = mean(right)
     return found
 
 
 def recipe_scores(run: LoadedRun, frame: pd.DataFrame) -> dict[str, Metric]:
     """Return the metrics of a run's recipes; sight is resampled by pairs of plates."""
-    found = {name: mean_of(frame[name].to_numpy()) for name in PLATE if name in frame}
+    found = {name: mean(frame[name].to_numpy()) for name in PLATE if name in frame}
     named = json.loads((run.folder / NAMES).read_text(encoding="utf-8"))
     written = [list(texts) for texts in frame["recipes"]]
     said = mentions(written, named["ingredients"], named["dishes"])
     present, dish = stacked(frame, "present"), frame["dish"].to_numpy()
     found["sight"] = lambda weights: texts.resampled_sight(said, present, dish, weights)
     return found
-
-
-def mean_of(values: np.ndarray) -> Metric:
-    """Return the mean of what each plate has, (N,), over those that have it."""
-    have = ~np.isnan(values)
-    filled = np.where(have, values, 0.0)
-    return lambda weights: metrics.share(weights @ filled, weights @ have, np.nan)
 
 
 def stacked(frame: pd.DataFrame, column: str) -> np.ndarray:

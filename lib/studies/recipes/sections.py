@@ -53,30 +53,24 @@ def sections(
     ]
 
 
-def rows(frame: pd.DataFrame, systems: dict) -> pd.DataFrame:
-    """Return the rows of a tidy frame that are of these systems."""
-    return frame[tables.systems(frame).isin(systems)]
-
-
 def seen_table(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
     """Return what the systems see, one row a system."""
-    return table(rows(frame, results.perceptions), figures.SEEN)
+    return shown(tables.of(frame, results.perceptions), figures.SEEN)
 
 
 def written_table(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
     """Return how recipes are, one row a prompt."""
-    return table(rows(frame, results.prompts), figures.WRITTEN)
+    return shown(tables.of(frame, results.prompts), figures.WRITTEN)
 
 
-def table(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+def shown(frame: pd.DataFrame, metrics: dict[str, str]) -> pd.DataFrame:
     """Return the metrics that the frame has, one row a system."""
-    have = {metric: name for metric, name in names.items() if metric in set(frame["metric"])}
-    return tables.wide(frame, have, [])
+    return tables.wide(frame, tables.present(frame, metrics), [])
 
 
 def seen(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
     """Return what the systems see."""
-    mine = rows(frame, results.perceptions)
+    mine = tables.of(frame, results.perceptions)
     if mine.empty:
         return []
     parts: list[Markup | str] = [
@@ -96,7 +90,7 @@ def note(results: Results) -> str:
 
 def written(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
     """Return how the recipes are that each prompt leads to."""
-    mine = rows(frame, results.prompts)
+    mine = tables.of(frame, results.prompts)
     if mine.empty:
         return []
     eyes = f"The prompts tell what {better(results)} sees; oracle tells what is true."

@@ -18,12 +18,12 @@ from studies.errors import StudyError
 from studies.params import relative
 from studies.relevance import class_texts, overrides
 from studies.relevance.classes import imagenet
-from studies.relevance.data import FILE, TEXTS
+from studies.relevance.params import FILE, SOURCES, TEXTS
 from studies.relevance.wikipedia import API, Wikipedia
 from studies.runs import write_atomic
 
 FEWEST = 2  # sentences of a class text, as in the paper
-REPORT, SOURCES = "class_report.csv", "class_sources.csv"
+REPORT = "class_report.csv"
 
 
 def collect(wiki: Wikipedia, own: Sequence[Path] = ()) -> tuple[int, int, int]:

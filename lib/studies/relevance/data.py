@@ -15,12 +15,10 @@ from studies import demo, paths
 from studies.errors import StudyError
 from studies.relevance import examples, sentences
 from studies.relevance.captions import imagenet_captions, of_records
-from studies.relevance.params import Parameters
+from studies.relevance.params import FILE, TEXTS, Parameters
 from studies.relevance.table import table
 from studies.splits import refuse_empty
 
-FILE = Path("imagenet_captions", "imagenet_captions.json")
-TEXTS = "class_texts.csv"
 WEB = 1  # raise it whenever the kitchen's web texts are others: tables made before are left alone
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
-from studies import differences, origin, plots
+from studies import differences, evaluated, origin, plots
 from studies.relevance import data
 from studies.relevance.cases import shortened
 from studies.runs import LoadedRun
@@ -97,18 +97,12 @@ def score_table(run: LoadedRun) -> pd.DataFrame:
 
 def filter_figure(frame: pd.DataFrame) -> Figure | None:
     """Draw how well each filter finds the captions that describe their class; None if unknown."""
-    return drawn(frame, FILTER_AXES)
+    return plots.scores(frame, FILTER_AXES)
 
 
 def downstream_figure(frame: pd.DataFrame) -> Figure | None:
     """Draw how well each classifier of captions does; None without one."""
-    return drawn(frame, DOWNSTREAM_AXES)
-
-
-def drawn(frame: pd.DataFrame, axes: dict[str, str]) -> Figure | None:
-    """Draw the metrics that the frame has, each system with its intervals."""
-    have = {name: label for name, label in axes.items() if name in set(frame["metric"])}
-    return plots.intervals(frame, have) if have else None
+    return plots.scores(frame, DOWNSTREAM_AXES)
 
 
 def precision_recall(filters: dict[str, list[LoadedRun]]) -> Figure | None:
@@ -159,12 +153,9 @@ def test_table(tests: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
 
 def curves(systems: dict[str, list[LoadedRun]]) -> Figure | None:
     """Draw the loss and what chooses the epoch against the step; None without a system."""
-    frames = [
-        run.curves.assign(system=system, seed=run.params["seed"])
-        for system, runs in systems.items()
-        for run in runs
-    ]
-    return plots.curves(pd.concat(frames), "step", CURVES, columns=2) if frames else None
+    if not systems:
+        return None
+    return plots.curves(evaluated.curves(systems), "step", CURVES, columns=2)
 
 
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:

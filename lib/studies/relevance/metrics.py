@@ -1,15 +1,12 @@
 """Scores of a filter and of a classifier. Rates are 0 to 1.
 
-Each metric is a function of weights (R, N), which say how often each of R test sets holds each of N
-items, and returns its R values.
+Each metric is a function of weights (R, N), see `studies.weighted`.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
-Metric = Callable[[np.ndarray], np.ndarray]
+from studies.weighted import Metric, macro_f1, mean, one_hot, share, value
 
 
 def measured(frame: pd.DataFrame) -> dict[str, tuple[int, Metric]]:
@@ -54,29 +51,15 @@ def filter_metrics(kept: np.ndarray, score: np.ndarray, relevant: np.ndarray) ->
 
 
 def class_metrics(said: np.ndarray, true: np.ndarray) -> dict[str, Metric]:
-    """Return accuracy and macro-F1 over the classes of the truth, of numbers (N,) and (N,)."""
-    everything = np.ones(len(true), dtype=bool)
-    classes = np.unique(true)
-    right = [(said == one) & (true == one) for one in classes]
-    said_or_true = [(said == one).astype(float) + (true == one) for one in classes]
-
-    def macro_f1(weights: np.ndarray) -> np.ndarray:
-        found = np.zeros(len(weights))
-        there = np.zeros(len(weights))
-        for one, hits, both in zip(classes, right, said_or_true, strict=True):
-            occurs = weights @ (true == one) > 0
-            f1 = share(2 * (weights @ hits), weights @ both, 0.0)
-            found += np.where(occurs, f1, 0)
-            there += occurs
-        return share(found, there, np.nan)
-
-    return {"accuracy": ratio(said == true, everything), "macro_f1": macro_f1}
+    """Return accuracy and macro-F1 over the classes of the truth, of classes (N,) and (N,)."""
+    classes, numbers = np.unique([said, true], return_inverse=True)
+    by_class = (one_hot(part, len(classes)) for part in numbers.reshape(2, -1))
+    return {"accuracy": mean(said == true), "macro_f1": macro_f1(*by_class)}
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> Metric:
     """Return the share of the items in `whole` that are in `part`, nan without any."""
-    part, whole = part.astype(np.float64), whole.astype(np.float64)
-    return lambda weights: share(weights @ part, weights @ whole, np.nan)
+    return mean(np.where(whole, part, np.nan))
 
 
 def auc(score: np.ndarray, relevant: np.ndarray) -> Metric:
@@ -96,17 +79,9 @@ def auc(score: np.ndarray, relevant: np.ndarray) -> Metric:
     return area
 
 
-def share(part: np.ndarray, whole: np.ndarray, otherwise: float) -> np.ndarray:
-    """Return part / whole, and `otherwise` where the whole is 0."""
-    return np.divide(part, whole, out=np.full(np.shape(whole), otherwise), where=whole > 0)
-
-
 def scores(frame: pd.DataFrame) -> dict[str, float]:
     """Return the values of `measured`, and of a filter how many captions of all are kept."""
-    found = {
-        name: float(metric(np.ones((1, items)))[0])
-        for name, (items, metric) in measured(frame).items()
-    }
+    found = {name: value(metric, items) for name, (items, metric) in measured(frame).items()}
     if "kept" in frame:
         found["kept"] = int(frame["kept"].sum())
     return found

@@ -1,5 +1,6 @@
 """The parameters of a relevance run, with units and ranges."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -12,6 +13,9 @@ from studies.params import Block, Count, Positive, RunParameters, Share
 from studies.relevance.filter import Curve
 from studies.relevance.sentences import Choice
 from studies.relevance.systems import Baseline, Clip, Downstream, Predictor, Reading, Seeing
+
+FILE = Path("imagenet_captions", "imagenet_captions.json")  # below STUDIES_DATA
+TEXTS, SOURCES = "class_texts.csv", "class_sources.csv"  # beside it, from Wikipedia
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -178,9 +182,8 @@ class Parameters(RunParameters):
         """Raise StudyError when the data is not there, without reading any."""
         if self.source.name != "imagenet_captions":
             return
-        folder = paths.data() / "imagenet_captions"
-        require("imagenet_captions", folder / "imagenet_captions.json")
-        texts = folder / "class_texts.csv"
+        captions = require("imagenet_captions", paths.data() / FILE)
+        texts = captions.with_name(TEXTS)
         if not texts.is_file():
             raise StudyError(
                 f"{texts}: no such file; bring the class texts from Wikipedia first: "

@@ -26,11 +26,10 @@ from studies.errors import StudyError
 from studies.paths import relative
 from studies.relevance import card, data, image_folder, shards
 from studies.relevance.evaluate import CHANGED
-from studies.relevance.params import Parameters
-from studies.runs import LoadedRun, load_run, locked
+from studies.relevance.params import FILE, SOURCES, Parameters
+from studies.runs import LoadedRun, load_run, locked, unwritable
 from studies.splits import PARTS
 
-SOURCES = "class_sources.csv"  # beside the class texts
 LICENCE = "CC BY-SA 4.0"
 TEXT = pa.string()
 KEPT = pa.schema(
@@ -120,7 +119,7 @@ def class_texts(parameters: Parameters, collection: data.Collection) -> pd.DataF
     """Return the columns of `CLASSES`; what is not known of a page is missing."""
     given = {"wnid": collection.wnids, "class": collection.names, "text": collection.texts}
     frame = pd.DataFrame(given)
-    file = paths.data() / data.FILE.parent / SOURCES
+    file = paths.data() / FILE.with_name(SOURCES)
     if parameters.source.name == "kitchen" or not file.is_file():
         return frame.assign(**dict.fromkeys(PAGE))
     try:
@@ -149,10 +148,7 @@ def made_whole(folder: Path) -> Iterator[Path]:
             folder.rename(before)
         half.rename(folder)
     except OSError as error:
-        raise StudyError(
-            f"cannot write {folder}: {error.strerror or error}; free the disk or make the folder "
-            f"{folder.parent} writable, then run the same command again"
-        ) from error
+        raise unwritable(folder, error) from error
     finally:
         for left in (half, before):
             shutil.rmtree(left, ignore_errors=True)

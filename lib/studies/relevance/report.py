@@ -13,7 +13,7 @@ from studies.relevance.comparisons import paired_tests
 from studies.relevance.evaluate import evaluate
 from studies.relevance.params import Parameters
 from studies.relevance.results import Results, read, summary
-from studies.relevance.sections import captions, filter_table, note, rows, sections
+from studies.relevance.sections import captions, filter_table, note, sections
 from studies.runs import write_atomic
 
 TITLE = "Relevance: can a classifier of texts find the captions that describe an image's class?"
@@ -30,7 +30,7 @@ def write(dataset: str) -> Path:
     results = read(dataset)
     frame = summary(results)
     # rounded before anything is said of them: the index reads them from the file
-    tests = paired_tests(results).map(lambda x: round(x, 4) if isinstance(x, float) else x)
+    tests = tables.rounded(paired_tests(results))
     ledger = claims.ledger(results, tests, frame)
     folder = paths.reports() / dataset
     names = {**figures.FILTER, **figures.DOWNSTREAM}
@@ -39,7 +39,7 @@ def write(dataset: str) -> Path:
         tests,
         folder,
         "relevance",
-        {metric: name for metric, name in names.items() if metric in set(frame["metric"])},
+        tables.present(frame, names),
         f"{TITLE} Dataset {dataset}.",
         note(results),
         ["kept"],
@@ -70,7 +70,7 @@ def entry(dataset: str) -> dict[str, Any]:
     frame = tables.read(paths.reports() / dataset / "relevance.csv")
     tests = pd.read_csv(paths.reports() / dataset / "relevance_tests.csv")
     ledger = claims.ledger(results, tests, frame)
-    mine = rows(frame, results.filters)
+    mine = tables.of(frame, results.filters)
     shown = mine[mine["metric"].isin(figures.FILTER)]
     return {
         "title": TITLE,

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
 from studies import evaluated, resamples, statistics
-from studies.relevance import metrics
+from studies.relevance import data, metrics
+from studies.relevance.params import Parameters
 from studies.resamples import Resampled
 from studies.runs import LoadedRun
+from studies.weighted import value
 
 ORDER = [
     *("name_match", "tfidf", "clip", "predictor"),
@@ -66,6 +67,12 @@ class Results:
         return float(known.mean()) if len(known) else None
 
     @cached_property
+    def collection(self) -> data.Collection:
+        """Return what the predictor's first seed read; raises KeyError without a predictor."""
+        run = self.systems["predictor"][0]
+        return data.read(Parameters.from_run(run.params, run.folder))
+
+    @cached_property
     def resampled(self) -> dict[str, dict[str, Resampled]]:
         """Return for each system its metrics by id, with their values on resampled test sets."""
         return {name: resample(runs) for name, runs in self.systems.items()}
@@ -89,7 +96,7 @@ def resample(runs: list[LoadedRun]) -> dict[str, Resampled]:
         drawn, _ = statistics.weights(items)
         for seed, one in found.items():
             _, metric = one[name]
-            values[seed] = float(metric(np.ones((1, items)))[0])
+            values[seed] = value(metric, items)
             samples[seed] = metric(drawn)
         by_id[name] = Resampled(items, values, samples, fixed)
     if not classifies(runs[0]):

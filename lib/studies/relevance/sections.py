@@ -5,9 +5,8 @@ from markupsafe import Markup
 
 from studies import pages, tables
 from studies.ledger import Claim, claims_frame
-from studies.relevance import cases, data, figures
+from studies.relevance import cases, figures
 from studies.relevance.funnel import funnel
-from studies.relevance.params import Parameters
 from studies.relevance.results import Results
 
 NOTE = (
@@ -60,30 +59,24 @@ def sections(
     ]
 
 
-def rows(frame: pd.DataFrame, systems: dict) -> pd.DataFrame:
-    """Return the rows of a tidy frame that are of these systems."""
-    return frame[tables.systems(frame).isin(systems)]
-
-
-def table(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """Return the metrics that the frame has, one row a system."""
-    have = {metric: name for metric, name in names.items() if metric in set(frame["metric"])}
-    return tables.wide(frame, have, ["kept"])
-
-
 def filter_table(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
     """Return how well each filter does on held-out captions, one row a system."""
-    return table(rows(frame, results.filters), figures.FILTER)
+    return shown(tables.of(frame, results.filters), figures.FILTER)
 
 
 def downstream_table(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
     """Return how well each classifier of captions does, one row a system."""
-    return table(rows(frame, results.downstream), figures.DOWNSTREAM)
+    return shown(tables.of(frame, results.downstream), figures.DOWNSTREAM)
+
+
+def shown(frame: pd.DataFrame, metrics: dict[str, str]) -> pd.DataFrame:
+    """Return the metrics that the frame has, one row a system."""
+    return tables.wide(frame, tables.present(frame, metrics), ["kept"])
 
 
 def filters(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
     """Return how well the filters do."""
-    mine = rows(frame, results.filters)
+    mine = tables.of(frame, results.filters)
     if mine.empty:
         return []
     held_out = mine[~mine["metric"].isin([*figures.TRAINED, "kept"])]
@@ -97,7 +90,7 @@ def filters(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
     if (drawn := figures.precision_recall(results.filters)) is not None:
         caption = "Precision and recall at every threshold on held-out captions; first seed."
         parts.append(pages.figure(drawn, caption, "precision against recall of each filter"))
-    trained = table(mine, figures.TRAINED)
+    trained = shown(mine, figures.TRAINED)
     if trained.shape[1] > 1:
         parts.append(pages.table(trained, TRAINED))
     if "predictor" in results.systems:
@@ -109,8 +102,7 @@ def filters(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
 
 def steps(results: Results) -> pd.DataFrame:
     """Return the funnel of the predictor's first seed."""
-    run = results.systems["predictor"][0]
-    return funnel(data.read(Parameters.from_run(run.params, run.folder)), run.predictions)
+    return funnel(results.collection, results.systems["predictor"][0].predictions)
 
 
 def note(results: Results) -> str:
@@ -120,7 +112,7 @@ def note(results: Results) -> str:
 
 def good_for(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
     """Return how well classifiers do that are trained on what is kept."""
-    mine = rows(frame, results.downstream)
+    mine = tables.of(frame, results.downstream)
     of = "that describe their class" if results.relevant is not None else "of all kinds"
     parts: list[Markup | str] = [
         pages.table(downstream_table(results, frame), tables.legend(mine)),
@@ -167,8 +159,7 @@ def captions(results: Results) -> list[pages.Section]:
     """Return the part that shows captions: kept and dropped ones, and the share by class."""
     if "predictor" not in results.systems:
         return []
-    run = results.systems["predictor"][0]
-    collection = data.read(Parameters.from_run(run.params, run.folder))
+    run, collection = results.systems["predictor"][0], results.collection
     return [
         pages.Section(
             "Captions",

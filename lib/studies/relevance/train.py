@@ -1,5 +1,6 @@
 """Train one system: `python -m studies.relevance.train -f dataset.yaml -f system.yaml`."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -134,9 +135,9 @@ def untrained(
         width = shown.inputs.shape[1]
         network = pictures.build(parameters.downstream, len(collection.wnids), width)
         return Viewer(network, *classes, parameters), shown
-    tokenizer = words(
-        parameters.encoder, [*collection.captions.select(known)["text"], *collection.texts]
-    )
+    # a column is read as it is asked for, which for a published tokenizer is never
+    learnt_from = chain(collection.captions.select(known)["text"], collection.texts)
+    tokenizer = words(parameters.encoder, learnt_from)
     captions = tokenized(collection.captions, tokenizer, collection.fingerprint)
     given = tokenizer, captions, collection.target, parameters.max_tokens
     network = build(parameters, tokenizer, len(collection.wnids))

@@ -28,7 +28,6 @@ from studies.relevance.answers import Failure, Page, clean, page_of, printable, 
 from studies.runs import to_json, write_atomic
 
 API = "https://en.wikipedia.org/w/api.php"
-LICENCE = "CC BY-SA 4.0"
 TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
 LONGEST_WAIT = 300.0  # seconds; who is told to stay away for longer had better come back later
 QUERY = {

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from studies import differences, maps, origin, plots
+from studies import differences, evaluated, maps, origin, plots
 from studies.images import open_rgb
 from studies.runs import LoadedRun
 from studies.splits import PARTS
@@ -130,12 +130,7 @@ def test_table(tests: pd.DataFrame) -> pd.DataFrame:
 
 def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
     """Draw loss and validation scores against the epoch."""
-    frames = [
-        run.curves.assign(system=system, seed=run.params["seed"])
-        for system, runs in systems.items()
-        for run in runs
-    ]
-    return plots.curves(pd.concat(frames), "epoch", CURVES)
+    return plots.curves(evaluated.curves(systems), "epoch", CURVES)
 
 
 def by_images(results: Results, frame: pd.DataFrame) -> Figure | None:

@@ -33,7 +33,7 @@ def write(dataset: str) -> Path:
     frame, tests = summary(results), paired_tests(results)
     folder = paths.reports() / dataset
     caption = f"{TITLE} Dataset {dataset}."
-    shown = tests.map(lambda x: round(x, 4) if isinstance(x, float) else x)
+    shown = tables.rounded(tests)
     tables.save(
         frame,
         shown,

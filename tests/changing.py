@@ -1,0 +1,38 @@
+"""Parameters with some of their values changed, and what a user is told of them."""
+
+import copy
+
+from sentences import refused
+from studies.params import read_yaml, run_files
+
+
+def values_of(study, dataset, system):
+    """The values of a shipped run, seed 0."""
+    values = {"seed": 0}
+    for file in run_files(study, dataset)[system]:
+        values |= read_yaml(file)
+    return values
+
+
+def changed(good, changes):
+    """Values but for some: `network.trunk.growth` is a name inside blocks, `...` takes one out."""
+    values = copy.deepcopy(good)
+    for name, value in changes.items():
+        *blocks, last = name.split(".")
+        place = values
+        for block in blocks:
+            place = place[block]
+        if value is ...:
+            del place[last]
+        else:
+            place[last] = value
+    return values
+
+
+def told_of(parameters, good, changes):
+    """What the class `parameters` says of mistaken values, without the name of their file."""
+    told = refused(parameters.check, changed(good, changes), {"": "mine.yaml"})
+    assert told.startswith("mine.yaml: ")
+    assert "pydantic" not in told.lower()
+    assert len(told) < 400
+    return told.removeprefix("mine.yaml: ")

@@ -1,0 +1,54 @@
+"""How tests look at the files of a report: pages, tables in Markdown, tables in LaTeX."""
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+
+class Page(HTMLParser):
+    """A page with its tags, the addresses that it names, its text and its source."""
+
+    def __init__(self, file: Path):
+        super().__init__()
+        self.tags, self.addresses, self.text = [], [], ""
+        self.file = file
+        self.source = file.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def pages(folder: Path) -> list[Page]:
+    return [Page(file) for file in sorted(folder.glob("*.html"))]
+
+
+def loads_nothing_from_outside(page: Page) -> None:
+    assert "script" not in page.tags
+    for address in page.addresses:
+        assert not re.match(r"(https?:)?//|ftp:|file:", address)
+        assert address.startswith(("data:", "#")) or (page.file.parent / address).exists()
+    assert not re.search(r"url\(['\"]?(?!#)|@import", page.source)
+
+
+def markdown_tables_are_whole(text: str) -> None:
+    lines = text.splitlines()
+    assert sum(line.startswith("|") for line in lines) >= 4
+    for before, after in pairwise(lines):
+        if before.startswith("|") and after.startswith("|"):
+            cells = [len(re.findall(r"(?<!\\)\|", line)) for line in (before, after)]
+            assert cells[0] == cells[1]
+    assert "<script" not in text
+
+
+def latex_is_whole(text: str) -> None:
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
+        assert text.count(rule) == 1
+    assert text.count("{") == text.count("}")
+    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0]
+    assert not re.search(r"(?<!\\)[_%#$]", body.replace(r"$\pm$", ""))
