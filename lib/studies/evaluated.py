@@ -46,3 +46,8 @@ def curves(systems: Mapping[str, Sequence[LoadedRun]]) -> pd.DataFrame:
         for system, runs in systems.items()
         for run in runs
     )
+
+
+def counted(systems: Mapping[str, object]) -> str:
+    """Return how many systems there are, in words."""
+    return "1 system" if len(systems) == 1 else f"{len(systems)} systems"

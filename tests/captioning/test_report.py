@@ -258,7 +258,7 @@ class TestTrouble:
     def test_one_system_alone(self, sandbox, write_run):
         write_run(sandbox / "root", "most_frequent", 0, captions([3, 4]), people(2))
         page = Page(report.write("made_up"))
-        assert "1 systems, 2 test images" in page.text
+        assert "1 system, 2 test images" in page.text
         assert report.entry("made_up")["lead"] in page.text
 
     def test_no_run(self, sandbox):

@@ -231,7 +231,7 @@ class TestTrouble:
             kinds = {"dishes": system != "frequencies", "ingredients": system == "frequencies"}
             serve(sandbox / "root", system, seen=meals.eyes(1.0, **kinds))
         page = Page(report.write("made_up"))
-        assert "1 systems, 43 test pictures" in page.text
+        assert "1 system, 43 test pictures" in page.text
         assert report.entry("made_up")["lead"] in page.text
 
     def test_ingredients_by_dish(self, sandbox, serve, monkeypatch):

@@ -239,7 +239,7 @@ class TestTrouble:
         kinds = {"tfidf": hearsay.led, "predictor": hearsay.predicted}
         tells(system, says=kinds.get(system, hearsay.classified)(1.0), known=known)
         file = report.write("made_up")
-        assert "1 systems, 48 test captions" in Page(file).text
+        assert "1 system, 48 test captions" in Page(file).text
         assert report.entry("made_up")["lead"] in Page(file).text
         for one in files(file.parent):
             assert not re.search(r"\bnan\b", re.sub(r"<svg.*?</svg>", "", one.read_text()))

@@ -149,6 +149,12 @@ class TestOnDisk:
         assert again.rows(range(4)) == first.rows(range(4))
         assert kept(sandbox / "root") == files
 
+    def test_a_cache_that_cannot_be_written(self, sandbox):
+        (sandbox / "root").mkdir()
+        (sandbox / "root" / "cache").write_text("no folder")
+        told = refused(tokenized, table(self.GIVEN), LEARNT, "mine")
+        assert told.startswith(f"Cannot write to the cache folder {sandbox / 'root' / 'cache'}")
+
     def test_other_texts_and_other_tokenizers_have_their_own(self, sandbox, published):
         tokenized(table(self.GIVEN), LEARNT, "mine")
         other = tokenized(table(["a dog"]), LEARNT, "others")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from studies import command, origin, pages, params, paths, tables
+from studies import command, evaluated, origin, pages, params, paths, tables
 from studies.captioning import claims, figures
 from studies.captioning.comparisons import paired_tests
 from studies.captioning.evaluate import evaluate
@@ -56,8 +56,8 @@ def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:
     best = frame[frame["metric"] == "cider"].sort_values("mean").iloc[-1]
     system = f"{best.model}@{best.variant}" if best.variant else best.model
     return (
-        f"{len(results.systems)} systems, {results.items:,} test images; highest CIDEr: {system} "
-        f"with {best['mean']:.3f}. {verdicts}"
+        f"{evaluated.counted(results.systems)}, {results.items:,} test images; highest CIDEr: "
+        f"{system} with {best['mean']:.3f}. {verdicts}"
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from studies import command, origin, pages, params, paths, tables
+from studies import command, evaluated, origin, pages, params, paths, tables
 from studies.ledger import claims_markdown
 from studies.publishing import publish
 from studies.recipes import claims, figures
@@ -59,7 +59,7 @@ def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:
     if len(named):
         best = tables.systems(named).iloc[-1]
         top = f"; highest dish top-1: {best} with {named['mean'].iloc[-1]:.3f}"
-    return f"{len(results.systems)} systems, {results.items:,} test pictures{top}. {verdicts}"
+    return f"{evaluated.counted(results.systems)}, {results.items:,} test pictures{top}. {verdicts}"
 
 
 def entry(dataset: str) -> dict[str, Any]:

@@ -113,6 +113,7 @@ def published(name: str, longest: int) -> nn.Module:
         model = transformers.AutoModel.from_pretrained(
             name, use_safetensors=True, dtype=torch.float32
         )
+        # what lacks one of these is no encoder of text
         room, _ = model.config.max_position_embeddings, model.config.hidden_size
     except Exception as error:  # which one depends on what is missing or damaged
         raise StudyError(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from studies import command, origin, pages, params, paths, tables
+from studies import command, evaluated, origin, pages, params, paths, tables
 from studies.ledger import claims_markdown
 from studies.publishing import publish
 from studies.relevance import claims, figures
@@ -61,7 +61,7 @@ def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:
     if "predictor" in results.systems:
         mine = tables.value(frame, "predictor", "kept")
         kept = f"; the predictor keeps {mine['mean']:,.0f} of {results.captions:,} captions"
-    return f"{len(results.systems)} systems, {results.test:,} test captions{kept}. {verdicts}"
+    return f"{evaluated.counted(results.systems)}, {results.test:,} test captions{kept}. {verdicts}"
 
 
 def entry(dataset: str) -> dict[str, Any]:

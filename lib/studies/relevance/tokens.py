@@ -10,6 +10,7 @@ import numpy as np
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
 
 from studies import paths
+from studies.caches import unwritable
 from studies.errors import StudyError
 from studies.relevance.systems import Reading
 
@@ -108,23 +109,27 @@ class Tokens:
 def tokenized(texts: datasets.Dataset, words: Words, whose: str) -> Tokens:
     """Return the tokens of the column `text`, kept below `cache/relevance`.
 
-    `whose` names the texts: the same name stands for the same texts.
+    `whose` names the texts: the same name stands for the same texts. Raises StudyError when the
+    cache cannot be written.
     """
     said = f"{whose} {words.to_json()}"
     name = hashlib.blake2b(said.encode(), digest_size=12).hexdigest()
     file = paths.cache() / "relevance" / f"tokens-{name}.arrow"
-    file.parent.mkdir(parents=True, exist_ok=True)
 
     def encode(batch: dict[str, list[str]]) -> dict[str, list]:
         found = words.tokens(batch["text"])
         return {"tokens": found, "length": [len(one) for one in found]}
 
-    table = texts.map(
-        encode,
-        batched=True,
-        remove_columns=texts.column_names,
-        cache_file_name=str(file),
-        new_fingerprint=name,
-        desc="tokenizing",
-    )
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        table = texts.map(
+            encode,
+            batched=True,
+            remove_columns=texts.column_names,
+            cache_file_name=str(file),
+            new_fingerprint=name,
+            desc="tokenizing",
+        )
+    except OSError as error:
+        raise unwritable(file.parent, error) from error
     return Tokens(table, table.data.column("length").to_numpy().astype(np.int64))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from studies import command, origin, pages, params, paths, tables
+from studies import command, evaluated, origin, pages, params, paths, tables
 from studies.ledger import claims_markdown
 from studies.publishing import publish
 from studies.runs import write_atomic
@@ -72,7 +72,7 @@ def lead(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
     (model, variant), value = scores.idxmax(), scores.max()
     system = f"{model}@{variant}" if variant else model
     return (
-        f"{len(results.systems)} systems, {len(results.truth):,} test images, "
+        f"{evaluated.counted(results.systems)}, {len(results.truth):,} test images, "
         f"{len(results.classes)} classes; highest macro-F1: {system} with {value:.3f}. "
         f"{claims.tally(results, tests)}"
     )
