@@ -203,6 +203,11 @@ class TestWeighting:
         assert "faster" not in found.figure
         assert found.verdict == "does not hold (3 seeds)"
 
+    def test_quarters_without_a_common_seed_are_no_test_of_pace(self, results):
+        found = self.judge(results(*CLASSIFIERS, *QUARTERS), (UP, UP, UP))
+        assert "faster" not in found.figure
+        assert found.verdict == "holds (3 seeds, better)"
+
     @pytest.mark.parametrize("missing", CLASSIFIERS)
     def test_systems_that_were_not_run_are_named(self, results, missing):
         given = results(*(one for one in CLASSIFIERS if one != missing), *QUARTERS)
