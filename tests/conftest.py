@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,19 @@ def sandbox(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("STUDIES_DATA", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def train(request):
+    """The training of the study that the test's folder is named after."""
+    # imported late: Lightning alone takes seconds
+    return import_module(f"studies.{request.path.parent.name}.train").train
+
+
+@pytest.fixture
+def learner(request):
+    """The Lightning module that the study trains."""
+    return import_module(f"studies.{request.path.parent.name}.train").Learner
 
 
 @pytest.fixture

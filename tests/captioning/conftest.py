@@ -293,19 +293,3 @@ def few_resamples(monkeypatch):
     """Bootstraps of 200 resamples, not of 2000: rougher, and ten times as fast."""
     for name in ("bootstrap", "weights"):
         monkeypatch.setattr(statistics, name, partial(getattr(statistics, name), n_resamples=200))
-
-
-@pytest.fixture
-def learner():
-    # imported late: Lightning alone takes seconds
-    from studies.captioning.train import Learner
-
-    return Learner
-
-
-@pytest.fixture
-def train():
-    # imported late: Lightning alone takes seconds
-    from studies.captioning.train import train
-
-    return train

@@ -24,20 +24,6 @@ STILL = {"learning_rate": 1e-30, "weight_decay": 0.0}  # steps that fp32 cannot 
 
 
 @pytest.fixture
-def learner():
-    from studies.recipes.train import Learner
-
-    return Learner
-
-
-@pytest.fixture
-def train():
-    from studies.recipes.train import train
-
-    return train
-
-
-@pytest.fixture
 def elsewhere(sandbox, monkeypatch):
     """Return a function that moves to a fresh STUDIES_ROOT."""
     return lambda name: monkeypatch.setenv("STUDIES_ROOT", str(sandbox / name))

@@ -182,19 +182,3 @@ def clip(tmp_path_factory, save_tokenizer) -> Path:
     transformers.CLIPTextModelWithProjection(config).save_pretrained(folder)
     save_tokenizer(folder, model_max_length=12)
     return folder
-
-
-@pytest.fixture
-def learner():
-    # imported late: Lightning alone takes seconds
-    from studies.relevance.train import Learner
-
-    return Learner
-
-
-@pytest.fixture
-def train():
-    # imported late: Lightning alone takes seconds
-    from studies.relevance.train import train
-
-    return train

@@ -245,19 +245,3 @@ def few_resamples(monkeypatch):
 def upper(path: str, level: int) -> str:
     """The label of a class path at a level, from 1."""
     return "/".join(path.split("/")[:level])
-
-
-@pytest.fixture
-def learner():
-    # imported late: Lightning alone takes seconds
-    from studies.triplets.train import Learner
-
-    return Learner
-
-
-@pytest.fixture
-def train():
-    # imported late: Lightning alone takes seconds
-    from studies.triplets.train import train
-
-    return train
