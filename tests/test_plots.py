@@ -213,3 +213,13 @@ def test_images_show_pictures_and_captions():
     assert figure.axes[0].images[0].get_clim() == (0, 1)
     np.testing.assert_array_equal(figure.axes[1].images[0].get_array()[0, 0], [255, 0, 0])
     assert figure.axes[0].get_title() == r"a \$5 dish"
+
+
+def test_panels_of_many_systems_are_no_lower():
+    heights = []
+    for systems in ({"triplet": 1}, {f"downstream_weighted@variant_{k}": 1 for k in range(6)}):
+        figure = plots.curves(long(systems), "epoch", {"loss": "loss (nats)"}, columns=1)
+        figure.canvas.draw()
+        (axis,) = figure.axes
+        heights.append(axis.get_window_extent().height / figure.dpi)
+    assert heights[1] >= 0.9 * heights[0] > 1

@@ -17,20 +17,13 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from studies import tables
-from studies.style import (
-    COLUMN,
-    PAGE,
-    Drawing,
-    at_paper_size,
-    grid,
-    plain,
-    style,
-)
+from studies.style import COLUMN, PAGE, Drawing, at_paper_size, grid, plain, style
 
 PUBLISHED = {
     **{"marker": "D", "markersize": 6, "linestyle": ""},
     **{"color": "#333333", "markerfacecolor": "none"},
 }
+LEGEND_ROW = 0.16  # inches
 
 
 @at_paper_size
@@ -100,6 +93,8 @@ def _legend_below(figure: Figure, systems: Sequence[str]) -> None:
     # inches of a key and its name; wider rows would be cut off on both sides
     fitting = int(figure.get_figwidth() / (0.45 + 0.055 * longest))
     columns = max(1, min(len(keys), fitting, 2 if figure.get_figwidth() < PAGE else 4))
+    # the panels keep their height, however many systems there are
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * -(-len(keys) // columns))
     figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False)
 
 

@@ -30,13 +30,14 @@ def write(dataset: str) -> Path:
     results = read(dataset)
     if not (levels := results.folder / "levels.csv").exists():
         write_atomic(levels, cost.levels().to_csv(index=False))
-    frame, tests = summary(results), paired_tests(results)
+    frame = summary(results)
+    # rounded before anything is said of them: the index reads them from the file
+    tests = tables.rounded(paired_tests(results))
     folder = paths.reports() / dataset
     caption = f"{TITLE} Dataset {dataset}."
-    shown = tables.rounded(tests)
     tables.save(
         frame,
-        shown,
+        tests,
         folder,
         "triplets",
         figures.NAMES,
