@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from studies import pages, tables
+from studies import page_parts, pages, tables
 from studies.captioning import data, figures
 from studies.captioning.params import Parameters
 from studies.captioning.results import Results
@@ -22,11 +22,7 @@ NOTE = (
     "images; CIDEr weighs words by the test set. The epoch was chosen by validation "
     "loss; captions were found by beam search."
 )
-TESTS = (
-    "Differences on the same test images with 95 % intervals and p-values by paired bootstrap; not "
-    "corrected for the number of comparisons. Few seeds make intervals that are too narrow where "
-    "trainings differ more than test images do."
-)
+TESTS = page_parts.PAIRED.format(items="images")
 
 
 def note(results: Results, frame: pd.DataFrame) -> str:
@@ -106,11 +102,7 @@ def training(systems: dict[str, list[LoadedRun]]) -> list[Markup | str]:
             "Every step, or every few of a long training.",
             "batch loss, learning rate, gradient norm and epoch against the step",
         ),
-        pages.table(
-            figures.cost(systems),
-            "What a training took, as a mean over seeds; memory is the largest that the process "
-            "ever held.",
-        ),
+        page_parts.cost(figures.cost(systems)),
     ]
 
 

@@ -3,9 +3,9 @@
 import pandas as pd
 from markupsafe import Markup
 
-from studies import pages, tables
+from studies import page_parts, pages, tables
 from studies.errors import StudyError
-from studies.ledger import Claim, claims_frame
+from studies.ledger import Claim
 from studies.recipes import figures
 from studies.recipes.claims import by_plate
 from studies.recipes.results import BASELINES, Results, better
@@ -26,11 +26,6 @@ WRITTEN = (
     "those of other plates of its dish, 1 for a template. Distinct-2 has no interval: a resampled "
     "set repeats plates. Means over the recipes of a plate, then over plates."
 )
-TESTS = (
-    "Differences on the same test plates with 95 % intervals and p-values by paired bootstrap; not "
-    "corrected for the number of comparisons. Few seeds make intervals that are too narrow where "
-    "trainings differ more than test plates do."
-)
 
 
 def sections(
@@ -40,14 +35,7 @@ def sections(
     trained = results.trained
     return [
         pages.Section("Results", [*seen(results, frame), *written(results, frame)]),
-        pages.Section(
-            "Claims",
-            [
-                pages.table(
-                    claims_frame(ledger), "What the paper claims, and what came of it on this data."
-                )
-            ],
-        ),
+        page_parts.claims(ledger),
         pages.Section("Differences", differences(results, tests)),
         *([pages.Section("Training", training(results))] if trained else []),
     ]
@@ -104,17 +92,13 @@ def written(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
     return parts
 
 
-def differences(results: Results, tests: pd.DataFrame) -> list[Markup | str]:
+def differences(results: Results, tests: pd.DataFrame) -> list[Markup]:
     """Return the paired tests, of what is seen and of what is written."""
-    parts: list[Markup | str] = []
-    for alike, metrics in (
+    groups = (
         (results.perceptions, figures.TESTED),
         (results.prompts, figures.WRITTEN_AXES),
-    ):
-        mine = tests[tests["first"].isin(alike)]
-        if not mine.empty:
-            parts.append(pages.table(figures.test_table(mine, metrics), TESTS))
-    return parts
+    )
+    return page_parts.differences(tests, groups, figures.test_table, "plates")
 
 
 def training(results: Results) -> list[Markup | str]:
@@ -130,11 +114,7 @@ def training(results: Results) -> list[Markup | str]:
             "Every epoch of training. Losses of systems with other weights cannot be compared.",
             "loss and validation scores against the step",
         ),
-        pages.table(
-            figures.cost(results.trained),
-            "What a training took, as a mean over seeds; memory is the largest that the process "
-            "ever held.",
-        ),
+        page_parts.cost(figures.cost(results.trained)),
         pages.figure(
             figures.calibration(with_dish),
             "How often a dish is right that was named with some probability, after the "

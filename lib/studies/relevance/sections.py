@@ -3,8 +3,8 @@
 import pandas as pd
 from markupsafe import Markup
 
-from studies import pages, tables
-from studies.ledger import Claim, claims_frame
+from studies import page_parts, pages, tables
+from studies.ledger import Claim
 from studies.relevance import cases, figures
 from studies.relevance.funnel import funnel
 from studies.relevance.results import Results
@@ -28,11 +28,6 @@ DOWNSTREAM = (
     "images of all held-out captions; an image shows its class whatever its caption says, so that "
     "a filter of captions can only take images away."
 )
-TESTS = (
-    "Differences on the same test captions with 95 % intervals and p-values by paired bootstrap; "
-    "not corrected for the number of comparisons. Few seeds make intervals that are too narrow "
-    "where trainings differ more than test captions do."
-)
 
 
 def sections(
@@ -46,14 +41,7 @@ def sections(
             if results.downstream
             else []
         ),
-        pages.Section(
-            "Claims",
-            [
-                pages.table(
-                    claims_frame(ledger), "What the paper claims, and what came of it on this data."
-                )
-            ],
-        ),
+        page_parts.claims(ledger),
         pages.Section("Differences", differences(results, tests)),
         *([pages.Section("Training", training(results))] if results.trained else []),
     ]
@@ -124,17 +112,13 @@ def good_for(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
     return parts
 
 
-def differences(results: Results, tests: pd.DataFrame) -> list[Markup | str]:
+def differences(results: Results, tests: pd.DataFrame) -> list[Markup]:
     """Return the paired tests, of filters and of classifiers."""
-    parts: list[Markup | str] = []
-    for alike, metrics in (
+    groups = (
         (results.filters, figures.FILTER_AXES),
         (results.downstream, figures.DOWNSTREAM_AXES),
-    ):
-        mine = tests[tests["first"].isin(alike)]
-        if not mine.empty:
-            parts.append(pages.table(figures.test_table(mine, metrics), TESTS))
-    return parts
+    )
+    return page_parts.differences(tests, groups, figures.test_table, "captions")
 
 
 def training(results: Results) -> list[Markup | str]:
@@ -147,11 +131,7 @@ def training(results: Results) -> list[Markup | str]:
             parts.append(pages.figure(drawn, caption, "loss and accuracy against the step"))
     return [
         *parts,
-        pages.table(
-            figures.cost(results.trained),
-            "What a training took, as a mean over seeds; memory is the largest that the process "
-            "ever held.",
-        ),
+        page_parts.cost(figures.cost(results.trained)),
     ]
 
 

@@ -3,9 +3,9 @@
 import pandas as pd
 from markupsafe import Markup
 
-from studies import duplicates, pages, tables
+from studies import duplicates, page_parts, pages, tables
 from studies.errors import StudyError
-from studies.ledger import SYNTHETIC, claims_frame
+from studies.ledger import SYNTHETIC
 from studies.style import PAGE
 from studies.triplets import audit, claims, figures, mistakes
 from studies.triplets.results import Results
@@ -52,7 +52,7 @@ def sections(
 
     `tuning` is what `tune.record` returned for the dataset on which settings were chosen, if any.
     """
-    ledger = claims_frame(claims.ledger(results, tests))
+    ledger = claims.ledger(results, tests)
     hollow = "; hollow: published." if tables.plain(frame)["published"].notna().any() else "."
     named = tests["first"].str.contains("@") | tests["second"].str.contains("@")
     main = tests[~named] if (~named).any() else tests
@@ -69,10 +69,7 @@ def sections(
                 ),
             ],
         ),
-        pages.Section(
-            "Claims",
-            [pages.table(ledger, "What the paper claims, and what came of it on this data.")],
-        ),
+        page_parts.claims(ledger),
         pages.Section("Differences", [pages.table(figures.test_table(main), TESTS)]),
         *where(results, frame),
         pages.Section("Space", [space(frame)]),
@@ -189,11 +186,7 @@ def training(results: Results) -> pages.Section:
                 figures.settings(results.plain().systems),
                 "In what the systems differ; data, network, batches and augmentation are the same.",
             ),
-            pages.table(
-                figures.cost(results.systems),
-                "What a training took, as a mean over seeds; memory is the largest that the "
-                "process ever held.",
-            ),
+            page_parts.cost(figures.cost(results.systems)),
         ],
     )
 
