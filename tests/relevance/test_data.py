@@ -96,7 +96,7 @@ class TestKitchen:
         for row, (image, wnid) in enumerate(
             zip(found.captions["image"], found.captions["wnid"], strict=True)
         ):
-            file = found.file(row)
+            file = found.files[row]
             assert file.is_file()
             assert (file.name, file.parent.name) == (image, wnid)
 
@@ -143,8 +143,8 @@ class TestPublished:
         (sandbox / "data" / "imagenet").mkdir()
         source = PUBLISHED["source"] | {"images": "imagenet"}
         found = data.read(small(changes={"source": source}))
-        assert found.file(0) == sandbox / "data" / "imagenet" / "n02" / "n02_0.JPEG"
-        assert data.read(small(changes=PUBLISHED)).file(0) is None
+        assert found.files[0] == sandbox / "data" / "imagenet" / "n02" / "n02_0.JPEG"
+        assert data.read(small(changes=PUBLISHED)).files is None
 
     def test_a_changed_file_is_read_anew(self, sandbox, small):
         write(sandbox, records())

@@ -96,7 +96,7 @@ def accuracy(parameters, train):
     run = load_run(parameters.folder())
     collection = data.read(parameters)
     test = np.flatnonzero(data.split(collection, parameters) == "test")
-    logits = run.model().logits([collection.file(row) for row in test])
+    logits = run.model().logits([collection.files[row] for row in test])
     assert logits.shape == (len(test), len(COLOURS))
     return accuracy_score(collection.target[test], logits.argmax(1))
 
@@ -116,7 +116,7 @@ def test_what_the_images_show_is_learnt(world):
         f1_score(frame["class"], frame["said"], average="macro")
     )
     assert run.metrics["accuracy"] > 0.95
-    seen = run.model().logits([collection.file(row) for row in np.flatnonzero(rows)])
+    seen = run.model().logits([collection.files[row] for row in np.flatnonzero(rows)])
     assert [collection.wnids[one] for one in seen.argmax(1)] == list(frame["said"])
     assert sum(run.provenance["captions"].values()) == len(COLOURS) * PLENTY
     assert run.provenance["trained_on"] == run.provenance["captions"]["train"]
@@ -195,7 +195,7 @@ def test_other_images_than_those_of_training_are_refused(world, train):
     for parameters in (seeing, reading):
         train(parameters)
     collection = data.read(seeing)
-    Image.new("RGB", (12, 12), "white").save(collection.file(0))
+    Image.new("RGB", (12, 12), "white").save(collection.files[0])
     assert "was trained on other captions, class texts or images" in refused(evaluate, seeing)
     evaluate(reading)  # which does not look at them
     assert pictures.fingerprint(reading, collection) == collection.fingerprint
@@ -203,7 +203,7 @@ def test_other_images_than_those_of_training_are_refused(world, train):
 
 def test_a_missing_image_is_one_sentence(world, train):
     world()
-    file = data.read(chosen()).file(5)
+    file = data.read(chosen()).files[5]
     file.unlink()
     told = refused(train, chosen())
     assert str(file) in told

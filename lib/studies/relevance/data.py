@@ -79,10 +79,13 @@ class Collection:
             digest.update(repr(batch).encode())
         return digest.hexdigest()
 
-    def file(self, row: int) -> Path | None:
-        """Return the image of a caption, None where there are no images."""
-        one = self.captions[int(row)]
-        return None if self.folders is None else self.folders[one["wnid"]] / one["image"]
+    @cached_property
+    def files(self) -> list[Path] | None:
+        """Return the image of each caption, N of them; None where there are no images."""
+        if self.folders is None:
+            return None
+        places = zip(self.captions["wnid"], self.captions["image"], strict=True)
+        return [self.folders[wnid] / name for wnid, name in places]
 
     def pairs(self) -> tuple[list[str], np.ndarray]:
         """Return all sentences, (S,), and the examples: rows of captions and sentences, (E, 2)."""

@@ -73,10 +73,9 @@ def build(given: Downstream, classes: int, width: int) -> PictureClassifier:
     return PictureClassifier(trunk, trunk.out_features, given.dropout, classes)
 
 
-def files(collection: Collection) -> tuple[list[Path], Path]:
-    """Return the image of each caption, N of them, and the folder that all of them lie in."""
-    found = [collection.file(row) for row in range(len(collection.captions))]
-    return found, Path(os.path.commonpath(collection.folders.values()))
+def root(collection: Collection) -> Path:
+    """Return the folder that the images of all classes lie in."""
+    return Path(os.path.commonpath(collection.folders.values()))
 
 
 def inputs(encoder: Pixels | Features, paths: Sequence[Path], root: Path) -> np.ndarray:
@@ -94,7 +93,8 @@ def pictures(
     parameters: Parameters, collection: Collection, weight: np.ndarray | None = None
 ) -> Pictures:
     """Return the images of all captions; `weight` (N,) is what each counts."""
-    return Pictures(inputs(parameters.encoder, *files(collection)), collection.target, weight)
+    found = inputs(parameters.encoder, collection.files, root(collection))
+    return Pictures(found, collection.target, weight)
 
 
 def fingerprint(parameters: Parameters, collection: Collection) -> str:
@@ -104,7 +104,7 @@ def fingerprint(parameters: Parameters, collection: Collection) -> str:
     """
     if not parameters.sees_images:
         return collection.fingerprint
-    read = collection.fingerprint + images.fingerprint(*files(collection))
+    read = collection.fingerprint + images.fingerprint(collection.files, root(collection))
     return hashlib.blake2b(read.encode(), digest_size=16).hexdigest()
 
 
