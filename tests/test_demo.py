@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 from studies import demo
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 DIGEST = "2cba5d4b188918de98d3d458f08f0c6f0cc1fa84b2cbaa92f1188b0b3df0cbe3"
 MEAN_COLOURS = {  # red, green and blue of 255

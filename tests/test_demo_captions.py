@@ -17,7 +17,7 @@ import pytest
 from studies import demo
 from studies.captioning import data
 from studies.captioning.params import Parameters
-from studies.params import run_files
+from studies.runs.params import run_files
 
 DIGEST = "3f3fa0b7a3961af73d8878850b14bc12ef6633e08a77e83567895a78e174fe8b"
 NAMES = {  # what each variant may be called

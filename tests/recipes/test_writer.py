@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from sentences import kept, refused
 from studies import demo, paths
-from studies.params import read_yaml, run_files
 from studies.recipes import llm, writer
 from studies.recipes.params import Parameters, Writer
+from studies.runs.params import read_yaml, run_files
 
 SETTINGS = Writer(
     name="writer", width=8, layers=1, heads=2, steps=3, batch=4, learning_rate=0.01, seed=3

@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 
 from studies import paths
-from studies.caches import made_once
 from studies.demo.drawing import draw
 from studies.demo.world import Plate, plates
+from studies.runs.files import made_once
 
 # Raise it whenever a plate is drawn otherwise: folders drawn before are then left alone.
 VERSION = 1

@@ -12,7 +12,7 @@ import numpy as np
 from studies import paths
 from studies.demo.captions import captions
 from studies.demo.world import Plate, plates
-from studies.runs import write_atomic
+from studies.runs.files import write_atomic
 
 JUDGES_STREAM = 2
 # Raise it whenever a grade or a file is written otherwise.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studies.demo.looks import LOOKS
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 PLATES_STREAM = 0
 

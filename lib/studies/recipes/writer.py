@@ -9,12 +9,13 @@ import torch
 from tokenizers import ByteLevelBPETokenizer
 from tqdm.auto import tqdm
 
-from studies import compute, demo, paths
-from studies.caches import made_once
-from studies.optimisation import adamw, schedule, set_rate
+from studies import demo, paths
+from studies.learning import compute
+from studies.learning.fit import adamw, schedule, set_rate
 from studies.recipes.llm import BREAK
 from studies.recipes.params import Writer
 from studies.recipes.prompt import build_prompt
+from studies.runs.files import made_once
 
 VERSION = 1  # raise it whenever the same settings give another model
 PLATES = 100  # of the most frequent variant, that recipes are read from
