@@ -6,39 +6,26 @@
 # Only files that mark completion are outputs: Snakemake deletes the outputs of a failed job, and
 # a checkpoint must survive one.
 
-import importlib
 import shlex
 import sys
 from pathlib import Path
 
 from studies import paths
-from studies.params import read_yaml, run_files, studies_on
+from studies.params import load_parameters, requested, run_files, studies_on
 
 PYTHON = sys.executable
 RUNS, REPORTS = paths.runs(), paths.reports()
+NOTEBOOKS = paths.REPOSITORY / "notebooks"
 DATASET = str(config.get("dataset") or "demo")
-SEEDS = str(config.get("seeds", 0)).split(",")
-MODELS = str(config.get("model") or "").split(",")
+SEEDS = [int(seed) for seed in str(config.get("seeds", 0)).split(",")]
+MODELS = list(filter(None, str(config.get("model") or "").split(",")))
 STUDIES = str(config.get("study") or ",".join(studies_on(DATASET))).split(",")
 PAGES = expand(REPORTS / DATASET / "{study}.html", study=STUDIES)
 
 
-def systems(study):
-    return [name for name in run_files(study, DATASET) if MODELS == [""] or name in MODELS]
-
-
-def trained(study, dataset, system):
-    schema = importlib.import_module(f"studies.{study}.params").Parameters
-    return schema.from_files(run_files(study, dataset)[system], ["seed=0"]).trained
-
-
 def evaluated(wildcards):
-    # chance has no part in a baseline: one seed says all
-    return [
-        RUNS / DATASET / wildcards.study / system / f"seed{seed}" / "metrics.json"
-        for system in systems(wildcards.study)
-        for seed in (SEEDS if trained(wildcards.study, DATASET, system) else SEEDS[:1])
-    ]
+    files = requested(DATASET, [wildcards.study], MODELS, SEEDS)
+    return [file for file in files if file.name == "metrics.json"]
 
 
 def files(wildcards):
@@ -46,21 +33,20 @@ def files(wildcards):
 
 
 def weights(wildcards):
-    if not trained(wildcards.study, wildcards.dataset, wildcards.system):
+    if not load_parameters(wildcards.study, wildcards.dataset, wildcards.system).trained:
         return []
     run = RUNS / wildcards.dataset / wildcards.study / wildcards.system / f"seed{wildcards.seed}"
     return run / "model.safetensors"
 
 
 def built_on(wildcards):
-    schema = importlib.import_module(f"studies.{wildcards.study}.params").Parameters
-    after = schema.from_files(files(wildcards), ["seed=0"]).after
+    after = load_parameters(wildcards.study, wildcards.dataset, wildcards.system).after
     runs = RUNS / wildcards.dataset / wildcards.study
     return [runs / system / f"seed{wildcards.seed}" / "metrics.json" for system in after]
 
 
 def cores(wildcards):
-    return read_yaml(f"params/{wildcards.study}/{wildcards.dataset}/dataset.yaml")["threads"]
+    return load_parameters(wildcards.study, wildcards.dataset, wildcards.system).threads
 
 
 wildcard_constraints:
@@ -68,10 +54,11 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-# Named beside the index: of a missing report that only the index wants, Snakemake thinks nothing
-# is needed where an older index is there.
+# Every run and report is named beside the index: of what only a file that is already there wants,
+# Snakemake thinks nothing is needed.
 rule all:
     input:
+        requested(DATASET, STUDIES, MODELS, SEEDS),
         PAGES,
         REPORTS / DATASET / "index.html",
 
@@ -88,7 +75,7 @@ rule index:
 rule report:
     input:
         evaluated,
-        notebook="notebooks/{study}/report.ipynb",
+        notebook=NOTEBOOKS / "{study}/report.ipynb",
     output:
         REPORTS / DATASET / "{study}.html",
     params:
@@ -102,7 +89,7 @@ rule evaluate:
     input:
         weights,
         built_on,
-        notebook="notebooks/{study}/evaluate.ipynb",
+        notebook=NOTEBOOKS / "{study}/evaluate.ipynb",
         files=files,
     output:
         RUNS / "{dataset}/{study}/{system}/seed{seed}/metrics.json",
@@ -118,7 +105,7 @@ rule evaluate:
 rule train:
     input:
         built_on,
-        notebook="notebooks/{study}/train.ipynb",
+        notebook=NOTEBOOKS / "{study}/train.ipynb",
         files=files,
     output:
         RUNS / "{dataset}/{study}/{system}/seed{seed}/model.safetensors",

@@ -37,7 +37,7 @@ WRONG = [
 @pytest.mark.parametrize(("arguments", "words"), WRONG, ids=lambda given: given[-1])
 def test_wrong_options(root, monkeypatch, capsys, arguments, words):
     monkeypatch.setattr("sys.argv", ["studies", *arguments])
-    monkeypatch.setattr(main.subprocess, "run", lambda *_, **__: pytest.fail("started"))
+    monkeypatch.setattr(main, "make", lambda _: pytest.fail("started"))
     with pytest.raises(SystemExit) as caught:
         main.main()
     message = caught.value.code  # text as an exit code is printed, and the status is 1
@@ -83,35 +83,25 @@ def test_a_file_that_is_not_named_for_what_it_says(monkeypatch, tmp_path):
     )
 
 
-@pytest.mark.parametrize("code", [0, 1])
-def test_what_snakemake_is_told(root, monkeypatch, capsys, code):
-    told = []
-
-    def run(command, env, check):
-        told.extend(map(str, command))
-        return main.subprocess.CompletedProcess(command, code)
-
-    monkeypatch.setattr(main.subprocess, "run", run)
-    monkeypatch.setattr(
-        "sys.argv", ["studies", "DATASET=tiny", "MODEL=flexible", "SEEDS=0,2", "JOBS=3"]
-    )
-    if code:
-        with pytest.raises(SystemExit, match="the same command goes on from here"):
-            main.main()
-    else:
+def test_a_success_that_left_a_run_unmade_is_none(root, monkeypatch):
+    monkeypatch.setattr(main, "make", lambda _: None)
+    monkeypatch.setattr("sys.argv", ["studies", "DATASET=tiny", "MODEL=flexible"])
+    with pytest.raises(SystemExit, match=r"2 files are missing.*flexible/seed0/model"):
         main.main()
-        assert capsys.readouterr().out.startswith("report: ")
-    configured = told[told.index("--config") + 1 :]
-    assert {"dataset=tiny", "model=flexible", "seeds=0,2"} < set(configured)
-    assert told[told.index("--cores") + 1] == "3"
-    assert "--rerun-incomplete" in told
+
+
+def test_braces_in_the_path_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "{root}"))
+    monkeypatch.setattr("sys.argv", ["studies", "DATASET=tiny"])
+    with pytest.raises(SystemExit, match="braces"):
+        main.main()
 
 
 def test_ctrl_c_is_one_line(root, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main.subprocess, "run", interrupt)
+    monkeypatch.setattr(main, "make", interrupt)
     monkeypatch.setattr("sys.argv", ["studies", "DATASET=tiny"])
     with pytest.raises(SystemExit, match=r"^stopped; the same command goes on from here$"):
         main.main()

@@ -1,12 +1,15 @@
 """The whole way, as a user walks it: `make study`, killed and given again, and its plain twins."""
 
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 
 from studies.paths import REPOSITORY
@@ -31,9 +34,9 @@ def environment(root):
     }
 
 
-def study(environment, models="flexible"):
+def study(environment, models="flexible", *options):
     return subprocess.Popen(
-        [sys.executable, "-m", "studies", "DATASET=tiny", f"MODEL={models}"],
+        [sys.executable, "-m", "studies", "DATASET=tiny", f"MODEL={models}", *options],
         cwd=REPOSITORY,
         env=environment,
         stdout=subprocess.PIPE,
@@ -86,6 +89,28 @@ def test_nothing_is_done_twice(root, environment, finished):
     finish(study(environment))
     assert time.monotonic() - start < 60
     assert {file: file.stat().st_mtime_ns for file in files} == before
+
+
+def test_every_run_that_is_asked_for_is_made(root, environment, finished):
+    run, _ = finished
+    shutil.rmtree(run)
+    output = finish(study(environment, "flexible,cross_entropy", "SEEDS=0,1"))
+    runs = root / "runs" / "tiny" / "triplets"
+    for system, seed in itertools.product(("flexible", "cross_entropy"), (0, 1)):
+        assert (runs / system / f"seed{seed}" / "metrics.json").exists()
+    assert "ERROR" not in output
+    table = pd.read_csv(root / "reports" / "tiny" / "triplets.csv")
+    assert set(table.loc[table["model"] == "flexible", "n_seeds"]) == {2}
+
+
+def test_what_stops_snakemake_is_said(root, environment, finished):
+    nowhere = {**environment, "XDG_CACHE_HOME": "/proc/nowhere"}
+    process = study(nowhere)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert output.startswith("error: Snakemake stopped: ")
+    assert "/proc/nowhere" in output
+    assert output.count("\n") == 1
 
 
 def test_a_baseline_is_evaluated_without_training(root, environment, finished):

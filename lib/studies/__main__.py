@@ -3,9 +3,8 @@
 `python -m studies DATASET=demo STUDY=triplets MODEL=flexible SEEDS=0,1 JOBS=2`, all optional.
 """
 
-import importlib
 import os
-import subprocess
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from studies import paths
 from studies.command import one_sentence
 from studies.complaints import suggestion
 from studies.errors import StudyError
-from studies.params import run_files, studies_on
+from studies.params import load_parameters, requested, run_files, studies_on
 from studies.paths import relative
 from studies.runs import locked
 
@@ -68,9 +67,8 @@ def check_runs(studies: Sequence[str], options: dict[str, str]) -> dict[str, dic
                 f"no model `{model}` on {options['DATASET']}{suggestion(model, every)}"
             )
     for study, systems in listed.items():
-        schema = importlib.import_module(f"studies.{study}.params").Parameters
         for system, files in systems.items():
-            parameters = schema.from_files(files, ["seed=0"])
+            parameters = load_parameters(study, options["DATASET"], system)
             if (parameters.dataset, parameters.system) != (options["DATASET"], system):
                 raise StudyError(
                     f"{relative(files[1])}: says dataset {parameters.dataset} and system "
@@ -80,20 +78,65 @@ def check_runs(studies: Sequence[str], options: dict[str, str]) -> dict[str, dic
     return listed
 
 
+def make(options: dict[str, str]) -> None:
+    """Let Snakemake make what is missing.
+
+    Raises StudyError when a job fails, which has then said why, and with Snakemake's own words when
+    it is Snakemake that cannot go on.
+    """
+    # imported late: wrong options are told first
+    from snakemake import api
+    from snakemake.settings import types
+    from snakemake.settings.enums import Quietness, RerunTrigger
+
+    config = {name.lower(): options[name] for name in DEFAULTS if name != "JOBS"}
+    stopped = []
+
+    def stop(*_: object) -> None:
+        stopped.append(True)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        with api.SnakemakeApi(types.OutputSettings(quiet={Quietness.ALL})) as snakemake:
+            workflow = snakemake.workflow(
+                types.ResourceSettings(cores=int(options["JOBS"])),
+                types.ConfigSettings(config=config),
+                snakefile=paths.REPOSITORY / "Snakefile",
+                workdir=paths.root(),
+            )
+            dag = workflow.dag(
+                types.DAGSettings(rerun_triggers={RerunTrigger.MTIME}, force_incomplete=True)
+            )
+            dag.execute_workflow(execution_settings=types.ExecutionSettings(lock=False))
+    except Exception as error:  # Snakemake raises of every kind
+        if stopped:
+            raise KeyboardInterrupt from None
+        reason = " ".join(str(error).split())
+        if "At least one job did not complete" in reason:
+            raise StudyError(
+                "not finished (see above); the same command goes on from here"
+            ) from None
+        raise StudyError(f"Snakemake stopped: {type(error).__name__}: {reason}") from error
+
+
 def main() -> None:
     """Run the command line."""
     with one_sentence():
         options = choose(sys.argv[1:])
-        command = [sys.executable, "-m", "snakemake", "--snakefile", paths.REPOSITORY / "Snakefile"]
-        command += ["--directory", paths.REPOSITORY, "--cores", options["JOBS"], "--nolock"]
-        command += ["--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "all"]
-        command += ["--config", *(f"{k.lower()}={options[k]}" for k in DEFAULTS if k != "JOBS")]
-        with locked(paths.runs() / options["DATASET"]):
-            code = subprocess.run(
-                command, env={**os.environ, "PYTHONUNBUFFERED": "1"}, check=False
-            ).returncode
-    if code:
-        sys.exit("error: not finished (see above); the same command goes on from here")
+        dataset, seeds = options["DATASET"], list(map(int, options["SEEDS"].split(",")))
+        models = list(filter(None, options["MODEL"].split(",")))
+        asked = requested(dataset, options["STUDY"].split(","), models, seeds)
+        if {"{", "}"} & set(f"{paths.root()}{paths.REPOSITORY}"):
+            raise StudyError(
+                f"{paths.root()}: Snakemake takes braces for its own; rename the folder"
+            )
+        os.environ["STUDIES_ROOT"] = str(paths.root())  # Snakemake works there
+        os.environ["PYTHONUNBUFFERED"] = "1"
+        with locked(paths.runs() / dataset):
+            make(options)
+        if missing := [file for file in asked if not file.exists()]:
+            raise StudyError(f"{len(missing)} files are missing, such as {relative(missing[0])}")
     print(f"report: {relative(paths.reports() / options['DATASET'] / 'index.html')}")
 
 

@@ -51,7 +51,8 @@ def execute(
             progress_bar=False,
             stdout_file=Labelled(label(output), sys.stdout),
             stderr_file=Labelled(label(output), sys.stderr),
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            # a kernel that is told to end calls that an error
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except PapermillExecutionError as error:
         reason = error.evalue if error.ename == "StudyError" else f"{error.ename}: {error.evalue}"

@@ -6,8 +6,9 @@ that names the file, the parameter and the nearest valid name.
 """
 
 import argparse
+import importlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -222,3 +223,29 @@ def run_files(study: str, dataset: str) -> dict[str, list[Path]]:
         file.stem: [shared, model, *([file] if file != model else [])]
         for file, model in models.items()
     }
+
+
+def load_parameters(study: str, dataset: str, system: str, seed: int = 0) -> RunParameters:
+    """Return the parameters of a listed run; raises StudyError for the first wrong one."""
+    schema = importlib.import_module(f"studies.{study}.params").Parameters
+    return schema.from_files(run_files(study, dataset)[system], [f"seed={seed}"])
+
+
+def requested(
+    dataset: str, studies: Iterable[str], models: Collection[str], seeds: Sequence[int]
+) -> list[Path]:
+    """Return the files that complete the runs asked for; no `models` are all.
+
+    They are `model.safetensors`, where the system is trained, and `metrics.json`. Chance has no
+    part in a baseline: the first seed says all.
+    """
+    files = []
+    for study in studies:
+        for system in run_files(study, dataset):
+            if not models or system in models:
+                trained = load_parameters(study, dataset, system).trained
+                for seed in seeds if trained else seeds[:1]:
+                    folder = load_parameters(study, dataset, system, seed).folder()
+                    files += [folder / "model.safetensors"] if trained else []
+                    files.append(folder / "metrics.json")
+    return files
