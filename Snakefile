@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from studies import paths
-from studies.params import load_parameters, requested, run_files, studies_on
+from studies.runs.params import load_parameters, requested, run_files, studies_on
 
 PYTHON = sys.executable
 RUNS, REPORTS = paths.runs(), paths.reports()
@@ -69,7 +69,7 @@ rule index:
     output:
         REPORTS / DATASET / "index.html",
     shell:
-        "{PYTHON:q} -m studies.index {DATASET}"
+        "{PYTHON:q} -m studies.reporting.index {DATASET}"
 
 
 rule report:
@@ -81,7 +81,7 @@ rule report:
     params:
         folder=lambda wildcards: RUNS / DATASET / wildcards.study,
     shell:
-        "{PYTHON:q} -m studies.notebooks {input.notebook:q} {params.folder:q}/report.ipynb"
+        "{PYTHON:q} -m studies.runs.notebooks {input.notebook:q} {params.folder:q}/report.ipynb"
         " -p dataset={DATASET}"
 
 
@@ -98,7 +98,7 @@ rule evaluate:
         folder=lambda wildcards, output: Path(output[0]).parent,
         given=lambda wildcards, input: " ".join(f"-f {shlex.quote(f)}" for f in input.files),
     shell:
-        "{PYTHON:q} -m studies.notebooks {input.notebook:q} {params.folder:q}/evaluate.ipynb"
+        "{PYTHON:q} -m studies.runs.notebooks {input.notebook:q} {params.folder:q}/evaluate.ipynb"
         " {params.given} -p seed={wildcards.seed}"
 
 
@@ -114,5 +114,5 @@ rule train:
         folder=lambda wildcards, output: Path(output[0]).parent,
         given=lambda wildcards, input: " ".join(f"-f {shlex.quote(f)}" for f in input.files),
     shell:
-        "{PYTHON:q} -m studies.notebooks {input.notebook:q} {params.folder:q}/train.ipynb"
+        "{PYTHON:q} -m studies.runs.notebooks {input.notebook:q} {params.folder:q}/train.ipynb"
         " {params.given} -p seed={wildcards.seed}"

@@ -83,13 +83,14 @@ def write(data: Path, count: int) -> None:
 
 def whole_way() -> None:
     """Go from the published file to the filter's decisions; print seconds and peak memory."""
-    from studies import compute
+    from studies.learning import compute
     from studies.relevance import data, evaluate
     from studies.relevance.batching import ByLength, Texts
     from studies.relevance.model import Reader, build
     from studies.relevance.params import Parameters
     from studies.relevance.tokens import tokenized, words
-    from studies.runs import claim, provenance, to_json, write_atomic
+    from studies.runs.files import to_json, write_atomic
+    from studies.runs.folder import claim, provenance
 
     given = predictor({"name": "bag", "width": 32, "vocabulary": 2000})
     parameters = Parameters.check(given, {"": "benchmark"})
@@ -149,11 +150,11 @@ def throughput() -> None:
     import datasets
     import torch
 
+    from studies.learning.compute import interleaved, threads
     from studies.relevance.batching import Texts
     from studies.relevance.model import build, said_by
     from studies.relevance.params import Parameters
     from studies.relevance.tokens import tokenized, words
-    from studies.speed import interleaved, threads
 
     rng = np.random.default_rng(0)
     roberta = {"name": "roberta", "width": 256, "layers": 4, "heads": 4, "vocabulary": 2000}

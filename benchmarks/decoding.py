@@ -15,14 +15,14 @@ from torch import Tensor
 from transformers import GenerationConfig, MarianConfig, MarianMTModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from studies import compute
 from studies.captioning.beam import beam
 from studies.captioning.blocks import Size
 from studies.captioning.decoder import Decoder
 from studies.captioning.decoding import Rules
 from studies.captioning.lstm import LstmDecoder
 from studies.captioning.transformer import TransformerDecoder
-from studies.speed import interleaved, threads
+from studies.learning import compute
+from studies.learning.compute import interleaved, threads
 
 IMAGES, PLACES, BEAMS, STEPS, VOCABULARY = 64, 49, 5, 20, 8000
 SIZE = Size(width=512, layers=3, heads=8, feed_forward=2048, dropout=0.1)

@@ -15,10 +15,10 @@ import torch
 from lines import heading, line
 from PIL import Image
 
-from studies.backbones import Backbone, load_backbone
-from studies.features import features
-from studies.params import run_files
-from studies.speed import interleaved, threads
+from studies.inputs.features import features
+from studies.learning.backbones import Backbone, load_backbone
+from studies.learning.compute import interleaved, threads
+from studies.runs.params import run_files
 from studies.triplets.model import build
 from studies.triplets.objective import objective
 from studies.triplets.params import Parameters

@@ -18,7 +18,7 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
 from torch import Tensor
 
-from studies.speed import interleaved, threads
+from studies.learning.compute import interleaved, threads
 from studies.triplets.loss import FlexibleMarginLoss
 
 ROUNDS = {162: 31, 1024: 7}

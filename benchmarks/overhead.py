@@ -17,8 +17,8 @@ from pathlib import Path
 
 from lines import heading, line
 
-from studies.params import run_files
 from studies.paths import REPOSITORY
+from studies.runs.params import run_files
 
 MINUTES = 5.5
 GIVEN = [
@@ -50,7 +50,12 @@ def notebooks(root: Path, epochs: int) -> list[list[str]]:
     given = {name: [*GIVEN, f"-pepochs={epochs}"] for name in ("train", "evaluate")}
     given["report"] = ["-pdataset=demo"]
     return [
-        ["studies.notebooks", str(NOTEBOOKS / f"{name}.ipynb"), str(root / f"{name}.ipynb"), *more]
+        [
+            "studies.runs.notebooks",
+            str(NOTEBOOKS / f"{name}.ipynb"),
+            str(root / f"{name}.ipynb"),
+            *more,
+        ]
         for name, more in given.items()
     ]
 

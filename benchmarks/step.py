@@ -17,9 +17,9 @@ import torch
 from lines import heading, line
 from torch.utils.flop_counter import FlopCounterMode
 
-from studies import compute
-from studies.compute import to_input
-from studies.params import run_files
+from studies.learning import compute
+from studies.learning.compute import to_input
+from studies.runs.params import run_files
 from studies.triplets.model import build
 from studies.triplets.objective import objective
 from studies.triplets.params import Parameters

@@ -8,10 +8,10 @@ import yaml
 
 import hearsay
 import noted
-from studies import statistics
-from studies.params import read_yaml, run_files
 from studies.relevance.params import Parameters
-from studies.runs import to_json
+from studies.reporting import bootstrap
+from studies.runs.files import to_json
+from studies.runs.params import read_yaml, run_files
 
 
 @cache
@@ -81,4 +81,4 @@ def tells(sandbox, tell):
 def few_resamples(monkeypatch):
     """Bootstraps of 100 resamples, not of 2000: rougher, and twenty times as fast."""
     for name in ("bootstrap", "weights"):
-        monkeypatch.setattr(statistics, name, partial(getattr(statistics, name), n_resamples=100))
+        monkeypatch.setattr(bootstrap, name, partial(getattr(bootstrap, name), n_resamples=100))

@@ -3,7 +3,7 @@
 import copy
 
 from sentences import refused
-from studies.params import read_yaml, run_files
+from studies.runs.params import read_yaml, run_files
 
 
 def values_of(study, dataset, system):

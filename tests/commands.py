@@ -30,7 +30,9 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["studies.training", "studies.triplets.model", "sklearn.manifold"])
+CONTEXT.set_forkserver_preload(
+    ["studies.learning.fit", "studies.triplets.model", "sklearn.manifold"]
+)
 
 
 class Command:

@@ -6,7 +6,7 @@ import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from studies import transfer
+from studies.inputs import transfer
 
 
 class Site:

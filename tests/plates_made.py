@@ -11,13 +11,14 @@ import yaml
 
 import meals
 import noted
-from studies import statistics
-from studies.params import read_yaml, run_files
 from studies.recipes import texts, writer
 from studies.recipes.evaluate import evaluate
 from studies.recipes.params import Parameters
 from studies.recipes.writing import mentions
-from studies.runs import finished, to_json
+from studies.reporting import bootstrap
+from studies.runs.files import to_json
+from studies.runs.folder import finished
+from studies.runs.params import read_yaml, run_files
 
 
 @pytest.fixture(scope="session")
@@ -137,4 +138,4 @@ def dinner(tmp_path_factory, smallest):
 def few_resamples(monkeypatch):
     """Bootstraps of 100 resamples, not of 2000: rougher, and twenty times as fast."""
     for name in ("bootstrap", "weights"):
-        monkeypatch.setattr(statistics, name, partial(getattr(statistics, name), n_resamples=100))
+        monkeypatch.setattr(bootstrap, name, partial(getattr(bootstrap, name), n_resamples=100))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 
 def kept(root: Path) -> list[str]:

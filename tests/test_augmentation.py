@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from studies.augmentation import augment, recolour
+from studies.inputs.images import augment, recolour
 
 
 @pytest.fixture(autouse=True)

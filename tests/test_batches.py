@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies.batches import Batches
+from studies.learning.fit import Batches
 
 rows_of = st.lists(st.integers(0, 999), min_size=1, max_size=60, unique=True).map(np.array)
 

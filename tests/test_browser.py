@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from studies import index
 from studies.paths import REPOSITORY
+from studies.reporting import index
 from tiny_runs import share
 
 # a study's notebooks as a reader takes them: training comes first, and shows its progress

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sentences import refused
-from studies.caches import made_once
-from studies.errors import StudyError
+from studies.paths import StudyError
+from studies.runs.files import made_once
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sentences import refused
-from studies.checkpoints import AtomicCheckpoints
+from studies.learning.fit import AtomicCheckpoints
 
 
 @pytest.fixture

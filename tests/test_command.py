@@ -2,8 +2,8 @@
 
 import pytest
 
-from studies import command, paths
-from studies.errors import StudyError
+from studies import paths
+from studies.paths import StudyError, dataset_argument, run_command
 
 
 def failing(error):
@@ -14,8 +14,8 @@ def failing(error):
 
 
 def test_it_prints_what_was_made(capsys, tmp_path):
-    command.run(lambda: paths.REPOSITORY / "runs" / "tiny")
-    command.run(lambda: tmp_path / "page.html")
+    run_command(lambda: paths.REPOSITORY / "runs" / "tiny")
+    run_command(lambda: tmp_path / "page.html")
     assert capsys.readouterr() == (f"runs/tiny\n{tmp_path / 'page.html'}\n", "")
 
 
@@ -28,22 +28,22 @@ def test_it_prints_what_was_made(capsys, tmp_path):
 )
 def test_it_ends_in_one_sentence(capsys, error, sentence):
     with pytest.raises(SystemExit) as ended:
-        command.run(failing(error))
+        run_command(failing(error))
     assert ended.value.code == sentence  # Python writes it to stderr, and the exit status is 1
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_mistake_of_the_code_is_no_sentence():
     with pytest.raises(ZeroDivisionError):
-        command.run(failing(ZeroDivisionError()))
+        run_command(failing(ZeroDivisionError()))
 
 
 def test_the_argument_is_a_dataset(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["report.py", "tiny"])
-    assert command.dataset_argument("Make pages.") == "tiny"
+    assert dataset_argument("Make pages.") == "tiny"
     monkeypatch.setattr("sys.argv", ["report.py", "--help"])
     with pytest.raises(SystemExit, match="0"):
-        command.dataset_argument("Make pages.")
+        dataset_argument("Make pages.")
     assert "Make pages." in capsys.readouterr().out
 
 
@@ -51,5 +51,5 @@ def test_the_argument_is_a_dataset(monkeypatch, capsys):
 def test_other_arguments_are_refused(monkeypatch, capsys, arguments):
     monkeypatch.setattr("sys.argv", ["report.py", *arguments])
     with pytest.raises(SystemExit, match="2"):
-        command.dataset_argument("Make pages.")
+        dataset_argument("Make pages.")
     assert "usage: report.py" in capsys.readouterr().err

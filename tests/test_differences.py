@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from studies.differences import BOOTSTRAP, between, p_value, signed, wide
-from studies.resamples import TEST_COLUMNS
+from studies.reporting.bootstrap import TEST_COLUMNS
+from studies.reporting.tables import BOOTSTRAP, between, p_value, signed, wide_tests
 
 NAMES = {"f1": "macro-F1", "errors": "severe errors"}
 
@@ -46,7 +46,7 @@ def test_a_pair_of_systems_is_a_row():
             row("left_out", "paired bootstrap", 9, 9, 9),
         ]
     )
-    table = wide(tests, NAMES, counts={"errors"})
+    table = wide_tests(tests, NAMES, counts={"errors"})
     assert table.to_dict("records") == [
         {
             "difference": "flexible − triplet",
@@ -69,7 +69,7 @@ def test_a_pair_of_systems_is_a_row():
 
 def test_a_single_system_has_no_row():
     columns = ["first", "second", "metric", "test", "difference", "ci_low", "ci_high", "p"]
-    assert wide(pd.DataFrame(columns=columns), NAMES, ()).empty
+    assert wide_tests(pd.DataFrame(columns=columns), NAMES, ()).empty
 
 
 class TestBetween:

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from loopback import Site, tarred, zipped
-from studies import archives, transfer
-from studies.download import fetch, main, require
-from studies.errors import StudyError
-from studies.paths import REPOSITORY
-from studies.published import SOURCES, Part, Source
+from studies.inputs import archives, transfer
+from studies.inputs.download import fetch, main, require
+from studies.inputs.published import SOURCES, Part, Source
+from studies.paths import REPOSITORY, StudyError
 from studies.relevance.captions import imagenet_captions
 from studies.relevance.data import FILE
 from studies.relevance.overrides import CORRESPONDENCES, published
@@ -365,7 +364,7 @@ class TestWhatTheUserIsTold:
             require("grocery", data / "grocery/dataset")
         message = str(caught.value)
         assert str(data / "grocery/dataset") in message
-        assert "`python -m studies.download grocery`" in message
+        assert "`python -m studies.inputs.download grocery`" in message
         assert f"STUDIES_DATA (now {data})" in message
         (data / "grocery/dataset").mkdir(parents=True)
         assert require("grocery", data / "grocery/dataset") == data / "grocery/dataset"
@@ -379,7 +378,7 @@ class TestWhatTheUserIsTold:
         assert captured.err == "There is no dataset 'plate' to fetch: did you mean plates?\n"
 
     def test_command_line_in_a_process_of_its_own(self, tmp_path):
-        command = [sys.executable, "-m", "studies.download", "grocry"]
+        command = [sys.executable, "-m", "studies.inputs.download", "grocry"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 1
         assert done.stderr == "There is no dataset 'grocry' to fetch: did you mean grocery?\n"

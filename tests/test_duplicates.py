@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageFilter
 from scipy.fft import dctn
 
-from studies import duplicates
-from studies.duplicates import counts, nearest
-from studies.errors import StudyError
+from studies.inputs import images
+from studies.inputs.images import count_duplicates, nearest_duplicates
+from studies.paths import StudyError
 
 BITS = st.integers(0, 2**64 - 1)
 
@@ -61,7 +61,7 @@ def hashed(tmp_path, monkeypatch):
         files[0].parent.mkdir(exist_ok=True)
         for file, picture in zip(files, pictures, strict=True):
             picture.save(file)
-        return duplicates.hashes(files, tmp_path)
+        return images.hashes(files, tmp_path)
 
     return hashed
 
@@ -70,8 +70,8 @@ def bits_apart(one: int, two: int) -> int:
     return bin(int(one) ^ int(two)).count("1")
 
 
-def near_duplicates(hashes, parts, distance=duplicates.DISTANCE):
-    found = nearest(hashes, parts)
+def near_duplicates(hashes, parts, distance=images.DUPLICATE_BITS):
+    found = nearest_duplicates(hashes, parts)
     near = found[found["distance"] <= distance]
     return near.sort_values("distance", kind="stable", ignore_index=True)
 
@@ -89,7 +89,7 @@ class TestHashes:
         codes = hashed(scenes)
         parts = np.array(["train", "test"] * 30)
         assert near_duplicates(codes, parts).empty
-        assert nearest(codes, parts)["distance"].min() > duplicates.DISTANCE + 2
+        assert nearest_duplicates(codes, parts)["distance"].min() > images.DUPLICATE_BITS + 2
 
     def test_against_a_cosine_transform_read_in_diagonals(self, scenes):
         for scene in scenes[:5]:
@@ -101,7 +101,7 @@ class TestHashes:
             ][:64]
             middle = sorted(diagonals)[31:33]
             wanted = "".join("1" if wave > sum(middle) / 2 else "0" for wave in diagonals)
-            [code] = duplicates.of_pixels(pixels.transpose(2, 0, 1)[None])
+            [code] = images.hash_pixels(pixels.transpose(2, 0, 1)[None])
             got = "".join(f"{octet:08b}" for octet in code.tobytes())
             assert got == wanted
             assert got.count("1") == 32
@@ -114,7 +114,7 @@ class TestHashes:
     def test_a_missing_image(self, tmp_path, monkeypatch):
         monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "root"))
         with pytest.raises(StudyError, match=r"none\.png is missing"):
-            duplicates.hashes([tmp_path / "none.png"], tmp_path)
+            images.hashes([tmp_path / "none.png"], tmp_path)
 
 
 class TestPairs:
@@ -130,8 +130,11 @@ class TestPairs:
         parts = np.array(parts[: len(codes)])
         hashes = np.array(codes, dtype=np.uint64)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(duplicates, "BLOCK", block)
-            found, near = nearest(hashes, parts), near_duplicates(hashes, parts, distance)
+            patch.setattr(images, "HASH_BLOCK", block)
+            found, near = (
+                nearest_duplicates(hashes, parts),
+                near_duplicates(hashes, parts, distance),
+            )
         training = np.flatnonzero(parts == "train")
         wanted = []
         for i in np.flatnonzero(parts == "test"):
@@ -147,7 +150,9 @@ class TestPairs:
         second = np.array(["test", "train", "train", "train", "train"])
         tables = []
         for split, parts in {"random": first, "official": second}.items():
-            table = counts(nearest(hashes, parts)["distance"], distances=(0, 2, 64))
+            table = count_duplicates(
+                nearest_duplicates(hashes, parts)["distance"], distances=(0, 2, 64)
+            )
             table.insert(0, "split", split)
             tables += table.values.tolist()
         assert tables == [

@@ -10,10 +10,10 @@ import transformers
 from PIL import Image
 from torch import nn
 
-from studies.backbones import Backbone, load_backbone
-from studies.encoders import Dense, FineTuned, ScratchCNN
-from studies.errors import StudyError
-from studies.features import features
+from studies.inputs.features import features
+from studies.learning.backbones import Backbone, load_backbone
+from studies.learning.networks import Dense, FineTuned, ScratchCNN
+from studies.paths import StudyError
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from studies import images
-from studies.errors import StudyError
+from studies.inputs import images
+from studies.paths import StudyError
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from studies.ledger import Claim, claims_frame, claims_markdown, tally, word
+from studies.reporting.claims import Claim, claims_frame, claims_markdown, tally, word
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from commands import Command
 from studies import __main__ as main
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from studies import maps
+from studies.reporting import plots
 
 
 def points(labels: int, per_label: int = 3) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def drawn(axis) -> list[tuple[float, float]]:
 )
 def test_a_map_names_groups_and_draws_every_point_once(labels, keep_top, names):
     frame = points(labels) if keep_top else points(labels).drop(columns="top")
-    figure = maps.embedding_map(frame)
+    figure = plots.embedding_map(frame)
     (axis,) = figure.axes
     assert legend_of(figure) == names
     assert drawn(axis) == sorted(map(tuple, frame[["x", "y"]].to_numpy()))
@@ -43,9 +43,9 @@ def test_a_map_names_groups_and_draws_every_point_once(labels, keep_top, names):
 
 
 def test_others_lie_below_the_groups_that_are_named():
-    (axis,) = maps.embedding_map(points(12).drop(columns="top")).axes
+    (axis,) = plots.embedding_map(points(12).drop(columns="top")).axes
     *named, others = axis.collections
-    assert to_hex(others.get_facecolor()[0]) == maps.REST
+    assert to_hex(others.get_facecolor()[0]) == plots.REST
     assert all(group.get_zorder() > others.get_zorder() for group in named)
 
 
@@ -55,7 +55,7 @@ def test_every_system_has_a_panel_and_the_groups_one_look(systems):
         points(4).assign(system=name, x=lambda p, i=i: p["x"] + 100 * i)
         for i, name in enumerate(systems)
     )
-    figure = maps.embedding_map(frame)
+    figure = plots.embedding_map(frame)
     assert [axis.get_title() for axis in figure.axes] == systems
     for name, axis in zip(systems, figure.axes, strict=True):
         part = frame[frame["system"] == name]
@@ -66,5 +66,5 @@ def test_every_system_has_a_panel_and_the_groups_one_look(systems):
 
 
 def test_a_map_of_nothing_is_empty():
-    (axis,) = maps.embedding_map(points(4).head(0)).axes
+    (axis,) = plots.embedding_map(points(4).head(0)).axes
     assert len(axis.collections) == 0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from studies.markup import markdown_paragraph, show, to_html, to_latex, to_markdown
+from studies.reporting.tables import markdown_paragraph, show, to_html, to_latex, to_markdown
 
 NASTY = [
     "a|b",

@@ -9,10 +9,9 @@ import sys
 import nbformat
 import pytest
 
-from studies import notebooks
-from studies.errors import StudyError
-from studies.notebooks import Labelled, execute, label
-from studies.paths import REPOSITORY
+from studies.paths import REPOSITORY, StudyError
+from studies.runs import notebooks
+from studies.runs.notebooks import Labelled, execute, label
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*/*.ipynb"))
 TINY = REPOSITORY / "params" / "triplets" / "tiny"
@@ -109,7 +108,7 @@ def test_a_missing_notebook_and_a_missing_file(no_kernel, write, tmp_path):
 
 
 def test_importing_the_module_starts_nothing_slow():
-    code = "import sys, studies.notebooks; print({'papermill', 'torch'} & set(sys.modules))"
+    code = "import sys, studies.runs.notebooks; print({'papermill', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -146,7 +145,7 @@ def test_a_notebook_runs_with_its_parameters(write, tmp_path, capsys):
 
 
 def test_a_study_error_in_a_cell_is_one_line(write, tmp_path):
-    tell = "from studies.errors import StudyError\nprint('before')\nraise StudyError('no <b>disk')"
+    tell = "from studies.paths import StudyError\nprint('before')\nraise StudyError('no <b>disk')"
     file, output = write("# Parameters: x\na = 1", tell, "print('after')"), tmp_path / "out.ipynb"
     with pytest.raises(StudyError) as caught:
         execute(file, output, [], ["a=2"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from schedules import cosine
-from studies.optimisation import adamw, schedule, set_rate
+from studies.learning.fit import adamw, schedule, set_rate
 
 
 @given(st.integers(1, 60), st.floats(0, 0.99), st.data())

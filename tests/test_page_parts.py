@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from studies import page_parts
-from studies.ledger import Claim
+from studies.reporting import page_parts
+from studies.reporting.claims import Claim
 
 
 def test_claims_stand_in_a_part_of_their_own():

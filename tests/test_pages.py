@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from studies import pages
+from studies.reporting import pages
 
 HOSTILE = '<script>alert("1")</script> & <img src=x onerror=alert(1)> {{ title }}'
 VOID = {"meta", "link", "img", "br"}

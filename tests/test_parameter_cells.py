@@ -9,10 +9,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from sentences import refused
-from studies.errors import StudyError
-from studies.parameter_cells import notebook_defaults
-from studies.params import read_yaml, run_files
-from studies.paths import REPOSITORY
+from studies.paths import REPOSITORY, StudyError
+from studies.runs.params import notebook_defaults, read_yaml, run_files
 
 TINY = REPOSITORY / "params" / "triplets" / "tiny"
 NOTEBOOKS = REPOSITORY / "notebooks" / "triplets"

@@ -2,9 +2,8 @@
 
 import pytest
 
-from studies.errors import StudyError
-from studies.params import read_yaml, run_files
-from studies.paths import REPOSITORY
+from studies.paths import REPOSITORY, StudyError
+from studies.runs.params import read_yaml, run_files
 from studies.triplets.params import Parameters
 
 FOLDERS = sorted(file.parent for file in (REPOSITORY / "params").glob("*/*/dataset.yaml"))

@@ -7,8 +7,7 @@ import math
 import pytest
 import yaml
 
-from studies.errors import StudyError
-from studies.paths import REPOSITORY
+from studies.paths import REPOSITORY, StudyError
 from studies.triplets.params import Parameters
 
 TINY = REPOSITORY / "params" / "triplets" / "tiny"

@@ -173,5 +173,5 @@ def test_missing_data_is_one_sentence(tmp_path, environment):
     )
     assert process.returncode == 1
     assert process.stderr.count("\n") == 1
-    assert "studies.download grocery" in process.stderr
+    assert "studies.inputs.download grocery" in process.stderr
     assert list(tmp_path.iterdir()) == []

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from studies import plots
-from studies.style import style
-from studies.tables import tidy
+from studies.reporting import plots
+from studies.reporting.plots import style
+from studies.reporting.tables import tidy
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from sentences import refused
-from studies.reading import lines, numbered_lines, read_text
+from studies.inputs.reading import lines, numbered_lines, read_text
 
 BOM = b"\xef\xbb\xbf"
 

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies import statistics
-from studies.differences import BOOTSTRAP
-from studies.resamples import TEST_COLUMNS, Resampled, matched, over_seeds, paired, paired_tests
+from studies.reporting import bootstrap
+from studies.reporting.bootstrap import (
+    TEST_COLUMNS,
+    Resampled,
+    matched,
+    over_seeds,
+    paired,
+    paired_tests,
+)
+from studies.reporting.tables import BOOTSTRAP
 
 ITEMS, RESAMPLES = 12, 60
 SCORES = np.random.default_rng(0).random((6, ITEMS))  # of each seed on each item
@@ -17,13 +24,13 @@ SCORES = np.random.default_rng(0).random((6, ITEMS))  # of each seed on each ite
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
-    few = partial(statistics.weights, n_resamples=RESAMPLES)
-    monkeypatch.setattr(statistics, "weights", few)
+    few = partial(bootstrap.weights, n_resamples=RESAMPLES)
+    monkeypatch.setattr(bootstrap, "weights", few)
 
 
 def resampled(by_seed, fixed=False, sampled=True) -> Resampled:
     """The mean of item scores, seed -> (ITEMS,)."""
-    drawn, _ = statistics.weights(ITEMS)
+    drawn, _ = bootstrap.weights(ITEMS)
     return Resampled(
         ITEMS,
         {seed: float(scores.mean()) for seed, scores in by_seed.items()},
@@ -39,7 +46,7 @@ def of_seeds(seeds, fixed=False) -> Resampled:
 
 def looped(*scores):
     """The bootstrap of the mean over seeds, item by item."""
-    return statistics.bootstrap(
+    return bootstrap.bootstrap(
         lambda items, k: float(np.mean([scores[k][i] for i in items])),
         ITEMS,
         len(scores),
@@ -55,7 +62,7 @@ class TestRow:
         means = [scores.mean() for scores in by_seed.values()]
         assert row["mean"] == pytest.approx(sum(means) / len(means))
         assert (row["n"], row["n_seeds"]) == (ITEMS, len(seeds))
-        expected = statistics.interval(looped(*by_seed.values()))
+        expected = bootstrap.interval(looped(*by_seed.values()))
         assert (row["ci_low"], row["ci_high"]) == pytest.approx(expected)
         if len(seeds) == 1:
             assert row["std"] is None
@@ -79,8 +86,8 @@ class TestPaired:
         assert set(TEST_COLUMNS) == {"first", "second", "metric", *found}
         assert (found["test"], found["seeds"]) == (BOOTSTRAP, 2)
         assert found["difference"] == pytest.approx(np.mean(gaps))
-        assert (found["ci_low"], found["ci_high"]) == pytest.approx(statistics.interval(samples))
-        assert found["p"] == statistics.bootstrap_p(samples)
+        assert (found["ci_low"], found["ci_high"]) == pytest.approx(bootstrap.interval(samples))
+        assert found["p"] == bootstrap.bootstrap_p(samples)
 
     @pytest.mark.parametrize("place", ["first", "second"])
     def test_a_system_without_chance_stands_against_every_seed(self, place):
@@ -93,7 +100,7 @@ class TestPaired:
         assert found["seeds"] == 2
         assert found["difference"] == pytest.approx(sign * (SCORES[1:3].mean() - SCORES[0].mean()))
         assert (found["ci_low"], found["ci_high"]) == pytest.approx(
-            statistics.interval(looped(*gaps))
+            bootstrap.interval(looped(*gaps))
         )
 
     def test_two_systems_without_chance(self):
@@ -157,7 +164,7 @@ class TestPairedTests:
 @given(st.integers(1, 4), st.integers(0, 10**6))
 def test_over_seeds_is_a_mean_over_the_seeds_drawn(count, seed):
     samples = [*np.random.default_rng(seed).normal(size=(count, 2000))]
-    _, times = statistics.weights(ITEMS, count)
+    _, times = bootstrap.weights(ITEMS, count)
     found = over_seeds([one[: len(times)] for one in samples])
     for r, drawn in enumerate(times):
         told = [samples[k][r] for k in range(count) for _ in range(int(drawn[k]))]

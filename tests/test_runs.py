@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from commands import Command
-from studies import paths, runs
-from studies.errors import StudyError
-from studies.params import RunParameters
-from studies.runs import claim, finished, git_state, load_run, locked, provenance, write_atomic
+from studies import paths
+from studies.paths import StudyError
+from studies.runs.files import locked, write_atomic
+from studies.runs.folder import PACKAGES, claim, finished, git_state, load_run, provenance
+from studies.runs.params import RunParameters
 
 
 class Parameters(RunParameters):
@@ -322,7 +323,7 @@ def test_provenance_says_what_a_result_was_made_with():
     facts = provenance(device="abacus", threads=3)
     assert {"python", "packages", "git", "platform", "peak_memory_mib"} < set(facts)
     assert facts["packages"]["torch"] == version("torch")
-    assert set(facts["packages"]) == set(runs.PACKAGES)
+    assert set(facts["packages"]) == set(PACKAGES)
     assert (facts["device"], facts["threads"]) == ("abacus", 3)
     assert json.loads(json.dumps(facts)) == facts
 

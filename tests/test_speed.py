@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from studies.speed import interleaved, threads
+from studies.learning.compute import interleaved, threads
 
 
 class Clock:

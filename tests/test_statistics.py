@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from studies.statistics import bootstrap, bootstrap_p, interval, mcnemar, weights
+from studies.reporting.bootstrap import bootstrap, bootstrap_p, interval, mcnemar, weights
 
 TRIALS = 300
 

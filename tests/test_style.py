@@ -6,7 +6,7 @@ from IPython.core.formatters import DisplayFormatter
 from matplotlib.figure import Figure
 from PIL import Image
 
-from studies.style import COLOURS, Drawing, at_paper_size, grid, plain, style
+from studies.reporting.plots import COLOURS, Drawing, at_paper_size, grid, plain, style
 
 
 def test_a_variant_has_the_colour_of_its_model_and_another_look():

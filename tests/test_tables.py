@@ -5,17 +5,7 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from studies.tables import (
-    COLUMNS,
-    legend,
-    of,
-    present,
-    read,
-    rounded,
-    save,
-    tidy,
-    wide,
-)
+from studies.reporting.tables import COLUMNS, legend, of, present, read, rounded, save, tidy, wide
 
 
 def row(model="flexible", metric="macro_f1", **values) -> dict:

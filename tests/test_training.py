@@ -12,12 +12,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from studies import checkpoints, progress, training
-from studies.compute import epoch_seed, seed_all
-from studies.errors import StudyError
-from studies.progress import watched
-from studies.tables import duration
-from studies.training import CHECKPOINT, fit
+from studies.learning import fit as loop
+from studies.learning.compute import epoch_seed, seed_all
+from studies.learning.fit import CHECKPOINT, fit, watched, write_atomic
+from studies.paths import StudyError
+from studies.reporting.tables import duration
 
 EPOCHS, STEPS, SIZE = 6, 3, 4
 
@@ -131,7 +130,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def in_a_log(monkeypatch):
-    monkeypatch.setattr(progress, "watched", lambda: False)
+    monkeypatch.setattr(loop, "watched", lambda: False)
 
 
 def test_training_is_adam_on_the_batches_in_order(tmp_path):
@@ -243,9 +242,8 @@ def test_curves_are_whole_whenever_the_checkpoint_is(whole, tmp_path, monkeypatc
             raise KeyError("killed")
         real(path, content)
 
-    real = training.write_atomic
-    for module in (training, checkpoints):
-        monkeypatch.setattr(module, "write_atomic", write)
+    real = write_atomic
+    monkeypatch.setattr(loop, "write_atomic", write)
     with pytest.raises(KeyError, match="killed"):
         start(tmp_path)
     monkeypatch.undo()
@@ -431,7 +429,7 @@ def test_a_log_has_one_line_an_epoch(tmp_path, capfd, in_a_log):
 
 
 def test_where_someone_watches_there_is_a_bar(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(progress, "watched", lambda: True)
+    monkeypatch.setattr(loop, "watched", lambda: True)
     start(tmp_path)
     printed = capfd.readouterr()
     assert printed.out == ""
@@ -440,7 +438,7 @@ def test_where_someone_watches_there_is_a_bar(tmp_path, capfd, monkeypatch):
 
 
 def test_the_bar_of_a_resumed_run_starts_where_it_was(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(progress, "watched", lambda: True)
+    monkeypatch.setattr(loop, "watched", lambda: True)
     with pytest.raises(RuntimeError, match="fell over"):
         start(tmp_path, fail_at=(4, 0))
     capfd.readouterr()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from studies import weighted
+from studies.reporting import bootstrap
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -26,7 +26,7 @@ def labelled(draw):
 @given(labelled())
 def test_macro_f1_is_scikit_learns(case):
     said, there, labels, weights = case
-    metric = weighted.macro_f1(*(weighted.one_hot(part, labels) for part in (said, there)))
+    metric = bootstrap.macro_f1(*(bootstrap.one_hot(part, labels) for part in (said, there)))
     for found, weight in zip(metric(weights), weights, strict=True):
         guess, truth = repeated(weight, said, there)
         if len(truth):
@@ -42,19 +42,19 @@ def test_macro_f1_is_scikit_learns(case):
 def test_a_mean_is_over_items_that_have_a_value(values, seed):
     values = np.array(values)
     weights = np.random.default_rng(seed).integers(0, 3, (4, len(values)))
-    for found, weight in zip(weighted.mean(values)(weights), weights, strict=True):
+    for found, weight in zip(bootstrap.mean(values)(weights), weights, strict=True):
         (drawn,) = repeated(weight, values)
         left = drawn[~np.isnan(drawn)]
         assert found == pytest.approx(left.mean() if len(left) else np.nan, nan_ok=True)
 
 
 def test_the_value_is_that_of_each_item_once():
-    metrics = {"mean": weighted.mean(np.array([True, False, True, True]))}
-    assert weighted.value(metrics["mean"], 4) == 0.75
-    assert weighted.values(metrics, 4) == {"mean": 0.75}
+    metrics = {"mean": bootstrap.mean(np.array([True, False, True, True]))}
+    assert bootstrap.value(metrics["mean"], 4) == 0.75
+    assert bootstrap.values(metrics, 4) == {"mean": 0.75}
 
 
-@pytest.mark.parametrize("sets", [1, weighted.BLOCK, 2 * weighted.BLOCK + 1])
+@pytest.mark.parametrize("sets", [1, bootstrap.BLOCK, 2 * bootstrap.BLOCK + 1])
 def test_blocks_are_put_together_in_order(sets):
     seen = []
 
@@ -63,11 +63,11 @@ def test_blocks_are_put_together_in_order(sets):
         return weights[:, 0]
 
     weights = np.arange(2 * sets).reshape(sets, 2)
-    assert weighted.in_blocks(first)(weights).tolist() == weights[:, 0].tolist()
-    assert max(seen) <= weighted.BLOCK
+    assert bootstrap.in_blocks(first)(weights).tolist() == weights[:, 0].tolist()
+    assert max(seen) <= bootstrap.BLOCK
 
 
 def test_shares_of_nothing():
     part, whole = np.array([1.0, 0.0]), np.array([4.0, 0.0])
-    assert weighted.share(part, whole).tolist() == [0.25, 0]
-    assert weighted.share(part, whole, 1.0).tolist() == [0.25, 1]
+    assert bootstrap.share(part, whole).tolist() == [0.25, 0]
+    assert bootstrap.share(part, whole, 1.0).tolist() == [0.25, 1]

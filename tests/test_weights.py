@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sentences import refused
-from studies import weights
+from studies.runs.folder import fitting_weights, open_weights
 
 ADVICE = "; delete it, and the command that trained the run writes it again from its checkpoint"
 
@@ -21,12 +21,12 @@ def file(tmp_path):
 
 
 def names(file) -> list[str]:
-    with weights.opened(file) as (metadata, _):
+    with open_weights(file) as (metadata, _):
         return json.loads(metadata["names"])
 
 
 def test_what_was_written_is_read(file):
-    with weights.opened(file) as (metadata, tensors):
+    with open_weights(file) as (metadata, tensors):
         assert metadata == {"names": '["a", "b"]'}
     assert set(tensors) == {"one", "two"}
     assert tensors["one"].tolist() == [0, 1, 2]
@@ -57,7 +57,7 @@ def test_metadata_that_cannot_be_taken_apart(file, metadata, kind):
 
 class TestFitting:
     def load(self, file, network):
-        with weights.fitting(file):
+        with fitting_weights(file):
             network.load_state_dict({"weight": torch.ones(2, 3)})
 
     def test_a_network_that_takes_them(self, file):
@@ -71,5 +71,5 @@ class TestFitting:
         assert refused(self.load, file, network) == expected
 
     def test_other_errors_pass(self, file):
-        with pytest.raises(ZeroDivisionError), weights.fitting(file):
+        with pytest.raises(ZeroDivisionError), fitting_weights(file):
             raise ZeroDivisionError

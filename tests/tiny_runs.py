@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from studies.params import run_files
+from studies.runs.params import run_files
 
 
 def share(root: Path, study: str, but: Collection[str]) -> None:

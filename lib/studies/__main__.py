@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from studies import paths
-from studies.command import one_sentence
-from studies.complaints import suggestion
-from studies.errors import StudyError
-from studies.params import load_parameters, requested, run_files, studies_on
-from studies.paths import relative
-from studies.runs import locked
+from studies.paths import StudyError, one_sentence, relative
+from studies.runs.files import locked
+from studies.runs.params import load_parameters, requested, run_files, studies_on, suggestion
 
 DEFAULTS = {"DATASET": "demo", "STUDY": "", "MODEL": "", "SEEDS": "0", "JOBS": "2"}
 ENVIRONMENT = ("STUDIES_DATA", "STUDIES_ROOT")

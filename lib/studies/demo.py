@@ -4,8 +4,8 @@ from pathlib import Path
 
 import kitchen as world
 from studies import paths
-from studies.caches import made_once
-from studies.errors import StudyError
+from studies.paths import StudyError
+from studies.runs.files import made_once
 
 # Raise it whenever a picture or a file is made otherwise: folders made before are then left alone.
 VERSION = 1

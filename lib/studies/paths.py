@@ -5,7 +5,11 @@ the folder that holds `lib/`; `STUDIES_ROOT` puts runs, reports and caches elsew
 and `STUDIES_DATA` names the folder of the published datasets.
 """
 
+import argparse
 import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -40,3 +44,45 @@ def relative(file: Path) -> str:
     """Return the path as a reader of the repository would write it."""
     file = Path(file).resolve()
     return str(file.relative_to(REPOSITORY) if REPOSITORY in file.parents else file)
+
+
+# The one exception for what a user can put right.
+
+
+class StudyError(Exception):
+    """Something a user can mend; the message says what is wrong, where, and what to do.
+
+    Commands print it as one line and exit with status 1; a notebook shows that line in place of
+    a traceback.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython prints for this exception."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+# How a command line begins and ends: its argument, and one line for what came of it.
+
+
+def dataset_argument(purpose: str) -> str:
+    """Return the one argument, a dataset id, of a command whose help says `purpose`."""
+    parser = argparse.ArgumentParser(description=purpose)
+    parser.add_argument("dataset")
+    return parser.parse_args().dataset
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """End the process with one sentence on a StudyError, and when a person stops it."""
+    try:
+        yield
+    except StudyError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from here")
+
+
+def run_command(work: Callable[[], Path]) -> None:
+    """Do the work of a command and print the file or folder that it made."""
+    with one_sentence():
+        print(relative(work()))

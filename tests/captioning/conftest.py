@@ -15,12 +15,13 @@ from PIL import Image
 
 import noted
 from spoken import Spoken
-from studies import statistics
 from studies.captioning.model import Describer, build
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
-from studies.params import read_yaml, run_files
-from studies.runs import load_run, to_json
+from studies.reporting import bootstrap
+from studies.runs.files import to_json
+from studies.runs.folder import load_run
+from studies.runs.params import read_yaml, run_files
 
 SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
 COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 60, 220), "grey": (128,) * 3}
@@ -292,4 +293,4 @@ def weigh():
 def few_resamples(monkeypatch):
     """Bootstraps of 200 resamples, not of 2000: rougher, and ten times as fast."""
     for name in ("bootstrap", "weights"):
-        monkeypatch.setattr(statistics, name, partial(getattr(statistics, name), n_resamples=200))
+        monkeypatch.setattr(bootstrap, name, partial(getattr(bootstrap, name), n_resamples=200))

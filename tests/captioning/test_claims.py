@@ -9,8 +9,8 @@ from studies.captioning import claims, judgements
 from studies.captioning.comparisons import paired_tests
 from studies.captioning.judgements import Judged
 from studies.captioning.results import read
-from studies.differences import BOOTSTRAP
-from studies.errors import StudyError
+from studies.paths import StudyError
+from studies.reporting.tables import BOOTSTRAP
 
 THREE = ("resnet_lstm", "resnet_transformer", "clip_transformer")
 # CLIP over ResNet, and the Transformer over the LSTM

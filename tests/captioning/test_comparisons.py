@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from spoken import IMAGES, Spoken, captions, people
-from studies import statistics
 from studies.captioning.comparisons import paired_tests
 from studies.captioning.results import read
-from studies.differences import BOOTSTRAP
+from studies.reporting import bootstrap
+from studies.reporting.tables import BOOTSTRAP
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -86,7 +86,7 @@ class TestDifferences:
         for name, metric in METRICS.items():
             gaps = [y.corpus()[metric] - x.corpus()[metric] for x, y in zip(a, b, strict=True)]
             assert rows.loc[name, "difference"] == pytest.approx(np.mean(gaps))
-            samples = statistics.bootstrap(
+            samples = bootstrap.bootstrap(
                 lambda items, k, m=metric: (
                     b[k].corpus(items.tolist())[m] - a[k].corpus(items.tolist())[m]
                 ),
@@ -94,9 +94,9 @@ class TestDifferences:
                 2,
             )
             assert rows.loc[name, ["ci_low", "ci_high"]].tolist() == pytest.approx(
-                statistics.interval(samples), rel=1e-6
+                bootstrap.interval(samples), rel=1e-6
             )
-            assert rows.loc[name, "p"] == pytest.approx(statistics.bootstrap_p(samples))
+            assert rows.loc[name, "p"] == pytest.approx(bootstrap.bootstrap_p(samples))
 
     @pytest.mark.parametrize("baseline", ["most_frequent", "nearest_neighbour@pooled"])
     def test_a_baseline_stands_against_every_seed(self, write, baseline):

@@ -15,11 +15,11 @@ from torch.utils.data import DataLoader
 import kitchen as world
 from sentences import kept, refused
 from studies import demo
-from studies.batches import Batches
 from studies.captioning import baselines, data
 from studies.captioning.params import NearestNeighbour
 from studies.captioning.tokens import Words
-from studies.splits import PARTS
+from studies.inputs.splits import PARTS
+from studies.learning.fit import Batches
 
 CAPTIONS = [["a b", "b"], ["c"], ["b c a", "a", "c c", "b a"], ["a a"], ["c b", "b"]]
 

@@ -5,14 +5,14 @@ import torch
 import transformers
 from torch import nn
 
-from studies.backbones import load_backbone
 from studies.captioning.blocks import Positions, Size, sinusoids
 from studies.captioning.captioner import Captioner
 from studies.captioning.encoder import Encoder
 from studies.captioning.lstm import LstmDecoder
 from studies.captioning.transformer import TransformerDecoder
 from studies.captioning.trunks import Convolutions, Patches
-from studies.encoders import FineTuned
+from studies.learning.backbones import load_backbone
+from studies.learning.networks import FineTuned
 
 SMALL = Size(width=16, layers=2, heads=4, feed_forward=32, dropout=0.1)
 FULL = Size(width=512, layers=3, heads=8, feed_forward=2048, dropout=0.1)

@@ -14,11 +14,11 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from sentences import refused
-from studies import images
 from studies.captioning import evaluate, metrics
 from studies.captioning.metrics import METRICS, Scores
-from studies.errors import StudyError
-from studies.runs import load_run
+from studies.inputs import images
+from studies.paths import StudyError
+from studies.runs.folder import load_run
 
 # squares, and the twenty numbers of their files are four colours in turn
 COLOURS = ["red", "green", "blue", "grey"]

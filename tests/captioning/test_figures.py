@@ -11,8 +11,8 @@ from studies.captioning import figures
 from studies.captioning.captions import CaptionedImages
 from studies.captioning.comparisons import paired_tests
 from studies.captioning.results import read, summary
-from studies.runs import LoadedRun, load_run
-from studies.style import style
+from studies.reporting.plots import style
+from studies.runs.folder import LoadedRun, load_run
 
 ERRORS = [0, 1, 2, 3, 4, 1, 0]
 

@@ -12,12 +12,12 @@ import transformers
 from PIL import Image
 from torch import nn
 
-from studies.backbones import load_backbone
 from studies.captioning.lstm import LstmDecoder
 from studies.captioning.model import build
 from studies.captioning.params import Parameters
 from studies.captioning.transformer import TransformerDecoder
-from studies.params import read_yaml, run_files
+from studies.learning.backbones import load_backbone
+from studies.runs.params import read_yaml, run_files
 
 FOLDER = run_files("captioning", "flickr8k")
 FINE_TUNED = "clip_transformer@fine_tuned"

@@ -11,7 +11,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sentences import refused
-from studies import images
 from studies.captioning import model
 from studies.captioning.decoding import Rules, greedy
 from studies.captioning.lstm import LstmDecoder
@@ -19,8 +18,9 @@ from studies.captioning.model import Describer, build, to_input
 from studies.captioning.tokens import BOS, EOS, PAD, UNKNOWN, Words
 from studies.captioning.transformer import TransformerDecoder
 from studies.captioning.trunks import Convolutions, Patches
-from studies.encoders import FineTuned
-from studies.runs import load_run
+from studies.inputs import images
+from studies.learning.networks import FineTuned
+from studies.runs.folder import load_run
 
 SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
 SIZE, LONGEST = 32, 20  # of `tiny`

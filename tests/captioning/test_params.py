@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 import changing
 from studies.captioning.params import Parameters
-from studies.params import read_yaml, run_files
 from studies.paths import REPOSITORY
+from studies.runs.params import read_yaml, run_files
 
 DATASETS = sorted(file.parent.name for file in REPOSITORY.glob("params/captioning/*/dataset.yaml"))
 BASELINES = ["most_frequent", "nearest_neighbour"]

@@ -15,8 +15,8 @@ from studies.captioning import evaluate as evaluation
 from studies.captioning.metrics import METRICS, Scores
 from studies.captioning.model import build
 from studies.captioning.params import Parameters
-from studies.params import read_yaml, run_files
-from studies.runs import load_run
+from studies.runs.folder import load_run
+from studies.runs.params import read_yaml, run_files
 
 FINE_TUNED = "clip_transformer@fine_tuned"
 TRAINED = ["resnet_lstm", "resnet_transformer", "clip_transformer", FINE_TUNED]

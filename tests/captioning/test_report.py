@@ -12,10 +12,10 @@ import reported
 from reported import Page, pages
 from sentences import refused
 from spoken import Spoken, captions, people
-from studies import index, statistics
 from studies.captioning import data, report, sections
 from studies.captioning.comparisons import paired_tests
 from studies.captioning.results import read, summary
+from studies.reporting import bootstrap, index
 
 IMAGES = 8
 # errors of each system on each image; the first seed of the last says something hostile
@@ -40,7 +40,7 @@ def work_in(base, patch):
     patch.setenv("STUDIES_ROOT", str(base / "root"))
     patch.setenv("STUDIES_DATA", str(base / "data"))
     patch.setattr(sections, "ATTENDED", 1)
-    patch.setattr(statistics, "weights", partial(statistics.weights, n_resamples=100))
+    patch.setattr(bootstrap, "weights", partial(bootstrap.weights, n_resamples=100))
 
 
 @pytest.fixture(scope="module", params=["demo", "made_up"])

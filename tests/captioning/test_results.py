@@ -5,8 +5,8 @@ import pytest
 
 from sentences import refused
 from spoken import IMAGES, Spoken, captions, people
-from studies import statistics
 from studies.captioning.results import read, summary
+from studies.reporting import bootstrap
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -68,11 +68,11 @@ class TestSummary:
         frame = rows()
         known = [Spoken(captions(errors), people()) for errors in ERRORS]
         for metric, name in zip(METRICS, IDS, strict=True):
-            samples = statistics.bootstrap(
+            samples = bootstrap.bootstrap(
                 lambda items, k, m=metric: known[k].corpus(items.tolist())[m], IMAGES, seeds
             )
             assert frame.loc[name, ["ci_low", "ci_high"]].tolist() == pytest.approx(
-                statistics.interval(samples), rel=1e-6
+                bootstrap.interval(samples), rel=1e-6
             )
 
     def test_without_an_error_there_is_no_spread(self, write):

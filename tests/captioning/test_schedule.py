@@ -8,7 +8,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from schedules import cosine
 from studies.captioning.model import build
-from studies.runs import load_run
+from studies.runs.folder import load_run
 
 SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
 PEAK = 0.003  # learning rate of `tiny`

@@ -5,12 +5,12 @@ import re
 import pytest
 
 from spoken import captions, people
-from studies import tables
 from studies.captioning import sections
 from studies.captioning.comparisons import paired_tests
 from studies.captioning.results import read, summary
-from studies.ledger import Claim
-from studies.tables import tidy
+from studies.reporting import tables
+from studies.reporting.claims import Claim
+from studies.reporting.tables import tidy
 
 PLAIN = {"source": {"name": "flickr8k", "splits": "official"}}
 IMAGES = 7

@@ -12,10 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from plug import pulled
 from sentences import kept, refused
-from studies import images
 from studies.captioning import data
 from studies.captioning.tokens import PAD
-from studies.runs import load_run
+from studies.inputs import images
+from studies.runs.folder import load_run
 
 SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
 AUGMENTATION = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.1}

@@ -7,7 +7,7 @@ from studies import __main__ as main
 from studies.captioning.evaluate import evaluate
 from studies.captioning.model import build
 from studies.captioning.params import Parameters
-from studies.params import run_files
+from studies.runs.params import run_files
 
 RESNETS = ["resnet_lstm", "resnet_transformer"]
 CLIPS = ["clip_transformer", "clip_transformer@fine_tuned"]
@@ -43,7 +43,7 @@ class TestMissing:
     def test_data(self, sandbox):
         message = refused(main.choose, ["DATASET=flickr8k", "STUDY=captioning"])
         assert str(sandbox / "data" / "flickr8k") in message
-        assert "fetch it with `python -m studies.download flickr8k`" in message
+        assert "fetch it with `python -m studies.inputs.download flickr8k`" in message
         assert kept(sandbox) == []
 
     @pytest.mark.parametrize("system", RESNETS)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from foods import BOXES, CATEGORIES, FOOD101, INGREDIENTS101, RECIPES, RECIPES5K, SIDES
-from studies.params import read_yaml, run_files
 from studies.recipes.params import Parameters
+from studies.runs.params import read_yaml, run_files
 
 TILES = {"green": (40, 180, 60), "red": (220, 40, 40), "yellow": (230, 200, 40)}
 TOPPINGS = [("rice",), ("rice", "nori"), ("rice", "egg"), ("rice", "nori", "egg")]

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 import meals
-from studies.differences import BOOTSTRAP
 from studies.recipes import claims
 from studies.recipes.comparisons import paired_tests
 from studies.recipes.results import read, summary
+from studies.reporting.tables import BOOTSTRAP
 
 pytest_plugins = ["plates_made"]
 

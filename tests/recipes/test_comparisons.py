@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import meals
-from studies import statistics
-from studies.differences import BOOTSTRAP
 from studies.recipes import texts
 from studies.recipes.comparisons import paired_tests
 from studies.recipes.results import read
 from studies.recipes.writing import mentions
+from studies.reporting import bootstrap
+from studies.reporting.tables import BOOTSTRAP
 
 pytest_plugins = ["plates_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -87,11 +87,11 @@ class TestDifferences:
         row = of_pair(paired_tests(read("made_up")), "two_networks", "shared_backbone")
         row = row.loc["dish_top1"]
         gaps = [top1(second[s]).astype(float) - top1(first[s]) for s in (1, 2)]
-        samples = statistics.bootstrap(lambda items, k: float(gaps[k][items].mean()), PLATES, 2)
+        samples = bootstrap.bootstrap(lambda items, k: float(gaps[k][items].mean()), PLATES, 2)
         assert row["seeds"] == 2
         assert row["difference"] == pytest.approx(np.mean(gaps))
-        assert (row["ci_low"], row["ci_high"]) == pytest.approx(statistics.interval(samples))
-        assert row["p"] == pytest.approx(statistics.bootstrap_p(samples))
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(bootstrap.interval(samples))
+        assert row["p"] == pytest.approx(bootstrap.bootstrap_p(samples))
 
     def test_a_baseline_stands_against_every_seed(self, serves):
         plain, trained = meals.eyes(0.1), {3: meals.eyes(2.0, 3), 5: meals.eyes(2.0, 5)}
@@ -118,7 +118,7 @@ class TestDifferences:
             )
             return float(sees - blind)
 
-        samples = statistics.bootstrap(gap, PLATES)
+        samples = bootstrap.bootstrap(gap, PLATES)
         assert row["difference"] == pytest.approx(gap(np.arange(PLATES), 0))
-        assert (row["ci_low"], row["ci_high"]) == pytest.approx(statistics.interval(samples))
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(bootstrap.interval(samples))
         assert row["ci_low"] > 0.1  # templates see nothing, and these name all

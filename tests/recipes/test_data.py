@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader
 import kitchen as world
 from foods import BOXES, FOOD101, RECIPES5K
 from sentences import refused
-from studies.batches import Batches
-from studies.errors import StudyError
+from studies.inputs.splits import PARTS
+from studies.learning.fit import Batches
+from studies.paths import StudyError
 from studies.recipes import data
 from studies.recipes.plates import Plates
-from studies.splits import PARTS
 
 
 def made_up(dish, official=None, photographs=None, variant=None, ingredients=2):

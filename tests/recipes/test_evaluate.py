@@ -20,7 +20,7 @@ from sentences import refused
 from studies import paths
 from studies.recipes import data, writer
 from studies.recipes.evaluate import better, evaluate, eyes
-from studies.runs import load_run
+from studies.runs.folder import load_run
 
 pytest_plugins = ["plates_made"]
 

@@ -12,8 +12,8 @@ from studies.recipes import data, figures
 from studies.recipes.comparisons import paired_tests
 from studies.recipes.plates import Plates
 from studies.recipes.results import read, summary
-from studies.runs import LoadedRun, load_run
-from studies.style import style
+from studies.reporting.plots import style
+from studies.runs.folder import LoadedRun, load_run
 
 pytest_plugins = ["plates_made"]
 

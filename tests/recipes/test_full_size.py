@@ -18,12 +18,12 @@ import transformers
 from safetensors.torch import load_file
 from torchvision.models import DenseNet
 
-from studies.encoders import FineTuned
-from studies.params import read_yaml, run_files
+from studies.learning.networks import FineTuned
 from studies.recipes import evaluate as evaluation
 from studies.recipes.model import DenseTrunk, build
 from studies.recipes.params import Parameters
-from studies.runs import load_run
+from studies.runs.folder import load_run
+from studies.runs.params import read_yaml, run_files
 
 DATASETS = ["food101", "recipes5k", "uecfood256"]
 TRUNKS = {"two_networks": 2, "shared_backbone": 1}

@@ -16,8 +16,7 @@ from studies.recipes.metrics import (
     ingredient_metrics,
     ingredient_scores,
 )
-from studies.statistics import bootstrap, weights
-from studies.weighted import BLOCK
+from studies.reporting.bootstrap import BLOCK, bootstrap, weights
 
 seeds = st.integers(0, 2**32 - 1)
 

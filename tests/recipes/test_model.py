@@ -14,9 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sentences import refused
-from studies import images
-from studies.compute import to_input
-from studies.encoders import FineTuned
+from studies.inputs import images
+from studies.learning.compute import to_input
+from studies.learning.networks import FineTuned
 from studies.recipes import model
 from studies.recipes.model import (
     Decision,
@@ -27,7 +27,7 @@ from studies.recipes.model import (
     decide,
     look,
 )
-from studies.runs import load_run
+from studies.runs.folder import load_run
 
 SIZE = 16
 DISHES = ["green", "red", "yellow"]
@@ -292,7 +292,7 @@ class TestFiles:
         assert len(np.unique(found.dishes, axis=0)) == len(files)
 
     def test_and_as_features_of_a_frozen_backbone(self, tiles, vit, files, sandbox):
-        from studies.features import features
+        from studies.inputs.features import features
 
         trunk = {"name": "backbone", "weights": str(vit), "trained": False}
         recogniser = opinionated(tiles(network={"trunk": trunk}), 16)

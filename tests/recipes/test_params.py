@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 import changing
 from sentences import refused
-from studies.params import read_yaml, run_files
 from studies.paths import REPOSITORY
 from studies.recipes.params import Parameters
+from studies.runs.params import read_yaml, run_files
 from studies.triplets.params import Parameters as Triplets
 
 DATASETS = sorted(file.parent.name for file in REPOSITORY.glob("params/recipes/*/dataset.yaml"))

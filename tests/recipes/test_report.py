@@ -13,11 +13,11 @@ import meals
 import reported
 from reported import Page, pages
 from sentences import refused
-from studies import index, statistics
-from studies.params import run_files
 from studies.recipes import data, report, sections
 from studies.recipes.comparisons import paired_tests
 from studies.recipes.results import read, summary
+from studies.reporting import bootstrap, index
+from studies.runs.params import run_files
 
 pytest_plugins = ["plates_made"]
 
@@ -26,7 +26,7 @@ PROMPTS = ("naive", "typical", "shuffled", "supervised")
 
 
 def few_resamples(patch):
-    patch.setattr(statistics, "weights", partial(statistics.weights, n_resamples=100))
+    patch.setattr(bootstrap, "weights", partial(bootstrap.weights, n_resamples=100))
 
 
 @pytest.fixture(scope="module", params=["demo", "made_up"])

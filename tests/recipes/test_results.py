@@ -6,10 +6,10 @@ from sklearn.metrics import accuracy_score, f1_score
 
 import meals
 from sentences import refused
-from studies import statistics
 from studies.recipes import texts
 from studies.recipes.results import better, read, summary
 from studies.recipes.writing import mentions
+from studies.reporting import bootstrap
 
 pytest_plugins = ["plates_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -57,11 +57,11 @@ class TestPerceptions:
         for metric in by_seed[0]:
             values = [one[metric](every) for one in by_seed]
             assert frame.loc[metric, "mean"] == pytest.approx(np.mean(values))
-            samples = statistics.bootstrap(
+            samples = bootstrap.bootstrap(
                 lambda items, k, m=metric: by_seed[k][m](items), PLATES, len(seeds)
             )
             assert frame.loc[metric, ["ci_low", "ci_high"]].tolist() == pytest.approx(
-                statistics.interval(samples)
+                bootstrap.interval(samples)
             )
             if len(seeds) > 1:
                 assert frame.loc[metric, "std"] == pytest.approx(np.std(values, ddof=1))
@@ -100,11 +100,11 @@ class TestRecipes:
         for metric in self.WRITTEN:
             values = np.stack([one[metric] for one in columns])
             assert frame.loc[metric, "mean"] == pytest.approx(np.nanmean(values, 1).mean())
-            samples = statistics.bootstrap(
+            samples = bootstrap.bootstrap(
                 lambda items, k, v=values: float(np.nanmean(v[k][items])), PLATES, 2
             )
             assert frame.loc[metric, ["ci_low", "ci_high"]].tolist() == pytest.approx(
-                statistics.interval(samples)
+                bootstrap.interval(samples)
             )
 
     def test_sight_is_that_of_the_plates_drawn(self, written):
@@ -117,8 +117,8 @@ class TestRecipes:
             return float(np.nanmean(texts.sight(*drawn)))
 
         assert row["mean"] == pytest.approx(np.mean([of(np.arange(PLATES), k) for k in (0, 1)]))
-        samples = statistics.bootstrap(of, PLATES, 2)
-        assert row[["ci_low", "ci_high"]].tolist() == pytest.approx(statistics.interval(samples))
+        samples = bootstrap.bootstrap(of, PLATES, 2)
+        assert row[["ci_low", "ci_high"]].tolist() == pytest.approx(bootstrap.interval(samples))
 
     def test_distinct_2_has_no_interval(self, written):
         row = rows("supervised").loc["distinct_2"]

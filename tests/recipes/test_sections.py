@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 import meals
-from studies import tables
-from studies.ledger import Claim
 from studies.recipes import data, sections
 from studies.recipes.comparisons import paired_tests
 from studies.recipes.results import read, summary
+from studies.reporting import tables
+from studies.reporting.claims import Claim
 
 pytest_plugins = ["plates_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")

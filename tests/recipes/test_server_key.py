@@ -8,10 +8,10 @@ import pytest
 
 from chats import SECRET, Chat, completion, raw, reply
 from sentences import kept, refused
-from studies.errors import StudyError
-from studies.params import read_yaml, run_files
+from studies.paths import StudyError
 from studies.recipes import server
 from studies.recipes.params import Parameters
+from studies.runs.params import read_yaml, run_files
 
 pytest_plugins = ["asking"]
 

@@ -22,7 +22,7 @@ from studies.recipes.texts import (
     sight,
     words,
 )
-from studies.statistics import interval, weights
+from studies.reporting.bootstrap import interval, weights
 
 KITCHEN = ["tomato", "tomato sauce", "cherry", "cherry jam", "olives", "bay leaf", "egg"]
 

@@ -13,10 +13,11 @@ from sklearn.metrics import average_precision_score
 from plug import pulled
 from schedules import cosine
 from sentences import kept, refused
-from studies import compute, images
+from studies.inputs import images
+from studies.learning import compute
 from studies.recipes import data
 from studies.recipes.model import build, look
-from studies.runs import load_run
+from studies.runs.folder import load_run
 
 SYSTEMS = ["two_networks", "shared_backbone"]
 AUGMENTATION = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.1}

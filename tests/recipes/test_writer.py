@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 import kitchen
 from sentences import kept, refused
 from studies import paths
-from studies.params import read_yaml, run_files
 from studies.recipes import llm, writer
 from studies.recipes.params import Parameters, Writer
+from studies.runs.params import read_yaml, run_files
 
 SETTINGS = Writer(
     name="writer", width=8, layers=1, heads=2, steps=3, batch=4, learning_rate=0.01, seed=3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import meals
 from studies.recipes import texts, writing
 from studies.recipes.plates import Plates
-from studies.runs import load_run
+from studies.runs.folder import load_run
 
 pytest_plugins = ["plates_made"]
 

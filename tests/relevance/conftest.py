@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from studies import paths
-from studies.params import read_yaml, run_files
 from studies.relevance.params import Parameters
+from studies.runs.params import read_yaml, run_files
 
 SHARED = {
     **{"dataset": "small", "max_tokens": 40, "validation_share": 0.2},

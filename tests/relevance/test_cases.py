@@ -9,7 +9,7 @@ import hearsay
 from studies.relevance import cases
 from studies.relevance.data import Collection
 from studies.relevance.table import FEATURES
-from studies.runs import LoadedRun
+from studies.runs.folder import LoadedRun
 
 NAMES = hearsay.NAMES
 

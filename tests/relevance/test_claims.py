@@ -6,10 +6,10 @@ import pytest
 from sklearn import metrics as sklearn
 
 import hearsay
-from studies.differences import BOOTSTRAP
 from studies.relevance import claims
 from studies.relevance.comparisons import paired_tests
 from studies.relevance.results import read, summary
+from studies.reporting.tables import BOOTSTRAP
 
 pytest_plugins = ["captions_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")

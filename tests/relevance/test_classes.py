@@ -42,7 +42,7 @@ def test_other_counts_are_refused(sandbox, count):
 
 
 def test_without_the_correspondences(sandbox):
-    assert "`python -m studies.download imagenet_wiki`" in refused(imagenet)
+    assert "`python -m studies.inputs.download imagenet_wiki`" in refused(imagenet)
 
 
 @pytest.mark.skipif(not FOUND, reason="no imagenet_wiki/ below STUDIES_DATA or ../shared")

@@ -10,11 +10,11 @@ import pytest
 
 from chats import reply
 from sentences import refused
-from studies.params import run_files
 from studies.relevance import collect, data
 from studies.relevance.classes import imagenet
 from studies.relevance.overrides import CORRESPONDENCES
 from studies.relevance.params import Parameters
+from studies.runs.params import run_files
 from wikis import PANDA, Wiki
 
 CONTACT = "curator@museum.net"
@@ -162,7 +162,7 @@ def test_a_read_only_data_folder_is_told_before_anything_is_asked(
 
 def test_what_is_not_there_names_its_command(folder, command):
     (folder / "imagenet_captions.json").unlink()
-    assert "`python -m studies.download imagenet_captions`" in command()
+    assert "`python -m studies.inputs.download imagenet_captions`" in command()
 
 
 def test_another_wiki_has_none_of_the_pages(site, folder, command):

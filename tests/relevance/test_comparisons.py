@@ -5,10 +5,10 @@ import pytest
 from sklearn import metrics as sklearn
 
 import hearsay
-from studies import statistics
-from studies.differences import BOOTSTRAP
 from studies.relevance.comparisons import paired_tests
 from studies.relevance.results import read
+from studies.reporting import bootstrap
+from studies.reporting.tables import BOOTSTRAP
 
 pytest_plugins = ["captions_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -31,8 +31,8 @@ def area(says, items=slice(None)):
 def same(row, gap, samples, seeds):
     assert row["seeds"] == seeds
     assert row["difference"] == pytest.approx(gap)
-    assert (row["ci_low"], row["ci_high"]) == pytest.approx(statistics.interval(samples))
-    assert row["p"] == pytest.approx(statistics.bootstrap_p(samples))
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(bootstrap.interval(samples))
+    assert row["p"] == pytest.approx(bootstrap.bootstrap_p(samples))
 
 
 class TestPairs:
@@ -110,7 +110,7 @@ class TestDifferences:
             for one in (first, second)
         ]
         gaps = np.array(right[1]) - right[0]
-        samples = statistics.bootstrap(lambda items, k: float(gaps[k][items].mean()), len(TRUE), 2)
+        samples = bootstrap.bootstrap(lambda items, k: float(gaps[k][items].mean()), len(TRUE), 2)
         row = of_pair("downstream_all", "downstream_weighted").loc["accuracy"]
         same(row, gaps.mean(), samples, 2)
 
@@ -120,7 +120,7 @@ class TestDifferences:
         for seed, one in trained.items():
             tells("predictor", seed, says=one)
         both = list(trained.values())
-        samples = statistics.bootstrap(
+        samples = bootstrap.bootstrap(
             lambda items, k: area(both[k], items) - area(plain, items), len(TRUTH), 2
         )
         gap = np.mean([area(one) for one in both]) - area(plain)

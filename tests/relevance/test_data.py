@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import kitchen as world
 from sentences import refused
+from studies.inputs.splits import PARTS
 from studies.relevance import data
 from studies.relevance.captions import NO_CLASS, NO_TEXT, ONE_WORD, TWICE
-from studies.splits import PARTS
 
 LANGUAGES = [
     "Ein süßes Kätzchen schläft",

@@ -9,7 +9,7 @@ import pytest
 
 from sentences import refused
 from studies.relevance import data, downstream
-from studies.runs import load_run
+from studies.runs.folder import load_run
 
 
 @pytest.fixture

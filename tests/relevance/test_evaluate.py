@@ -15,10 +15,10 @@ from sklearn.metrics import (
 )
 
 from sentences import refused
+from studies.inputs.splits import PARTS
 from studies.relevance import data
 from studies.relevance.filter import relevance
-from studies.runs import load_run
-from studies.splits import PARTS
+from studies.runs.folder import load_run
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from studies.relevance.comparisons import paired_tests
 from studies.relevance.data import Collection
 from studies.relevance.results import read, summary
 from studies.relevance.table import FEATURES
-from studies.runs import load_run
-from studies.style import style
+from studies.reporting.plots import style
+from studies.runs.folder import load_run
 
 pytest_plugins = ["captions_made"]
 

@@ -21,11 +21,11 @@ from safetensors.torch import load_file
 
 from sentences import refused
 from studies import paths
-from studies.params import read_yaml, run_files
 from studies.relevance.evaluate import evaluate
 from studies.relevance.params import Parameters
 from studies.relevance.train import train
-from studies.runs import load_run
+from studies.runs.folder import load_run
+from studies.runs.params import read_yaml, run_files
 
 DATASET = "imagenet_captions"
 DOWNSTREAM = ["downstream_all", "downstream_kept", "downstream_weighted", "downstream_random"]

@@ -16,7 +16,7 @@ from studies.relevance.batching import Texts, padded
 from studies.relevance.model import Reader, TextClassifier, Vectors, build, mean_pool, said_by
 from studies.relevance.systems import Bag, Published
 from studies.relevance.tokens import tokenized, words
-from studies.runs import claim, load_run
+from studies.runs.folder import claim, load_run
 
 GIVEN = ["the cat sat", "a", "soup on a plate of salad and the cat sat on my pizza", "一只 猫"]
 WNIDS, NAMES = ["n1", "n2", "n3"], ["cat", "soup", "pizza"]

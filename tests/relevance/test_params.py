@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 import changing
 from sentences import refused
-from studies.params import read_yaml, run_files
 from studies.paths import REPOSITORY
 from studies.relevance.params import Parameters
+from studies.runs.params import read_yaml, run_files
 
 DATASETS = sorted(file.parent.name for file in REPOSITORY.glob("params/relevance/*/dataset.yaml"))
 CAPTIONS = ["all", "kept", "weighted", "random"]
@@ -289,7 +289,7 @@ class TestData:
     def test_captions(self, sandbox):
         told = refused(check({"source": COLLECTED}).require_data)
         assert str(sandbox / "data" / "imagenet_captions" / "imagenet_captions.json") in told
-        assert "python -m studies.download imagenet_captions" in told
+        assert "python -m studies.inputs.download imagenet_captions" in told
         assert "STUDIES_DATA" in told
         self.given(sandbox, "imagenet_captions")  # an empty folder is not enough
         assert refused(check({"source": COLLECTED}).require_data) == told

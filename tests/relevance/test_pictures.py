@@ -13,11 +13,12 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from sentences import refused
 from studies import paths
-from studies.params import read_yaml, run_files
 from studies.relevance import data, metrics, pictures
 from studies.relevance.evaluate import evaluate
 from studies.relevance.params import Parameters
-from studies.runs import load_run, to_json
+from studies.runs.files import to_json
+from studies.runs.folder import load_run
+from studies.runs.params import read_yaml, run_files
 
 COLOURS = {"n1": (220, 40, 40), "n2": (40, 180, 60), "n3": (40, 60, 220)}
 NEXT = {"n1": "n2", "n2": "n3", "n3": "n1"}

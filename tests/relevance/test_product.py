@@ -17,14 +17,15 @@ import kitchen as world
 from commands import Command
 from sentences import refused
 from studies import demo, paths
-from studies.params import read_yaml, run_files
+from studies.inputs.splits import PARTS
 from studies.relevance import card, data, image_folder, product, shards
 from studies.relevance.captions import NO_CLASS, NO_TEXT
 from studies.relevance.evaluate import evaluate
 from studies.relevance.params import Parameters
 from studies.relevance.table import FEATURES
-from studies.runs import load_run, to_json
-from studies.splits import PARTS
+from studies.runs.files import to_json
+from studies.runs.folder import load_run
+from studies.runs.params import read_yaml, run_files
 
 ROBERTA = {"name": "roberta", "width": 16, "layers": 1, "heads": 2, "vocabulary": 400}
 NASTY = [

@@ -14,11 +14,11 @@ import hearsay
 import reported
 from reported import Page, pages
 from sentences import refused
-from studies import index, statistics
-from studies.params import run_files
 from studies.relevance import report, sections
 from studies.relevance.comparisons import paired_tests
 from studies.relevance.results import read, summary
+from studies.reporting import bootstrap, index
+from studies.runs.params import run_files
 
 pytest_plugins = ["captions_made"]
 
@@ -29,7 +29,7 @@ FILES |= {"claims/relevance.md", "index.html"}
 
 
 def few_resamples(patch):
-    patch.setattr(statistics, "weights", partial(statistics.weights, n_resamples=100))
+    patch.setattr(bootstrap, "weights", partial(bootstrap.weights, n_resamples=100))
 
 
 def most_probable(seed):

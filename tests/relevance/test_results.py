@@ -7,8 +7,8 @@ from sklearn import metrics as sklearn
 
 import hearsay
 from sentences import refused
-from studies import statistics
 from studies.relevance.results import place, read, summary
+from studies.reporting import bootstrap
 
 pytest_plugins = ["captions_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -53,10 +53,10 @@ def same(frame, by_seed, items, ending=""):
         row = frame.loc[metric + ending]
         values = [one[metric](np.arange(items)) for one in by_seed]
         assert row["mean"] == pytest.approx(np.mean(values))
-        samples = statistics.bootstrap(
+        samples = bootstrap.bootstrap(
             lambda drawn, k, m=metric: by_seed[k][m](drawn), items, len(by_seed)
         )
-        assert row[["ci_low", "ci_high"]].tolist() == pytest.approx(statistics.interval(samples))
+        assert row[["ci_low", "ci_high"]].tolist() == pytest.approx(bootstrap.interval(samples))
         if len(by_seed) > 1:
             assert row["std"] == pytest.approx(np.std(values, ddof=1))
         assert (row["n"], row["n_seeds"]) == (items, len(by_seed))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import hearsay
-from studies.ledger import Claim
 from studies.relevance import sections
 from studies.relevance.comparisons import paired_tests
 from studies.relevance.results import read, summary
-from studies.tables import of
+from studies.reporting.claims import Claim
+from studies.reporting.tables import of
 
 pytest_plugins = ["captions_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")

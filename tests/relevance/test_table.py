@@ -5,7 +5,7 @@ import pytest
 
 from sentences import kept, refused
 from studies import paths
-from studies.errors import StudyError
+from studies.paths import StudyError
 from studies.relevance.captions import NO_CLASS, NO_TEXT, ONE_WORD, TWICE, Caption
 from studies.relevance.table import table
 

@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from plug import pulled
 from schedules import cosine
 from sentences import kept, refused
-from studies import compute
+from studies.inputs.splits import PARTS
+from studies.learning import compute
 from studies.relevance import data
 from studies.relevance.batching import Texts
 from studies.relevance.model import build
 from studies.relevance.tokens import Tokens, words
-from studies.runs import load_run
-from studies.splits import PARTS
+from studies.runs.folder import load_run
 
 BAG = {"name": "bag", "width": 16, "vocabulary": 400}
 STILL = {"training.learning_rate": 1e-30, "training.weight_decay": 0.0}  # fp32 shows no step

@@ -11,9 +11,9 @@ import yaml
 from PIL import Image
 
 import noted
-from studies import statistics
 from studies.paths import REPOSITORY
-from studies.runs import to_json
+from studies.reporting import bootstrap
+from studies.runs.files import to_json
 from studies.triplets.params import Parameters
 
 COLOURS = {
@@ -239,7 +239,7 @@ def write_run(parameters):
 @pytest.fixture
 def few_resamples(monkeypatch):
     """Bootstraps of 200 resamples, not of 2000: rougher, and ten times as fast."""
-    monkeypatch.setattr(statistics, "bootstrap", partial(statistics.bootstrap, n_resamples=200))
+    monkeypatch.setattr(bootstrap, "bootstrap", partial(bootstrap.bootstrap, n_resamples=200))
 
 
 def upper(path: str, level: int) -> str:

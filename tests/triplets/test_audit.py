@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 from sklearn.metrics import f1_score
 
-from studies import duplicates
+from studies.inputs import images as pictures
+from studies.inputs.images import DUPLICATE_BITS
 from studies.triplets import audit, data
 from studies.triplets.results import read
 
@@ -54,7 +55,7 @@ def world(sandbox, parameters, write_run, few_resamples):
 def test_planted_pairs_are_found(world):
     results = read("made_up")
     bits = audit.nearest(results)
-    near = np.flatnonzero(bits <= duplicates.DISTANCE)
+    near = np.flatnonzero(bits <= DUPLICATE_BITS)
     assert near.tolist() == list(PLANTED)
     assert len(bits) == 12
     found = pd.read_csv(results.folder / "near_duplicates.csv").set_index("test")["train"]
@@ -91,7 +92,7 @@ class TestKept:
     def test_it_is_computed_once(self, world, monkeypatch):
         results = read("made_up")
         bits = audit.nearest(results)
-        monkeypatch.setattr(duplicates, "hashes", lambda *_: pytest.fail("computed again"))
+        monkeypatch.setattr(pictures, "hashes", lambda *_: pytest.fail("computed again"))
         assert audit.nearest(read("made_up")).tolist() == bits.tolist()
 
     def test_other_test_images_are_looked_at_anew(self, world):

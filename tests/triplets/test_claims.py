@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from studies.differences import BOOTSTRAP
+from studies.reporting.tables import BOOTSTRAP
 from studies.triplets import claims
 from studies.triplets.comparisons import paired_tests
 from studies.triplets.results import read

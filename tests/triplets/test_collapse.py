@@ -9,7 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import load_file
 
 from plug import pulled
-from studies.runs import load_run
+from studies.runs.folder import load_run
 from studies.triplets.evaluate import evaluate
 from studies.triplets.objective import COLLAPSED
 

@@ -14,8 +14,8 @@ from sklearn.metrics import (
 from sklearn.neighbors import NearestNeighbors
 
 from sentences import refused
-from studies.errors import StudyError
-from studies.runs import load_run
+from studies.paths import StudyError
+from studies.runs.folder import load_run
 from studies.triplets import data
 from studies.triplets.evaluate import evaluate, flat_map
 

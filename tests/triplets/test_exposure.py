@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from studies import images
-from studies.runs import load_run
+from studies.inputs import images
+from studies.runs.folder import load_run
 from studies.triplets.evaluate import evaluate
 
 

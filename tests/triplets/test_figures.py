@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from studies.runs import load_run
-from studies.style import style
-from studies.tables import tidy
+from studies.reporting.plots import style
+from studies.reporting.tables import tidy
+from studies.runs.folder import load_run
 from studies.triplets import data, figures
 from studies.triplets.comparisons import paired_tests
 from studies.triplets.results import of_runs

@@ -198,7 +198,7 @@ class TestWhatIsRefused:
         (archive / part).rename(archive / "elsewhere")
         said = message()
         assert f"is not at {archive / part}" in said
-        assert "`python -m studies.download hyperkvasir`" in said
+        assert "`python -m studies.inputs.download hyperkvasir`" in said
 
     def test_no_images(self, archive, message):
         shutil.rmtree(archive / "labeled-images")

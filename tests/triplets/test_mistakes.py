@@ -2,7 +2,7 @@
 
 import pytest
 
-from studies.runs import load_run
+from studies.runs.folder import load_run
 from studies.triplets import mistakes
 from studies.triplets.results import of_runs
 

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies import images
-from studies.compute import to_input
-from studies.runs import load_run
+from studies.inputs import images
+from studies.learning.compute import to_input
+from studies.runs.folder import load_run
 from studies.triplets.model import Classifier, build, run, vote
 from studies.triplets.params import Parameters
 

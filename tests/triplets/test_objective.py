@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from studies.errors import StudyError
+from studies.paths import StudyError
 from studies.triplets.loss import FlexibleMarginLoss
 from studies.triplets.model import Output, build
 from studies.triplets.objective import COLLAPSED, objective, spread

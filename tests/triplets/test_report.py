@@ -12,8 +12,8 @@ import pytest
 import reported
 from reported import Page, pages
 from sentences import refused
-from studies import index, statistics
-from studies.tables import to_html
+from studies.reporting import bootstrap, index
+from studies.reporting.tables import to_html
 from studies.triplets import cost, report
 from studies.triplets.comparisons import paired_tests
 from studies.triplets.results import read, summary
@@ -84,7 +84,7 @@ def written(request, tmp_path_factory, write_run, draw):
 def work_in(base, dataset, patch):
     patch.setenv("STUDIES_ROOT", str(base / "root"))
     patch.setenv("STUDIES_DATA", str(base / "data"))
-    patch.setattr(statistics, "bootstrap", partial(statistics.bootstrap, n_resamples=100))
+    patch.setattr(bootstrap, "bootstrap", partial(bootstrap.bootstrap, n_resamples=100))
     patch.setattr(report, "tuned_on", lambda _: TUNING if dataset == "made_up" else None)
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from mistakes import CLASSES, TRUE, f1, severe, wrong
-from studies.errors import StudyError
+from studies.paths import StudyError
 from studies.triplets.results import read, summary, unbiased
 
 pytestmark = pytest.mark.usefixtures("few_resamples")

@@ -142,7 +142,7 @@ class TestBadGroceries:
 
     def test_missing_folder(self, archive, message):
         shutil.rmtree(archive.parent)
-        assert "studies.download grocery" in message()
+        assert "studies.inputs.download grocery" in message()
 
     def test_folder_without_the_dataset(self, archive, message):
         shutil.rmtree(archive)

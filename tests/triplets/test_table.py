@@ -275,7 +275,7 @@ class TestRunsOnGroups:
 
     @pytest.mark.parametrize("loss", LOSSES)
     def test_trains_and_scores(self, grouped, parameters, loss):
-        from studies.runs import load_run
+        from studies.runs.folder import load_run
         from studies.triplets.evaluate import evaluate
 
         system = "cross_entropy" if loss == "cross_entropy" else "flexible"

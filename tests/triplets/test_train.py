@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 from sklearn.metrics import f1_score, silhouette_score
 
 from plug import pulled
-from studies import images
-from studies.errors import StudyError
-from studies.runs import load_run
+from studies.inputs import images
+from studies.paths import StudyError
+from studies.runs.folder import load_run
 from studies.triplets.loss import FlexibleMarginLoss
 from studies.triplets.model import build, run
 
@@ -230,7 +230,7 @@ class TestFrozen:
         return {"name": "frozen", "weights": str(few / "weights"), "hidden": 32}
 
     def test_end_to_end(self, few, weights, parameters, evaluate, monkeypatch):
-        from studies import features
+        from studies.inputs import features
 
         settings = {"backbone": weights, "epochs": 10}
         folders = {"flexible": evaluate(parameters("flexible", **settings))}

@@ -4,11 +4,11 @@ from collections import Counter
 
 import numpy as np
 
-from studies import images
 from studies.captioning.data import CaptionedImages
 from studies.captioning.params import NearestNeighbour
 from studies.captioning.tokens import Words
-from studies.features import features
+from studies.inputs import images
+from studies.inputs.features import features
 
 BLOCK = 256  # test images compared with all training images at once
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from studies.errors import StudyError
-from studies.reading import numbered_lines, read_text
-from studies.splits import PARTS
+from studies.inputs.reading import numbered_lines, read_text
+from studies.inputs.splits import PARTS
+from studies.paths import StudyError
 
 SPLITS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
 # Karpathy's own names; restval images are added to training, as is usual

@@ -5,11 +5,11 @@ import pandas as pd
 from studies import paths
 from studies.captioning import judgements
 from studies.captioning.results import Results
-from studies.differences import between, in_words, side, signed
-from studies.errors import StudyError
-from studies.ledger import Claim, verdict, word
-from studies.ledger import tally as tallied
-from studies.runs import write_atomic
+from studies.paths import StudyError
+from studies.reporting.claims import Claim, verdict, word
+from studies.reporting.claims import tally as tallied
+from studies.reporting.tables import between, in_words, side, signed
+from studies.runs.files import write_atomic
 
 STEPS = (("resnet_transformer", "clip_transformer"), ("resnet_lstm", "resnet_transformer"))
 C1 = ("C1", "CLIP+Transformer > ResNet+Transformer > ResNet+LSTM, with pretrained encoders")

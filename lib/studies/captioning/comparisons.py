@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from studies import resamples
 from studies.captioning.results import Results
+from studies.reporting import bootstrap
 
 TESTED = ("bleu4", "meteor", "rouge_l", "cider")
 
@@ -14,7 +14,7 @@ def paired_tests(results: Results) -> pd.DataFrame:
     Seeds are those both were run with; a baseline, which has no chance in it, is compared with each
     seed of the other.
     """
-    return resamples.paired_tests(
+    return bootstrap.paired_tests(
         {
             system: {metric: found[metric] for metric in TESTED}
             for system, found in results.resampled.items()

@@ -6,12 +6,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import kitchen
-from studies import demo, images, paths
+from studies import demo, paths
 from studies.captioning.captions import CaptionedImages, flickr8k, karpathy
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
-from studies.features import features
-from studies.splits import refuse_empty
+from studies.inputs import images
+from studies.inputs.features import features
+from studies.inputs.splits import refuse_empty
 
 __all__ = ["CaptionedImages", "Examples", "inputs", "read", "split"]
 

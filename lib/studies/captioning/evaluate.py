@@ -4,14 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from studies import command, compute, images
 from studies.captioning import baselines, data
 from studies.captioning.metrics import METRICS, scored
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
-from studies.paths import relative
-from studies.runs import claim, load_run, provenance, to_json, write_atomic
-from studies.splits import sizes
+from studies.inputs import images
+from studies.inputs.splits import sizes
+from studies.learning import compute
+from studies.paths import relative, run_command
+from studies.runs.files import to_json, write_atomic
+from studies.runs.folder import claim, load_run, provenance
 
 IDS = {metric: metric.lower().replace("bleu-", "bleu").replace("-", "_") for metric in METRICS}
 
@@ -75,4 +77,4 @@ def baseline(parameters: Parameters, dataset: data.CaptionedImages, parts: np.nd
 
 
 if __name__ == "__main__":
-    command.run(lambda: evaluate(Parameters.from_command_line()))
+    run_command(lambda: evaluate(Parameters.from_command_line()))

@@ -7,15 +7,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from studies import differences, origin, plots
 from studies.captioning import data
 from studies.captioning.evaluate import IDS
 from studies.captioning.metrics import METRICS
 from studies.captioning.params import Parameters
-from studies.errors import StudyError
-from studies.images import open_rgb
-from studies.runs import LoadedRun
-from studies.splits import PARTS
+from studies.inputs.images import open_rgb
+from studies.inputs.splits import PARTS
+from studies.paths import StudyError
+from studies.reporting import plots, tables
+from studies.reporting.results import cost_table
+from studies.runs.folder import LoadedRun
 
 NAMES = {IDS[metric]: metric for metric in ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")}
 ALL_NAMES = {IDS[metric]: metric for metric in METRICS}
@@ -88,7 +89,7 @@ def score_figure(frame: pd.DataFrame) -> Figure:
 
 def test_table(tests: pd.DataFrame) -> pd.DataFrame:
     """Return the paired tests, one row a pair of systems."""
-    return differences.wide(tests, NAMES, [])
+    return tables.wide_tests(tests, NAMES, [])
 
 
 def agreement(frame: pd.DataFrame) -> Figure:
@@ -103,10 +104,10 @@ def agreement_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Return how far metrics agree with judges, or by how much one does better, to be read."""
     value = "tau" if "tau" in frame else "difference"
     known = frame[[value, "ci_low", "ci_high"]].itertuples(index=False)
-    cells = [differences.signed(*row, count=False) for row in known]
+    cells = [tables.signed(*row, count=False) for row in known]
     shown = frame.drop(columns=["ci_low", "ci_high"]).assign(**{value: cells})
     if "p" in shown:
-        shown["p"] = shown["p"].map(differences.p_value)
+        shown["p"] = shown["p"].map(tables.p_value)
     return shown.rename(columns={"tau": "τ_c", "difference": "difference in τ_c"})
 
 
@@ -136,7 +137,7 @@ def logged(systems: dict[str, list[LoadedRun]], name: str) -> pd.DataFrame:
 
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
     """Return what each system cost, and how many words it knows."""
-    return origin.cost(systems, "words", lambda facts: f"{facts['words']:,}")
+    return cost_table(systems, "words", lambda facts: f"{facts['words']:,}")
 
 
 def cases(run: LoadedRun, shown: int = 3) -> list[tuple[str, pd.DataFrame]]:

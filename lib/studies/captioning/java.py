@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.captioning.scorers import JAVA_FAILED
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 # a foreign locale would write 0,5; one collector thread leaves the other cores alone
 JAVA_OPTIONS = (

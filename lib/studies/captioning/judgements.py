@@ -25,11 +25,11 @@ from numpy.typing import ArrayLike
 from studies import demo, paths
 from studies.captioning.captions import text_folder
 from studies.captioning.metrics import score_captions
-from studies.download import require
-from studies.errors import StudyError
-from studies.params import Schema
-from studies.reading import numbered_lines
-from studies.statistics import bootstrap, bootstrap_p, interval
+from studies.inputs.download import require
+from studies.inputs.reading import numbered_lines
+from studies.paths import StudyError
+from studies.reporting.bootstrap import bootstrap, bootstrap_p, interval
+from studies.runs.params import Schema
 
 COMPARED = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 # the claim's order: CIDEr before all others, METEOR before BLEU

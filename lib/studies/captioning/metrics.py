@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from studies.captioning import java
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 BLEU = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")
 METRICS = (*BLEU, "METEOR", "ROUGE-L", "CIDEr")

@@ -12,8 +12,6 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from studies import compute, images, weights
-from studies.backbones import load_backbone
 from studies.captioning.beam import beam
 from studies.captioning.blocks import Size
 from studies.captioning.captioner import Captioner
@@ -25,10 +23,14 @@ from studies.captioning.params import Network, Parameters
 from studies.captioning.tokens import BOS, EOS, PAD, UNKNOWN, Words
 from studies.captioning.transformer import TransformerDecoder
 from studies.captioning.trunks import Convolutions, Patches
-from studies.encoders import FineTuned
-from studies.errors import StudyError
-from studies.features import features
-from studies.runs import write_atomic
+from studies.inputs import images
+from studies.inputs.features import features
+from studies.learning import compute
+from studies.learning.backbones import load_backbone
+from studies.learning.networks import FineTuned
+from studies.paths import StudyError
+from studies.runs.files import write_atomic
+from studies.runs.folder import fitting_weights, open_weights
 
 CHUNK = 64  # images captioned at once
 WORDS = "words.json"
@@ -179,13 +181,13 @@ def to_input(batch: Tensor, device: torch.device) -> Tensor:
 
 
 def load(run: Any) -> Describer:
-    """Return the system of a run folder (`studies.runs.LoadedRun`), ready to caption.
+    """Return the system of a run folder (`studies.runs.folder.LoadedRun`), ready to caption.
 
     Raises StudyError when weights or words are missing, damaged or those of another run.
     """
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
-    with weights.opened(file) as (metadata, tensors):
+    with open_weights(file) as (metadata, tensors):
         trained_with = metadata["words"]
     try:
         words = (run.folder / WORDS).read_text(encoding="utf-8")
@@ -202,6 +204,6 @@ def load(run: Any) -> Describer:
     vocabulary = Words.from_json(words)
     shape = tuple(run.provenance["input_shape"])
     network = build(parameters, len(vocabulary), shape, pretrained=False)
-    with weights.fitting(file):
+    with fitting_weights(file):
         network.load_state_dict(tensors)
     return Describer(network.to(compute.device()).eval(), vocabulary, parameters)

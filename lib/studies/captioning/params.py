@@ -5,9 +5,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from studies import paths
-from studies.blocks import Augmentation, Kitchen
-from studies.download import require
-from studies.params import Block, Count, Positive, RunParameters, Share
+from studies.inputs.download import require
+from studies.runs.params import Augmentation, Block, Count, Kitchen, Positive, RunParameters, Share
 
 
 class Flickr8k(Block):

@@ -5,16 +5,20 @@ from typing import Any
 
 import pandas as pd
 
-from studies import command, evaluated, origin, pages, params, paths, tables
+from studies import paths
 from studies.captioning import claims, figures
 from studies.captioning.comparisons import paired_tests
 from studies.captioning.evaluate import evaluate
 from studies.captioning.params import Parameters
 from studies.captioning.results import Results, read, summary
 from studies.captioning.sections import note, pictures, sections
-from studies.ledger import claims_markdown
-from studies.publishing import publish
-from studies.runs import write_atomic
+from studies.paths import dataset_argument, run_command
+from studies.reporting import pages, tables
+from studies.reporting.claims import claims_markdown
+from studies.reporting.publish import publish
+from studies.reporting.results import count_systems, report_command, run_facts
+from studies.runs import params
+from studies.runs.files import write_atomic
 
 TITLE = "Captioning: which encoder and decoder describe a photograph best?"
 
@@ -46,7 +50,7 @@ def write(dataset: str) -> Path:
     )
     write_atomic(folder / "claims" / "captioning.md", claims_markdown(ledger))
     parts = sections(results, frame, tests, ledger)
-    facts = origin.command("captioning", results.systems), origin.facts(results.runs)
+    facts = report_command("captioning", results.systems), run_facts(results.runs)
     said = lead(results, frame, claims.tally(ledger))
     return publish(folder, "captioning", TITLE, said, parts, pictures(results), facts)
 
@@ -56,7 +60,7 @@ def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:
     best = frame[frame["metric"] == "cider"].sort_values("mean").iloc[-1]
     system = f"{best.model}@{best.variant}" if best.variant else best.model
     return (
-        f"{evaluated.counted(results.systems)}, {results.items:,} test images; highest CIDEr: "
+        f"{count_systems(results.systems)}, {results.items:,} test images; highest CIDEr: "
         f"{system} with {best['mean']:.3f}. {verdicts}"
     )
 
@@ -78,4 +82,4 @@ def entry(dataset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command.run(lambda: write(command.dataset_argument(__doc__)))
+    run_command(lambda: write(dataset_argument(__doc__)))

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from studies import evaluated, paths, resamples, statistics
+from studies import paths
 from studies.captioning.evaluate import IDS
 from studies.captioning.metrics import METRICS, Scores
-from studies.resamples import Resampled
-from studies.runs import LoadedRun
+from studies.reporting import bootstrap
+from studies.reporting.bootstrap import Resampled
+from studies.reporting.results import by_system, read_runs
+from studies.runs.folder import LoadedRun
 
 BASELINES = ["most_frequent", "nearest_neighbour"]
 ORDER = [*BASELINES, "resnet_lstm", "resnet_transformer", "clip_transformer"]
@@ -94,7 +96,7 @@ def resample(by_seed: dict[int, Scores], fixed: bool) -> dict[str, Resampled]:
     The bootstrap draws images; BLEU and METEOR are computed anew from the counts of those drawn.
     """
     items = len(next(iter(by_seed.values())).by_image)
-    drawn, _ = statistics.weights(items)
+    drawn, _ = bootstrap.weights(items)
     corpus = {seed: one.corpus() for seed, one in by_seed.items()}
     samples = {seed: one.resampled(drawn) for seed, one in by_seed.items()}
     return {
@@ -113,8 +115,8 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when they were tested on different images.
     """
-    runs = evaluated.read(dataset, "captioning", "images")
-    return Results(runs[0].params["dataset"], evaluated.by_system(runs, place))
+    runs = read_runs(dataset, "captioning", "images")
+    return Results(runs[0].params["dataset"], by_system(runs, place))
 
 
 def place(system: str) -> tuple[int, int, str]:
@@ -126,4 +128,4 @@ def place(system: str) -> tuple[int, int, str]:
 def summary(results: Results) -> pd.DataFrame:
     """Return the tidy frame: mean, standard deviation over seeds and interval of every metric."""
     known = PUBLISHED if results.dataset in COMPARABLE else {}
-    return resamples.summary("captioning", results.dataset, results.resampled, known)
+    return bootstrap.summary("captioning", results.dataset, results.resampled, known)

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from studies import page_parts, pages, tables
 from studies.captioning import data, figures
 from studies.captioning.params import Parameters
 from studies.captioning.results import Results
-from studies.errors import StudyError
-from studies.ledger import Claim, claims_frame
-from studies.runs import LoadedRun
+from studies.paths import StudyError
+from studies.reporting import page_parts, pages, tables
+from studies.reporting.claims import Claim, claims_frame
+from studies.runs.folder import LoadedRun
 
 ATTENDED = 2  # images of each system whose attention is drawn
 SCRATCH = (

@@ -11,7 +11,7 @@ from tokenizers.normalizers import Sequence as Steps
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor
 
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 PAD, BOS, EOS, UNKNOWN = range(4)
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")

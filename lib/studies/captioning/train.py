@@ -10,20 +10,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from studies import command, compute, images, training
-from studies.augmentation import augment
-from studies.batches import Batches
 from studies.captioning import data
 from studies.captioning.captioner import Captioner
 from studies.captioning.loss import loss
 from studies.captioning.model import Describer, build, to_input
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import PAD, Words
-from studies.errors import StudyError
-from studies.learner import Scheduled
-from studies.paths import relative
-from studies.runs import claim, provenance, to_json, write_atomic
-from studies.splits import sizes
+from studies.inputs import images
+from studies.inputs.images import augment
+from studies.inputs.splits import sizes
+from studies.learning import compute
+from studies.learning.fit import Batches, Scheduled, fit
+from studies.paths import StudyError, relative, run_command
+from studies.runs.files import to_json, write_atomic
+from studies.runs.folder import claim, provenance
 
 MONITOR = "validation_loss"
 
@@ -129,7 +129,7 @@ def train(parameters: Parameters) -> Path:
         examples = data.Examples(given, dataset.captions, words, parameters.decoding.max_length)
         batches = Batches(known, parameters.images, parameters.seed)
         rest = Batches(np.flatnonzero(parts == "validation"), parameters.images, None)
-        outcome = training.fit(
+        outcome = fit(
             Learner(parameters, network, parameters.epochs * len(batches)),
             DataLoader(examples, sampler=batches, batch_size=None),
             DataLoader(examples, sampler=rest, batch_size=None),
@@ -151,4 +151,4 @@ def train(parameters: Parameters) -> Path:
 
 
 if __name__ == "__main__":
-    command.run(lambda: train(Parameters.from_command_line()))
+    run_command(lambda: train(Parameters.from_command_line()))

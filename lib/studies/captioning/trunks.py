@@ -1,8 +1,8 @@
 """Small networks that turn pixels into tokens, trained from scratch.
 
 Each maps (B, 3, S, S) in 0 to 1 to tokens (B, T, out_features), as a published model that is
-trained on does (`studies.encoders.FineTuned`); tokens of a frozen one come from disk
-(`studies.features`).
+trained on does (`studies.learning.networks.FineTuned`); tokens of a frozen one come from disk
+(`studies.inputs.features`).
 """
 
 from collections.abc import Sequence

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from studies import images, paths
-from studies.caches import made_once
-from studies.errors import StudyError
-from studies.reading import lines
+from studies import paths
+from studies.inputs import images
+from studies.inputs.reading import lines
+from studies.paths import StudyError
+from studies.runs.files import made_once
 
 HEADER = ["img", "x1", "y1", "x2", "y2"]
 # Raise it whenever the same boxes give other pictures: folders cut before are then left alone.

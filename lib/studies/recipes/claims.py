@@ -4,11 +4,10 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from studies.differences import between, in_words, side, signed
-from studies.ledger import Claim, verdict
-from studies.ledger import tally as tallied
 from studies.recipes.results import Results, better
-from studies.tables import value
+from studies.reporting.claims import Claim, verdict
+from studies.reporting.claims import tally as tallied
+from studies.reporting.tables import between, in_words, side, signed, value
 
 BLIND = 0.02  # sight; recipes with less for certain are called blind to the plate
 R1 = (

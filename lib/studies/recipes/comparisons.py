@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from studies import resamples
 from studies.recipes.results import Results
+from studies.reporting import bootstrap
 
 
 def paired_tests(results: Results) -> pd.DataFrame:
@@ -12,6 +12,6 @@ def paired_tests(results: Results) -> pd.DataFrame:
     Seeds are those both were run with; a baseline is compared with each seed of the other.
     """
     groups = (results.perceptions, results.prompts)
-    return resamples.paired_tests(
+    return bootstrap.paired_tests(
         *({system: results.resampled[system] for system in alike} for alike in groups)
     )

@@ -6,13 +6,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import kitchen
-from studies import demo, images, paths
-from studies.features import features
+from studies import demo, paths
+from studies.inputs import images
+from studies.inputs.features import features
+from studies.inputs.splits import PARTS, refuse_empty, stratified
 from studies.recipes import sources
 from studies.recipes.ingredients import IngredientTable, from_csv, ingredients101, typical
 from studies.recipes.params import Parameters
 from studies.recipes.plates import Plates
-from studies.splits import PARTS, refuse_empty, stratified
 
 __all__ = ["Examples", "Plates", "inputs", "read", "split", "targets"]
 

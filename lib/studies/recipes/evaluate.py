@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from studies import command, compute, images
-from studies.errors import StudyError
-from studies.paths import relative
+from studies.inputs import images
+from studies.inputs.splits import sizes
+from studies.learning import compute
+from studies.paths import StudyError, relative, run_command
 from studies.recipes import data, metrics, variants, writing
 from studies.recipes.baselines import blind
 from studies.recipes.model import Seen
 from studies.recipes.params import Parameters
-from studies.runs import LoadedRun, claim, load_run, provenance, to_json, write_atomic
-from studies.splits import sizes
+from studies.runs.files import to_json, write_atomic
+from studies.runs.folder import LoadedRun, claim, load_run, provenance
 
 NAMES = "names.json"
 
@@ -137,4 +138,4 @@ def by_dish(probabilities: np.ndarray, plates: data.Plates) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    command.run(lambda: evaluate(Parameters.from_command_line()))
+    run_command(lambda: evaluate(Parameters.from_command_line()))

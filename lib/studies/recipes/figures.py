@@ -7,14 +7,15 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from studies import differences, evaluated, origin, pages, plots
-from studies.images import open_rgb
+from studies.inputs.images import open_rgb
+from studies.inputs.splits import PARTS
 from studies.recipes import data
 from studies.recipes.calibration import reliability
 from studies.recipes.params import Parameters
 from studies.recipes.results import stacked
-from studies.runs import LoadedRun, load_run
-from studies.splits import PARTS
+from studies.reporting import pages, plots, tables
+from studies.reporting.results import all_curves, cost_table
+from studies.runs.folder import LoadedRun, load_run
 
 SEEN = {
     "dish_top1": "dish top-1",
@@ -174,20 +175,20 @@ def written_figure(frame: pd.DataFrame) -> Figure | None:
 def test_table(tests: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
     """Return the paired tests in some metrics, one row a pair of systems."""
     names = {metric: name for metric, name in {**SEEN, **WRITTEN}.items() if metric in metrics}
-    return differences.wide(tests[tests["metric"].isin(names)], names, [])
+    return tables.wide_tests(tests[tests["metric"].isin(names)], names, [])
 
 
 def curves(systems: dict[str, list[LoadedRun]]) -> Figure | None:
     """Draw the loss and what chooses the epoch against the step; None without a system."""
     if not systems:
         return None
-    frame = evaluated.curves(systems)
+    frame = all_curves(systems)
     return plots.curves(frame, "step", {name: CURVES[name] for name in CURVES if name in frame})
 
 
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
     """Return what each system cost, and with what numbers it computed."""
-    return origin.cost(systems, "precision", lambda facts: facts["precision"])
+    return cost_table(systems, "precision", lambda facts: facts["precision"])
 
 
 def calibration(systems: dict[str, list[LoadedRun]]) -> Figure:

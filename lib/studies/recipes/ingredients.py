@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from studies.errors import StudyError
-from studies.reading import lines, read_text
+from studies.inputs.reading import lines, read_text
+from studies.paths import StudyError
 
 By = Literal["dish", "image"]
 RECIPES5K_PARTS = {"train": "train", "val": "validation", "test": "test"}  # its names and ours

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import torch
 from tqdm.auto import tqdm
 
-from studies import compute, paths
-from studies.errors import StudyError
+from studies import paths
+from studies.learning import compute
+from studies.paths import StudyError
 from studies.recipes.params import Parameters
 
 BREAK = "\n\n"  # between prompt and recipe where a model has no chat template

@@ -1,13 +1,13 @@
 """Scores of what a network sees on a plate: the dish and the ingredients. Rates are 0 to 1.
 
-Each metric is a function of weights (R, N), see `studies.weighted`; its items are images.
+Each metric is a function of weights (R, N), see `reporting.bootstrap`; its items are images.
 """
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from studies.recipes.calibration import gaps
-from studies.weighted import (
+from studies.reporting.bootstrap import (
     Metric,
     in_blocks,
     macro_f1,

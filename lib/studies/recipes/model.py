@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from studies import compute, images, weights
-from studies.backbones import load_backbone
-from studies.encoders import FineTuned
-from studies.features import features
+from studies.inputs import images
+from studies.inputs.features import features
+from studies.learning import compute
+from studies.learning.backbones import load_backbone
+from studies.learning.networks import FineTuned
 from studies.recipes.params import Network, Parameters
+from studies.runs.folder import fitting_weights, open_weights, write_weights
 
 CHUNK = 256  # images looked at once
 
@@ -127,7 +129,7 @@ class Recogniser:
     def save(self, file: Path) -> None:
         """Write weights, names and decision as one safetensors file, whole or not at all."""
         named = {"dishes": self.dishes, "ingredients": self.ingredients}
-        weights.write(file, self.network, {**named, "decision": asdict(self.decision)})
+        write_weights(file, self.network, {**named, "decision": asdict(self.decision)})
 
 
 def decide(logits: Logits, decision: Decision) -> Seen:
@@ -148,17 +150,17 @@ def read(files: list[Path], parameters: Parameters) -> np.ndarray:
 
 
 def load(run: Any) -> Recogniser:
-    """Return the system of a run folder (`studies.runs.LoadedRun`), ready to look at pictures.
+    """Return the system of a run folder (`runs.folder.LoadedRun`), ready to look at pictures.
 
     Raises StudyError when its weights are missing, damaged, or another system's.
     """
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
-    with weights.opened(file) as (metadata, tensors):
+    with open_weights(file) as (metadata, tensors):
         said = json.loads(metadata["said"])
         decision = Decision(**said["decision"])
         dishes, ingredients = said["dishes"], said["ingredients"]
-    with weights.fitting(file):
+    with fitting_weights(file):
         given = parameters.network.trunk
         frozen = given.name == "backbone" and not given.trained
         width = tensors["dish.weight"].shape[1] if frozen else None

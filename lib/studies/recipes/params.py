@@ -6,10 +6,18 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from studies import paths
-from studies.blocks import Augmentation, Kitchen
-from studies.download import require
-from studies.errors import StudyError
-from studies.params import Block, Count, Name, Positive, RunParameters, Share
+from studies.inputs.download import require
+from studies.paths import StudyError
+from studies.runs.params import (
+    Augmentation,
+    Block,
+    Count,
+    Kitchen,
+    Name,
+    Positive,
+    RunParameters,
+    Share,
+)
 
 Heads = Literal["dish", "variant"]
 Unit = Annotated[float, Field(ge=0, le=1)]

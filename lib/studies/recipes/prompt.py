@@ -8,7 +8,7 @@ know, so that a difference in the recipes is one of knowledge.
 
 from collections.abc import Mapping, Sequence
 
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 ALTERNATIVES = 2  # other dishes that are named when the first is unsure
 

@@ -5,16 +5,20 @@ from typing import Any
 
 import pandas as pd
 
-from studies import command, evaluated, origin, pages, params, paths, tables
-from studies.ledger import claims_markdown
-from studies.publishing import publish
+from studies import paths
+from studies.paths import dataset_argument, run_command
 from studies.recipes import claims, figures
 from studies.recipes.comparisons import paired_tests
 from studies.recipes.evaluate import evaluate
 from studies.recipes.params import Parameters
 from studies.recipes.results import Results, read, summary
 from studies.recipes.sections import note, pictures, sections, seen_table, written_table
-from studies.runs import write_atomic
+from studies.reporting import pages, tables
+from studies.reporting.claims import claims_markdown
+from studies.reporting.publish import publish
+from studies.reporting.results import count_systems, report_command, run_facts
+from studies.runs import params
+from studies.runs.files import write_atomic
 
 TITLE = "Recipes: does naming the ingredients free the writer from templates?"
 
@@ -47,7 +51,7 @@ def write(dataset: str) -> Path:
     )
     write_atomic(folder / "claims" / "recipes.md", claims_markdown(ledger))
     parts = sections(results, frame, tests, ledger)
-    facts = origin.command("recipes", results.systems), origin.facts(results.runs)
+    facts = report_command("recipes", results.systems), run_facts(results.runs)
     said = lead(results, frame, claims.tally(ledger))
     return publish(folder, "recipes", TITLE, said, parts, pictures(results), facts)
 
@@ -59,7 +63,7 @@ def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:
     if len(named):
         best = tables.systems(named).iloc[-1]
         top = f"; highest dish top-1: {best} with {named['mean'].iloc[-1]:.3f}"
-    return f"{evaluated.counted(results.systems)}, {results.items:,} test pictures{top}. {verdicts}"
+    return f"{count_systems(results.systems)}, {results.items:,} test pictures{top}. {verdicts}"
 
 
 def entry(dataset: str) -> dict[str, Any]:
@@ -79,4 +83,4 @@ def entry(dataset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command.run(lambda: write(command.dataset_argument(__doc__)))
+    run_command(lambda: write(dataset_argument(__doc__)))

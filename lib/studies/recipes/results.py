@@ -7,13 +7,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from studies import evaluated, resamples, statistics
 from studies.recipes import metrics, texts
 from studies.recipes.evaluate import NAMES
 from studies.recipes.writing import mentions
-from studies.resamples import Resampled
-from studies.runs import LoadedRun
-from studies.weighted import Metric, mean, value
+from studies.reporting import bootstrap
+from studies.reporting.bootstrap import Metric, Resampled, mean, value
+from studies.reporting.results import by_system, read_runs
+from studies.runs.folder import LoadedRun
 
 ORDER = [
     *("majority", "frequencies", "two_networks", "shared_backbone"),
@@ -69,7 +69,7 @@ class Results:
 def resample(runs: list[LoadedRun]) -> dict[str, Resampled]:
     """Return the metrics of one system by id."""
     items = len(runs[0].predictions)
-    drawn, _ = statistics.weights(items)
+    drawn, _ = bootstrap.weights(items)
     fixed = runs[0].params["baseline"] is not None
     found = {run.params["seed"]: scores(run) for run in runs}
     by_metric = {}
@@ -126,10 +126,8 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when alike systems were tested on different plates.
     """
-    runs = evaluated.read(
-        dataset, "recipes", "plates", lambda run: run.params["prompt"] is not None
-    )
-    return Results(runs[0].params["dataset"], evaluated.by_system(runs, place))
+    runs = read_runs(dataset, "recipes", "plates", lambda run: run.params["prompt"] is not None)
+    return Results(runs[0].params["dataset"], by_system(runs, place))
 
 
 def place(system: str) -> tuple[int, bool, str]:
@@ -140,7 +138,7 @@ def place(system: str) -> tuple[int, bool, str]:
 
 def summary(results: Results) -> pd.DataFrame:
     """Return the tidy frame: mean, standard deviation over seeds and interval of every metric."""
-    return resamples.summary("recipes", results.dataset, results.resampled)
+    return bootstrap.summary("recipes", results.dataset, results.resampled)
 
 
 def better(results: Results) -> str:

@@ -3,12 +3,12 @@
 import pandas as pd
 from markupsafe import Markup
 
-from studies import page_parts, pages, tables
-from studies.errors import StudyError
-from studies.ledger import Claim
+from studies.paths import StudyError
 from studies.recipes import figures
 from studies.recipes.claims import by_plate
 from studies.recipes.results import BASELINES, Results, better
+from studies.reporting import page_parts, pages, tables
+from studies.reporting.claims import Claim
 
 SIDES = ("naive", "supervised")  # prompts whose recipes stand side by side
 NOTE = (

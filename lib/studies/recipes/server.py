@@ -26,9 +26,9 @@ from requests.auth import AuthBase
 from tqdm.auto import tqdm
 
 from studies import paths
-from studies.errors import StudyError
+from studies.paths import StudyError
 from studies.recipes.params import Server
-from studies.runs import to_json, write_atomic
+from studies.runs.files import to_json, write_atomic
 
 KEY = "writing.generator.key_variable"
 LONGEST_WAIT = 300.0  # seconds between two attempts, also when a server asks for more

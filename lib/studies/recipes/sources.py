@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from studies.errors import StudyError
-from studies.reading import lines, read_text
+from studies.inputs.reading import lines, read_text
+from studies.paths import StudyError
 from studies.recipes import ingredients
 from studies.recipes.boxes import cut, read_boxes
 from studies.recipes.ingredients import IngredientTable

@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from studies import command, compute, images, training
-from studies.augmentation import augment
-from studies.batches import Batches
-from studies.errors import StudyError
-from studies.learner import Scheduled
-from studies.paths import relative
+from studies.inputs import images
+from studies.inputs.images import augment
+from studies.inputs.splits import sizes
+from studies.learning import compute
+from studies.learning.fit import Batches, Scheduled, fit
+from studies.paths import StudyError, relative, run_command
 from studies.recipes import calibration, data, metrics
 from studies.recipes.loss import dish_loss, ingredient_loss, weighted_loss
 from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, look
 from studies.recipes.params import Parameters
-from studies.runs import claim, provenance, to_json, write_atomic
-from studies.splits import sizes
+from studies.runs.files import to_json, write_atomic
+from studies.runs.folder import claim, provenance
 
 MONITOR = "validation_score"
 
@@ -96,7 +96,7 @@ def train(parameters: Parameters) -> Path:
         network = network.to(memory_format=torch.channels_last)
         examples = data.Examples(given, dish, plates.present)
         batches = Batches(known, parameters.images, parameters.seed)
-        outcome = training.fit(
+        outcome = fit(
             Learner(parameters, network, parameters.epochs * len(batches)),
             DataLoader(examples, sampler=batches, batch_size=None),
             DataLoader(examples, sampler=Batches(rest, CHUNK, None), batch_size=None),
@@ -127,4 +127,4 @@ def chosen(logits: Logits, dish: np.ndarray, present: np.ndarray) -> Decision:
 
 
 if __name__ == "__main__":
-    command.run(lambda: train(Parameters.from_command_line()))
+    run_command(lambda: train(Parameters.from_command_line()))

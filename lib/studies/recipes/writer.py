@@ -10,12 +10,13 @@ from tokenizers import ByteLevelBPETokenizer
 from tqdm.auto import tqdm
 
 import kitchen
-from studies import compute, paths
-from studies.caches import made_once
-from studies.optimisation import adamw, schedule, set_rate
+from studies import paths
+from studies.learning import compute
+from studies.learning.fit import adamw, schedule, set_rate
 from studies.recipes.llm import BREAK
 from studies.recipes.params import Writer
 from studies.recipes.prompt import build_prompt
+from studies.runs.files import made_once
 
 VERSION = 1  # raise it whenever the same settings give another model
 PLATES = 100  # of the most frequent variant, that recipes are read from

@@ -10,7 +10,7 @@ from studies.recipes.llm import recipe_writer
 from studies.recipes.params import Parameters
 from studies.recipes.plates import Plates
 from studies.recipes.prompt import build_prompt
-from studies.runs import LoadedRun
+from studies.runs.folder import LoadedRun
 
 USUAL = 0.5  # share of a dish's training plates that have an ingredient which is typical of it
 STREAM = 1

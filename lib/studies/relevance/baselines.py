@@ -8,8 +8,8 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm.auto import tqdm
 
-from studies import compute
-from studies.errors import StudyError
+from studies.learning import compute
+from studies.paths import StudyError
 from studies.relevance.data import Collection
 from studies.relevance.params import Parameters
 

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
-from studies.errors import StudyError
+from studies.paths import StudyError
 from studies.relevance.listing import records
 
 LIMIT = 2000  # characters; RoBERTa reads 512 tokens, which are about as many

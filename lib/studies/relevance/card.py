@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from studies import origin
-from studies.markup import markdown_text, to_markdown
+from studies.inputs.splits import PARTS
 from studies.relevance.data import Collection
 from studies.relevance.funnel import funnel
 from studies.relevance.params import Filter, Parameters
-from studies.runs import LoadedRun
-from studies.splits import PARTS
+from studies.reporting.results import run_facts
+from studies.reporting.tables import markdown_text, to_markdown
+from studies.runs.folder import LoadedRun
 
 SIZES = {
     **{1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"},
@@ -77,7 +77,7 @@ def card(
     parameters = Parameters.from_run(run.params, run.folder)
     kept = frame[frame["kept"]]
     dropped = len(kept) < len(collection.everything)
-    facts = {"predictor": run.system, **origin.facts([run], "captions")}
+    facts = {"predictor": run.system, **run_facts([run], "captions")}
     images = bool(left_out) and sum(left_out.values()) < len(kept)
     names, having = zip(collection.wnids, collection.names, strict=True), set(kept["class"])
     without = [markdown_text(name) for wnid, name in names if wnid not in having]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from studies.relevance.data import Collection
-from studies.runs import LoadedRun
+from studies.runs.folder import LoadedRun
 
 SHOWN = 160  # characters of a text
 

@@ -2,11 +2,10 @@
 
 import pandas as pd
 
-from studies.differences import between, in_words, side
-from studies.ledger import Claim, verdict
-from studies.ledger import tally as tallied
 from studies.relevance.results import BASELINES, Results
-from studies.tables import value
+from studies.reporting.claims import Claim, verdict
+from studies.reporting.claims import tally as tallied
+from studies.reporting.tables import between, in_words, side, value
 
 F1 = ("F1", "the filter drops texts that do not describe the class and keeps those that do")
 F2 = (

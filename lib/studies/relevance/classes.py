@@ -1,8 +1,8 @@
 """ImageNet's 1,000 classes by name, without a download of ImageNet."""
 
 from studies import paths
-from studies.download import require
-from studies.errors import StudyError
+from studies.inputs.download import require
+from studies.paths import StudyError
 from studies.relevance.overrides import CORRESPONDENCES, correspondences
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pandas as pd
 
 from studies import paths
-from studies.download import require
-from studies.errors import StudyError
-from studies.params import relative
+from studies.inputs.download import require
+from studies.paths import StudyError
 from studies.relevance import class_texts, overrides
 from studies.relevance.classes import imagenet
 from studies.relevance.params import FILE, SOURCES, TEXTS
 from studies.relevance.wikipedia import API, Wikipedia
-from studies.runs import write_atomic
+from studies.runs.files import write_atomic
+from studies.runs.params import relative
 
 FEWEST = 2  # sentences of a class text, as in the paper
 REPORT = "class_report.csv"

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from studies import resamples
 from studies.relevance.results import Results
+from studies.reporting import bootstrap
 
 TESTED = ("precision", "recall", "rejected", "auc", "accuracy", "macro_f1")
 
@@ -23,7 +23,7 @@ def paired_tests(results: Results) -> pd.DataFrame:
             for variant in variants
         ),
     ]
-    found = resamples.paired_tests(
+    found = bootstrap.paired_tests(
         *(
             {
                 system: {

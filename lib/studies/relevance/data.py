@@ -13,12 +13,12 @@ import pandas as pd
 
 import kitchen
 from studies import demo, paths
-from studies.errors import StudyError
+from studies.inputs.splits import refuse_empty
+from studies.paths import StudyError
 from studies.relevance import examples, sentences
 from studies.relevance.captions import imagenet_captions, of_records
 from studies.relevance.params import FILE, TEXTS, Parameters
 from studies.relevance.table import table
-from studies.splits import refuse_empty
 
 WEB = 1  # raise it whenever the kitchen's web texts are others: tables made before are left alone
 

@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from studies.errors import StudyError
-from studies.paths import relative
+from studies.paths import StudyError, relative
 from studies.relevance.data import Collection
 from studies.relevance.params import Parameters
-from studies.runs import load_run
+from studies.runs.folder import load_run
 
 
 def taken(

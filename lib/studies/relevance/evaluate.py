@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from studies import command, compute, splits
-from studies.paths import relative
+from studies.inputs import splits
+from studies.learning import compute
+from studies.paths import relative, run_command
 from studies.relevance import baselines, data, filter, metrics, model, pictures
 from studies.relevance.batching import Texts
 from studies.relevance.params import Parameters
 from studies.relevance.tokens import tokenized
-from studies.runs import claim, load_run, provenance, to_json, write_atomic
+from studies.runs.files import to_json, write_atomic
+from studies.runs.folder import claim, load_run, provenance
 
 CHANGED = "captions or class texts than there are now"
 CHANGED_IMAGES = "captions, class texts or images than there are now"
@@ -133,4 +135,4 @@ def described(collection: data.Collection, parts: np.ndarray) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    command.run(lambda: evaluate(Parameters.from_command_line()))
+    run_command(lambda: evaluate(Parameters.from_command_line()))

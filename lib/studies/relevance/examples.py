@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 TRAIN, TEST = "train", "test"
 

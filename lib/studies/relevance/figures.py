@@ -7,12 +7,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
-from studies import differences, evaluated, origin, plots
+from studies.inputs.splits import PARTS
 from studies.relevance import data
 from studies.relevance.cases import shortened
-from studies.runs import LoadedRun
-from studies.splits import PARTS
-from studies.style import COLUMN, Drawing, at_paper_size, plain, style
+from studies.reporting import plots, tables
+from studies.reporting.plots import COLUMN, Drawing, at_paper_size, plain, style
+from studies.reporting.results import all_curves, cost_table
+from studies.runs.folder import LoadedRun
 
 FILTER = {
     "precision": "precision",
@@ -148,19 +149,19 @@ def funnel_figure(steps: pd.DataFrame) -> Figure:
 def test_table(tests: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
     """Return the paired tests in some metrics, one row a pair of systems."""
     names = {name: said for name, said in {**FILTER, **DOWNSTREAM}.items() if name in metrics}
-    return differences.wide(tests[tests["metric"].isin(names)], names, [])
+    return tables.wide_tests(tests[tests["metric"].isin(names)], names, [])
 
 
 def curves(systems: dict[str, list[LoadedRun]]) -> Figure | None:
     """Draw the loss and what chooses the epoch against the step; None without a system."""
     if not systems:
         return None
-    return plots.curves(evaluated.curves(systems), "step", CURVES, columns=2)
+    return plots.curves(all_curves(systems), "step", CURVES, columns=2)
 
 
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
     """Return what each system cost, and on how many captions a classifier was trained."""
-    return origin.cost(systems, "captions trained on", lambda facts: f"{trained_on(facts):,}")
+    return cost_table(systems, "captions trained on", lambda facts: f"{trained_on(facts):,}")
 
 
 def trained_on(facts: dict) -> int:

@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 CHUNK = 1 << 20  # characters read at once
 LONGEST = 1 << 24  # characters of a record

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from studies import compute, weights
-from studies.errors import StudyError
+from studies.learning import compute
+from studies.paths import StudyError
 from studies.relevance import pictures
 from studies.relevance.batching import ByLength, Texts, padded
 from studies.relevance.params import Parameters
 from studies.relevance.pictures import PictureClassifier, Pictures, Viewer
 from studies.relevance.tokens import Words
-from studies.runs import LoadedRun
+from studies.runs.folder import LoadedRun, fitting_weights, open_weights, write_weights
 
 
 class TextClassifier(nn.Module):
@@ -170,7 +170,7 @@ class Reader:
         given: dict[str, Any] = {"words": self.words.to_json()}
         if self.parameters.encoder.name == "published":
             given["config"] = self.network.encoder.model.config.to_dict()
-        weights.write(file, self.network, {**given, "wnids": self.wnids, "names": self.names})
+        write_weights(file, self.network, {**given, "wnids": self.wnids, "names": self.names})
 
 
 def load(run: LoadedRun) -> Reader | Viewer:
@@ -180,11 +180,11 @@ def load(run: LoadedRun) -> Reader | Viewer:
     """
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
-    with weights.opened(file) as (metadata, tensors):
+    with open_weights(file) as (metadata, tensors):
         said = json.loads(metadata["said"])
         words = None if parameters.sees_images else Words.from_json(said["words"])
         wnids, names = said["wnids"], said["names"]
-    with weights.fitting(file):
+    with fitting_weights(file):
         if words is None:
             width = tensors["dense.weight"].shape[1]
             network = pictures.build(parameters.downstream, len(wnids), width)

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from studies import paths
-from studies.errors import StudyError
-from studies.reading import read_text
+from studies.inputs.reading import read_text
+from studies.paths import StudyError
 
 PUBLISHED = "published"
 CORRESPONDENCES = Path("imagenet_wiki", "class_article_correspondences_trainval.csv")

@@ -6,13 +6,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from studies import paths
-from studies.blocks import Kitchen
-from studies.download import require
-from studies.errors import StudyError
-from studies.params import Block, Count, Positive, RunParameters, Share
+from studies.inputs.download import require
+from studies.paths import StudyError
 from studies.relevance.filter import Curve
 from studies.relevance.sentences import Choice
 from studies.relevance.systems import Baseline, Clip, Downstream, Predictor, Reading, Seeing
+from studies.runs.params import Block, Count, Kitchen, Positive, RunParameters, Share
 
 FILE = Path("imagenet_captions", "imagenet_captions.json")  # below STUDIES_DATA
 TEXTS, SOURCES = "class_texts.csv", "class_sources.csv"  # beside it, from Wikipedia

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from studies import compute, images, weights
-from studies.encoders import ScratchCNN
-from studies.features import features
+from studies.inputs import images
+from studies.inputs.features import features
+from studies.learning import compute
+from studies.learning.networks import ScratchCNN
 from studies.relevance.data import Collection
 from studies.relevance.params import Parameters
 from studies.relevance.systems import Downstream, Features, Pixels
+from studies.runs.folder import write_weights
 
 
 class Pictures(Dataset):
@@ -127,4 +129,4 @@ class Viewer:
 
     def save(self, file: Path) -> None:
         """Write weights and classes as one safetensors file, whole or not at all."""
-        weights.write(file, self.network, {"wnids": self.wnids, "names": self.names})
+        write_weights(file, self.network, {"wnids": self.wnids, "names": self.names})

@@ -21,14 +21,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from studies import command, paths
-from studies.errors import StudyError
-from studies.paths import relative
+from studies import paths
+from studies.inputs.splits import PARTS
+from studies.paths import StudyError, relative, run_command
 from studies.relevance import card, data, image_folder, shards
 from studies.relevance.evaluate import CHANGED
 from studies.relevance.params import FILE, SOURCES, Parameters
-from studies.runs import LoadedRun, load_run, locked, unwritable
-from studies.splits import PARTS
+from studies.runs.files import locked, unwritable
+from studies.runs.folder import LoadedRun, load_run
 
 LICENCE = "CC BY-SA 4.0"
 TEXT = pa.string()
@@ -157,4 +157,4 @@ def made_whole(folder: Path) -> Iterator[Path]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Write what a predictor keeps as a dataset.")
     parser.add_argument("run", type=Path, help="the run folder of an evaluated predictor")
-    command.run(lambda: export(load_run(parser.parse_args().run)))
+    run_command(lambda: export(load_run(parser.parse_args().run)))

@@ -5,16 +5,20 @@ from typing import Any
 
 import pandas as pd
 
-from studies import command, evaluated, origin, pages, params, paths, tables
-from studies.ledger import claims_markdown
-from studies.publishing import publish
+from studies import paths
+from studies.paths import dataset_argument, run_command
 from studies.relevance import claims, figures
 from studies.relevance.comparisons import paired_tests
 from studies.relevance.evaluate import evaluate
 from studies.relevance.params import Parameters
 from studies.relevance.results import Results, read, summary
 from studies.relevance.sections import captions, filter_table, note, sections
-from studies.runs import write_atomic
+from studies.reporting import pages, tables
+from studies.reporting.claims import claims_markdown
+from studies.reporting.publish import publish
+from studies.reporting.results import count_systems, report_command, run_facts
+from studies.runs import params
+from studies.runs.files import write_atomic
 
 TITLE = "Relevance: can a classifier of texts find the captions that describe an image's class?"
 
@@ -48,8 +52,8 @@ def write(dataset: str) -> Path:
     write_atomic(folder / "claims" / "relevance.md", claims_markdown(ledger))
     parts = sections(results, frame, tests, ledger)
     facts = (
-        origin.command("relevance", results.systems),
-        origin.facts(results.runs, "captions"),
+        report_command("relevance", results.systems),
+        run_facts(results.runs, "captions"),
     )
     said = lead(results, frame, claims.tally(ledger))
     return publish(folder, "relevance", TITLE, said, parts, captions(results), facts, "captions")
@@ -61,7 +65,7 @@ def lead(results: Results, frame: pd.DataFrame, verdicts: str) -> str:
     if "predictor" in results.systems:
         mine = tables.value(frame, "predictor", "kept")
         kept = f"; the predictor keeps {mine['mean']:,.0f} of {results.captions:,} captions"
-    return f"{evaluated.counted(results.systems)}, {results.test:,} test captions{kept}. {verdicts}"
+    return f"{count_systems(results.systems)}, {results.test:,} test captions{kept}. {verdicts}"
 
 
 def entry(dataset: str) -> dict[str, Any]:
@@ -81,4 +85,4 @@ def entry(dataset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command.run(lambda: write(command.dataset_argument(__doc__)))
+    run_command(lambda: write(dataset_argument(__doc__)))

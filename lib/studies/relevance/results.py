@@ -5,12 +5,12 @@ from functools import cached_property
 
 import pandas as pd
 
-from studies import evaluated, resamples, statistics
 from studies.relevance import data, metrics
 from studies.relevance.params import Parameters
-from studies.resamples import Resampled
-from studies.runs import LoadedRun
-from studies.weighted import value
+from studies.reporting import bootstrap
+from studies.reporting.bootstrap import Resampled, value
+from studies.reporting.results import by_system, read_runs
+from studies.runs.folder import LoadedRun
 
 ORDER = [
     *("name_match", "tfidf", "clip", "predictor"),
@@ -93,7 +93,7 @@ def resample(runs: list[LoadedRun]) -> dict[str, Resampled]:
     by_id = {}
     for name, (items, _) in next(iter(found.values())).items():
         values, samples = {}, {}
-        drawn, _ = statistics.weights(items)
+        drawn, _ = bootstrap.weights(items)
         for seed, one in found.items():
             _, metric = one[name]
             values[seed] = value(metric, items)
@@ -110,8 +110,8 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when alike systems were tested on different captions.
     """
-    runs = evaluated.read(dataset, "relevance", "captions", classifies)
-    return Results(runs[0].params["dataset"], evaluated.by_system(runs, place))
+    runs = read_runs(dataset, "relevance", "captions", classifies)
+    return Results(runs[0].params["dataset"], by_system(runs, place))
 
 
 def place(system: str) -> tuple[bool, str, int, str]:
@@ -124,4 +124,4 @@ def place(system: str) -> tuple[bool, str, int, str]:
 def summary(results: Results) -> pd.DataFrame:
     """Return the tidy frame: mean, standard deviation over seeds and interval of every metric."""
     known = PUBLISHED if results.dataset in COMPARABLE else {}
-    return resamples.summary("relevance", results.dataset, results.resampled, known)
+    return bootstrap.summary("relevance", results.dataset, results.resampled, known)

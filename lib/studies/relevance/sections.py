@@ -3,11 +3,11 @@
 import pandas as pd
 from markupsafe import Markup
 
-from studies import page_parts, pages, tables
-from studies.ledger import Claim
 from studies.relevance import cases, figures
 from studies.relevance.funnel import funnel
 from studies.relevance.results import Results
+from studies.reporting import page_parts, pages, tables
+from studies.reporting.claims import Claim
 
 NOTE = (
     "On held-out captions, each read alone. Precision: of the kept captions the share that "

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 Choice = Literal["longest", "random"]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from studies.params import Block, Count, Name, Share
+from studies.runs.params import Block, Count, Name, Share
 
 
 class Roberta(Block):

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from studies import paths
 from studies.relevance.captions import Caption, sifted
-from studies.runs import write_atomic
+from studies.runs.files import write_atomic
 
 # Raise it whenever the same captions give another table.
 VERSION = 1

@@ -10,9 +10,9 @@ import numpy as np
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
 
 from studies import paths
-from studies.caches import unwritable
-from studies.errors import StudyError
+from studies.paths import StudyError
 from studies.relevance.systems import Reading
+from studies.runs.files import unwritable_cache
 
 BEGIN, PAD, END = "<s>", "<pad>", "</s>"
 
@@ -131,5 +131,5 @@ def tokenized(texts: datasets.Dataset, words: Words, whose: str) -> Tokens:
             desc="tokenizing",
         )
     except OSError as error:
-        raise unwritable(file.parent, error) from error
+        raise unwritable_cache(file.parent, error) from error
     return Tokens(table, table.data.column("length").to_numpy().astype(np.int64))

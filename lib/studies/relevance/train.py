@@ -9,17 +9,18 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 from torch.utils.data import DataLoader
 
-from studies import command, compute, splits, training
-from studies.errors import StudyError
-from studies.learner import Scheduled
-from studies.paths import relative
+from studies.inputs import splits
+from studies.learning import compute
+from studies.learning.fit import Scheduled, fit
+from studies.paths import StudyError, relative, run_command
 from studies.relevance import data, downstream, pictures
 from studies.relevance.batching import ByLength, Texts
 from studies.relevance.model import Reader, TextClassifier, build
 from studies.relevance.params import Parameters
 from studies.relevance.pictures import PictureClassifier, Pictures, Viewer
 from studies.relevance.tokens import tokenized, words
-from studies.runs import claim, provenance, to_json, write_atomic
+from studies.runs.files import to_json, write_atomic
+from studies.runs.folder import claim, provenance
 
 MONITOR = "validation_accuracy"
 
@@ -101,7 +102,7 @@ def train(parameters: Parameters) -> Path:
             examples = alone
             # an epoch has as many steps whatever is taken
             batches = ByLength(taken, alone.lengths, plan.batch, parameters.seed, len(known))
-        outcome = training.fit(
+        outcome = fit(
             Learner(parameters, system.network, plan.epochs * len(batches)),
             DataLoader(examples, sampler=batches, batch_size=None),
             DataLoader(alone, sampler=ByLength(rest, alone.lengths, plan.batch), batch_size=None),
@@ -160,4 +161,4 @@ def with_sentences(
 
 
 if __name__ == "__main__":
-    command.run(lambda: train(Parameters.from_command_line()))
+    run_command(lambda: train(Parameters.from_command_line()))

@@ -23,9 +23,9 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from studies import paths
-from studies.errors import StudyError
+from studies.paths import StudyError
 from studies.relevance.answers import Failure, Page, clean, page_of, printable, refusal, today
-from studies.runs import to_json, write_atomic
+from studies.runs.files import to_json, write_atomic
 
 API = "https://en.wikipedia.org/w/api.php"
 TIMEOUT = (20, 60)  # seconds to connect, and between two blocks

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from studies import duplicates
-from studies.runs import write_atomic
+from studies.inputs import images
+from studies.runs.files import write_atomic
 from studies.triplets import data
 from studies.triplets.params import Parameters
 from studies.triplets.results import Results
@@ -22,7 +22,7 @@ def nearest(results: Results) -> np.ndarray:
         parameters = Parameters.from_run(run.params, run.folder)
         dataset = data.read(parameters)
         parts = data.split(dataset, parameters)
-        found = duplicates.nearest(duplicates.hashes(dataset.paths, dataset.root), parts)
+        found = images.nearest_duplicates(images.hashes(dataset.paths, dataset.root), parts)
         frame = pd.DataFrame(
             {
                 "test": [dataset.files[row] for row in found["test"]],
@@ -37,7 +37,7 @@ def nearest(results: Results) -> np.ndarray:
 
 def counts(bits: np.ndarray) -> pd.DataFrame:
     """Return how many test images have a training image within so many of the 64 bits."""
-    found = duplicates.counts(bits)
+    found = images.count_duplicates(bits)
     return pd.DataFrame(
         {
             "bits apart, at most": found["distance"],
@@ -52,7 +52,7 @@ def without(results: Results, bits: np.ndarray) -> pd.DataFrame:
 
     Means over seeds.
     """
-    far, rows = bits > duplicates.DISTANCE, []
+    far, rows = bits > images.DUPLICATE_BITS, []
     for system, answers in results.plain().answers.items():
         row = {"system": system}
         for metric, name, digits in (

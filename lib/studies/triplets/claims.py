@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from studies.differences import between, signed
-from studies.ledger import SYNTHETIC, Claim
-from studies.ledger import tally as tallied
-from studies.ledger import verdict as ledger_verdict
+from studies.reporting.claims import SYNTHETIC, Claim
+from studies.reporting.claims import tally as tallied
+from studies.reporting.claims import verdict as ledger_verdict
+from studies.reporting.tables import between, signed
 from studies.triplets.experiments import EXPERIMENTS, Experiment, Step, systems
 from studies.triplets.results import Results
 

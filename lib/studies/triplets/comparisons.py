@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from studies import statistics
-from studies.differences import BOOTSTRAP
+from studies.reporting import bootstrap
+from studies.reporting.tables import BOOTSTRAP
 from studies.triplets.metrics import Answers, Score
 from studies.triplets.results import Results, unbiased
 
@@ -75,10 +75,10 @@ def bootstrapped(
         return score(second[k].at(items)) - score(first[k].at(items))
 
     everything = np.arange(len(results.truth))
-    samples = statistics.bootstrap(difference, len(everything), len(first), results.strata(metric))
+    samples = bootstrap.bootstrap(difference, len(everything), len(first), results.strata(metric))
     observed = float(np.mean([difference(everything, k) for k in range(len(first))]))
     samples = unbiased(metric, samples, observed)
-    low, high = statistics.interval(samples)
+    low, high = bootstrap.interval(samples)
     return {
         "metric": metric,
         "test": BOOTSTRAP,
@@ -86,7 +86,7 @@ def bootstrapped(
         "difference": observed,
         "ci_low": low,
         "ci_high": high,
-        "p": statistics.bootstrap_p(samples),
+        "p": bootstrap.bootstrap_p(samples),
     }
 
 
@@ -99,5 +99,5 @@ def severe_mcnemar(labels: np.ndarray, first: Answers, second: Answers) -> dict[
         "metric": "severe_errors",
         "seeds": 1,
         "difference": only_second - only_first,
-        "p": statistics.mcnemar(only_first, only_second),
+        "p": bootstrap.mcnemar(only_first, only_second),
     }

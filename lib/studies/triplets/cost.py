@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from studies.speed import interleaved, threads
-from studies.statistics import bootstrap, interval
+from studies.learning.compute import interleaved, threads
+from studies.reporting.bootstrap import bootstrap, interval
 from studies.triplets.loss import FlexibleMarginLoss
 
 LEVELS = (1, 2, 3, 4, 6, 8)

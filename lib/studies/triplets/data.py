@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from studies import demo, images, paths
-from studies.errors import StudyError
-from studies.features import features
-from studies.splits import refuse_empty, stratified
+from studies import demo, paths
+from studies.inputs import images
+from studies.inputs.features import features
+from studies.inputs.splits import refuse_empty, stratified
+from studies.paths import StudyError
 from studies.triplets import sources
 from studies.triplets.labels import LabelledImages
 from studies.triplets.params import Parameters

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 from sklearn.manifold import TSNE
 
-from studies import command, compute, images
-from studies.paths import relative
-from studies.runs import claim, load_run, to_json, write_atomic
+from studies.inputs import images
+from studies.learning import compute
+from studies.paths import relative, run_command
+from studies.runs.files import to_json, write_atomic
+from studies.runs.folder import claim, load_run
 from studies.triplets import clustering, data, metrics, sampling
 from studies.triplets.params import Parameters
 
@@ -104,4 +106,4 @@ def flat_map(embedded: np.ndarray, seed: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    command.run(lambda: evaluate(Parameters.from_command_line()))
+    run_command(lambda: evaluate(Parameters.from_command_line()))

@@ -5,10 +5,11 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from studies import differences, evaluated, maps, origin, plots
-from studies.images import open_rgb
-from studies.runs import LoadedRun
-from studies.splits import PARTS
+from studies.inputs.images import open_rgb
+from studies.inputs.splits import PARTS
+from studies.reporting import plots, tables
+from studies.reporting.results import all_curves, cost_table
+from studies.runs.folder import LoadedRun
 from studies.triplets import data
 from studies.triplets.loss import flexible_margin
 from studies.triplets.results import Results
@@ -125,12 +126,12 @@ def score_figure(frame: pd.DataFrame) -> Figure:
 
 def test_table(tests: pd.DataFrame) -> pd.DataFrame:
     """Return the paired tests, one row a pair of systems."""
-    return differences.wide(tests, {name: NAMES[name] for name in AXES}, COUNTS)
+    return tables.wide_tests(tests, {name: NAMES[name] for name in AXES}, COUNTS)
 
 
 def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
     """Draw loss and validation scores against the epoch."""
-    return plots.curves(evaluated.curves(systems), "epoch", CURVES)
+    return plots.curves(all_curves(systems), "epoch", CURVES)
 
 
 def by_images(results: Results, frame: pd.DataFrame) -> Figure | None:
@@ -152,7 +153,7 @@ def embedding_map(runs: list[LoadedRun]) -> Figure:
     """Draw the t-SNE maps of the test images under some runs, coloured by top label."""
     frame = pd.concat(run.predictions.assign(system=run.system) for run in runs)
     frame = frame.rename(columns={"map_x": "x", "map_y": "y"}).reset_index(drop=True)
-    return maps.embedding_map(frame.assign(label=frame["true_level1"].map(words)))
+    return plots.embedding_map(frame.assign(label=frame["true_level1"].map(words)))
 
 
 def settings(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
@@ -179,7 +180,7 @@ def settings(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
 
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
     """Return what each system cost, with what numbers, and which trainings ended early."""
-    table = origin.cost(
+    table = cost_table(
         systems, "precision", lambda facts: PRECISIONS.get(facts["precision"], facts["precision"])
     )
     stops = [

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from studies.errors import StudyError
+from studies.paths import StudyError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 PART_NAMES = {

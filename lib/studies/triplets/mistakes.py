@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from studies import plots
-from studies.images import open_rgb
-from studies.runs import LoadedRun
+from studies.inputs.images import open_rgb
+from studies.reporting import plots
+from studies.runs.folder import LoadedRun
 from studies.triplets import data
 from studies.triplets.figures import words
 from studies.triplets.params import Parameters

@@ -1,6 +1,6 @@
 """The classifier: a trunk of 256 ReLU units, then softmax, an embedding with k-NN, or both heads.
 
-Scratch: four convolution blocks (`studies.encoders.ScratchCNN`). Frozen: features of a large
+Scratch: four convolution blocks (`learning.networks.ScratchCNN`). Frozen: features of a large
 backbone, and the same two last layers. Both end in the number of classes (cross-entropy), in 128
 dimensions on the unit sphere (triplet losses), or in one head of each kind (hybrid).
 """
@@ -17,9 +17,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from studies import compute, weights
-from studies.encoders import Dense, ScratchCNN
-from studies.runs import write_atomic
+from studies.learning import compute
+from studies.learning.networks import Dense, ScratchCNN
+from studies.runs.files import write_atomic
+from studies.runs.folder import fitting_weights, open_weights
 from studies.triplets.params import Parameters
 
 CHUNK = 256  # images embedded at once
@@ -148,13 +149,13 @@ def vote(
 
 
 def load(run: Any) -> Classifier:
-    """Return the classifier of a run folder (`studies.runs.LoadedRun`), ready to predict.
+    """Return the classifier of a run folder (`studies.runs.folder.LoadedRun`), ready to predict.
 
     Raises StudyError when its weights are missing, damaged, or another system's.
     """
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
-    with weights.opened(file) as (metadata, tensors):
+    with open_weights(file) as (metadata, tensors):
         names = json.loads(metadata["names"])
     state = {
         key.removeprefix("network."): value
@@ -163,7 +164,7 @@ def load(run: Any) -> Classifier:
     }
     features = state.get("trunk.layers.0.weight")
     width = None if features is None else features.shape[1]
-    with weights.fitting(file):
+    with fitting_weights(file):
         network = build(parameters, len(tensors["classes"]), width)
         network.load_state_dict(state)
     return Classifier(

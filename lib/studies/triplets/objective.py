@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from studies.errors import StudyError
+from studies.paths import StudyError
 from studies.triplets.loss import FlexibleMarginLoss
 from studies.triplets.model import Output
 from studies.triplets.params import Parameters

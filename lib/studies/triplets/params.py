@@ -6,10 +6,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from studies import paths
-from studies.blocks import Augmentation, Kitchen
-from studies.download import require
-from studies.errors import StudyError
-from studies.params import Block, Count, Positive, RunParameters, Share
+from studies.inputs.download import require
+from studies.paths import StudyError
+from studies.runs.params import Augmentation, Block, Count, Kitchen, Positive, RunParameters, Share
 
 Mining = Literal["semihard", "hardest", "all"]
 Take = Literal["closest", "most_violating"]

@@ -5,10 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from studies import command, evaluated, origin, pages, params, paths, tables
-from studies.ledger import claims_markdown
-from studies.publishing import publish
-from studies.runs import write_atomic
+from studies import paths
+from studies.paths import dataset_argument, run_command
+from studies.reporting import pages, tables
+from studies.reporting.claims import claims_markdown
+from studies.reporting.publish import publish
+from studies.reporting.results import count_systems, report_command, run_facts
+from studies.runs import params
+from studies.runs.files import write_atomic
 from studies.triplets import claims, cost, figures, tune
 from studies.triplets.comparisons import paired_tests
 from studies.triplets.evaluate import evaluate
@@ -53,7 +57,7 @@ def write(dataset: str) -> Path:
         write_atomic(folder / "triplets_tuning.csv", tuning.to_csv(index=False))
     parts = sections(results, frame, tests, tuning)
     pictures = [pages.Section("Severe errors", gallery(results))]
-    facts = origin.command("triplets", results.systems), origin.facts(results.runs)
+    facts = report_command("triplets", results.systems), run_facts(results.runs)
     said = lead(results, frame, tests)
     return publish(folder, "triplets", TITLE, said, parts, pictures, facts)
 
@@ -73,7 +77,7 @@ def lead(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
     (model, variant), value = scores.idxmax(), scores.max()
     system = f"{model}@{variant}" if variant else model
     return (
-        f"{evaluated.counted(results.systems)}, {len(results.truth):,} test images, "
+        f"{count_systems(results.systems)}, {len(results.truth):,} test images, "
         f"{len(results.classes)} classes; highest macro-F1: {system} with {value:.3f}. "
         f"{claims.tally(results, tests)}"
     )
@@ -94,4 +98,4 @@ def entry(dataset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command.run(lambda: write(command.dataset_argument(__doc__)))
+    run_command(lambda: write(dataset_argument(__doc__)))

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from studies import evaluated, paths, statistics, tables
-from studies.runs import LoadedRun
+from studies import paths
+from studies.reporting import bootstrap, tables
+from studies.reporting.results import by_system, read_runs
+from studies.runs.folder import LoadedRun
 from studies.triplets.metrics import Answers, Score, scores
 
 ORDER = ["cross_entropy", "triplet", "flexible", "hybrid"]
@@ -105,13 +107,13 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when they were tested on different images.
     """
-    runs = evaluated.read(dataset, "triplets", "images")
+    runs = read_runs(dataset, "triplets", "images")
     return of_runs(runs)
 
 
 def of_runs(runs: list[LoadedRun]) -> Results:
     """Return the results of some runs of one dataset."""
-    systems = evaluated.by_system(runs, place)
+    systems = by_system(runs, place)
     return Results(runs[0].params["dataset"], systems, read_classes(runs[0]))
 
 
@@ -140,13 +142,13 @@ def summary(results: Results) -> pd.DataFrame:
         unseen = np.isin(results.truth, results.unseen(system))
         for metric, score in results.scores[system].items():
             values = [score(one) for one in answers]
-            samples = statistics.bootstrap(
+            samples = bootstrap.bootstrap(
                 lambda items, k, score=score, answers=answers: score(answers[k].at(items)),
                 len(results.truth),
                 len(answers),
                 results.strata(metric),
             )
-            low, high = statistics.interval(unbiased(metric, samples, float(np.mean(values))))
+            low, high = bootstrap.interval(unbiased(metric, samples, float(np.mean(values))))
             published = PUBLISHED.get((results.dataset, metric), {}) if not variant else {}
             rows.append(
                 {

@@ -3,10 +3,11 @@
 import pandas as pd
 from markupsafe import Markup
 
-from studies import duplicates, page_parts, pages, tables
-from studies.errors import StudyError
-from studies.ledger import SYNTHETIC
-from studies.style import PAGE
+from studies.inputs import images
+from studies.paths import StudyError
+from studies.reporting import page_parts, pages, tables
+from studies.reporting.claims import SYNTHETIC
+from studies.reporting.plots import PAGE
 from studies.triplets import audit, claims, figures, mistakes
 from studies.triplets.results import Results
 
@@ -155,15 +156,15 @@ def near_duplicates(results: Results) -> pages.Section:
         bits = audit.nearest(results)
     except StudyError as error:  # a report can be made where the photographs are not at hand
         return pages.Section("Near-duplicates", [f"Not counted here: {error}."])
-    near = int((bits <= duplicates.DISTANCE).sum())
+    near = int((bits <= images.DUPLICATE_BITS).sum())
     found = (
         "Test images with a training image whose perceptual hash differs in so few of 64 bits. Up "
-        f"to {duplicates.DISTANCE}, pairs looked at show the same goods in the same place, moments "
-        "apart; at 12 some are alike by chance."
+        f"to {images.DUPLICATE_BITS}, pairs looked at show the same goods in the same place, "
+        "moments apart; at 12 some are alike by chance."
     )
     rest = (
         f"Scores on all {len(bits):,} test images and on the {len(bits) - near:,} without a "
-        f"near-duplicate ({duplicates.DISTANCE} bits or fewer) in training; means over seeds."
+        f"near-duplicate ({images.DUPLICATE_BITS} bits or fewer) in training; means over seeds."
     )
     return pages.Section(
         "Near-duplicates",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from studies.errors import StudyError
-from studies.reading import read_text
+from studies.inputs.reading import read_text
+from studies.paths import StudyError
 from studies.triplets.labels import LabelledImages
 from studies.triplets.listing import (
     PART_NAMES,

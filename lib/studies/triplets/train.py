@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from studies import command, compute, images, training
-from studies.augmentation import augment
-from studies.errors import StudyError
-from studies.paths import relative
-from studies.runs import claim, provenance, to_json, write_atomic
-from studies.splits import sizes
+from studies.inputs import images
+from studies.inputs.images import augment
+from studies.inputs.splits import sizes
+from studies.learning import compute
+from studies.learning.fit import fit
+from studies.paths import StudyError, relative, run_command
+from studies.runs.files import to_json, write_atomic
+from studies.runs.folder import claim, provenance
 from studies.triplets import data, sampling
 from studies.triplets.metrics import f1_over, included, severe_errors
 from studies.triplets.model import CHUNK, Classifier, Network, build, gather, vote
@@ -140,7 +142,7 @@ def train(parameters: Parameters) -> Path:
         network = network.to(memory_format=torch.channels_last)
         learner = Learner(parameters, network, dataset, inputs, roles)
         examples = sampling.Examples(inputs, dataset.labels, dataset.class_index)
-        outcome = training.fit(
+        outcome = fit(
             learner,
             sampling.loader(examples, sampling.training_batches(dataset, roles, parameters)),
             sampling.loader(
@@ -173,4 +175,4 @@ def train(parameters: Parameters) -> Path:
 
 
 if __name__ == "__main__":
-    command.run(lambda: train(Parameters.from_command_line()))
+    run_command(lambda: train(Parameters.from_command_line()))

@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from studies import command, paths
-from studies.errors import StudyError
-from studies.params import read_yaml
-from studies.paths import relative
-from studies.runs import load_run, write_atomic
+from studies import paths
+from studies.paths import StudyError, dataset_argument, relative, run_command
+from studies.runs.files import write_atomic
+from studies.runs.folder import load_run
+from studies.runs.params import read_yaml
 from studies.triplets.params import Parameters
 
 
@@ -121,4 +121,4 @@ def tune(dataset: str) -> Path:
 
 
 if __name__ == "__main__":
-    command.run(lambda: tune(command.dataset_argument(__doc__)))
+    run_command(lambda: tune(dataset_argument(__doc__)))

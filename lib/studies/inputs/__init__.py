@@ -1,0 +1,1 @@
+"""What comes in: downloads, pictures, features, splits, text files."""

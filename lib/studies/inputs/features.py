@@ -1,0 +1,152 @@
+"""Features of a frozen backbone: computed once over a dataset, then read from disk."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from studies import paths as places
+from studies.inputs.images import WORKERS, fingerprint, open_rgb
+from studies.learning.backbones import Backbone, load_backbone
+from studies.paths import StudyError
+from studies.runs.files import cached, write_header
+
+# Raise it whenever `features` gives other numbers for the same images and weights.
+VERSION = 1
+
+
+def features(
+    paths: Sequence[Path],
+    root: Path,
+    encoder: str | Backbone,
+    batch_size: int = 32,
+    pooled: bool = True,
+    dtype: str = "float32",
+    device: str | torch.device | None = None,
+) -> np.ndarray:
+    """Return a backbone's features of all images, (N, F) or (N, T, F), mapped read-only from disk.
+
+    Computed once and kept below `cache/features`, named by encoder, weights, preprocessing, images
+    in order, precision and kind. Each finished batch is on disk: a killed extraction goes on where
+    it stopped and ends with the same bits. CUDA computes in bf16, a CPU in fp32.
+
+    Args:
+        paths: image files, one row each.
+        root: the folder that names are taken relative to (see `images.fingerprint`).
+        encoder: a name for `load_backbone`, or what it returned.
+        batch_size: images in one pass.
+        pooled: one vector an image, or all tokens (see `Backbone.forward`).
+        dtype: "float32" or "float16", of the file.
+        device: default is CUDA where there is any.
+
+    Raises:
+        StudyError: no images, a bad image, missing weights, too little memory, or no room on disk.
+
+    """
+    if not paths:
+        raise StudyError(f"There is no image to encode below {root}: the list of files is empty.")
+    backbone = load_backbone(encoder) if isinstance(encoder, str) else encoder
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    kind = (
+        f"{'pooled' if pooled else 'tokens'}-{dtype}-{'bf16' if where.type == 'cuda' else 'fp32'}"
+    )
+    slug = re.sub(r"\W+", "_", backbone.name.rsplit(os.sep, 2)[-1])
+    data = fingerprint(paths, root, ordered=True)
+    name = f"{slug}-{backbone.digest()}-{data}-{kind}-v{VERSION}.npy"
+
+    def extract(partial: Path) -> None:
+        mode = backbone.training
+        backbone.to(where).eval()
+        try:
+            _extract(partial, paths, backbone, batch_size, pooled, np.dtype(dtype), where)
+        except torch.OutOfMemoryError as error:
+            raise StudyError(
+                f"{backbone.name} needs more memory than {where} has for {batch_size} images at "
+                "once: lower batch_size; finished batches are kept."
+            ) from error
+        finally:
+            backbone.train(mode)
+
+    return cached(places.cache() / "features" / name, extract)
+
+
+def _extract(
+    partial: Path,
+    paths: Sequence[Path],
+    backbone: Backbone,
+    batch_size: int,
+    pooled: bool,
+    dtype: np.dtype,
+    device: torch.device,
+) -> None:
+    done, end = _finished(partial, len(paths), dtype, batch_size)
+    bar = tqdm(total=len(paths), initial=done, desc="encoding images", unit="image", delay=2)
+
+    def prepare(path: Path) -> Tensor:
+        return backbone.preprocess(open_rgb(path))
+
+    with partial.open("ab") as file, ThreadPoolExecutor(WORKERS) as pool, bar:
+        file.truncate(end)
+        file.seek(end)
+        for batch in _ahead(pool, prepare, paths[done:], batch_size):
+            with (
+                torch.inference_mode(),
+                torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
+            ):
+                batch = batch.to(device, memory_format=torch.channels_last)
+                rows = backbone(batch, pooled).float().cpu().numpy()
+            with np.errstate(over="ignore"):
+                rows = rows.astype(dtype)
+            if not np.isfinite(rows).all():
+                raise StudyError(
+                    f"{backbone.name} gives values that {dtype} cannot hold for the images from "
+                    f"{paths[done]} on: use float32, and check the weights."
+                )
+            if not file.tell():
+                write_header(file, (len(paths), *rows.shape[1:]), dtype)
+            file.write(rows.tobytes())
+            file.flush()
+            done += len(rows)
+            bar.update(len(rows))
+
+
+def _finished(partial: Path, count: int, dtype: np.dtype, batch_size: int) -> tuple[int, int]:
+    """Return how many rows are whole, and where in the file they end.
+
+    Whole batches only, so that every row is computed beside the same others as without a stop:
+    the last bits of a matrix product depend on them.
+    """
+    try:
+        with partial.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, _ = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+    except (OSError, ValueError, EOFError):
+        return 0, 0
+    row = int(np.prod(shape[1:])) * dtype.itemsize
+    rows = (partial.stat().st_size - start) // row
+    rows = rows if rows == count else rows - rows % batch_size
+    return (rows, start + rows * row) if rows else (0, 0)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    prepare: Callable[[Path], Tensor],
+    paths: Sequence[Path],
+    batch_size: int,
+) -> Iterator[Tensor]:
+    # The next batch is decoded while the model works on this one.
+    waiting: Iterator[Tensor] | None = None
+    for start in range(0, len(paths), batch_size):
+        coming = pool.map(prepare, paths[start : start + batch_size])
+        if waiting is not None:
+            yield torch.stack(list(waiting))
+        waiting = coming
+    if waiting is not None:
+        yield torch.stack(list(waiting))

@@ -1,0 +1,1 @@
+"""How networks are trained: the loop, devices and precision, shared networks, backbones."""

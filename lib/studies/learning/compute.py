@@ -1,0 +1,125 @@
+"""Where and how numbers are computed: device, threads, precision, seeds."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
+
+from studies.runs.params import RunParameters
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Return the seed of one epoch: well mixed, below 2**32."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator a training step may draw from."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries draw from the global generator
+    torch.manual_seed(seed)
+
+
+def prepare(parameters: RunParameters) -> None:
+    """Set threads and seeds before anything is initialised; scikit-learn's threads too."""
+    torch.set_num_threads(parameters.threads)
+    threadpool_limits(parameters.threads)
+    seed_all(parameters.seed)
+
+
+def device() -> torch.device:
+    """Return the device that Lightning's `auto` takes."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def resolve_precision(precision: str) -> str:
+    """Return `precision`, with `auto` read as bf16 where the hardware multiplies in bf16."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if fast else "32-true"
+
+
+@contextmanager
+def autocast(precision: str) -> Iterator[None]:
+    """Compute as training does; for use outside Lightning."""
+    enabled = resolve_precision(precision) == "bf16-mixed"
+    with torch.autocast(device().type, dtype=torch.bfloat16, enabled=enabled):
+        yield
+
+
+def to_input(batch: np.ndarray | Tensor, where: torch.device) -> Tensor:
+    """Return pixels (B, 3, S, S) as floats in 0 to 1, channels last; features as floats."""
+    batch = torch.as_tensor(batch).to(where)
+    if batch.ndim != 4:
+        return batch.float()
+    scaled = batch.float() / 255 if batch.dtype == torch.uint8 else batch
+    return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def outputs(network: nn.Module, inputs: np.ndarray, precision: str, size: int) -> list[Any]:
+    """Return what a network says of N inputs in evaluation mode, `size` at a time."""
+    where = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode(), autocast(precision):
+        said = [
+            network(to_input(inputs[start : start + size], where))
+            for start in range(0, len(inputs), size)
+        ]
+    network.train(was_training)
+    return said
+
+
+def describe(where: torch.device) -> str:
+    """Return the device's name as a reader knows it."""
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
+
+
+# How long contenders take, measured side by side on a machine that others use too.
+
+
+def interleaved(
+    contenders: Mapping[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, np.ndarray]:
+    """Return the seconds of each contender in each round, name -> (rounds,) float64.
+
+    Every round runs all contenders once, each round in another order, so that whatever else the
+    machine does meets all of them alike: compare seconds of the same round. A first round is not
+    counted. The default clock counts processor time, which other processes hardly touch; with
+    several threads take `time.perf_counter`.
+    """
+    names = list(contenders)
+    seconds = {name: np.empty(rounds) for name in names}
+    for turn in range(-1, rounds):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            start = clock()
+            contenders[name]()
+            if turn >= 0:
+                seconds[name][turn] = clock() - start
+    return seconds
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with so many threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

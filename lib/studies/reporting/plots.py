@@ -1,0 +1,409 @@
+"""Figures at paper width, each system in its own colour and marker wherever it is drawn.
+
+Every function returns a figure that pyplot does not know and that notebooks show: nothing has to be
+closed, no backend is chosen, and settings last for the length of the call.
+"""
+
+import io
+import zlib
+from collections.abc import Callable, Collection, Sequence
+from functools import wraps
+from textwrap import wrap
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from studies.reporting import tables
+
+COLUMN, PAGE = 3.5, 7.0  # inches: one column of a two-column paper, and its whole width
+SCREEN = 120  # pixels an inch of paper takes in a notebook
+# The yellow and the pale pink of the palette are too faint on white.
+COLOURS = [c for i, c in enumerate(sns.color_palette("colorblind").as_hex()) if i not in (6, 8)]
+MARKERS = "osD^vPXph"
+DASHES = [(4, 1.5), (1, 1), (6, 1.5, 1, 1.5)]
+# Any odd-looking number gives fixed styles; with this one, systems that are usually drawn
+# together differ in colour.
+SPREAD = 38478
+PAPER = {
+    **sns.axes_style("ticks", {"axes.grid": True, "grid.color": "#e6e6e6"}),
+    **sns.plotting_context("paper", font_scale=0.85),
+    **{"font.family": ["DejaVu Sans"], "axes.spines.top": False, "axes.spines.right": False},
+    **{"axes.titlesize": 8.5, "figure.dpi": 150, "lines.linewidth": 1.5, "grid.linewidth": 0.6},
+    **{"axes.linewidth": 0.8, "xtick.major.width": 0.8, "ytick.major.width": 0.8},
+}
+
+
+class Drawing(Figure):
+    """A figure that notebooks show sharp and at the same size, whatever backend is chosen."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Return a picture for IPython, and the width at which it is shown."""
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=2 * SCREEN, metadata={"Software": None})
+        return stream.getvalue(), {"width": round(self.get_figwidth() * SCREEN)}
+
+
+class Style(NamedTuple):
+    """How one system is drawn."""
+
+    colour: str
+    marker: str
+    dashes: tuple[float, ...] | None
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments of a matplotlib line, without its markers."""
+        return {
+            "color": self.colour,
+            "linestyle": "-" if self.dashes is None else (0, self.dashes),
+        }
+
+
+def style(system: str) -> Style:
+    """Return the style of "model" or "model@variant", the same in every figure.
+
+    The model gives the colour; a variant has a marker other than its model's, and dashes.
+    """
+
+    def spread(name: str) -> int:
+        return (zlib.crc32(name.encode()) * SPREAD % 2**32) >> 16
+
+    model, _, variant = system.partition("@")
+    marker, colour = divmod(spread(model), len(COLOURS))
+    dashes = None
+    if variant:
+        dash, step = divmod(spread(system), len(MARKERS) - 1)
+        marker += 1 + step
+        dashes = DASHES[dash % len(DASHES)]
+    return Style(COLOURS[colour], MARKERS[marker % len(MARKERS)], dashes)
+
+
+def at_paper_size(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Decorate a drawing function: the settings of a paper hold for its call and no longer."""
+
+    @wraps(draw)
+    def drawn(*args: Any, **kwargs: Any) -> Figure:
+        with mpl.rc_context(PAPER):
+            figure = draw(*args, **kwargs)
+            # Ticks are made when a figure is drawn, which is after these settings are gone.
+            figure.draw_without_rendering()
+        return figure
+
+    return drawn
+
+
+def plain(text: Any, width: int | None = None) -> str:
+    """Return text that matplotlib shows as it stands: no mathematics, no hidden legend entry.
+
+    Longer than `width` characters, it ends in an ellipsis.
+    """
+    text = " ".join(str(text).split())
+    if width is not None and len(text) > width:
+        text = text[: width - 1].rstrip() + "…"
+    text = text.replace("$", r"\$")
+    return "\u200a" + text if text.startswith("_") else text
+
+
+def grid(panels: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
+    """Return a figure of `panels` axes of `height` inches each, and these axes, (panels,)."""
+    columns = max(1, min(columns, panels))
+    rows = -(-panels // columns)
+    width = COLUMN if columns == 1 else PAGE
+    figure = Drawing(figsize=(width, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for spare in axes[panels:]:
+        spare.remove()
+    return figure, axes[:panels]
+
+
+PUBLISHED = {
+    **{"marker": "D", "markersize": 6, "linestyle": ""},
+    **{"color": "#333333", "markerfacecolor": "none"},
+}
+LEGEND_ROW = 0.16  # inches
+
+
+@at_paper_size
+def curves(
+    frame: pd.DataFrame,
+    x: str,
+    ys: dict[str, str],
+    hue: str = "system",
+    seed: str = "seed",
+    x_label: str | None = None,
+    log: Collection[str] = (),
+    columns: int = 3,
+) -> Figure:
+    """Draw one panel per column of `ys` against `x`, one line per system.
+
+    Args:
+        frame: long, one row a system, seed and x; a missing value is a point not logged.
+        x: column of the horizontal axis.
+        ys: column -> axis label with its unit.
+        hue: column of systems.
+        seed: column of seeds, if there is one. With several seeds of a system each is a thin
+            line, and the thick line is their mean at every x that all of them have.
+        x_label: label of the horizontal axis with its unit, by default `x`.
+        log: columns of `ys` drawn on a logarithmic axis.
+        columns: panels in a row.
+
+    Raises:
+        KeyError: a column that `frame` lacks.
+    """
+    figure, axes = grid(len(ys), columns, 2.0)
+    systems = list(frame[hue].unique())
+    for axis, (y, label) in zip(axes, ys.items(), strict=True):
+        for system in systems:
+            rows = frame.loc[frame[hue] == system].dropna(subset=[x, y])
+            if seed not in frame:
+                rows = rows.assign(**{seed: 0})
+            lines = [one.set_index(x)[y].sort_index() for _, one in rows.groupby(seed)]
+            _curve(axis, lines, system)
+        axis.set(xlabel=plain(x_label or x), ylabel="\n".join(map(plain, wrap(label, 20))))
+        if y in log:
+            axis.set_yscale("log")
+        if pd.api.types.is_integer_dtype(frame[x]):
+            axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _legend_below(figure, systems)
+    return figure
+
+
+def _curve(axis: Axes, lines: list[pd.Series], system: str) -> None:
+    look = style(system)
+    if len(lines) > 1:
+        for line in lines:
+            axis.plot(line.index, line, linewidth=0.6, alpha=0.5, **look.line)
+        lines = [pd.concat(lines, axis=1, join="inner").mean(axis=1)]
+    for line in lines:
+        every = max(1, len(line) // 6)
+        axis.plot(
+            line.index, line, marker=look.marker, markersize=3.5, markevery=every, **look.line
+        )
+
+
+def _legend_below(figure: Figure, systems: Sequence[str]) -> None:
+    keys = [
+        Line2D([], [], label=plain(s), marker=style(s).marker, markersize=4, **style(s).line)
+        for s in systems
+    ]
+    longest = max(len(system) for system in systems)
+    # inches of a key and its name; wider rows would be cut off on both sides
+    fitting = int(figure.get_figwidth() / (0.45 + 0.055 * longest))
+    columns = max(1, min(len(keys), fitting, 2 if figure.get_figwidth() < PAGE else 4))
+    # the panels keep their height, however many systems there are
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * -(-len(keys) // columns))
+    figure.legend(handles=keys, loc="outside lower center", ncols=columns, frameon=False)
+
+
+@at_paper_size
+def confusion(matrix: ArrayLike, names: Sequence[str], title: str) -> Figure:
+    """Draw a confusion matrix as shares of each true class.
+
+    Args:
+        matrix: (C, C) counts, rows true classes, columns predicted classes. A class without test
+            items is an empty row.
+        names: C class names. Up to 10 classes the counts stand in the cells; above 40 the names
+            give way to the indices of the classes.
+        title: one line.
+
+    Raises:
+        ValueError: `matrix` is not square or `names` has another length.
+    """
+    counts = np.asarray(matrix)
+    size = len(names)
+    if counts.shape != (size, size):
+        raise ValueError(f"{size} names for a confusion matrix of shape {counts.shape}")
+    total = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    side = COLUMN if size <= 10 else PAGE
+    figure = Drawing(figsize=(side, side * 0.9), layout="constrained")
+    axis = figure.subplots()
+    image = axis.imshow(shares, vmin=0, vmax=1, cmap="Blues", interpolation="nearest")
+    bar = figure.colorbar(image, ax=axis, shrink=0.8)
+    bar.set_label("share of the true class (0–1)")
+    bar.outline.set_visible(False)
+    axis.grid(False)
+    axis.set_title(plain(title))
+    unit = "" if size <= 40 else f" (index, {size} classes)"
+    axis.set(xlabel=f"predicted class{unit}", ylabel=f"true class{unit}")
+    if size <= 40:
+        short = [plain(name, 14 if size <= 10 else 18) for name in names]
+        font = 7 if size <= 25 else 5.5
+        axis.set_xticks(range(size), short, rotation=90, fontsize=font)
+        axis.set_yticks(range(size), short, fontsize=font)
+    if size <= 10:
+        for (row, column), share in np.ndenumerate(shares):
+            if counts[row, column]:
+                colour = "white" if share > 0.5 else "black"
+                cell = f"{counts[row, column]:,.0f}"
+                axis.text(column, row, cell, ha="center", va="center", color=colour, fontsize=6.5)
+    return figure
+
+
+@at_paper_size
+def intervals(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure:
+    """Draw one panel per metric of a tidy frame: a dot and its 95 % interval per system.
+
+    A published value is a hollow diamond. Systems stand from top to bottom in the order of the
+    frame; one without any value, measured or published, is left out.
+
+    Args:
+        frame: a tidy frame.
+        metrics: metric id -> axis label with its unit.
+
+    Raises:
+        ValueError: nothing to draw for a metric.
+    """
+    rows = frame.assign(system=tables.systems(frame))
+    rows = rows[rows["metric"].isin(metrics) & rows[["mean", "published"]].notna().any(axis=1)]
+    if absent := [metric for metric in metrics if metric not in set(rows["metric"])]:
+        raise ValueError(f"no system has a value of {absent[0]}")
+    systems = list(rows["system"].unique())
+    width = COLUMN if len(metrics) == 1 else PAGE
+    figure = Drawing(figsize=(width, 0.9 + 0.28 * len(systems)), layout="constrained")
+    axes = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for axis, (metric, label) in zip(axes, metrics.items(), strict=True):
+        for row in rows[rows["metric"] == metric].itertuples():
+            place, look = systems.index(row.system), style(row.system)
+            if pd.notna(row.ci_low) and pd.notna(row.ci_high):
+                axis.plot([row.ci_low, row.ci_high], [place] * 2, color=look.colour, linewidth=1.6)
+            if pd.notna(row.mean):
+                axis.plot(row.mean, place, look.marker, color=look.colour, markersize=5)
+            if pd.notna(row.published):
+                axis.plot(row.published, place, **PUBLISHED)
+        axis.set_xlabel(plain(label))
+        axis.grid(False, axis="y")
+    axes[0].set_yticks(range(len(systems)), [plain(system) for system in systems])
+    axes[0].set_ylim(len(systems) - 0.5, -0.5)
+    if rows["published"].notna().any():
+        hollow = Line2D([], [], label="published", **PUBLISHED)
+        figure.legend(handles=[hollow], loc="outside upper right", frameon=False)
+    return figure
+
+
+def scores(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure | None:
+    """Draw `intervals` of those metrics that the frame has; None where it has none."""
+    have = tables.present(frame, metrics)
+    return intervals(frame, have) if have else None
+
+
+@at_paper_size
+def sweep(frame: pd.DataFrame, x: str, x_label: str, metrics: dict[str, str]) -> Figure:
+    """Draw one panel per metric of a tidy frame against a quantity, with 95 % intervals.
+
+    Args:
+        frame: rows of a tidy frame, one line a model, with one more column, the quantity.
+        x: that column; positive, drawn on a logarithmic axis with its values as ticks.
+        x_label: label of the horizontal axis with its unit.
+        metrics: metric id -> axis label with its unit.
+    """
+    figure, axes = grid(len(metrics), len(metrics), 2.4)
+    models = list(frame["model"].unique())
+    places = sorted(frame[x].unique())
+    for axis, (metric, label) in zip(axes, metrics.items(), strict=True):
+        for offset, model in enumerate(models):
+            mine = (frame["metric"] == metric) & (frame["model"] == model)
+            rows, look = frame[mine].sort_values(x), style(model)
+            # side by side, so that intervals of different systems do not hide each other
+            at = rows[x] * 1.03 ** (offset - (len(models) - 1) / 2)
+            # no errorbar: a bootstrap interval need not hold its mean
+            axis.vlines(at, rows["ci_low"], rows["ci_high"], colors=look.colour, linewidth=1)
+            axis.plot(at, rows["mean"], marker=look.marker, markersize=4, **look.line)
+        axis.set(xlabel=plain(x_label), ylabel=plain(label), xscale="log")
+        axis.set_xticks(places, [f"{place:g}" for place in places])
+        axis.minorticks_off()
+    _legend_below(figure, models)
+    return figure
+
+
+@at_paper_size
+def images(items: Sequence[tuple[ArrayLike | Image.Image, str]], columns: int = 5) -> Figure:
+    """Draw a grid of pictures with captions.
+
+    Args:
+        items: (picture, caption); a picture is a PIL image or an array, (H, W) or (H, W, 3 or 4),
+            uint8 or floats in 0–1.
+        columns: pictures in a row.
+    """
+    columns = max(1, min(columns, len(items)))
+    captions = [wrap(caption, 88 // columns) for _, caption in items]
+    pixels = [np.asarray(picture) for picture, _ in items]
+    tallest = max((one.shape[0] / one.shape[1] for one in pixels), default=1)
+    height = PAGE / columns * tallest + 0.15 * max(map(len, captions), default=0)
+    figure, axes = grid(len(items), columns, height)
+    figure.set_figwidth(PAGE)
+    for axis, one, lines in zip(axes, pixels, captions, strict=True):
+        white = 255 if one.dtype.kind in "iu" else 1
+        axis.imshow(one, cmap="gray", vmin=0, vmax=white, interpolation="nearest")
+        axis.set_axis_off()
+        axis.set_title("\n".join(map(plain, lines)), fontsize=7)
+    return figure
+
+
+# Ten colours for labels: grey is kept for the rest.
+LABELS = [*(c for c in COLOURS if c != "#949494"), "#5e3c99", "#4d4d4d", "#8c510a"]
+REST = "#d0d0d0"
+
+
+@at_paper_size
+def embedding_map(
+    frame: pd.DataFrame, top: str = "top", method: str = "t-SNE", panel: str = "system"
+) -> Figure:
+    """Draw two-dimensional maps of embeddings, one point an item.
+
+    Args:
+        frame: columns `x`, `y` (no unit) and `label`. With more than 10 labels, points take the
+            colour of the column `top` (a coarser label), if there is one; groups beyond the nine
+            largest are grey.
+        top: column of the coarser label.
+        method: what made the map, for the axis labels.
+        panel: a column with a panel for each of its values, if there is one.
+    """
+    label = "label"
+    if frame[label].nunique() > 10 and top in frame:
+        label = top
+    groups = frame[label].astype(str)
+    order = groups.value_counts(sort=False).sort_index()
+    shown = list(order.index)
+    if len(shown) > 10:
+        largest = order.sort_values(ascending=False, kind="stable").index[:9]
+        shown = [name for name in shown if name in set(largest)]
+    looks = {name: (LABELS[i], MARKERS[i % len(MARKERS)], 2) for i, name in enumerate(shown)}
+    rest = f"{len(order) - len(shown)} others"
+    groups = groups.where(groups.isin(shown), rest)
+    if len(shown) < len(order):
+        looks[rest] = (REST, "o", 1)
+    panels = list(frame[panel].unique()) if panel in frame else [""]
+    if len(panels) == 1:
+        figure = Drawing(figsize=(PAGE, 3.6), layout="constrained")
+        axes = [figure.subplots()]
+    else:
+        figure, axes = grid(len(panels), 2 if len(panels) in (2, 4) else 3, 2.3)
+    # Thousands of vector points make a page slow; the axes and words stay vectors.
+    size = float(np.clip(6000 / max(1, len(frame)), 5, 24))
+    dots = {"s": size, "linewidths": 0, "alpha": 0.8, "rasterized": len(frame) > 1000}
+    for axis, name in zip(axes, panels, strict=True):
+        here = frame[panel] == name if panel in frame else slice(None)
+        for group, (colour, marker, layer) in looks.items():
+            part = frame[here][groups[here] == group]
+            axis.scatter(part["x"], part["y"], color=colour, marker=marker, zorder=layer, **dots)
+        axis.set(xlabel=f"{method} 1 (no unit)", ylabel=f"{method} 2 (no unit)", title=plain(name))
+        axis.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    keys = [
+        Line2D([], [], color=colour, marker=marker, linestyle="", label=plain(name, 28))
+        for name, (colour, marker, _) in looks.items()
+    ]
+    place = {"loc": "outside right upper"}
+    if len(panels) > 1:
+        place = {"loc": "outside lower center", "ncols": min(5, len(keys))}
+    figure.legend(handles=keys, frameon=False, markerscale=0.8, **place)
+    return figure

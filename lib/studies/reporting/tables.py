@@ -1,0 +1,462 @@
+"""Tables of results: tidy to compute with, wide to read, and as Markdown, LaTeX and HTML.
+
+The tidy frame is what is kept; everything else is made from it. Rates are 0–1, counts are counts,
+and what was not run is missing in the frame and an empty cell in every table.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from html import escape
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from studies.runs.files import write_atomic
+
+NAMES = ["study", "dataset", "model", "variant", "metric"]
+WHOLE = ["n", "n_seeds"]
+COLUMNS = [*NAMES, "n", "mean", "std", "n_seeds", "ci_low", "ci_high", "published"]
+KEY = ["model", "variant", "metric"]
+
+__all__ = [
+    "COLUMNS",
+    "duration",
+    "legend",
+    "plain",
+    "read",
+    "save",
+    "systems",
+    "tidy",
+    "to_html",
+    "to_latex",
+    "to_markdown",
+    "wide",
+]
+
+
+def tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Return the tidy frame of the given rows, with exactly the columns `COLUMNS`.
+
+    A row names at least study, dataset, model and metric; `variant` defaults to "", every number
+    to missing. Rows of one system (model and variant) stand together, systems and their metrics
+    in the order in which they first appear. `n` and `n_seeds` are Int64, other numbers float64.
+
+    Raises:
+        ValueError: an unknown column, a missing name, a number that is none, or a second row for
+            the same model, variant and metric.
+    """
+    rows = list(rows)
+    for row in rows:
+        if unknown := [str(name) for name in row if name not in COLUMNS]:
+            raise ValueError(f"unknown column {', '.join(unknown)}; known: {', '.join(COLUMNS)}")
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    frame["variant"] = frame["variant"].astype(object).where(frame["variant"].notna(), "")
+    for name in COLUMNS:
+        if name not in NAMES:
+            kind = "Int64" if name in WHOLE else "float64"
+            frame[name] = pd.to_numeric(frame[name]).astype(kind)
+        elif frame[name].isna().any():
+            raise ValueError(f"row {int(frame[name].isna().argmax())} has no {name}")
+        else:
+            frame[name] = frame[name].astype(str).astype("str")
+    if (twice := frame.duplicated(KEY)).any():
+        raise ValueError(f"two rows for {' / '.join(frame.loc[twice.idxmax(), KEY])}")
+    group = frame.groupby(["model", "variant"], sort=False).ngroup()
+    return frame.iloc[group.argsort(kind="stable")].reset_index(drop=True)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Return the tidy frame that `save` wrote as `<study>.csv`."""
+    numbers = [name for name in COLUMNS if name not in NAMES]
+    frame = pd.read_csv(
+        path,
+        dtype=dict.fromkeys(NAMES, "str"),
+        keep_default_na=False,
+        na_values={name: [""] for name in numbers},
+    )
+    return tidy(frame.to_dict("records"))
+
+
+def systems(frame: pd.DataFrame) -> pd.Series:
+    """Return "model" or "model@variant" of each row of a tidy frame."""
+    return frame["model"] + frame["variant"].where(frame["variant"] == "", "@" + frame["variant"])
+
+
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a tidy frame that are of no variant, or all when there is none."""
+    rows = frame[frame["variant"] == ""]
+    return frame if rows.empty else rows
+
+
+def of(frame: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
+    """Return the rows of a tidy frame that are of some systems, by name or as keys."""
+    return frame[systems(frame).isin(list(names))]
+
+
+def present(frame: pd.DataFrame, metrics: Mapping[str, str]) -> dict[str, str]:
+    """Return metric id -> heading or label of those metrics that a tidy frame has."""
+    have = set(frame["metric"])
+    return {metric: name for metric, name in metrics.items() if metric in have}
+
+
+def rounded(tests: pd.DataFrame) -> pd.DataFrame:
+    """Return paired tests as they are written: four decimals."""
+    return tests.map(lambda x: round(x, 4) if isinstance(x, float) else x)
+
+
+def value(frame: pd.DataFrame, model: str, metric: str) -> pd.Series:
+    """Return the row of a tidy frame that has a metric of a model, of no variant."""
+    mine = (frame["model"] == model) & (frame["variant"] == "") & (frame["metric"] == metric)
+    return frame[mine].iloc[0]
+
+
+def wide(
+    frame: pd.DataFrame, metrics: dict[str, str], counts: Collection[str] | None = None
+) -> pd.DataFrame:
+    """Return a table to read: one row a system, one column of display cells a metric.
+
+    A system is "model" or "model@variant" (column `system`). A cell reads "0.852 ± 0.004
+    [0.831, 0.872]": mean, standard deviation over seeds when there are several, 95 % interval. A
+    metric with any published value has a second column "<heading> published".
+
+    Args:
+        frame: a tidy frame.
+        metrics: metric id -> heading, in the order of the columns; other metrics are left out.
+        counts: ids of metrics to print as counts. By default those whose totals over the seeds
+            and published values are whole numbers, one of them above 1.
+
+    Raises:
+        ValueError: two metrics with the same heading.
+    """
+    if len(set(metrics.values())) < len(metrics):
+        raise ValueError(f"metrics share a heading: {', '.join(metrics.values())}")
+    rows = frame.assign(system=systems(frame))
+    table = pd.DataFrame({"system": rows["system"].unique()})
+    for metric, heading in metrics.items():
+        part = rows[rows["metric"] == metric].set_index("system")
+        count = _is_count(part) if counts is None else metric in counts
+        shown = {row.Index: _cell(row, count) for row in part.itertuples()}
+        table[heading] = [shown.get(system, "") for system in table["system"]]
+        published = part["published"].dropna()
+        if len(published):
+            shown = {system: _show(value, count) for system, value in published.items()}
+            table[f"{heading} published"] = [shown.get(system, "") for system in table["system"]]
+    return table
+
+
+def _is_count(part: pd.DataFrame) -> bool:
+    totals = part["mean"] * part["n_seeds"].astype("float64").fillna(1)
+    values = pd.concat([totals, part["published"]]).dropna()
+    return bool(((values - values.round()).abs() < 1e-6).all() and (values > 1).any())
+
+
+def _cell(row: Any, count: bool) -> str:
+    if pd.isna(row.mean):
+        return ""
+    cell = _show(row.mean, count)
+    if pd.notna(row.n_seeds) and row.n_seeds > 1 and pd.notna(row.std):
+        cell += f" ± {_show(row.std, count)}"
+    if pd.notna(row.ci_low) and pd.notna(row.ci_high):
+        cell += f" [{_show(row.ci_low, count)}, {_show(row.ci_high, count)}]"
+    return cell
+
+
+def _show(value: float, count: bool) -> str:
+    if not count:
+        return f"{value:z.3f}"
+    return f"{value:z,.1f}".removesuffix(".0")
+
+
+def duration(seconds: float) -> str:
+    """Return `45 s`, `12 min` or `3 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def legend(frame: pd.DataFrame) -> str:
+    """Return how to read the cells of `wide(frame, …)`: test items, seeds, brackets."""
+    parts = []
+    if len(items := frame["n"].dropna()):
+        parts.append(f"{_range(items)} test items")
+    if len(seeds := frame["n_seeds"].dropna()):
+        parts.append("one seed" if seeds.max() == 1 else f"{_range(seeds)} seeds")
+    if (frame["n_seeds"] > 1).any():
+        parts.append("± is the standard deviation over seeds")
+    if frame["ci_low"].notna().any():
+        parts.append("brackets hold 95 % bootstrap intervals")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _range(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def save(
+    frame: pd.DataFrame,
+    tests: pd.DataFrame,
+    folder: Path,
+    study: str,
+    metrics: dict[str, str],
+    caption: str,
+    note: str,
+    counts: Collection[str] | None = None,
+    shown: pd.DataFrame | None = None,
+) -> None:
+    """Write `<study>.csv`, `<study>_tests.csv`, `<study>.md` and `<study>.tex` into `folder`.
+
+    Args:
+        frame: the tidy frame.
+        tests: paired tests between systems, one row a comparison, columns of the study's choice.
+        folder: made if need be; each file is renamed into place when it is whole.
+        study: stem of the four names.
+        metrics: as in `wide`.
+        caption: one sentence above the table.
+        note: below the table, before the `legend` of what it shows.
+        counts: as in `wide`.
+        shown: the tests as the Markdown shows them, by default as they are.
+
+    Raises:
+        ValueError: `frame` is not tidy.
+        StudyError: the folder cannot be written.
+    """
+    frame = tidy(frame.to_dict("records"))
+    table = wide(frame, metrics, counts)
+    note = f"{note} {legend(frame[frame['metric'].isin(metrics)])}".strip()
+    title = f"**{markdown_text(caption)}**" if caption else ""
+    blocks = [title, to_markdown(table).strip(), markdown_paragraph(note)]
+    if len(tests):
+        blocks += ["Paired tests between systems:"]
+        blocks += [to_markdown(tests if shown is None else shown).strip()]
+    label = "-".join([f"tab:{study}", *frame["dataset"].unique()[:1]])
+    write_atomic(folder / f"{study}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    write_atomic(folder / f"{study}_tests.csv", tests.to_csv(index=False, lineterminator="\n"))
+    write_atomic(folder / f"{study}.md", "\n\n".join(filter(None, blocks)) + "\n")
+    write_atomic(folder / f"{study}.tex", to_latex(table, caption, label, note))
+
+
+# A frame as a table in Markdown, LaTeX or HTML that shows exactly the text of its cells.
+
+
+RANGE = r"\[[-+−]?[\d.,]+, [-+−]?[\d.,]+\]"
+INTERVAL = re.compile(rf"(?P<value>.*\S) (?P<interval>{RANGE})")
+LONG = 30  # characters; a column with a longer cell is prose
+NUMBER = re.compile(r"(< )?[-+−]?\d[\d.,]*(e-?\d+)?( ± [\d.,]+)?( \[.*\])?")
+LATEX = {
+    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}"},
+    **{"±": r"$\pm$", "×": r"$\times$", "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\to$"},
+    **{"τ": r"$\tau$", "κ": r"$\kappa$", "–": "--", "—": "---", "…": r"\ldots{}", '"': "''"},
+    # After a row's end TeX would take a bracket or a star for an argument of the line break.
+    **{"[": "{[}", "]": "{]}", "*": "{*}"},
+    # TeX would join two hyphens to a dash; only a hyphen before another one is looked up.
+    **{"-": "-{}"},
+    **{character: "\\" + character for character in "{}$&#_%"},
+}
+
+
+def _text(value: Any) -> str:
+    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return f"{value:.1g}" if 0 < abs(value) < 0.0005 else f"{value:z,.3f}"
+    # Line breaks and control characters end a table row in one format or another.
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    return " ".join(text.split())
+
+
+def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]], list[bool]]:
+    """Return headings, rows of plain text, and which columns hold numbers; a named index counts."""
+    if any(name is not None for name in table.index.names):
+        table = table.reset_index()
+    rows = [[_text(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    filled = [[row[i] for row in rows if row[i]] for i in range(table.shape[1])]
+    numeric = [bool(column) and all(map(NUMBER.fullmatch, column)) for column in filled]
+    return [_text(name) for name in table.columns], rows, numeric
+
+
+def markdown_text(text: Any) -> str:
+    """Return text for one line of Markdown, with every mark in it escaped."""
+    text = re.sub(r"[\\`*|~$]", r"\\\g<0>", _text(text))
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
+    return re.sub(r"\](?=[(\[:])", r"\\]", text)
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Return a Markdown table; a cell shows exactly its text, whatever marks that text holds."""
+    headings, rows, numeric = _cells(table)
+    rules = ["---:" if number else "---" for number in numeric]
+    lines = [map(markdown_text, headings), rules, *(map(markdown_text, row) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def show(table: pd.DataFrame) -> Markdown:
+    """Return a table as notebooks show it: words left, numbers right, intervals whole, no index."""
+    return Markdown(
+        re.sub(RANGE, lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), to_markdown(table))
+    )
+
+
+def _latex(text: Any) -> str:
+    return re.sub(r"-(?=-)|[^-]", lambda found: LATEX.get(found[0], found[0]), _text(text))
+
+
+def to_latex(table: pd.DataFrame, caption: str, label: str, note: str = "") -> str:
+    r"""Return a LaTeX table to \input (it needs the package booktabs), intervals below the values.
+
+    All text is escaped; `label` is used as it is. Letters beyond Latin need XeLaTeX or LuaLaTeX.
+    """
+    headings, rows, numeric = _cells(table)
+    body: list[str] = []
+    for row in rows:
+        found = [INTERVAL.fullmatch(cell) for cell in row]
+        top = [m["value"] if m else cell for m, cell in zip(found, row, strict=True)]
+        body.append(_latex_row(map(_latex, top)))
+        if any(found):
+            below = [rf"\scriptsize {_latex(m['interval'])}" if m else "" for m in found]
+            body += [_latex_row(below), r"\addlinespace"]
+    if body and body[-1] == r"\addlinespace":
+        body.pop()
+    lines = [
+        r"\begin{table}[t]",
+        r"\centering",
+        r"\small",
+        rf"\caption{{{_latex(caption)}}}",
+        rf"\label{{{label}}}",
+        rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in numeric)}}}",
+        r"\toprule",
+        _latex_row(map(_latex, headings)),
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        *([r"\par\smallskip", rf"{{\footnotesize {_latex(note)}\par}}"] if note else []),
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def to_html(table: pd.DataFrame) -> str:
+    """Return a `<table>`, escaped; cells have the class `number`, or `prose` in columns of text."""
+    headings, rows, numeric = _cells(table)
+    long = [any(len(row[i]) > LONG for row in rows) for i in range(len(headings))]
+    kinds = [
+        ' class="number"' if number else ' class="prose"' if text else ""
+        for number, text in zip(numeric, long, strict=True)
+    ]
+
+    def line(tag: str, cells: Iterable[str]) -> str:
+        return "".join(
+            f"<{tag}{kind}>{cell}</{tag.split()[0]}>"
+            for kind, cell in zip(kinds, cells, strict=True)
+        )
+
+    body = "".join(f"<tr>{line('td', map(_html, row, numeric))}</tr>\n" for row in rows)
+    head = line('th scope="col"', [escape(heading) for heading in headings])
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+
+
+def _html(cell: str, number: bool) -> str:
+    if number and (found := INTERVAL.fullmatch(cell)):
+        return f"{escape(found['value'])} <small>{escape(found['interval'])}</small>"
+    # an interval inside prose is not broken over two lines
+    return re.sub(RANGE, r'<span class="whole">\g<0></span>', escape(cell))
+
+
+def markdown_paragraph(text: str) -> str:
+    """Return text as a Markdown paragraph, never a heading, a list or a quotation."""
+    text = re.sub(r"^[#>+-]", r"\\\g<0>", markdown_text(text))
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
+
+
+# Paired tests between systems as a table to read: one row a pair of systems.
+#
+# The tests are a long frame, one row a pair, metric and test, with the columns `first`, `second`,
+# `metric`, `test`, `difference` (second minus first), `p`, and for bootstraps `ci_low`, `ci_high`.
+
+
+BOOTSTRAP = "paired bootstrap"
+
+
+def signed(value: float, low: float, high: float, count: bool) -> str:
+    """Return a difference with its interval, such as "+0.053 [−0.051, +0.133]"."""
+    return f"{_signed(value, count)} [{_signed(low, count)}, {_signed(high, count)}]"
+
+
+def _signed(value: float, count: bool) -> str:
+    shown = f"{value:+,.1f}".removesuffix(".0") if count else f"{value:+.3f}"
+    zero = not shown.strip("+-0.,")
+    return shown[1:] if zero else shown.replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """Return a p-value to three digits; empty when it is missing."""
+    if pd.isna(p):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def wide_tests(
+    tests: pd.DataFrame, metrics: dict[str, str], counts: Collection[str]
+) -> pd.DataFrame:
+    """Return one row a pair: each metric's difference with its interval, and the p of each test.
+
+    Args:
+        tests: a long frame, as above. A test that is made seed by seed is called "<name>, seed
+            <k>"; the seeds share a cell.
+        metrics: metric id -> name, in the order of the columns.
+        counts: ids of the metrics that are counts.
+    """
+    rows = []
+    for (first, second), pair in tests.groupby(["first", "second"], sort=False):
+        row = {"difference": f"{second} − {first}"}
+        for metric, name in metrics.items():
+            for test in pair[pair["metric"] == metric].itertuples():
+                if test.test == BOOTSTRAP:
+                    values = test.difference, test.ci_low, test.ci_high
+                    row[name] = signed(*values, metric in counts)
+                    row[f"p ({name})"] = p_value(test.p)
+                else:
+                    heading = f"p ({name}, {test.test.partition(', seed')[0]})"
+                    row[heading] = ", ".join(filter(None, [row.get(heading), p_value(test.p)]))
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+def between(tests: pd.DataFrame, first: str, second: str, metric: str) -> pd.Series | None:
+    """Return the bootstrap of two systems in a metric as second minus first, None without one."""
+    rows = tests[(tests["metric"] == metric) & (tests["test"] == BOOTSTRAP)]
+    for a, b, sign in ((first, second, 1), (second, first, -1)):
+        mine = (rows["first"] == a) & (rows["second"] == b)
+        if mine.any():
+            row = rows[mine].iloc[0].copy()
+            ends = sorted(sign * row[["ci_low", "ci_high"]].to_numpy(dtype=float))
+            row["first"], row["second"], row["difference"] = first, second, sign * row["difference"]
+            row["ci_low"], row["ci_high"] = ends
+            return row
+    return None
+
+
+def in_words(row: pd.Series) -> str:
+    """Return a difference in words and figures, such as "b − a +0.053 [−0.051, +0.133]"."""
+    said = signed(row.difference, row.ci_low, row.ci_high, False)
+    return f"{row.second} − {row['first']} {said}"
+
+
+def side(row: pd.Series) -> int:
+    """Return on which side of zero an interval is: 1, −1, or 0 for both."""
+    return int(row.ci_low > 0) - int(row.ci_high < 0)

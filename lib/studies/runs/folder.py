@@ -1,0 +1,231 @@
+"""A run is a folder: how it is claimed, written without halves, and read back.
+
+`runs/<dataset>/<study>/<model>[@<variant>]/seed<k>/` holds `params.yaml`, `provenance.json`,
+`curves.csv`, `checkpoint/`, `model.safetensors` (training is complete), `predictions.parquet`,
+`metrics.json` (evaluation is complete) and the executed notebooks.
+"""
+
+import importlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+import filelock
+import pandas as pd
+import yaml
+from studies import paths
+from studies.paths import StudyError
+from studies.runs.params import RunParameters
+from studies.runs.params import read_yaml
+from studies.paths import relative
+from studies.runs.files import PART, locked, to_json, unwritable, write_atomic
+from collections.abc import Iterator
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from studies.runs.files import write_atomic
+
+PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "scikit-learn", "pandas")
+
+
+
+
+
+
+
+
+
+@contextmanager
+def claim(parameters: RunParameters) -> Iterator[Path]:
+    """Yield the run folder of these parameters, locked, with its `params.yaml` written.
+
+    What a killed process left half-written is removed.
+    Raises StudyError when the folder was made with other parameters.
+    """
+    folder = parameters.folder()
+    with locked(folder):
+        resolved = parameters.resolved()
+        file = folder / "params.yaml"
+        if file.exists():
+            refuse_other_parameters(file, resolved)
+        else:
+            write_atomic(file, yaml.safe_dump(resolved, sort_keys=False))
+        for half in folder.rglob(f".*{PART}"):
+            half.unlink(missing_ok=True)
+        yield folder
+
+
+def refuse_other_parameters(file: Path, resolved: dict[str, Any]) -> None:
+    """Raise StudyError naming each parameter in which `file` differs from `resolved`."""
+    before = read_yaml(file)
+    changed = [
+        f"{name} was {before.get(name)!r}, now {resolved.get(name)!r}"
+        for name in {**before, **resolved}
+        if before.get(name) != resolved.get(name)
+    ]
+    if changed:
+        raise StudyError(
+            f"{file.parent} was made with other parameters ({'; '.join(changed)}): give the new "
+            "setting a name of its own (<model>@<variant>.yaml), or delete the folder to make it "
+            "anew"
+        )
+
+
+def git_state() -> dict[str, Any]:
+    """Return the commit of the repository and whether tracked files differ from it."""
+    command = ["git", "-C", str(paths.REPOSITORY)]
+    try:
+        commit = subprocess.run(
+            [*command, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changes = subprocess.run(
+            [*command, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def provenance(**facts: Any) -> dict[str, Any]:
+    """Return what a result was made with: versions, commit, machine, peak memory, and `facts`."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes where Linux counts KiB
+    mebibytes = peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "git": git_state(),
+        "platform": platform.platform(),
+        "peak_memory_mib": round(mebibytes),
+        **facts,
+    }
+
+
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run folder read back."""
+
+    folder: Path
+    params: dict[str, Any]
+
+    @property
+    def system(self) -> str:
+        """Return `model` or `model@variant`."""
+        return "@".join(filter(None, (self.params["model"], self.params["variant"])))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return the scores of the test set, by metric id."""
+        return json.loads(self._existing("metrics.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """Return one row a test item: `id`, then the study's truth and prediction columns.
+
+        The file is read once, and all who ask share the frame: do not change it in place.
+        """
+        return pd.read_parquet(self._existing("predictions.parquet"))
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """Return one row an epoch."""
+        return pd.read_csv(self._existing("curves.csv"))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Return what the run was made with."""
+        return json.loads(self._existing("provenance.json").read_text(encoding="utf-8"))
+
+    def model(self) -> Any:
+        """Return the trained model, ready to predict."""
+        self._existing("model.safetensors")
+        return importlib.import_module(f"studies.{self.params['study']}.model").load(self)
+
+    def refuse_other_images(self, fingerprint: str, root: Path) -> None:
+        """Raise StudyError when the images below `root` are not those of training."""
+        self.refuse_other_data(fingerprint, f"images than {root} holds now")
+
+    def refuse_other_data(self, fingerprint: str, what: str) -> None:
+        """Raise StudyError when the run was made with other data, `what` in words."""
+        if fingerprint != self.provenance["dataset_fingerprint"]:
+            raise StudyError(
+                f"{relative(self.folder)} was trained on other {what}; restore them, or delete the "
+                "run folder to train anew"
+            )
+
+    def _existing(self, name: str) -> Path:
+        file = self.folder / name
+        if not file.exists():
+            raise StudyError(f"{self.folder} has no {name}: run its command again to finish it")
+        return file
+
+
+def finished(dataset: str, study: str) -> list[LoadedRun]:
+    """Return the evaluated runs of a study on a dataset, by folder name."""
+    files = sorted((paths.runs() / dataset / study).glob("*/seed*/metrics.json"))
+    return [load_run(file.parent) for file in files]
+
+
+def load_run(folder: Path | str) -> LoadedRun:
+    """Read a run folder: `.params .metrics .predictions .curves .provenance .model()`.
+
+    Raises StudyError when the folder is no run folder.
+    """
+    folder = Path(folder)
+    file = folder / "params.yaml"
+    if not file.exists():
+        raise StudyError(f"{folder} is no run folder: it has no params.yaml")
+    return LoadedRun(folder, read_yaml(file))
+
+
+# The `model.safetensors` of a run, written and read back.
+
+
+
+AGAIN = "delete it, and the command that trained the run writes it again from its checkpoint"
+
+
+def write_weights(file: Path, network: nn.Module, said: dict[str, Any]) -> None:
+    """Write the weights of a network, and as JSON what else belongs to it, whole or not at all."""
+    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+    # safetensors writes several entries in any order, and one always the same
+    write_atomic(file, save(tensors, {"said": json.dumps(said)}))
+
+
+@contextmanager
+def open_weights(file: Path) -> Iterator[tuple[dict[str, str], dict[str, Tensor]]]:
+    """Yield the metadata of a file and its tensors by name, on the CPU.
+
+    Raises StudyError when the file is missing or damaged, and so is whatever fails in the block,
+    where the metadata is taken apart.
+    """
+    try:
+        with safe_open(file, framework="pt") as content:
+            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
+            yield content.metadata(), tensors
+    except Exception as error:  # which one depends on the place of the damage
+        raise StudyError(f"{file}: cannot be read ({type(error).__name__}); {AGAIN}") from error
+
+
+@contextmanager
+def fitting_weights(file: Path) -> Iterator[None]:
+    """Raise StudyError when a network built in the block does not take the tensors of `file`."""
+    try:
+        yield
+    except (KeyError, RuntimeError) as error:
+        raise StudyError(f"{file}: holds another system's weights; {AGAIN}") from error

@@ -1,0 +1,113 @@
+"""Run a notebook with parameters, as papermill does, but refuse wrong ones before it starts.
+
+`python -m studies.runs.notebooks IN.ipynb OUT.ipynb -f file.yaml -p name=value` does what
+`papermill IN.ipynb OUT.ipynb -f file.yaml -p name value` does, with errors in one line.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+from studies import paths
+from studies.runs.params import suggestion
+from studies.paths import StudyError
+from studies.runs.params import notebook_defaults
+from studies.runs.params import read_overrides
+from studies.runs.params import read_yaml
+from studies.paths import relative
+
+def execute(
+    notebook: Path, output: Path, files: Sequence[Path] = (), overrides: Sequence[str] = ()
+) -> None:
+    """Run `notebook` with the values of `files`, then of `name=value` overrides, into `output`.
+
+    Raises StudyError when a parameter is wrong, before a kernel starts, or when a cell fails.
+    """
+    known = notebook_defaults(notebook)
+    values = {}
+    for file in files:
+        values.update(check_names(read_yaml(file), known, relative(file)))
+    values.update(check_names(read_overrides(overrides), known, "command line"))
+    if files:
+        study = importlib.import_module(f"studies.{notebook.parent.name}.params")
+        study.Parameters.from_files(files, overrides)
+
+    # papermill takes seconds to import: wrong parameters are told first
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        papermill.execute_notebook(
+            notebook,
+            output,
+            values,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            stdout_file=Labelled(label(output), sys.stdout),
+            stderr_file=Labelled(label(output), sys.stderr),
+            # a kernel that is told to end calls that an error
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+        )
+    except PapermillExecutionError as error:
+        reason = error.evalue if error.ename == "StudyError" else f"{error.ename}: {error.evalue}"
+        raise StudyError(f"{reason} (cell {error.exec_count} of {relative(output)})") from None
+    except DeadKernelError:
+        raise StudyError(
+            f"{relative(output)}: the kernel died, perhaps for want of memory; the same command "
+            "goes on from the last checkpoint"
+        ) from None
+    except OSError as error:
+        raise StudyError(f"cannot write {output}: {error.strerror or error}") from None
+
+
+class Labelled:
+    """A stream that begins each line with where it comes from: several notebooks share a log."""
+
+    def __init__(self, label: str, stream: TextIO) -> None:
+        self.label, self.stream = label, stream
+
+    def write(self, text: str) -> None:
+        """Write the text, each of its lines labelled."""
+        for line in text.splitlines():
+            self.stream.write(f"{self.label}  {line}\n")
+        self.stream.flush()
+
+    def flush(self) -> None:
+        """Do nothing: every write is flushed."""
+
+
+def label(output: Path) -> str:
+    """Return how the log calls a notebook: its place below `runs/`."""
+    folder = output.resolve().parent
+    return str(folder.relative_to(paths.runs()) if paths.runs() in folder.parents else output)
+
+
+def check_names(values: dict, known: dict, place: str) -> dict:
+    """Return `values`; raises StudyError for a name that the parameters cell does not hold."""
+    for name in values:
+        if name not in known:
+            raise StudyError(f"{place}: unknown parameter `{name}`{suggestion(name, known)}")
+    return values
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("-f", dest="files", action="append", type=Path, default=[])
+    parser.add_argument("-p", dest="overrides", action="append", default=[], metavar="NAME=VALUE")
+    options = parser.parse_args()
+    try:
+        execute(options.notebook, options.output, options.files, options.overrides)
+    except StudyError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

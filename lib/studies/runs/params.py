@@ -1,0 +1,424 @@
+"""Typed parameters with strict names.
+
+papermill takes a misspelt parameter for a new variable and runs with the default. Here every
+value passes a schema first: an unknown name, a wrong type or an impossible value is one sentence
+that names the file, the parameter and the nearest valid name.
+"""
+
+import argparse
+import importlib
+import json
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from studies import paths
+from studies.paths import StudyError
+from studies.paths import relative
+import difflib
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, get_args
+from pydantic import BaseModel, ValidationError
+import ast
+import linecache
+from collections.abc import Iterable, Sequence
+from typing import Any
+from typing import Annotated, Literal
+from pydantic import Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+Variant = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_]*)?$")]  # "" is no variant
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Block(BaseModel):
+    """A group of parameters: no unknown names, no silent conversions, no changes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Schema(Block):
+    """Parameters that a file, a command line or a notebook gives."""
+
+    @classmethod
+    def check(cls, values: dict[str, Any], origin: dict[str, str]) -> Self:
+        """Return the typed parameters.
+
+        `origin` says for each name which file or cell it came from. Raises StudyError with one
+        sentence for the first thing that is wrong.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise StudyError(explain(cls, values, origin, error)) from None
+
+    @classmethod
+    def from_notebook(cls) -> Self:
+        """Check the values of the notebook's parameters cell and of papermill's injected one.
+
+        Both are found among the cells already run by their first line, so that variables of later
+        cells are not taken for parameters when a cell is run again.
+        """
+        from IPython import get_ipython
+
+        names: list[str] = []
+        for source in cells_run(get_ipython().user_ns["In"]):
+            if source.startswith("# Parameters:"):
+                names = assigned_names(source)
+            elif source.startswith("# Parameters\n"):
+                names += assigned_names(source)
+        if not names:
+            raise StudyError("run the cell tagged `parameters` first (it begins `# Parameters:`)")
+        values = {name: get_ipython().user_ns[name] for name in dict.fromkeys(names)}
+        return cls.check(values, dict.fromkeys([*values, ""], "parameters cell"))
+
+
+class RunParameters(Schema):
+    """What every study needs; each study's `params.py` adds its own.
+
+    There are no defaults: whatever changes a result stands in a file or in the notebook's cell.
+    """
+
+    study: ClassVar[str]
+
+    dataset: Name
+    model: Name
+    variant: Variant
+    seed: Annotated[int, Field(ge=0)]
+    threads: Count
+    precision: Literal["32-true", "bf16-mixed", "auto"]
+
+    @property
+    def system(self) -> str:
+        """Return `model` or `model@variant`."""
+        return "@".join(filter(None, (self.model, self.variant)))
+
+    @property
+    def trained(self) -> bool:
+        """Whether the system is trained; a trivial baseline is evaluated as it is."""
+        return True
+
+    @property
+    def after(self) -> list[str]:
+        """Return the systems that must be evaluated before this one."""
+        return []
+
+    def sister(self, system: str) -> Self:
+        """Return the parameters of another system: its own file, and everything else as here.
+
+        Raises StudyError when `params/` has no such system on the dataset.
+        """
+        listed = run_files(self.study, self.dataset)
+        if system not in listed:
+            raise StudyError(
+                f"{self.system} builds on `{system}`, which {self.dataset} does not have"
+                f"{suggestion(system, listed)}"
+            )
+        _, *own = listed[system]
+        values = {name: value for name, value in self.resolved().items() if name != "study"}
+        for file in own:
+            values.update(read_yaml(file))
+        return self.check(values, dict.fromkeys([*values, ""], relative(own[-1])))
+
+    def folder(self) -> Path:
+        """Return the run folder of these parameters."""
+        return paths.runs() / self.dataset / self.study / self.system / f"seed{self.seed}"
+
+    def require_data(self) -> None:
+        """Raise StudyError when the published data of the run is missing; each study's own."""
+
+    @classmethod
+    def from_run(cls, values: dict[str, Any], folder: Path) -> Self:
+        """Check what `resolved` gave, read back from the `params.yaml` of a run folder."""
+        given = {name: value for name, value in values.items() if name != "study"}
+        return cls.check(given, {"": str(folder / "params.yaml")})
+
+    def resolved(self) -> dict[str, Any]:
+        """Return plain values for `params.yaml`, the study first."""
+        return {"study": self.study, **json.loads(self.model_dump_json())}
+
+    @classmethod
+    def from_files(cls, files: Sequence[Path], overrides: Iterable[str] = ()) -> Self:
+        """Merge YAML files in order, then `name=value` overrides, and check the result."""
+        values, origin = {}, {}
+        for file in files:
+            content = read_yaml(file)
+            values.update(content)
+            origin.update(dict.fromkeys(content, relative(file)))
+        given = read_overrides(overrides)
+        values.update(given)
+        origin.update(dict.fromkeys(given, "command line"))
+        origin.setdefault("", " + ".join(relative(file) for file in files))
+        return cls.check(values, origin)
+
+    @classmethod
+    def from_command_line(cls, arguments: Sequence[str] | None = None) -> Self:
+        """Read `-f file.yaml` (several, later ones win) and `-p name=value` options."""
+        parser = argparse.ArgumentParser(description=f"One run of the study {cls.study}.")
+        parser.add_argument(
+            "-f", dest="files", action="append", type=Path, required=True, metavar="FILE"
+        )
+        parser.add_argument(
+            "-p", dest="overrides", action="append", default=[], metavar="NAME=VALUE"
+        )
+        options = parser.parse_args(arguments)
+        return cls.from_files(options.files, options.overrides)
+
+
+class ReportParameters(Schema):
+    """What the notebook of a report takes."""
+
+    dataset: Name
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a YAML mapping; raises StudyError when there is no such file or it is no mapping."""
+    try:
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise StudyError(f"{relative(file)}: no such parameter file") from None
+    except OSError as error:
+        raise StudyError(f"{relative(file)}: cannot be read: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = getattr(error, "problem_mark", None)
+        line = f" line {place.line + 1}" if place else ""
+        raise StudyError(f"{relative(file)}{line}: not valid YAML; mend that line") from None
+    if not isinstance(content, dict):
+        raise StudyError(f"{relative(file)}: must hold `name: value` lines")
+    return content
+
+
+def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """Read `name=value` texts, the values as YAML; raises StudyError for one that is not."""
+    values = {}
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise StudyError(f"-p {override}: the value is not valid YAML") from None
+        if not equals:
+            raise StudyError(f"-p {override}: write name=value, for example -p seed=0")
+    return values
+
+
+def studies_on(dataset: str) -> list[str]:
+    """Return the studies that have parameters for a dataset."""
+    files = (paths.REPOSITORY / "params").glob(f"*/{dataset}/dataset.yaml")
+    return sorted(file.parent.parent.name for file in files)
+
+
+def run_files(study: str, dataset: str) -> dict[str, list[Path]]:
+    """Return the runs that `params/<study>/<dataset>/` lists: system -> its files, later ones win.
+
+    They are `dataset.yaml`, `<model>.yaml`, and for a variant `<model>@<variant>.yaml`, which
+    holds only what differs from its model.
+    Raises StudyError with the nearest name when there is no such dataset.
+    """
+    folder = paths.REPOSITORY / "params" / study
+    known = sorted(entry.name for entry in folder.iterdir() if (entry / "dataset.yaml").exists())
+    if dataset not in known:
+        raise StudyError(f"study {study} has no dataset `{dataset}`{suggestion(dataset, known)}")
+    shared = folder / dataset / "dataset.yaml"
+    systems = sorted(file for file in shared.parent.glob("*.yaml") if file != shared)
+    models = {file: file.with_name(f"{file.stem.partition('@')[0]}.yaml") for file in systems}
+    return {
+        file.stem: [shared, model, *([file] if file != model else [])]
+        for file, model in models.items()
+    }
+
+
+def load_parameters(study: str, dataset: str, system: str, seed: int = 0) -> RunParameters:
+    """Return the parameters of a listed run; raises StudyError for the first wrong one."""
+    schema = importlib.import_module(f"studies.{study}.params").Parameters
+    return schema.from_files(run_files(study, dataset)[system], [f"seed={seed}"])
+
+
+def requested(
+    dataset: str, studies: Iterable[str], models: Collection[str], seeds: Sequence[int]
+) -> list[Path]:
+    """Return the files that complete the runs asked for; no `models` are all.
+
+    They are `model.safetensors`, where the system is trained, and `metrics.json`. Chance has no
+    part in a baseline: the first seed says all.
+    """
+    files = []
+    for study in studies:
+        for system in run_files(study, dataset):
+            if not models or system in models:
+                trained = load_parameters(study, dataset, system).trained
+                for seed in seeds if trained else seeds[:1]:
+                    folder = load_parameters(study, dataset, system, seed).folder()
+                    files += [folder / "model.safetensors"] if trained else []
+                    files.append(folder / "metrics.json")
+    return files
+
+
+# What is wrong with a parameter, said in one sentence.
+
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean ...?` or, when nothing is near, the list of valid names."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean `{near[0]}`?" if near else f"; there are: {', '.join(known)}"
+
+
+def explain(
+    schema: type[BaseModel],
+    values: dict[str, Any],
+    origin: dict[str, str],
+    error: ValidationError,
+) -> str:
+    """Return one sentence for the first of pydantic's complaints, unknown names first."""
+    first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
+    name, location = spell(first["loc"], values), first["loc"]
+    place = origin.get(location[0] if location else "", origin.get("", "parameters"))
+    if first["type"] == "extra_forbidden":
+        parts = [str(part) for part in location]
+        return f"{place}: unknown parameter `{name}`{suggestion(parts[-1], fields(schema, parts))}"
+    if first["type"] == "missing":
+        return f"{place}: parameter `{name}` is missing; add it"
+    if first["type"] == "union_tag_invalid":
+        known = re.findall(r"'(\w+)'", first["ctx"]["expected_tags"])
+        tag = first["ctx"]["tag"]
+        return f"{place}: parameter `{name}.name` cannot be `{tag}`{suggestion(tag, known)}"
+    if first["type"] == "union_tag_not_found":
+        return f"{place}: parameter `{name}.name` is missing; add it"
+    problem = first["msg"].removeprefix("Value error, ")
+    problem = re.sub(r"^(Input|String|List) should", "should", problem)
+    problem = re.sub(r"^Keys should be strings", "should be a name", problem)
+    problem = re.sub(r" after validation, not \d+$", "", problem)
+    if first["type"] == "string_pattern_mismatch":
+        problem = "should hold lower-case letters, digits and _ only"
+    if first["type"] in ("model_type", "model_attributes_type"):
+        problem = "should hold `name: value` lines"
+    given = "" if isinstance(first["input"], dict) else f", not {first['input']!r}"
+    if first["type"] == "float_type":
+        given += number_hint(first["input"])
+    return f"{place}: parameter `{name}` {problem}{given}" if name else f"{place}: {problem}"
+
+
+def number_hint(given: Any) -> str:
+    """Say how to write a number such as `1e-3`, which YAML reads as text; empty for others."""
+    try:
+        number = float(given) if isinstance(given, str) else None
+    except ValueError:
+        number = None
+    if number is None or not math.isfinite(number):
+        return ""
+    spellings = [given.lower().replace("e", ".0e", 1), yaml.safe_dump(number).split()[0]]
+    valid = [text for text in spellings if isinstance(yaml.safe_load(text), float)]
+    return f": YAML takes that for text; write {' or '.join(dict.fromkeys(valid))}"
+
+
+def spell(location: tuple[int | str, ...], values: Any) -> str:
+    """Write a location as `loss.margins[0]`, without the tags pydantic adds for unions."""
+    written = ""
+    for position, part in enumerate(location):
+        inside = isinstance(values, dict) and part in values
+        if isinstance(part, int):
+            written += f"[{part}]"
+            values = values[part] if isinstance(values, list) and part < len(values) else None
+        elif inside or position == len(location) - 1:
+            written += f".{part}" if written else part
+            values = values.get(part) if isinstance(values, dict) else None
+    return written
+
+
+def fields(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """Return the valid names at the place of an unknown one."""
+    block = schema
+    candidates: list[type[BaseModel]] = []
+    for part in location[:-1]:
+        if part in block.model_fields:
+            candidates = list(blocks(block.model_fields[part].annotation))
+            block = candidates[0] if candidates else block
+        else:  # the tag of a union, or a place in a list
+            tagged = [c for c in candidates if part in tags(c)]
+            block = tagged[0] if tagged else block
+    return list(block.model_fields)
+
+
+def tags(block: type[BaseModel]) -> tuple[Any, ...]:
+    """Return the values of `name` that choose a block of a union."""
+    return get_args(block.model_fields["name"].annotation) if "name" in block.model_fields else ()
+
+
+def blocks(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the parameter blocks inside a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from blocks(inner)
+
+
+# The cells of a notebook that hold its parameters, read from its file or in its kernel.
+
+
+
+def cells_run(history: Sequence[str]) -> Iterable[str]:
+    """Return the sources of the cells that this kernel has run, oldest first.
+
+    Those of a kernel that keeps no history, such as nbval's, are where tracebacks find them.
+    """
+    if any(history):
+        return history
+    return ["".join(entry[2]) for entry in linecache.cache.values() if len(entry) == 4]
+
+
+def assigned_names(source: str) -> list[str]:
+    """Return the names that a cell assigns at its top level, in order."""
+    return [
+        target.id
+        for node in ast.parse(source).body
+        if isinstance(node, (ast.Assign, ast.AnnAssign))
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    ]
+
+
+def notebook_defaults(notebook: Path) -> dict[str, Any]:
+    """Return the literals of the cell tagged `parameters`, read without running anything."""
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    except OSError as error:
+        raise StudyError(f"{relative(notebook)}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise StudyError(f"{relative(notebook)}: is no notebook") from None
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise StudyError(f"{relative(notebook)}: needs one cell tagged `parameters`")
+    body = ast.parse("".join(tagged[0]["source"])).body
+    return {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in body
+        if isinstance(node, ast.Assign)
+    }
+
+
+# Blocks of parameters that studies share.
+
+
+
+class Kitchen(Block):
+    """The embedded demo: drawn plates."""
+
+    name: Literal["kitchen"]
+    per_variant: Count  # images of the most frequent variant of a dish
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Augmentation(Block):
+    """Random changes to each training image."""
+
+    flip: Annotated[float, Field(ge=0, le=1)]  # probability of a mirror image
+    shift: Share  # largest shift, share of the side
+    zoom: Share  # largest change of scale
+    colour: Share  # largest change of brightness, contrast and saturation
