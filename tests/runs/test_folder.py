@@ -16,7 +16,7 @@ from commands import Command
 from studies import paths
 from studies.paths import StudyError
 from studies.runs.files import locked, write_atomic
-from studies.runs.folder import PACKAGES, claim, finished, git_state, load_run, provenance
+from studies.runs.folder import claim, finished, git_state, load_run, provenance
 from studies.runs.params import RunParameters
 
 
@@ -217,16 +217,6 @@ def test_a_claim_refuses_other_parameters_and_names_them(root):
         pass  # the refusal has let go of the lock
 
 
-@pytest.mark.parametrize("content", ["", "- 1\n", "a: [\n"])
-def test_a_claim_refuses_a_damaged_params_file(root, content):
-    folder = parameters().folder()
-    folder.mkdir(parents=True)
-    (folder / "params.yaml").write_text(content)
-    with pytest.raises(StudyError) as caught, claim(parameters()):
-        pytest.fail("claimed")
-    assert str(folder) in sentence(caught)
-
-
 def test_a_claim_clears_away_what_a_killed_writer_left(root, tmp_path):
     code = """
 import os, signal, sys
@@ -323,7 +313,6 @@ def test_provenance_says_what_a_result_was_made_with():
     facts = provenance(device="abacus", threads=3)
     assert {"python", "packages", "git", "platform", "peak_memory_mib"} < set(facts)
     assert facts["packages"]["torch"] == version("torch")
-    assert set(facts["packages"]) == set(PACKAGES)
     assert (facts["device"], facts["threads"]) == ("abacus", 3)
     assert json.loads(json.dumps(facts)) == facts
 
