@@ -10,10 +10,6 @@ from studies.runs.files import made_once
 
 # Raise it whenever a plate is drawn otherwise: folders drawn before are then left alone.
 VERSION = 1
-UNWRITABLE = (
-    "cannot draw the demo kitchen into {folder}: {reason}; make room or give write permission "
-    "there, or name another folder in STUDIES_ROOT"
-)
 
 
 def kitchen(per_variant: int, seed: int = 0) -> Path:
@@ -27,7 +23,7 @@ def kitchen(per_variant: int, seed: int = 0) -> Path:
     """
     contents = plates(per_variant, seed)
     folder = paths.cache() / f"kitchen{VERSION}-{per_variant}-{seed}"
-    return made_once(folder, lambda partial: _fill(partial, contents), UNWRITABLE)
+    return made_once(folder, lambda partial: _fill(partial, contents))
 
 
 def _fill(folder: Path, contents: list[Plate]) -> None:
