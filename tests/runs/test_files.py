@@ -101,7 +101,7 @@ class TestUnwritable:
         message = f"cannot write {file}: "
         assert refused(write_atomic, file, "x").startswith(message)
         assert refused(made_once, file, lambda _: None).startswith(message)
-        with pytest.raises(StudyError, match="cannot write .*STUDIES_ROOT"), locked(file.parent):
+        with pytest.raises(StudyError, match=r"cannot write .*STUDIES_ROOT"), locked(file.parent):
             pass
         assert (tmp_path / "folder").read_text() == "a file"
 
@@ -142,8 +142,7 @@ class TestWhole:
         folder.mkdir()
         (folder / "old").touch()
         with pytest.raises(KeyError), whole(folder) as partial:
-            partial.mkdir()
-            raise KeyError
+            raise KeyError(partial.mkdir())
         assert names(folder) == {"old"}
         assert names(tmp_path) == {"folder"}
 

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and what is made once and kept in the cache."""
+"""Files and folders that appear whole or not at all; what is made once and kept in the cache."""
 
 import json
 import os
