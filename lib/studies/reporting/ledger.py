@@ -1,0 +1,277 @@
+"""The ledger of claims: what was published, and what became of it here.
+
+A claim is data: steps, each a difference between two systems that is claimed to be on one side. The
+verdict on a step is, in this order,
+
+- *holds*: its 95 % interval is on the claimed side, and p is below .05 after Holm's correction over
+  all steps of one ledger and condition;
+- *does not hold*: the same on the other side;
+- *no difference*: the interval is inside ± a margin that is fixed beforehand;
+- *inconclusive*, with the difference that could have been seen: half the interval's width;
+- *not tested here*, and why.
+
+The first three need five seeds, unless nothing is left to chance over seeds.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from studies.reporting.inference import Estimate, Measured, Systems, difference, estimate, holm
+from studies.reporting.tables import p_value, signed, to_markdown
+
+SYNTHETIC = ("tiny", "demo")  # a verdict on these is one on a drawn world
+FEWEST = 5  # seeds of a verdict
+RATE, CIDER, COUNT = 0.01, 0.03, None  # margins; that of a count depends on it
+# how a side is written, its sign, and where it begins, in margins
+SIDES = {
+    "higher": (">", 1, 0),
+    "lower": ("<", -1, 0),
+    "no higher": ("≤", -1, 1),
+    "no lower": ("≥", 1, -1),
+}
+HOLDS, REVERSED, NONE = "holds", "does not hold", "no difference"
+OPEN, UNTESTED = "inconclusive", "not tested here"
+TALLIED = {
+    HOLDS: ("holds", "hold"),
+    REVERSED: ("does not hold", "do not hold"),
+    NONE: ("shows no difference", "show no difference"),
+    OPEN: ("is inconclusive", "are inconclusive"),
+    UNTESTED: ("is not tested here", "are not tested here"),
+}
+COLUMNS = [
+    *("id", "claim", "condition", "step", "difference", "ci_low", "ci_high", "p_holm"),
+    *("n_seeds", "verdict", "synthetic"),
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is claimed of a difference, `second` minus `first`, in a metric.
+
+    `first` is a system, or a number that `second` is compared with. `side` is `higher` or `lower`
+    than the first, or `no higher` or `no lower`, which is not by the margin or more. `margin` is
+    the largest difference that is called none: a number, or `COUNT` for the larger of 10 % of the
+    first and .1 % of the test items. Where a step with a `gate` shows no difference or the
+    reverse, its claim cannot be tested, and `gate` says why.
+    """
+
+    metric: str
+    first: str | float
+    second: str
+    side: str = "higher"
+    margin: float | None = RATE
+    gate: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.metric}: {self.second} {SIDES[self.side][0]} {self.first}"
+
+
+def order(metric: str, *systems: str, margin: float | None = RATE) -> tuple[Step, ...]:
+    """Return the steps of an order of systems, the highest first: every pair, the outer too."""
+    pairs = combinations(systems, 2)
+    return tuple(Step(metric, lower, higher, margin=margin) for higher, lower in pairs)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published claim: it holds when all of its steps do, or else all of the `alternatives`.
+
+    `condition` says how its systems were trained, such as `as published` or `tuned equally`.
+    """
+
+    id: str
+    text: str
+    steps: tuple[Step, ...]
+    condition: str = ""
+    alternatives: tuple[Step, ...] = ()
+
+    def under(self, condition: str, renamed: Callable[[str], str]) -> "Claim":
+        """Return the claim about the same systems trained otherwise, of other names."""
+
+        def rename(step: Step) -> Step:
+            first = renamed(step.first) if isinstance(step.first, str) else step.first
+            return replace(step, first=first, second=renamed(step.second))
+
+        steps, others = (tuple(map(rename, part)) for part in (self.steps, self.alternatives))
+        return replace(self, condition=condition, steps=steps, alternatives=others)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A step and its estimate, or why there is `none`; its margin, and p after Holm."""
+
+    step: Step
+    estimate: Estimate
+    margin: float = np.nan
+    none: str = ""
+    p_holm: float = np.nan
+
+    @property
+    def line(self) -> float:
+        """Return the difference at which the claimed side begins."""
+        return SIDES[self.step.side][2] * self.margin
+
+    @property
+    def verdict(self) -> str:
+        """Return what became of the step."""
+        one, parts = self.estimate, []
+        if self.none:
+            return f"{UNTESTED}: {self.none}"
+        if one.seeds < FEWEST and not one.fixed:
+            parts = [f"{one.seeds} of at least {FEWEST} seeds"]
+        elif np.isnan(one.variance):
+            return f"{UNTESTED}: {self.step.metric} is undefined on some resamples"
+        elif self.p_holm < 0.05 and not one.low <= self.line <= one.high:
+            claimed = (one.value - self.line) * SIDES[self.step.side][1] > 0
+            return HOLDS if claimed else REVERSED
+        elif max(-one.low, one.high) < self.margin:
+            return NONE
+        # one seed says nothing of how far another would be from it
+        if one.fixed or one.seeds > 1:
+            number = f"{one.margin:,.1f}" if self.step.margin is COUNT else f"{one.margin:.3f}"
+            parts.append(f"could have seen ±{number}")
+        return f"{OPEN}: {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A claim and its steps, those of the alternatives last; or why it is `untested`."""
+
+    claim: Claim
+    steps: tuple[Comparison, ...]
+    untested: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Return what became of the claim."""
+        if self.untested:
+            return f"{UNTESTED}: {self.untested}"
+        needed = len(self.claim.steps)
+        parts = filter(None, (self.steps[:needed], self.steps[needed:]))
+        # what may yet hold stands before what does not
+        ranked = (HOLDS, OPEN, NONE, REVERSED, UNTESTED)
+        return min(map(_all_of, parts), key=lambda verdict: ranked.index(kind(verdict)))
+
+
+def _all_of(steps: Sequence[Comparison]) -> str:
+    """Return what becomes of a claim that needs all of some steps."""
+    for step in steps:
+        if step.step.gate and step.verdict != HOLDS:
+            blocked = step.verdict in (REVERSED, NONE)
+            return f"{UNTESTED}: {step.step.gate}" if blocked else step.verdict
+    verdicts = [step.verdict for step in steps]
+    if REVERSED in verdicts:
+        return REVERSED
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    if reasons := [verdict for verdict in verdicts if kind(verdict) == UNTESTED]:
+        return f"{UNTESTED}: {'; '.join(dict.fromkeys(map(detail, reasons)))}"
+    widest = max(steps, key=lambda step: (kind(step.verdict) == OPEN, step.estimate.margin))
+    parts = [f"{verdicts.count(HOLDS)} of {len(steps)} steps hold"] if HOLDS in verdicts else []
+    return ": ".join([OPEN, ", ".join(filter(None, [*parts, detail(widest.verdict)]))])
+
+
+def kind(verdict: str) -> str:
+    """Return which of the five verdicts one is."""
+    return verdict.partition(": ")[0]
+
+
+def detail(verdict: str) -> str:
+    """Return what a verdict says beside its kind."""
+    return verdict.partition(": ")[2]
+
+
+def judge(
+    claims: Iterable[Claim], systems: Systems, untested: Mapping[str, str] = {}
+) -> list[Outcome]:
+    """Return what became of the claims of one ledger.
+
+    `systems` gives the metrics of each system by id, `untested` for the id of a claim why it
+    cannot be tested on this dataset.
+    """
+    outcomes = []
+    for claim in claims:
+        steps = () if claim.id in untested else (*claim.steps, *claim.alternatives)
+        tested = tuple(_compared(step, systems) for step in steps)
+        outcomes.append(Outcome(claim, tested, untested.get(claim.id, "")))
+    pairs = [(one.claim.condition, step) for one in outcomes for step in one.steps]
+    p = pd.Series([step.estimate.p(step.line) for _, step in pairs], dtype="float64")
+    adjusted = iter(p.groupby([condition for condition, _ in pairs]).transform(holm))
+    return [
+        replace(one, steps=tuple(replace(step, p_holm=next(adjusted)) for step in one.steps))
+        for one in outcomes
+    ]
+
+
+def _compared(step: Step, systems: Systems) -> Comparison:
+    """Return a step with its estimate, before Holm."""
+    names = [name for name in (step.first, step.second) if isinstance(name, str)]
+    found, none = None, "the systems have no seed in common"
+    if absent := [name for name in names if name not in systems]:
+        none = f"no run of {' or '.join(absent)}"
+    elif any(step.metric not in systems[name] for name in names):
+        none = f"{step.metric} was not measured"
+    else:
+        second = systems[step.second][step.metric]
+        first = systems[step.first][step.metric] if step.first in names else step.first
+        found = difference(first, second)
+    if found is None:
+        return Comparison(step, Estimate(np.nan, np.nan, 0, None, np.nan, np.nan), none=none)
+    if step.margin is not COUNT:
+        return Comparison(step, found, step.margin)
+    reference = estimate(first).value if isinstance(first, Measured) else first
+    return Comparison(step, found, max(abs(reference) / 10, (found.items or 0) / 1000))
+
+
+# What is written of it.
+
+
+def frame(outcomes: Iterable[Outcome], dataset: str) -> pd.DataFrame:
+    """Return the ledger, one row a claim (`step` empty) and one below it for each of its steps."""
+    rows = []
+    for outcome in outcomes:
+        claim, fewest = outcome.claim, min((s.estimate.seeds for s in outcome.steps), default=0)
+        same = {"id": claim.id, "claim": claim.text, "condition": claim.condition}
+        rows.append({**same, "step": "", "n_seeds": fewest, "verdict": outcome.verdict})
+        for step in outcome.steps:
+            one = step.estimate
+            numbers = {"difference": one.value, "ci_low": one.low, "ci_high": one.high}
+            ends = {"p_holm": step.p_holm, "n_seeds": one.seeds, "verdict": step.verdict}
+            rows.append({**same, "step": str(step.step), **numbers, **ends})
+    return pd.DataFrame(rows, columns=COLUMNS).assign(synthetic=dataset in SYNTHETIC)
+
+
+def table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
+    """Return the ledger as a table to read: a row a claim, and one below it for each step."""
+    rows = []
+    for outcome in outcomes:
+        claim = outcome.claim
+        name = ", ".join(filter(None, (claim.id, claim.condition)))
+        rows.append({"id": name, "claim": claim.text, "verdict": outcome.verdict})
+        for step in outcome.steps:
+            one = step.estimate
+            shown = signed(one.value, one.low, one.high, step.step.margin is COUNT)
+            if np.isnan(one.variance):
+                shown = "" if step.none else shown.partition(" ")[0]
+            row = {"claim": str(step.step), "difference": shown, "p (Holm)": p_value(step.p_holm)}
+            rows.append({**row, "seeds": one.seeds, "verdict": step.verdict})
+    headings = ["id", "claim", "difference", "p (Holm)", "seeds", "verdict"]
+    return pd.DataFrame(rows, columns=headings).astype({"seeds": "Int64"})
+
+
+def markdown(outcomes: Sequence[Outcome], dataset: str) -> str:
+    """Return the ledger for people: what became of the claims in one sentence, and its table."""
+    mark = " (synthetic)" if dataset in SYNTHETIC else ""
+    return f"Of {tally(outcomes)}{mark}.\n\n{to_markdown(table(outcomes))}"
+
+
+def tally(outcomes: Iterable[Outcome]) -> str:
+    """Return in words what became of claims, such as "10 claims 2 hold, 8 do not hold"."""
+    kinds = [kind(outcome.verdict) for outcome in outcomes]
+    counts = {name: kinds.count(name) for name in TALLIED}
+    parts = [f"{count} {TALLIED[name][count > 1]}" for name, count in counts.items() if count]
+    return f"{len(kinds)} claims {', '.join(parts)}"
