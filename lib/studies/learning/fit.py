@@ -11,7 +11,6 @@ import os
 import sys
 import time
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,7 +35,7 @@ from studies.runs.params import RunParameters
 CHECKPOINT = "checkpoint/last.ckpt"
 
 
-class Learner(ABC):
+class Learner:
     """A network in training: each study says what its loss is and what is scored.
 
     Attributes:
@@ -54,7 +53,6 @@ class Learner(ABC):
         self.device = torch.device("cpu")
         self.chance = torch.Generator()  # augmentation's; seeded every epoch
 
-    @abstractmethod
     def optimizer(self) -> torch.optim.Optimizer:
         """Return what changes the network."""
 
@@ -64,11 +62,9 @@ class Learner(ABC):
     def begin_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Prepare for a step, counted from 0 over all epochs."""
 
-    @abstractmethod
     def loss(self, batch: Any) -> Tensor:
         """Return the loss of a batch of the training loader, a scalar."""
 
-    @abstractmethod
     def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
         """Return the scores of the validation batches, `validation_<metric>`.
 
