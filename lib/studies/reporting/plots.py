@@ -252,7 +252,7 @@ def intervals(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     Raises:
         ValueError: nothing to draw for a metric.
     """
-    rows = frame.assign(system=tables.systems(frame), published=frame["published"].astype(float))
+    rows = frame.assign(system=tables.systems(frame))
     rows = rows[rows["metric"].isin(metrics) & rows[["mean", "published"]].notna().any(axis=1)]
     if absent := [metric for metric in metrics if metric not in set(rows["metric"])]:
         raise ValueError(f"no system has a value of {absent[0]}")
@@ -263,9 +263,12 @@ def intervals(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     for axis, (metric, label) in zip(axes, metrics.items(), strict=True):
         for row in rows[rows["metric"] == metric].itertuples():
             place, look = systems.index(row.system), style(row.system)
-            axis.plot([row.ci_low, row.ci_high], [place] * 2, color=look.colour, linewidth=1.6)
-            axis.plot(row.mean, place, look.marker, color=look.colour, markersize=5)
-            axis.plot(row.published, place, **PUBLISHED)
+            if pd.notna(row.ci_low) and pd.notna(row.ci_high):
+                axis.plot([row.ci_low, row.ci_high], [place] * 2, color=look.colour, linewidth=1.6)
+            if pd.notna(row.mean):
+                axis.plot(row.mean, place, look.marker, color=look.colour, markersize=5)
+            if pd.notna(row.published):
+                axis.plot(row.published, place, **PUBLISHED)
         axis.set_xlabel(plain(label))
         axis.grid(False, axis="y")
     axes[0].set_yticks(range(len(systems)), [plain(system) for system in systems])

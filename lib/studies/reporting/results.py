@@ -105,24 +105,25 @@ def run_facts(runs: Sequence[LoadedRun], items: str = "images") -> dict[str, str
 
 
 def cost_table(
-    systems: Mapping[str, Sequence[LoadedRun]], heading: str, said: Callable[[dict[str, Any]], str]
+    systems: Mapping[str, Sequence[LoadedRun]], heading: str, extra: Callable[[dict[str, Any]], str]
 ) -> pd.DataFrame:
     """Return what each system cost: parameters, time, memory, chosen epoch; means over seeds.
 
-    Under `heading` stands what a study says in addition of the provenance of a first seed.
+    Under `heading` stands `extra` of the provenance of a first seed.
     """
     rows = []
     for system, runs in systems.items():
-        known = [run.provenance for run in runs]
+        provenances = [run.provenance for run in runs]
+        first = provenances[0]
         rows.append(
             {
                 "system": system,
-                "trained parameters": f"{known[0]['parameters_trained']:,}",
-                "training time": duration(np.mean([fact["seconds"] for fact in known])),
-                "peak memory (MiB)": f"{max(fact['peak_memory_mib'] for fact in known):,}",
-                "device": known[0]["device"],
-                heading: said(known[0]),
-                "epoch kept": ", ".join(str(fact["best_epoch"]) for fact in known),
+                "trained parameters": f"{first['parameters_trained']:,}",
+                "training time": duration(np.mean([one["seconds"] for one in provenances])),
+                "peak memory (MiB)": f"{max(one['peak_memory_mib'] for one in provenances):,}",
+                "device": first["device"],
+                heading: extra(first),
+                "epoch kept": ", ".join(str(one["best_epoch"]) for one in provenances),
                 "seeds": ", ".join(str(run.params["seed"]) for run in runs),
             }
         )
