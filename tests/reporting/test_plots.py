@@ -1,17 +1,14 @@
-import io
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from IPython.core.formatters import DisplayFormatter
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
 from studies.reporting import plots
-from studies.reporting.plots import Drawing, plain, style
+from studies.reporting.plots import plain, style
 from studies.reporting.tables import tidy
 
 
@@ -62,16 +59,6 @@ def test_plain_text_is_drawn_and_not_parsed(text):
 
 def test_long_text_ends_in_an_ellipsis():
     assert plain("class of\nmany words", 9) == "class of…"
-
-
-def test_a_notebook_shows_a_drawing_though_no_backend_was_chosen():
-    drawing = Drawing(figsize=(3.5, 2))
-    drawing.subplots()
-    shown, sizes = DisplayFormatter().format(drawing)
-    picture = Image.open(io.BytesIO(shown["image/png"]))
-    assert sizes["image/png"] == {"width": 420}
-    assert picture.size == (840, 480)
-    assert shown == DisplayFormatter().format(drawing)[0]
 
 
 # Curves.

@@ -214,14 +214,22 @@ def test_markdown_and_html_show_exactly_the_text(rows):
         assert tags <= {"table", "thead", "tbody", "tr", "th", "td"} | more
 
 
-def test_numbers_are_aligned_and_rounded_intervals_whole_and_missing_cells_empty():
+def test_html_sets_intervals_apart_in_numbers_and_keeps_them_whole_in_prose():
+    prose = "b − a +0.053 [−0.051, +0.133]; c − a −4 [−9, +1]"
+    page = tables.to_html(pd.DataFrame({"d": ["+0.1 [−0.1, +0.3]"], "p": ["< 0.1"], "s": [prose]}))
+    assert '<td class="number">+0.1 <small>[−0.1, +0.3]</small></td>' in page
+    assert '<td class="number">&lt; 0.1</td>' in page
+    assert page.count('<span class="whole">[') == 2
+
+
+def test_numbers_are_aligned_and_rounded_and_missing_cells_empty():
     table = pd.DataFrame(
         {"pair": ["a − b", "c"], "p": [0.00012, np.nan], "n": [12, 3], "ok": [True, None]}
     ).assign(d=["+0.053 [−0.051, +0.133]", ""])
-    assert tables.show(table).data.splitlines() == [
+    assert tables.to_markdown(table).splitlines() == [
         "| pair | p | n | ok | d |",
         "| --- | ---: | ---: | --- | ---: |",
-        "| a − b | 0.0001 | 12 | yes | +0.053 [−0.051,\N{NO-BREAK SPACE}+0.133] |",
+        "| a − b | 0.0001 | 12 | yes | +0.053 [−0.051, +0.133] |",
         "| c |  | 3 |  |  |",
     ]
 

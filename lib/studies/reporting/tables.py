@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 
 from studies.runs.files import write_atomic
 
@@ -358,14 +357,6 @@ def to_markdown(table: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def show(table: pd.DataFrame) -> Markdown:
-    """Return a table as notebooks show it: words left, numbers right, intervals whole, no index."""
-    whole = re.sub(
-        RANGE, lambda part: part[0].replace(" ", "\N{NO-BREAK SPACE}"), to_markdown(table)
-    )
-    return Markdown(whole)
-
-
 def to_latex(table: pd.DataFrame, caption: str, label: str, note: str = "") -> str:
     r"""Return a LaTeX table to \input (it needs the package booktabs), intervals below the values.
 
@@ -424,3 +415,22 @@ def _html(cell: str, number: bool) -> str:
         return f"{escape(value)} <small>{escape(interval)}</small>"
     # an interval inside prose is not broken over two lines
     return re.sub(RANGE, r'<span class="whole">\g<0></span>', escape(cell))
+
+
+class Shown:
+    """HTML for notebooks and pages, with the words for who reads plain text."""
+
+    def __init__(self, html: str, text: str) -> None:
+        self.html, self.text = html, text
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Return both for IPython."""
+        return {"text/html": self.html, "text/plain": self.text}
+
+
+def show(table: pd.DataFrame, caption: str = "") -> Shown:
+    """Return a table as notebooks and pages show it: words left, numbers right, no index."""
+    heading = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    scroll = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+    html = f'<figure class="table">{heading}{scroll}{to_html(table)}</div></figure>'
+    return Shown(html, f"{to_markdown(table)}{caption}")
