@@ -28,7 +28,7 @@ class HyperKvasir(Block):
 
 
 class Table(Block):
-    """A CSV file of images and labels below STUDIES_DATA (columns: `studies.triplets.table`)."""
+    """A CSV file of images and labels below STUDIES_DATA (columns: `readers.from_table`)."""
 
     name: Literal["table"]
     file: str
