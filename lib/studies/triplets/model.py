@@ -155,8 +155,7 @@ def load(run: LoadedRun) -> Classifier:
     with open_weights(file) as (metadata, tensors):
         names = json.loads(metadata["names"])
     known = {
-        name: tensors.pop(name).numpy()
-        for name in ("classes", "references", "reference_classes")
+        name: tensors.pop(name).numpy() for name in ("classes", "references", "reference_classes")
     }
     with fitting_weights(file):
         first = tensors.get("network.trunk.layers.0.weight")  # of a frozen backbone's dense layer

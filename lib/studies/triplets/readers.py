@@ -56,9 +56,7 @@ class LabelledImages:
     def _levels(self) -> list[tuple[list[str], np.ndarray]]:
         depths = range(1, len(self.trees[0]) + 1)
         start = 0 if self.nested else -1
-        return [
-            coded(["/".join(tree[:depth][start:]) for tree in self.trees]) for depth in depths
-        ]
+        return [coded(["/".join(tree[:depth][start:]) for tree in self.trees]) for depth in depths]
 
     @property
     def names(self) -> list[list[str]]:
@@ -96,6 +94,17 @@ class LabelledImages:
         """Return (C, H) int64: the labels of each class, by class index."""
         _, first = np.unique(self.class_index, return_index=True)
         return self.labels[first]
+
+    def in_words(self, classes: np.ndarray, start: str = "") -> dict[str, list[str]]:
+        """Return the name of each of some classes (N,), and its label at each level, as columns.
+
+        They are called `class`, `level1` to `levelH`, with `start` before.
+        """
+        columns = {f"{start}class": [self.class_names[label] for label in classes]}
+        for level, names in enumerate(self.names):
+            labels = self.classes[classes, level]
+            columns[f"{start}level{level + 1}"] = [names[label] for label in labels]
+        return columns
 
     @property
     def counts(self) -> dict[int, int]:
@@ -287,7 +296,7 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
     | --- | --- |
     | `file` | path of the image, relative to the folder of the CSV file |
     | `label1`, `label2`, … | its labels, as many columns as there are levels or groups |
-    | `split` | may be left out: the published split, `train`, `val` (`valid`, `validation`), `test` |
+    | `split` | may be left out: `train`, `val` (`valid`, `validation`) or `test` |
 
     In a tree `label1` is the top level; cells left empty at the end of a line repeat the lowest
     label. Groups are independent of each other, such as colour and shape, and `label1` is the one
