@@ -223,16 +223,16 @@ class TestGroceries:
             ("train.txt", 9, "train/Fruit/Avocado/Avocado_000.jpg, two, 1", "line 9"),
             ("train.txt", 9, "train/Fruit/Avocado/Avocado_000.jpg, 2, 3", "line 9"),  # other coarse
             ("train.txt", 9, "Avocado_000.jpg, 2, 1", "line 9"),
-            ("train.txt", 9, "train/Vegetables/Avocado/a.jpg, 2, 1", "others of its class in"),
+            ("train.txt", 9, "train/Vegetables/Avocado/a.jpg, 2, 1", "others of its class"),
             ("val.txt", 2, "train/Fruit/Avocado/Avocado_000.jpg, 1, 0", "is listed twice"),
-            ("test.txt", 2, None, "list it in test.txt"),
+            ("test.txt", 2, None, "is in no class; list it"),
         ],
     )
     def test_wrong_lines(self, grocery, message, name, line, text, words):
         edit(grocery / name, line, *([] if text is None else [text]))
         said = message(name="grocery")
         assert words in said
-        assert name in said or "line" in words
+        assert name in said or text is None
 
     @pytest.mark.parametrize("name", ["classes.csv", "train.txt", "val.txt", "test.txt"])
     def test_missing_and_misencoded_lists(self, grocery, message, name):
@@ -381,7 +381,7 @@ class TestHyperKvasir:
             (4, ["00000002-uuid.jpg;normal-cecum;0"] * 2, "line 5: `00000002-uuid.jpg` is listed"),
             (4, ["00000099-uuid.jpg;normal-cecum;0"], "line 4: there is no image `00000099-uuid"),
             (4, [], "00000002-uuid.jpg: is in no fold"),
-            (21, ["00020001-uuid.jpg;normal-cecum;0"], "line 21: `00020001-uuid.jpg` is of class"),
+            (21, ["00020001-uuid.jpg;normal-cecum;0"], "line 21: `00020001-uuid.jpg` is of"),
             (8, ["00000006-uuid.jpg;ileum;0"], "line 8: `00000006-uuid.jpg` is of"),
         ],
     )
@@ -393,7 +393,7 @@ class TestHyperKvasir:
         labeled, source = kvasir / "labeled-images", {"name": "hyperkvasir", "test_fold": 1}
         twin = labeled / LOWER / "anatomical-landmarks/cecum/00020001-uuid.jpg"
         shutil.copy(next(labeled.rglob("00020001*")), twin)
-        assert "polyps/00020001-uuid.jpg: has the same name as" in message(**source)
+        assert "polyps/00020001-uuid.jpg: another image has the same name" in message(**source)
         twin.unlink()
         draw(labeled / LOWER / "stray.jpg")
         assert "stray.jpg: expected tract, finding group and class" in message(**source)
@@ -490,11 +490,11 @@ class TestTables:
             (2, "file", "/etc/passwd", "line 3: `/etc/passwd` is no path below"),
             (3, "file", "a/9.jpg", "line 4: there is no image"),
             (3, "file", "a", "line 4: there is no image"),
-            (3, "file", "./a/1.jpg", "line 4: `a/1.jpg` is in line 2 already"),
-            (1, "label1", "", "line 2: label1 is empty"),
-            (1, "label2", "", "line 2: label2 is empty"),
-            (1, "label2", "Apple/Pear", "line 2: the label `Apple/Pear`"),
-            (1, "label3", "", "line 2: Fruit/Apple has lower labels"),
+            (3, "file", "./a/1.jpg", "line 4: `a/1.jpg` is listed twice"),
+            (1, "label1", "", "line 2: lacks a label"),
+            (1, "label2", "", "line 2: lacks a label"),
+            (1, "label2", "Apple/Pear", "line 2: a label holds a `/`"),
+            (1, "label3", "", "line 2: lacks a label"),
             (5, "split", "tset", "line 6: split should be"),
             (5, "split", "", "line 6: split should be"),
         ],
@@ -531,7 +531,7 @@ class TestTables:
             ("file;label1;label2\na/1.jpg;x;y\n", ": has an unknown column `file;label1;label2`"),
             ("file,label1,label2\na/1.jpg,x\n", " line 2: has 2 cells"),
             ("file,label1,label2\na/1.jpg,x,y,z\n", " line 2: has 4 cells"),
-            ('file,label1,label2\na/1.jpg,"x\ny",z\na/2.jpg,,z\n', " line 4: label1 is empty"),
+            ('file,label1,label2\na/1.jpg,"x\ny",z\na/2.jpg,,z\n', " line 4: lacks a label"),
             ("file,label1\na/1.jpg,K\udcefwi\n", " line 2: is not UTF-8"),
         ],
     )

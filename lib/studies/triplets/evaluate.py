@@ -11,7 +11,7 @@ from studies.learning import compute
 from studies.paths import relative, run_command
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, load_run
-from studies.triplets import clustering, data, metrics, sampling
+from studies.triplets import data, metrics, sampling
 from studies.triplets.params import Parameters
 
 
@@ -42,10 +42,8 @@ def evaluate(parameters: Parameters) -> Path:
         answers = metrics.Answers(
             true=dataset.class_index[test],
             predicted=probabilities.argmax(1),
-            clusters=np.stack(
-                [clustering.clusters(embedded, n, parameters.seed) for n in numbers], 1
-            ),
-            first_match=clustering.first_match(embedded, dataset.class_index[test]),
+            clusters=np.stack([metrics.clusters(embedded, n, parameters.seed) for n in numbers], 1),
+            first_match=metrics.first_match(embedded, dataset.class_index[test]),
         )
         predictions = pd.DataFrame(
             {

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from studies.inputs.reading import numbered_lines, read_text
 from studies.paths import StudyError
@@ -118,7 +119,7 @@ def coded(labels: list[str]) -> tuple[list[str], np.ndarray]:
     return names.tolist(), index
 
 
-# Published layouts.
+# Published layouts. The index of a frame says where a row stands, in a file or on disk.
 
 
 def grocery(folder: Path) -> LabelledImages:
@@ -128,135 +129,107 @@ def grocery(folder: Path) -> LabelledImages:
     Raises StudyError when a list or `classes.csv` is missing or wrong, or when an image has no
     class or two.
     """
-    root = folder / "dataset"
-    classes = grocery_classes(root / "classes.csv")
-    trees: dict[str, Tree] = {}
-    official: list[str] = []
-    categories: dict[str, str] = {}
-    for name in ("train", "val", "test"):
-        for number, line in numbered_lines(root / f"{name}.txt"):
-            where = f"{root / name}.txt line {number}"
-            file, *ids = (field.strip() for field in line.split(","))
-            folders = Path(file).parts
-            if len(folders) < 3 or tuple(ids) not in classes:
-                raise StudyError(
-                    f"{where}: expected `path, fine id, coarse id` with ids of one row of "
-                    f"classes.csv, found `{line}`; correct it"
-                )
-            category = categories.setdefault(ids[0], folders[1])
-            if category != folders[1]:
-                raise StudyError(
-                    f"{where}: `{file}` lies in {folders[1]}, others of its class in {category}; "
-                    "move it or correct its ids"
-                )
-            tree = (category, *classes[tuple(ids)])
-            if file in trees:
-                both = " and ".join(sorted({"/".join(trees[file]), "/".join(tree)}))
-                raise StudyError(f"{where}: `{file}` is listed twice, in {both}; keep one line")
-            trees[file] = tree
-            official.append(PART_NAMES[name])
-    if not trees:
-        raise StudyError(f"{root}: its lists name no image; unpack the dataset again")
-    refuse_same_content(root, trees)
-    for name in ("train", "val", "test"):
-        for file in image_files(root / name):
-            if file.relative_to(root).as_posix() not in trees:
-                raise StudyError(f"{file}: is in no class; list it in {name}.txt or remove it")
-    return LabelledImages(root, list(trees), list(trees.values()), np.array(official))
-
-
-def grocery_classes(file: Path) -> dict[tuple[str, ...], tuple[str, str]]:
-    """Return the coarse and fine name of each class by its fine and coarse id, from classes.csv."""
+    root, ids = folder / "dataset", ["fine", "coarse"]
     columns = ["Class ID (int)", "Coarse Class ID (int)", "Coarse Class Name (str)"]
-    columns.append("Class Name (str)")
-    classes, seen = {}, set()
-    for where, cells in published_rows(file, columns):
-        fine, coarse, *names = cells
-        if not all(cells) or "/" in "".join(names) or fine in seen:
-            raise StudyError(
-                f"{where}: expected an id of its own and names without `/`; use the published file"
-            )
-        seen.add(fine)
-        classes[fine, coarse] = tuple(names)
-    return classes
+    classes = published_table(root / "classes.csv", [*columns, "Class Name (str)"])
+    classes.columns = [*ids, "level2", "level3"]
+    slash = (classes["level2"] + classes["level3"]).str.contains("/")
+    refuse(
+        classes,
+        (classes == "").any(axis=1) | slash | classes["fine"].duplicated(),
+        "expected an id of its own and names without `/`; use the published file",
+    )
+    lines = [
+        (f"{root / name}.txt line {number}", line, PART_NAMES[name])
+        for name in ("train", "val", "test")
+        for number, line in numbered_lines(root / f"{name}.txt")
+    ]
+    if not lines:
+        raise StudyError(f"{root}: its lists name no image; unpack the dataset again")
+    images = pd.DataFrame(lines, columns=["place", "line", "part"]).set_index("place")
+    fields = images["line"].str.split(r"\s*,\s*", expand=True, regex=True).reindex(columns=range(4))
+    images[["file", *ids]] = fields[[0, 1, 2]]
+    images = images.join(classes.set_index(ids), on=ids)
+    images["level1"] = images["file"].str.split("/").str[1]
+    refuse(
+        images,
+        images["level3"].isna() | fields[3].notna() | (images["file"].str.count("/") < 2),
+        "expected `path, fine id, coarse id` with ids of one row of classes.csv, found `{line}`; "
+        "correct it",
+    )
+    refuse_others(
+        images,
+        *("fine", "level1"),
+        "`{file}` lies in {level1}, others of its class in {first}; move it or correct its ids",
+    )
+    refuse(images, images["file"].duplicated(), "`{file}` is listed twice; keep one line")
+    on_disk = pd.concat([image_files(root, name) for name in ("train", "val", "test")])
+    unlisted = ~on_disk["file"].isin(images["file"])
+    refuse(on_disk, unlisted, "is in no class; list it in the .txt of its split or remove it")
+    return labelled(root, images["file"], images[["level1", "level2", "level3"]], images["part"])
 
 
 def hyperkvasir(folder: Path, test_fold: int) -> LabelledImages:
     """Read HyperKvasir: `labeled-images/<tract>/<finding group>/<class>/<image>`, three levels.
 
     H. Borgli et al., Scientific Data 7, 2020. The official test set is the fold `test_fold`, 0 or
-    1, of `2_fold_split.csv`; the other fold is for training. Equal pictures in two classes are left
-    as published. Raises StudyError when images and rows of that file do not correspond.
+    1, of `2_fold_split.csv`; the other fold is for training. The list has its own names for classes
+    (`normal-cecum` for the folder `cecum`), so rows and images are joined by the name of the image,
+    and each class of the list must be one folder. Equal pictures in two classes are left as
+    published. Raises StudyError when images and rows of that file do not correspond.
     """
-    root = folder / "labeled-images"
-    files: dict[str, str] = {}
-    for file in image_files(root):
-        path = file.relative_to(root)
-        if len(path.parts) != 4:
-            raise StudyError(
-                f"{file}: expected tract, finding group and class as its folders below {root}; "
-                "move it there or unpack the dataset again"
-            )
-        if path.name in files:
-            raise StudyError(
-                f"{file}: has the same name as {files[path.name]}, and folds are told by the name; "
-                "remove one of them"
-            )
-        files[path.name] = path.as_posix()
-    if not files:
+    root, listing = folder / "labeled-images", folder / "2_fold_split.csv"
+    images = image_files(root)
+    if images.empty:
         raise StudyError(f"{root}: holds no images; unpack the dataset again")
-    listing = folder / "2_fold_split.csv"
-    folds = hyperkvasir_folds(listing, files)
-    for name, file in files.items():
-        if name not in folds:
-            raise StudyError(f"{root / file}: is in no fold; list it in {listing} or remove it")
-    trees = [Path(file).parts[:-1] for file in files.values()]
-    official = np.array(["test" if folds[name] == test_fold else "train" for name in files])
-    return LabelledImages(root, list(files.values()), trees, official)
+    images[["folder", "name"]] = images["file"].str.rpartition("/")[[0, 2]]
+    refuse(
+        images,
+        images["file"].str.count("/") != 3,
+        "expected tract, finding group and class as its folders; move it there or unpack the "
+        "dataset again",
+    )
+    refuse(
+        images,
+        images["name"].duplicated(),
+        "another image has the same name, and folds are told by the name; remove one of them",
+    )
+    folds = published_table(listing, ["file-name", "class-name", "split-index"], ";")
+    folds.columns = ["name", "label", "fold"]
+    refuse(
+        folds,
+        (folds["label"] == "") | ~folds["fold"].isin(["0", "1"]),
+        "expected `file-name;class-name;split-index` with split-index 0 or 1, found "
+        "`{name};{label};{fold}`; use the published file",
+    )
+    folds = folds.join(images.set_index("name")["folder"], on="name")
+    refuse(
+        folds,
+        folds["folder"].isna(),
+        "there is no image `{name}`; unpack the dataset again or remove the line",
+    )
+    refuse(folds, folds["name"].duplicated(), "`{name}` is listed twice; keep one line")
+    fold = images["name"].map(folds.set_index("name")["fold"])
+    refuse(images, fold.isna(), f"is in no fold; list it in {listing.name} or remove it")
+    for one, other in (("label", "folder"), ("folder", "label")):
+        refuse_others(
+            folds,
+            *(one, other),
+            f"`{{name}}` is of class {{label}} and in {{folder}}, others of {{{one}}} are of "
+            "{first}; move it or correct the line",
+        )
+    parts = np.where(fold == str(test_fold), "test", "train")
+    levels = images["folder"].str.split("/", expand=True)
+    return labelled(root, images["file"], levels, parts, equal_pictures=True)
 
 
-def hyperkvasir_folds(listing: Path, files: dict[str, str]) -> dict[str, int]:
-    """Return the fold, 0 or 1, of each image by its name; `files` gives its path by its name.
-
-    The list has its own names for classes (`normal-cecum` for the folder `cecum`), so rows and
-    images are joined by the name of the image, and each class of the list must be one folder.
-    """
-    folds: dict[str, int] = {}
-    partner: dict[str, str] = {}  # the folder of each class, and the class of each folder
-    columns = ["file-name", "class-name", "split-index"]
-    for where, (name, label, fold) in published_rows(listing, columns, ";"):
-        if not label or fold not in ("0", "1"):
-            raise StudyError(
-                f"{where}: expected `file-name;class-name;split-index` with split-index 0 or 1, "
-                f"found `{name};{label};{fold}`; use the published file"
-            )
-        if name not in files:
-            raise StudyError(
-                f"{where}: there is no image `{name}` below {listing.parent / 'labeled-images'}; "
-                "unpack the dataset again or remove the line"
-            )
-        if name in folds:
-            raise StudyError(f"{where}: `{name}` is listed twice; keep one line")
-        place = f"folder {Path(files[name]).parent}"
-        for one, other in ((f"class {label}", place), (place, f"class {label}")):
-            if partner.setdefault(one, other) != other:
-                raise StudyError(
-                    f"{where}: `{name}` is of {one} and {other}, others of {one} are of "
-                    f"{partner[one]}; move it or correct the line"
-                )
-        folds[name] = int(fold)
-    return folds
-
-
-def published_rows(
-    file: Path, columns: Sequence[str], delimiter: str = ","
-) -> list[tuple[str, list[str]]]:
-    """Return the place of each row of a published table, and its cells of these columns."""
-    header, rows = read_rows(file, "unpack the dataset again", delimiter)
+def published_table(file: Path, columns: Sequence[str], delimiter: str = ",") -> pd.DataFrame:
+    """Return these columns of a published table."""
+    rows = read_table(file, "unpack the dataset again", delimiter)
     for column in columns:
-        if column not in header:
+        if column not in rows:
             raise StudyError(f"{file}: has no column `{column}`; use the published file")
-    return [(where, [cells[column] for column in columns]) for where, cells in rows]
+    return rows[list(columns)]
 
 
 # Image folders and own tables.
@@ -269,24 +242,21 @@ def from_folder(root: Path) -> LabelledImages:
     official split and no level. Branches of unequal depth are padded by repeating the lowest label.
     Raises StudyError when there is no image, or one has no class or two.
     """
-    files = [file.relative_to(root) for file in image_files(root)]
-    if not files:
+    images = image_files(root)
+    if images.empty:
         raise StudyError(f"{root}: holds no images ({', '.join(sorted(SUFFIXES))})")
-    trees = {file.as_posix(): file.parts[:-1] for file in files}
-    tops = {tree[0] for tree in trees.values() if tree}
-    official = None
-    if tops <= set(PART_NAMES) and "train" in tops and all(trees.values()):
-        official = np.array([PART_NAMES[tree[0]] for tree in trees.values()])
-        trees = {file: tree[1:] for file, tree in trees.items()}
-    above = inner(trees.values())
-    for file, tree in trees.items():
-        if not tree or tree in above:
-            raise StudyError(
-                f"{root / file}: is in no class, since it lies beside or above the folders of "
-                "classes; move it into one of them"
-            )
-    refuse_same_content(root, trees)
-    return LabelledImages(root, list(trees), padded(trees.values()), official)
+    folders = images["file"].str.rpartition("/")[0]
+    tops, official = folders.str.partition("/")[0], None
+    if set(tops) <= set(PART_NAMES) and "train" in set(tops):
+        official, folders = tops.map(PART_NAMES), folders.str.partition("/")[2]
+    levels = folders.str.split("/", expand=True).fillna("")
+    refuse_upper(
+        images,
+        levels,
+        "is in no class, since it lies beside or above the folders of classes; move it into one "
+        "of them",
+    )
+    return labelled(root, images["file"], levels, official)
 
 
 def from_table(table: Path, groups: bool) -> LabelledImages:
@@ -306,39 +276,37 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
     Raises StudyError, which names the line, for a wrong column or cell, a missing image, and an
     image that is listed twice or has no class.
     """
-    header, rows = read_rows(table, "correct `source.file`")
-    levels = label_columns(table, header)
-    places: dict[str, str] = {}
-    trees: dict[str, Tree] = {}
-    official: list[str] = []
-    for where, cells in rows:
-        file = image_file(where, cells["file"], table.parent)
-        if file in places:
-            raise StudyError(f"{where}: `{file}` is in {places[file]} already; keep one line")
-        places[file] = where.removeprefix(f"{table} ")
-        trees[file] = labels_of(where, tuple(cells[level] for level in levels), groups)
-        if "split" in header:
-            if cells["split"] not in PART_NAMES:
-                raise StudyError(
-                    f"{where}: split should be train, val or test, not `{cells['split']}`"
-                )
-            official.append(PART_NAMES[cells["split"]])
-    if not groups:
-        above = inner(trees.values())
-        for file, tree in trees.items():
-            if tree in above:
-                raise StudyError(
-                    f"{table} {places[file]}: {'/'.join(tree)} has lower labels in other lines; "
-                    "give the lower label here too"
-                )
-    refuse_same_content(table.parent, trees)
-    return LabelledImages(
-        table.parent,
-        list(trees),
-        padded(trees.values()),
-        np.array(official) if official else None,
-        nested=not groups,
+    root, rows = table.parent, read_table(table, "correct `source.file`")
+    levels = rows[label_columns(table, list(rows))]
+    rows["path"] = rows["file"].map(posixpath.normpath)
+    outside = rows["path"].str.startswith("/") | rows["path"].str.split("/").str[0].isin(
+        ["..", "."]
     )
+    refuse(
+        rows,
+        outside,
+        "`{file}` is no path below the table's folder; put the image there and write its path "
+        "relative to that folder",
+    )
+    missing = ~rows["path"].map(lambda path: (root / path).is_file())
+    refuse(rows, missing, "there is no image `{path}`; put it there or correct it")
+    refuse(rows, rows["path"].duplicated(), "`{path}` is listed twice; keep one line")
+    slash = levels.apply(lambda column: column.str.contains("/")).any(axis=1)
+    refuse(rows, slash, "a label holds a `/`; write labels without, one a column")
+    if groups:
+        refuse(rows, (levels == "").all(axis=1), "has no label; give one or remove the line")
+        levels = levels.replace("", OTHER)
+    else:
+        refuse_upper(
+            rows,
+            levels,
+            "lacks a label, only the lowest of a class may be left out; give it here too",
+        )
+    official = None
+    if "split" in rows:
+        official = rows["split"].map(PART_NAMES)
+        refuse(rows, official.isna(), "split should be train, val or test, not `{split}`")
+    return labelled(root, rows["path"], levels, official, nested=not groups)
 
 
 def label_columns(table: Path, header: list[str]) -> list[str]:
@@ -351,119 +319,117 @@ def label_columns(table: Path, header: list[str]) -> list[str]:
                 f"{table}: has an unknown column `{name}`; columns are file, label1, label2, … "
                 "without a gap, and split"
             )
-        if header.count(name) > 1:
-            raise StudyError(f"{table}: has two columns `{name}`; remove or rename one")
     for name in known[:-1]:
         if name not in header:
             raise StudyError(f"{table}: has no column `{name}`; add it, with commas in between")
     return levels
 
 
-def image_file(where: str, file: str, folder: Path) -> str:
-    """Return the path of an image below the table's folder, in its shortest spelling."""
-    path = posixpath.normpath(file) if file else ""
-    if not path or path.split("/")[0] == ".." or posixpath.isabs(path):
-        raise StudyError(
-            f"{where}: `{file}` is no path below {folder}; put the image there and write its path "
-            "relative to that folder"
-        )
-    if not (folder / path).is_file():
-        raise StudyError(f"{where}: there is no image {folder / path}; put it there or correct it")
-    return path
-
-
-def labels_of(where: str, cells: Tree, groups: bool) -> Tree:
-    """Return a label a group, `other` where there is none, or a path without the empty end."""
-    for label in cells:
-        if "/" in label:
-            raise StudyError(
-                f"{where}: the label `{label}` holds a `/`; write a label without, one a column"
-            )
-    if groups:
-        if not any(cells):
-            raise StudyError(f"{where}: has no label; give one or remove the line")
-        return tuple(label or OTHER for label in cells)
-    depth = cells.index("") if "" in cells else len(cells)
-    if not depth or any(cells[depth:]):
-        raise StudyError(
-            f"{where}: label{depth + 1} is empty; only the lowest labels may be left out"
-        )
-    return cells[:depth]
-
-
 # What all of them share.
 
 
-def read_rows(
-    file: Path, remedy: str, delimiter: str = ","
-) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
-    """Return the columns and, for each row, its place and its cells by column, stripped.
+def read_table(file: Path, remedy: str, delimiter: str = ",") -> pd.DataFrame:
+    """Return the cells of a CSV file as stripped text, the index `<file> line <number>`.
 
-    A place is `<file> line <number>`. Raises StudyError for what is no table, and for no rows.
+    Raises StudyError for what is no table, with what helps, and for no rows.
     """
     # whatever ends a line, also in quotes
     reader = csv.reader(io.StringIO(read_text(file, remedy), newline=None), delimiter=delimiter)
-    rows: list[tuple[str, dict[str, str]]] = []
+    rows: dict[str, list[str]] = {}
     header: list[str] = []
     try:
         for row in reader:
-            cells = [cell.strip() for cell in row]
+            cells, where = [cell.strip() for cell in row], f"{file} line {reader.line_num}"
             if not header:
                 header = cells
             elif cells and len(cells) != len(header):
                 raise StudyError(
-                    f"{file} line {reader.line_num}: has {len(cells)} cells, the first line "
-                    f"{len(header)}; give one cell a column, with quotes around a comma"
+                    f"{where}: has {len(cells)} cells, the first line {len(header)}; give one cell "
+                    "a column, with quotes around a comma"
                 )
             elif cells:
-                where = f"{file} line {reader.line_num}"
-                rows.append((where, dict(zip(header, cells, strict=True))))
+                rows[where] = cells
     except csv.Error as error:
         raise StudyError(
             f"{file} line {reader.line_num}: not CSV ({error}); mend that line"
         ) from None
     if not rows:
         raise StudyError(f"{file}: has no row below a line of column names; {remedy}")
-    return header, rows
+    for name in header:
+        if header.count(name) > 1:
+            raise StudyError(f"{file}: has two columns `{name}`; remove or rename one")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype="str")
 
 
-def image_files(root: Path) -> list[Path]:
-    """Return the image files below a folder, sorted, hidden ones left out."""
-    return sorted(
-        file
-        for file in root.rglob("*")
+def image_files(root: Path, below: str = "") -> pd.DataFrame:
+    """Return the image files below a folder of `root`, sorted, hidden ones left out.
+
+    The column `file` is the path relative to `root`, the index the whole path.
+    """
+    paths = sorted(
+        file.relative_to(root)
+        for file in (root / below).rglob("*")
         if file.suffix.lower() in SUFFIXES
         and not file.is_dir()
         and not any(part.startswith(".") for part in file.relative_to(root).parts)
     )
+    index = [str(root / path) for path in paths]
+    return pd.DataFrame({"file": [path.as_posix() for path in paths]}, index, dtype="str")
 
 
-def padded(trees: Iterable[Tree]) -> list[Tree]:
-    """Return label paths of one depth: shorter ones repeat their lowest label."""
-    trees = list(trees)
-    depth = max(map(len, trees))
-    return [tree + (tree[-1],) * (depth - len(tree)) for tree in trees]
+def refuse(rows: pd.DataFrame, wrong: pd.Series, sentence: str) -> None:
+    """Raise StudyError for the first wrong row; the sentence may name its cells, `{file}`."""
+    if wrong.any():
+        row = rows[wrong].iloc[0]
+        raise StudyError(f"{row.name}: {sentence.format(**row)}")
 
 
-def inner(trees: Iterable[Tree]) -> set[Tree]:
-    """Return every label path that has others below it, the empty one included."""
-    return {tree[:depth] for tree in set(trees) for depth in range(len(tree))}
+def refuse_others(rows: pd.DataFrame, one: str, other: str, sentence: str) -> None:
+    """Raise StudyError when rows with the same `one` do not have the same `other`, `{first}`."""
+    first = rows.groupby(one)[other].transform("first")
+    refuse(rows.assign(first=first), rows[other] != first, sentence)
 
 
-def refuse_same_content(root: Path, trees: dict[str, Tree]) -> None:
-    """Raise StudyError when the same picture, byte for byte, lies in two classes.
+def refuse_upper(rows: pd.DataFrame, levels: pd.DataFrame, sentence: str) -> None:
+    """Raise StudyError for labels that are no class: none, with a gap, or upper ones of others."""
+    trees = [without_end(row) for row in levels.to_numpy().tolist()]
+    above = {tree[:depth] for tree in set(trees) for depth in range(len(tree))}
+    wrong = [not tree or "" in tree or tree in above for tree in trees]
+    refuse(rows, pd.Series(wrong, rows.index), sentence)
 
-    `trees` gives the class of each file. Missing ones are left to whoever reads the pictures.
+
+def without_end(labels: list[str]) -> Tree:
+    """Return labels without the empty ones at their end."""
+    return tuple(labels[: max((k for k, label in enumerate(labels, 1) if label), default=0)])
+
+
+def labelled(
+    root: Path,
+    files: Iterable[str],
+    levels: pd.DataFrame,
+    official: Iterable[str] | None,
+    *,
+    nested: bool = True,
+    equal_pictures: bool = False,
+) -> LabelledImages:
+    """Return images with a column a level; shorter label paths repeat their lowest label.
+
+    Raises StudyError when the same picture, byte for byte, is in two classes, unless
+    `equal_pictures`. Missing files are left to whoever reads the pictures.
     """
-    size = {file: (root / file).stat().st_size for file in trees if (root / file).is_file()}
+    files = list(files)
+    trees = [tuple(row) for row in levels.replace("", np.nan).ffill(axis=1).to_numpy().tolist()]
+    size = {file: (root / file).stat().st_size for file in files if (root / file).is_file()}
     times = Counter(size.values())
-    first: dict[bytes, str] = {}
-    for file, tree in trees.items():
-        if file not in size or times[size[file]] == 1:
+    first: dict[bytes, tuple[str, Tree]] = {}
+    for file, tree in zip(files, trees, strict=True):
+        if equal_pictures or times[size.get(file)] < 2:
             continue
-        same = first.setdefault((root / file).read_bytes(), file)
-        if trees[same] != tree:
+        twin, other = first.setdefault((root / file).read_bytes(), (file, tree))
+        if other != tree:
             raise StudyError(
-                f"{root / file}: the same picture is {same}, so it is in two classes; remove one "
+                f"{root / file}: the same picture is {twin}, so it is in two classes; remove one "
                 "of them"
             )
+    parts = None if official is None else np.array(list(official))
+    return LabelledImages(root, files, trees, parts, nested)
