@@ -277,7 +277,14 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
     image that is listed twice or has no class.
     """
     root, rows = table.parent, read_table(table, "correct `source.file`")
-    levels = rows[label_columns(table, list(rows))]
+    labels = sum(name.startswith("label") for name in rows)
+    wanted = ["file", *(f"label{k}" for k in range(1, max(labels, 1) + 1))]
+    if set(rows) - {"split"} != set(wanted):
+        raise StudyError(
+            f"{table}: its columns are {', '.join(rows)}; they should be {', '.join(wanted)}, and "
+            "split where there is a published one"
+        )
+    levels = rows[wanted[1:]]
     rows["path"] = rows["file"].map(posixpath.normpath)
     outside = rows["path"].str.startswith("/") | rows["path"].str.split("/").str[0].isin(
         ["..", "."]
@@ -307,22 +314,6 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
         official = rows["split"].map(PART_NAMES)
         refuse(rows, official.isna(), "split should be train, val or test, not `{split}`")
     return labelled(root, rows["path"], levels, official, nested=not groups)
-
-
-def label_columns(table: Path, header: list[str]) -> list[str]:
-    """Return `label1`, `label2`, … of the header; raises StudyError unless it is as said above."""
-    levels = [f"label{k}" for k in range(1, sum(name.startswith("label") for name in header) + 1)]
-    known = ["file", *(levels or ["label1"]), "split"]
-    for name in header:
-        if name not in known:
-            raise StudyError(
-                f"{table}: has an unknown column `{name}`; columns are file, label1, label2, … "
-                "without a gap, and split"
-            )
-    for name in known[:-1]:
-        if name not in header:
-            raise StudyError(f"{table}: has no column `{name}`; add it, with commas in between")
-    return levels
 
 
 # What all of them share.
