@@ -19,7 +19,7 @@ from studies.paths import REPOSITORY, StudyError
 from studies.relevance.captions import imagenet_captions
 from studies.relevance.data import FILE
 from studies.relevance.overrides import CORRESPONDENCES, published
-from studies.triplets import sources
+from studies.triplets import readers
 
 
 @pytest.fixture
@@ -441,7 +441,7 @@ class TestSources:
             ),
             "/simula/hyper-kvasir/master/official_splits/2_fold_split.csv": folds,
         }
-        found = sources.hyperkvasir(fetch("hyperkvasir"), test_fold=0)
+        found = readers.hyperkvasir(fetch("hyperkvasir"), test_fold=0)
         assert found.files == [f"{polyps}/1.jpg", f"{polyps}/2.jpg"]
         assert found.class_names == [polyps]
         assert found.official.tolist() == ["test", "train"]
