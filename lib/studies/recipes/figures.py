@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
 
 from studies.inputs.images import open_rgb
 from studies.inputs.splits import PARTS
-from studies.recipes import data
-from studies.recipes.calibration import reliability
+from studies.recipes import data, metrics
 from studies.recipes.params import Parameters
-from studies.recipes.results import stacked
 from studies.reporting import pages, plots, tables
 from studies.reporting.results import all_curves, cost_table
 from studies.runs.folder import LoadedRun, load_run
@@ -196,7 +195,9 @@ def calibration(systems: dict[str, list[LoadedRun]]) -> Figure:
     frames = []
     for system, (run, *_) in systems.items():
         frame = run.predictions
-        said, right = reliability(stacked(frame, "dish_probabilities"), frame["dish"].to_numpy())
+        likely = np.stack(frame["dish_probabilities"])
+        hits = likely.argmax(1) == frame["dish"]
+        right, said = calibration_curve(hits, likely.max(1), n_bins=metrics.BINS)
         frames.append(pd.DataFrame({"said": said, "right": right, "system": system}))
     ends = [0.0, 1.0]
     frames.append(pd.DataFrame({"said": ends, "right": ends, "system": "perfect"}))

@@ -5,8 +5,7 @@ from markupsafe import Markup
 
 from studies.paths import StudyError
 from studies.recipes import figures
-from studies.recipes.claims import by_plate
-from studies.recipes.results import BASELINES, Results, better
+from studies.recipes.report import Results
 from studies.reporting import page_parts, pages, tables
 from studies.reporting.claims import Claim
 
@@ -73,7 +72,7 @@ def seen(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
 
 def note(results: Results) -> str:
     """Return what a reader of the first table must know."""
-    return NOTE if by_plate(results) else f"{NOTE} {BY_DISH}"
+    return NOTE if results.by_plate else f"{NOTE} {BY_DISH}"
 
 
 def written(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
@@ -81,7 +80,7 @@ def written(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
     mine = tables.of(frame, results.prompts)
     if mine.empty:
         return []
-    eyes = f"The prompts tell what {better(results)} sees; oracle tells what is true."
+    eyes = f"The prompts tell what {results.eyes} sees; oracle tells what is true."
     parts: list[Markup | str] = [
         pages.table(written_table(results, frame), f"What is written. {tables.legend(mine)}"),
         f"{eyes} {WRITTEN}",
@@ -106,7 +105,7 @@ def training(results: Results) -> list[Markup | str]:
     with_dish = {
         name: runs
         for name, runs in results.perceptions.items()
-        if name not in BASELINES and "dish_probabilities" in runs[0].predictions
+        if runs[0].params["baseline"] is None and "dish_probabilities" in runs[0].predictions
     }
     return [
         pages.figure(
