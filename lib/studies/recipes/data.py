@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+import kitchen
 from studies import demo, paths
 from studies.inputs import images
 from studies.inputs.features import features
@@ -19,26 +20,26 @@ def read(parameters: Parameters) -> Plates:
     parameters.require_data()
     source = parameters.source
     if source.name == "kitchen":
-        return kitchen(source.per_variant, source.seed)
+        return from_kitchen(source.per_variant, source.seed)
     if source.name == "food101" and source.ingredients == "recipes5k":
         return readers.recipes5k(paths.data() / FOLDERS["recipes5k"])
     reader = readers.food101 if source.name == "food101" else readers.uecfood256
     return reader(paths.data() / FOLDERS[source.name], readers.table(source.ingredients))
 
 
-def kitchen(per_variant: int, seed: int) -> Plates:
+def from_kitchen(per_variant: int, seed: int) -> Plates:
     """Return the embedded demo: dishes in variants, visible ingredients, reference recipes."""
-    plates = demo.plates(per_variant, seed)
+    plates = kitchen.plates(per_variant, seed)
     variants, variant = np.unique([plate.variant for plate in plates], return_inverse=True)
     return Plates.of(
         demo.kitchen(per_variant, seed) / "images",
-        [f"{plate.category}/{plate.dish}/{plate.variant}/{plate.id}.png" for plate in plates],
+        [plate.file for plate in plates],
         sorted({plate.dish for plate in plates}),
         [plate.dish for plate in plates],
         [plate.ingredients for plate in plates],
         variants=variants.tolist(),
         variant=variant,
-        references=[demo.recipe(plate, seed) for plate in plates],
+        references=[kitchen.recipe(plate, seed) for plate in plates],
     )
 
 

@@ -12,7 +12,8 @@ from tokenizers import ByteLevelBPETokenizer
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
-from studies import demo, paths
+import kitchen
+from studies import paths
 from studies.learning import compute
 from studies.learning.fit import adamw, schedule, set_rate
 from studies.paths import StudyError
@@ -156,7 +157,7 @@ def examples(settings: Writer) -> list[tuple[str, str]]:
     outright, or with probabilities and, for the dish, with others that it might be.
     """
     rng = np.random.default_rng(settings.seed)
-    plates = demo.plates(PLATES, settings.seed)
+    plates = kitchen.plates(PLATES, settings.seed)
     dishes = sorted({plate.dish for plate in plates})
     pairs = []
     for plate in plates:
@@ -164,7 +165,7 @@ def examples(settings: Writer) -> list[tuple[str, str]]:
         left = rng.dirichlet([1.0, 1.0]) * (1 - (sure := rng.uniform(0.4, 0.79)))
         unsure = {plate.dish: sure, **dict(zip(others.tolist(), left.tolist(), strict=True))}
         seen = {name: rng.uniform(0.4, 1.0) for name in plate.ingredients}
-        recipe = demo.recipe(plate, settings.seed)
+        recipe = kitchen.recipe(plate, settings.seed)
         for dish in (plate.dish, unsure):
             # the dish alone twice: as often as with ingredients
             for ingredients in (None, None, rng.permutation(plate.ingredients).tolist(), seen):
