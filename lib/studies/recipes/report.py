@@ -1,33 +1,29 @@
-"""Tables, paired tests, claims and the page of a dataset: everything from its run folders alone."""
+"""What the report notebook shows and writes: everything from the run folders of a dataset."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from studies import paths
-from studies.paths import dataset_argument, run_command
+from studies.paths import StudyError, relative
 from studies.recipes import figures, metrics, texts
-from studies.recipes.evaluate import NAMES, evaluate
-from studies.recipes.params import Parameters
-from studies.reporting import bootstrap, pages, tables
+from studies.recipes.evaluate import NAMES
+from studies.reporting import bootstrap, publish, tables
 from studies.reporting.bootstrap import Metric, Resampled, mean, value
 from studies.reporting.claims import Claim, claims_markdown, tally, verdict
-from studies.reporting.publish import publish
 from studies.reporting.results import (
     by_system,
+    cost_table,
     count_systems,
     read_runs,
     report_command,
     run_facts,
 )
-from studies.reporting.tables import between, in_words, side, signed
-from studies.runs import params
+from studies.reporting.tables import Shown, between, in_words, show, side, signed
 from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun
 
@@ -296,41 +292,17 @@ def apart(results: Results, tests: pd.DataFrame) -> Row:
     return experiment, figure, judged(results, [side(blind)], [blind, taught], beside)
 
 
-# What is written into `reports/<dataset>/`.
+# What the report notebook shows and writes.
 
-
-def make_tiny_runs() -> None:
-    """Train and evaluate every system of the tiny dataset, as `make study DATASET=tiny` would."""
-    for files in params.run_files("recipes", "tiny").values():
-        evaluate(Parameters.from_files(files, ["seed=0"]))
-
-
-def write(dataset: str) -> Path:
-    """Write every file of the report below `reports/<dataset>/`; return the page."""
-    from studies.recipes.sections import note, pictures, sections
-
-    results = read(dataset)
-    frame, tests = summary(results), paired_tests(results)
-    claims = ledger(results, tests, frame)
-    folder = paths.reports() / dataset
-    names = {**figures.SEEN, **figures.WRITTEN}
-    tables.save(
-        frame,
-        tests,
-        folder,
-        "recipes",
-        tables.present(frame, names),
-        f"{TITLE} Dataset {dataset}.",
-        note(results),
-        [],
-        figures.test_table(tests, names),
-    )
-    write_atomic(folder / "claims" / "recipes.md", claims_markdown(claims))
-    parts = sections(results, frame, tests, claims)
-    facts = report_command("recipes", results.systems), run_facts(results.runs)
-    return publish(
-        folder, "recipes", TITLE, lead(results, frame, claims), parts, pictures(results), facts
-    )
+SIDES = ("naive", "supervised")  # prompts whose recipes stand side by side
+NOTE = (
+    "F1 and Jaccard by thresholds, and ECE after a temperature, both chosen on validation data; "
+    "mAP and macro-F1 are means over what occurs in the test set. The epoch was chosen by the mean "
+    "of top-1 and mAP on validation data. Baselines do not look at the picture."
+)
+BY_DISH = (
+    "Ingredients are typical ones of the dish, from general knowledge, and not those of the plate."
+)
 
 
 def lead(results: Results, frame: pd.DataFrame, claims: Sequence[Claim]) -> str:
@@ -344,22 +316,81 @@ def lead(results: Results, frame: pd.DataFrame, claims: Sequence[Claim]) -> str:
     return f"{count}{top}. Of the paper's {tally(claims)}."
 
 
-def entry(dataset: str) -> dict[str, Any]:
-    """Return what the index page says of this report."""
-    from studies.recipes.sections import seen_table, written_table
-
-    results = read(dataset)
-    frame = tables.read(paths.reports() / dataset / "recipes.csv")
-    tests = pd.read_csv(paths.reports() / dataset / "recipes_tests.csv")
-    shown = written_table if results.prompts else seen_table
-    mine = tables.of(frame, results.prompts or results.perceptions)
-    return {
-        "title": TITLE,
-        "href": "recipes.html",
-        "lead": lead(results, frame, ledger(results, tests, frame)),
-        "headline": pages.table(shown(results, frame), tables.legend(mine)),
-    }
+def note(results: Results) -> str:
+    """Return what a reader of the first table must know."""
+    return NOTE if results.by_plate else f"{NOTE} {BY_DISH}"
 
 
-if __name__ == "__main__":
-    run_command(lambda: write(dataset_argument(__doc__)))
+def scores(frame: pd.DataFrame, systems: Collection[str]) -> tuple[pd.DataFrame, str]:
+    """Return the metrics of some systems, one row a system, and how to read them."""
+    rows = tables.of(frame, systems)
+    names = tables.present(rows, {**figures.SEEN, **figures.WRITTEN})
+    return tables.wide(rows, names, []), tables.legend(rows)
+
+
+def seen(results: Results, frame: pd.DataFrame) -> Shown | None:
+    """Show what the systems see, one row a system; None where none looks."""
+    return show(*scores(frame, results.perceptions)) if results.perceptions else None
+
+
+def written(results: Results, frame: pd.DataFrame) -> Shown | None:
+    """Show how recipes are, one row a prompt; None without a prompt."""
+    if not results.prompts:
+        return None
+    table, legend = scores(frame, results.prompts)
+    return show(table, f"{legend} The prompts tell what {results.eyes} sees; oracle what is true.")
+
+
+def differences(
+    tests: pd.DataFrame, systems: Collection[str], metrics: Collection[str]
+) -> Shown | None:
+    """Show the paired tests of systems of one kind; None where there are none."""
+    mine = tests[tests["first"].isin(systems)]
+    return None if mine.empty else show(figures.test_table(mine, metrics))
+
+
+def cost(results: Results) -> Shown | None:
+    """Show what each system cost, and with what numbers it computed; None where none is trained."""
+    if not results.trained:
+        return None
+    return show(cost_table(results.trained, "precision", lambda facts: facts["precision"]))
+
+
+def plates(results: Results) -> Shown | None:
+    """Show plates under both prompts; where the photographs are not at hand, that."""
+    runs = {name: results.prompts[name][0] for name in SIDES if name in results.prompts}
+    if not runs:
+        return None
+    try:
+        return figures.cases(runs)
+    except StudyError as error:
+        return publish.paragraph(f"Not shown here: {str(error).rstrip('.')}.", "note")
+
+
+def origin(results: Results) -> Shown:
+    """Show the command that makes the report again, and what its runs were made with."""
+    return publish.origin(report_command("recipes", results.systems), run_facts(results.runs))
+
+
+def write(
+    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, claims: Sequence[Claim]
+) -> str:
+    """Write tables, claims and the entry of the index; return the folder, `reports/<dataset>`."""
+    folder = paths.reports() / results.dataset
+    names = {**figures.SEEN, **figures.WRITTEN}
+    tables.save(
+        frame,
+        tests,
+        folder,
+        "recipes",
+        tables.present(frame, names),
+        f"{TITLE} Dataset {results.dataset}.",
+        note(results),
+        [],
+        figures.test_table(tests, names),
+    )
+    write_atomic(folder / "claims" / "recipes.md", claims_markdown(claims))
+    table, legend = scores(frame, results.prompts or results.perceptions)
+    summed_up = lead(results, frame, claims)
+    publish.write_entry(folder, "recipes", TITLE, summed_up, table, legend)
+    return relative(folder)
