@@ -4,6 +4,7 @@ import csv
 import difflib
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -89,6 +90,12 @@ class Plates:
         return self.dishes, self.dish
 
 
+def unexpected(where: object, found: str, expected: str, remedy: str = "") -> StudyError:
+    """Return what to say of a place in a file that holds something else than expected."""
+    remedy = remedy or "use the published file"
+    return StudyError(f"{where}: expected {expected}, found `{found[:60]}`; {remedy}")
+
+
 # Tables of ingredients: of a dish, or of one image.
 
 
@@ -168,27 +175,17 @@ def from_csv(file: Path) -> IngredientTable:
     (_, header), *listed = [(line, row) for line, row in cells if any(row)] or [(1, [])]
     by = "dish" if "dish" in header else "image"
     if not listed or sorted(header) != sorted([by, "ingredients"]):
-        raise StudyError(
-            f"{file}: expected a line of column names, `dish` or `image`, and `ingredients`, with "
-            f"a comma in between, then one line for each, found `{','.join(header)}`; correct it"
-        )
+        columns = "columns named `dish` or `image`, and `ingredients`, and a line for each"
+        raise unexpected(file, ",".join(header), columns, "correct its first line")
     rows: dict[str, tuple[str, ...]] = {}
-    line_of: dict[str, int] = {}
     for line, row in listed:
         named = dict(zip(header, row, strict=False))
         names = ingredient_names(named.get("ingredients", "").split(";"))
         key = row_key(by, named.get(by, ""))
-        if len(row) != 2 or not key or not names or "," in named["ingredients"]:
-            raise StudyError(
-                f"{file} line {line}: expected one {by}, a comma, and its ingredients joined by "
-                f"`;`, found `{','.join(row)}`; mend or remove the line"
-            )
-        if key in line_of:
-            raise StudyError(
-                f"{file} line {line}: the {by} `{named[by]}` is in line {line_of[key]} already; "
-                "keep one line"
-            )
-        rows[key], line_of[key] = names, line
+        if len(row) != 2 or not key or not names or "," in named["ingredients"] or key in rows:
+            cells = f"one {by}, not yet there, a comma, and its ingredients joined by `;`"
+            raise unexpected(f"{file} line {line}", ",".join(row), cells, "mend the line")
+        rows[key] = names
     return IngredientTable(by, rows, str(file))
 
 
@@ -199,15 +196,12 @@ def ingredients101(folder: Path) -> IngredientTable:
     correspond, a dish is there twice or has no ingredients.
     """
     lists = annotations(folder)
-    file = lists / "ingredients_simplified.txt"
+    file, rows = lists / "ingredients_simplified.txt", {}
     dishes = class_names(lists / "classes.txt")
-    rows = {}
     for number, (dish, recipe) in enumerate(aligned(lists / "classes.txt", dishes, file), 1):
         names = rows[row_key("dish", dish)] = ingredient_names(recipe.split(","))
         if not names:
-            raise StudyError(
-                f"{file} line {number}: `{dish}` has no ingredients; use the published file"
-            )
+            raise unexpected(f"{file} line {number}", recipe, f"ingredients of {dish}")
     return IngredientTable("dish", rows, str(file))
 
 
@@ -224,10 +218,7 @@ def class_names(file: Path) -> list[str]:
     names = lines(file)
     for number, name in enumerate(names, 1):
         if not name or name in names[: number - 1]:
-            raise StudyError(
-                f"{file} line {number}: `{name}` is no dish or is there twice; use the published "
-                "file"
-            )
+            raise unexpected(f"{file} line {number}", name, "a dish, each once")
     return names
 
 
@@ -235,10 +226,8 @@ def aligned(file: Path, listed: list[str], other: Path) -> list[tuple[str, str]]
     """Return the lines of two files in pairs; raises StudyError when they do not correspond."""
     others = lines(other)
     if len(listed) != len(others):
-        raise StudyError(
-            f"{other}: has {len(others)} lines, and {file.name} beside it {len(listed)}, but there "
-            "should be one for each; use the published files"
-        )
+        expected = f"a line for each of the {len(listed)} of {file.name} beside it"
+        raise unexpected(other, f"{len(others)} lines", expected)
     return list(zip(listed, others, strict=True))
 
 
@@ -253,7 +242,6 @@ def food101(folder: Path, table: IngredientTable) -> Plates:
     Raises StudyError when a list is wrong, a listed image is missing, or a dish has no image or no
     row in the table.
     """
-    dishes = class_names(folder / "meta" / "classes.txt")
     listed = []
     for part in ("train", "test"):
         listing, other = (folder / "meta" / f"{part}.{ending}" for ending in ("txt", "json"))
@@ -262,13 +250,11 @@ def food101(folder: Path, table: IngredientTable) -> Plates:
                 by_dish = json.loads(read_text(other))
                 named = [(other, image) for dish in by_dish for image in by_dish[dish]]
             except (ValueError, TypeError) as error:
-                raise StudyError(
-                    f"{other}: expected lists of images by dish ({error}); use the published file"
-                ) from None
+                raise unexpected(other, str(error), "lists of images by dish") from None
         else:
             named = [(f"{listing} line {line}", image) for line, image in numbered_lines(listing)]
         listed += [(part, where, f"{image}.jpg") for where, image in named]
-    return in_parts(folder / "images", listed, dishes, table)
+    return in_parts(folder / "images", listed, class_names(folder / "meta" / "classes.txt"), table)
 
 
 def recipes5k(folder: Path) -> Plates:
@@ -289,10 +275,8 @@ def recipes5k(folder: Path) -> Plates:
         pairs = aligned(listing, lines(listing), labels)
         for line, (image, label) in enumerate(pairs, 1):
             if not label.isdecimal() or int(label) >= len(recipes):
-                raise StudyError(
-                    f"{labels} line {line}: expected the number of a line of {file.name}, 0 to "
-                    f"{len(recipes) - 1}, found `{label}`; use the published file"
-                )
+                expected = f"the number of a line of {file.name}, 0 to {len(recipes) - 1}"
+                raise unexpected(f"{labels} line {line}", label, expected)
             rows[row_key("image", image)] = recipes[int(label)]
             listed.append((part, f"{listing} line {line}", image))
     dishes = sorted({image.split("/")[0] for _, _, image in listed})
@@ -313,15 +297,9 @@ def in_parts(
     there = {file.relative_to(root).as_posix() for file in root.glob("*/*")}
     part_of: dict[str, str] = {}
     for part, where, image in listed:
-        if image.split("/")[0] not in dishes or image not in there:
-            raise StudyError(
-                f"{where}: there is no image {root / image[:60]} of a dish of the list; unpack it "
-                "again or use the published lists"
-            )
-        if image in part_of:
-            raise StudyError(
-                f"{where}: `{image}` is listed twice, in {part_of[image]} and {part}; keep one line"
-            )
+        if image.split("/")[0] not in dishes or image not in there or image in part_of:
+            expected = f"a dish of the list, `/` and an image of it below {root}, each once"
+            raise unexpected(where, image, expected, "unpack the dataset again or mend the list")
         part_of[image] = part
     dish_names = [image.split("/")[0] for image in part_of]
     for dish in sorted({*dishes} - {*dish_names}):
@@ -342,32 +320,28 @@ def uecfood256(folder: Path, table: IngredientTable) -> Plates:
     """
     listing, dishes = folder / "category.txt", {}
     for number, line in numbered_lines(listing):
-        category, *words = line.split()
-        dish = " ".join(words)
-        if number == 1 and category == "id":
+        if number == 1 and line.split()[0] == "id":
             continue
-        known = dish in dishes.values() or (category.isdecimal() and int(category) in dishes)
-        if not category.isdecimal() or not dish or known:
-            raise StudyError(
-                f"{listing} line {number}: expected the number of a category and its name, each "
-                f"once, found `{line[:60]}`; use the published file"
-            )
-        dishes[int(category)] = dish
+        category = re.fullmatch(r"(\d+)\s+(.+)", line)
+        dish = " ".join(category[2].split()) if category else ""
+        if not category or int(category[1]) in dishes or dish in dishes.values():
+            expected = "the number of a category and its name, each once"
+            raise unexpected(f"{listing} line {number}", line, expected)
+        dishes[int(category[1])] = dish
     if not dishes:
-        raise StudyError(f"{listing}: names no dish; use the published file")
-    boxes, dish_names, ingredients = [], [], []
-    for category, dish in sorted(dishes.items()):
-        for box in read_boxes(folder, str(category)):
-            boxes.append(box)
-            dish_names.append(dish)
-            ingredients.append(table.of(dish, box.source))
+        raise unexpected(listing, "", "numbers and names of categories")
+    plates = [
+        (box, dishes[category])
+        for category in sorted(dishes)
+        for box in read_boxes(folder / str(category) / "bb_info.txt")
+    ]
     return Plates.of(
-        cut(folder, boxes),
-        [box.file for box in boxes],
+        cut(folder, [box for box, _ in plates]),
+        [box.file for box, _ in plates],
         [dishes[category] for category in sorted(dishes)],
-        dish_names,
-        ingredients,
-        photographs=np.array([Path(box.source).stem for box in boxes]),
+        [dish for _, dish in plates],
+        [table.of(dish, box.source) for box, dish in plates],
+        photographs=np.array([Path(box.source).stem for box, _ in plates]),
     )
 
 
@@ -380,30 +354,25 @@ class Box(NamedTuple):
     where: str  # the line that says so
 
 
-def read_boxes(root: Path, category: str) -> list[Box]:
+def read_boxes(listing: Path) -> list[Box]:
     """Return the boxes of `<category>/bb_info.txt`: an image and four corners in each line.
 
     A box that is listed twice counts once. Raises StudyError when the file is missing or has a line
     of another kind, or no box.
     """
-    listing = root / category / "bb_info.txt"
+    category = listing.parent.name
     corners_of: dict[str, dict[tuple[int, ...], str]] = {}
     for number, line in numbered_lines(listing):
-        image, *numbers = line.split()
-        if number == 1 and [image, *numbers] == BOX.split():
+        if number == 1 and line.split() == BOX.split():
             continue
-        try:
-            corners = tuple(int(corner) for corner in numbers)
-        except ValueError:
-            corners = ()
-        if len(corners) != 4 or "/" in image:
-            raise StudyError(
-                f"{listing} line {number}: expected `{BOX}`, an image and four whole numbers, "
-                f"found `{line[:60]}`; use the published file"
-            )
-        corners_of.setdefault(image, {}).setdefault(corners, f"{listing} line {number}")
+        box = re.fullmatch(r"([^/\s]+)((?:\s+-?\d+){4})", line)
+        if not box:
+            expected = f"`{BOX}`, an image and four whole numbers"
+            raise unexpected(f"{listing} line {number}", line, expected)
+        corners = tuple(map(int, box[2].split()))
+        corners_of.setdefault(box[1], {}).setdefault(corners, f"{listing} line {number}")
     if not corners_of:
-        raise StudyError(f"{listing}: lists no box; use the published file")
+        raise unexpected(listing, "", f"lines of `{BOX}`")
     return [
         Box(f"{category}/{image}-{number}.png", f"{category}/{image}.jpg", corners, where)
         for image, boxes in corners_of.items()
