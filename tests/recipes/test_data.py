@@ -13,7 +13,7 @@ from PIL import Image
 import kitchen as world
 from foods import BOXES, FOOD101, RECIPES5K
 from sentences import refused
-from studies.inputs.splits import PARTS
+from studies.inputs.splits import PARTS, stratified
 from studies.paths import StudyError
 from studies.recipes import data
 from studies.recipes.readers import Plates
@@ -99,68 +99,26 @@ class TestRead:
         assert "food-101" in refused(data.read, tiles())
 
 
-# so many plates of each dish
-COUNTS = st.lists(st.integers(1, 40), min_size=1, max_size=6)
-SHARES = st.tuples(st.floats(0.1, 0.45), st.floats(0.1, 0.45))
-
-
 def shuffled(counts, seed):
     dish = np.repeat(np.arange(len(counts)), counts)
     return np.random.default_rng(seed).permutation(dish)
 
 
-def parts_of(plates, settings):
-    """The split, or the sentence that says why there is none."""
-    try:
-        return data.split(plates, settings)
-    except StudyError as error:
-        return str(error)
-
-
 class TestSplit:
-    @settings(max_examples=60, deadline=None)
-    @given(counts=COUNTS, shares=SHARES, seed=st.integers(0, 1000), by_variant=st.booleans())
-    def test_every_stratum_has_its_share(self, tiles, counts, shares, seed, by_variant):
-        validation, test = shares
-        strata = shuffled(counts, seed)
-        plates = made_up(strata // 2, variant=strata) if by_variant else made_up(strata)
-        changes = {"validation_share": validation, "test_share": test, "split_seed": seed}
-        parts = parts_of(plates, tiles(**changes))
-        wanted = {"test": 0, "validation": 0}
-        for stratum, count in enumerate(counts):
-            tests = min(round(count * test), count - 1)  # one is always for training
-            validations = min(round(count * validation), count - 1 - tests)
-            wanted["test"] += tests
-            wanted["validation"] += validations
-            if not isinstance(parts, str):
-                found = Counter(parts[strata == stratum])
-                assert (found["test"], found["validation"]) == (tests, validations)
-                assert found["train"] == count - tests - validations > 0
-        if isinstance(parts, str):
-            lacking = next(part for part in ("validation", "test") if not wanted[part])
-            assert parts.startswith(f"/nowhere: too few pictures a dish for a {lacking} set; ")
-        else:
-            again = data.split(plates, tiles("two_networks", seed=7, **changes))
-            assert (parts == again).all()
+    """How strata are divided is looked at in test_splits.py."""
 
-    @settings(max_examples=40, deadline=None)
-    @given(counts=COUNTS, share=st.floats(0.1, 0.9), seed=st.integers(0, 1000), data_=st.data())
-    def test_the_official_test_is_kept(self, tiles, counts, share, seed, data_):
-        dish = shuffled(counts, seed)
-        official = data_.draw(
-            st.lists(st.sampled_from(["train", "test"]), min_size=len(dish), max_size=len(dish))
-        )
-        plates = made_up(dish, official=official)
-        parts = parts_of(plates, tiles(validation_share=share, test_share=0.05, split_seed=seed))
-        if isinstance(parts, str):
-            return
-        official = np.array(official)
+    def test_strata_are_dishes_or_variants_and_a_published_test_is_kept(self, tiles):
+        variant = shuffled([20, 30, 9, 12], 0)
+        chosen = tiles(validation_share=0.2, test_share=0.3, split_seed=4)
+        parts = data.split(made_up(variant // 2), chosen)
+        assert (parts == stratified(variant // 2, 0.2, 0.3, 4)).all()
+        parts = data.split(made_up(variant // 2, variant=variant), chosen)
+        assert (parts == stratified(variant, 0.2, 0.3, 4)).all()
+        assert (parts == data.split(made_up(variant // 2, variant=variant), chosen)).all()
+        official = np.where(np.arange(len(variant)) % 4, "train", "test")
+        parts = data.split(made_up(variant, official=official), chosen)
         assert ((parts == "test") == (official == "test")).all()
-        for one in np.unique(dish):
-            mine = parts[(dish == one) & (official == "train")]
-            if len(mine):
-                validations = min(round(len(mine) * share), len(mine) - 1)
-                assert (mine == "validation").sum() == validations
+        assert (parts == stratified(variant, 0.2, 0.3, 4, official == "test")).all()
 
     @settings(max_examples=30, deadline=None)
     @given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=30), st.integers(0, 9))
@@ -183,8 +141,9 @@ class TestSplit:
         pairs = [pairs[k] for k in np.random.default_rng(seed).permutation(len(pairs))]
         photographs = [f"p{number}" for number, _ in pairs]
         plates = made_up([dish for _, dish in pairs], photographs=photographs)
-        parts = parts_of(plates, tiles(validation_share=0.2, test_share=0.3, split_seed=seed))
-        if isinstance(parts, str):
+        try:
+            parts = data.split(plates, tiles(validation_share=0.2, test_share=0.3, split_seed=seed))
+        except StudyError:  # too few of each dish
             return
         where = {}
         for photograph, part in zip(photographs, parts, strict=True):
