@@ -1,9 +1,11 @@
-"""Recipes of local models, one whose next word is known, and the demo's own that is trained."""
+"""Recipes of local models, whose next word is known, of a server, and of the demo's own model."""
 
+import json
 import re
 import resource
 import shutil
 import socket
+import threading
 from collections import Counter
 
 import numpy as np
@@ -14,13 +16,14 @@ from hypothesis import strategies as st
 
 import chains
 import kitchen
+from chats import SECRET, completion, expected, reply
 from sentences import kept, refused
 from studies import paths
 from studies.recipes import writers
 from studies.recipes.params import Writer
 from studies.recipes.writers import LocalWriter
 
-pytest_plugins = ["plates_made"]
+pytest_plugins = ["plates_made", "asking"]
 
 SURE = {
     "soup": {"salt": 1.0},
@@ -160,6 +163,146 @@ class TestLoad:
         assert type(writers.recipe_writer(asked)).__name__ == "ServerWriter"
 
 
+MARKUP = "<h1>Soup</h1>\r\n<script>alert('1')</script>\x00\t&amp; ½ 🍕\u2028 </script>"
+
+
+class TestServer:
+    """What is asked and kept; how a server is asked is looked at in test_web.py."""
+
+    def test_texts_stand_with_their_prompts_and_have_seeds_of_their_own(
+        self, chat, writer, tmp_path
+    ):
+        rows = writer().write(["pizza", "soup", "pizza"], 3)
+        assert [[text.split(",")[0] for text in row] for row in rows] == [
+            ["pizza"] * 3,
+            ["soup"] * 3,
+            ["pizza"] * 3,
+        ]
+        assert [text for row in rows for text in row] == [expected(body) for body in chat.asked]
+        writer(seed=1).write(["pizza", "soup", "pizza"], 3)
+        seeds = [body["seed"] for body in chat.asked]
+        assert len(set(seeds)) == len(seeds) == 18
+        assert all(0 <= seed < 2**31 for seed in seeds)
+        assert writer(folder=tmp_path / "else").write(["pizza", "soup", "pizza"], 3) == rows
+        assert [body["seed"] for body in chat.asked[18:]] == seeds[:9]
+        assert chat.paths == {"/v1/chat/completions"}
+        assert writer().write([], 2) == []
+
+    def test_what_is_sent_and_kept(self, chat, writer, sandbox):
+        mine = writer(model="big", temperature=0.25, max_tokens=7, folder=None)
+        mine.write(["Dish: pizza\n½"], 1)
+        (body,) = chat.asked
+        del body["seed"]
+        assert body == {
+            "model": "big",
+            "messages": [{"role": "user", "content": "Dish: pizza\n½"}],
+            "temperature": 0.25,
+            "max_tokens": 7,
+            "stream": False,
+        }
+        (file,) = (sandbox / "root" / "cache" / "answers").iterdir()
+        request = json.loads(file.read_bytes())["request"]
+        settings = {"url": chat.url, "model": "big", "temperature": 0.25, "max_tokens": 7}
+        assert request == {**settings, "seed": 0, "prompt": "Dish: pizza\n½", "number": 0}
+
+    def test_a_strangers_text_is_kept_as_it_is(self, chat, writer, tmp_path):
+        utf8_cannot = completion("A").replace(b'"A"', rb'"\ud83c\udf55 \ud83c and \udf55"')
+        texts = [completion(MARKUP), completion("1. Boil the", finish_reason="length"), utf8_cannot]
+        chat.script = [reply(200, text) for text in texts]
+        rows = writer().write(["pizza", "soup", "caf\udce9"], 1)
+        assert rows == [[MARKUP], ["1. Boil the"], ["🍕 \ufffd and \ufffd"]]
+        assert chat.prompts()[-1] == "caf\ufffd"
+        assert writer().write(["pizza", "soup", "caf\udce9"], 1) == rows
+        assert len(chat.asked) == 3
+
+    def test_an_answer_is_not_asked_for_again(self, chat, writer, tmp_path):
+        seen = []
+        chat.before = lambda: seen.append(len(kept(tmp_path)))
+        rows = writer().write(["pizza", "soup"], 2)
+        assert seen == [0, 1, 2, 3]  # each is kept before the next is asked for
+        assert writer().write(["pizza", "soup"], 2) == rows
+        assert writer().write(["soup", "salad", "pizza"], 2)[::2] == rows[::-1]
+        assert chat.prompts()[4:] == ["salad"] * 2
+        assert writer(url=chat.url + "/").write(["pizza"], 3)[0][:2] == rows[0]
+        assert len(chat.asked) == 7
+        others = [{"model": "big"}, {"temperature": 0.8}, {"max_tokens": 51}, {"seed": 1}]
+        for count, changed in enumerate([*others, {"url": chat.url.replace("v1", "v2")}], 8):
+            writer(**changed).write(["pizza"], 1)
+            assert len(chat.asked) == count
+
+    def test_a_failure_loses_nothing(self, chat, writer, tmp_path):
+        chat.script = [reply(200, completion(text)) for text in ("one", "two")]
+        chat.script += [reply(200, completion(" \n"))] * 3
+        message = refused(writer().write, ["pizza", "soup"], 2)
+        assert message.startswith(f"small at {chat.url} ")
+        assert "raise writing.max_tokens" in message
+        assert len(kept(tmp_path)) == 2
+        rows = writer().write(["pizza", "soup"], 2)
+        assert rows[0] == ["one", "two"]
+        assert chat.prompts()[5:] == ["soup", "soup"]
+        (tmp_path / "file").touch()
+        assert "cannot write" in refused(writer(folder=tmp_path / "file/answers").write, ["a"], 1)
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda whole: whole[: len(whole) // 2],
+            lambda whole: b"\xff" + whole,
+            lambda whole: b"[" * 100_000,
+            lambda whole: b"null",
+            lambda whole: whole.replace(b"pizza", b"pasta"),
+            lambda whole: json.dumps(json.loads(whole) | {"answer": 3}).encode(),
+            lambda whole: json.dumps(json.loads(whole) | {"answer": ""}).encode(),
+        ],
+        ids=["half", "binary", "deep", "null", "another", "number", "textless"],
+    )
+    def test_a_damaged_file_is_asked_for_again(self, chat, writer, tmp_path, damage):
+        rows = writer().write(["pizza"], 1)
+        (file,) = (tmp_path / "answers").iterdir()
+        whole = file.read_bytes()
+        file.write_bytes(damage(whole))
+        assert writer().write(["pizza"], 1) == rows
+        assert len(chat.asked) == 2
+        assert file.read_bytes() == whole
+
+    def test_two_writers_at_once(self, chat, writer, tmp_path):
+        prompts, rows = [f"dish {number}" for number in range(15)], {}
+        both, together = [writer(), writer()], threading.Barrier(2)
+
+        def work(number: int) -> None:
+            together.wait()
+            rows[number] = both[number].write(prompts, 2)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert rows[0] == rows[1]
+        assert [row[0].split(",")[0] for row in rows[0]] == prompts
+        assert len(kept(tmp_path)) == 30
+
+    def test_the_key_is_sent_in_cipher_or_not_at_all(self, chat, writer, key, monkeypatch):
+        writer(**key).write(["pizza"], 1)
+        assert chat.headers[0]["Authorization"] == f"Bearer {SECRET}"
+        assert "https" in refused(lambda: writer(**key, url="http://host/v1"))
+        for url in ("host/v1", "https://hunter2@host/v1"):
+            assert "writing.generator.url" in refused(lambda url=url: writer(url=url))
+        writer(url="http://host/v1")
+        monkeypatch.setenv("KITCHEN_KEY", "none")
+        writer(**key, url="http://host/v1")
+
+    def test_an_answer_that_holds_the_key(self, chat, writer, key, tmp_path, monkeypatch):
+        chat.script = [reply(200, completion(f"Add {SECRET} and salt"))]
+        mine = writer(**key)
+        assert mine.write(["pizza"], 1) == [["Add [key] and salt"]]
+        assert not any(SECRET in (tmp_path / file).read_text() for file in kept(tmp_path))
+        assert SECRET not in str([repr(mine), vars(mine), vars(mine.client)])
+        monkeypatch.setenv("KITCHEN_KEY", "none")  # which may be a word of a recipe
+        chat.script = [reply(200, completion("Cheese: none"))]
+        assert writer(**key).write(["soup"], 1) == [["Cheese: none"]]
+
+
 SETTINGS = Writer(
     name="writer", width=8, layers=1, heads=2, steps=3, batch=4, learning_rate=0.01, seed=3
 )
@@ -265,13 +408,8 @@ class TestKitchenWriter:
             patch.setattr(PreTrainedTokenizerFast, "save_pretrained", stop)
             with pytest.raises(KeyboardInterrupt):
                 writers.kitchen_writer(SETTINGS)
-        (half,) = [name for name in kept(paths.cache()) if name.endswith("model.safetensors")]
-        assert half.split("/")[0].endswith(".partial")
-        # what is left of it does not get into the next one
-        (paths.cache() / half).with_name("stray").touch()
-        folder = writers.kitchen_writer(SETTINGS)
-        assert (folder / "tokenizer.json").exists()
-        assert not (folder / "stray").exists()
+        assert not [name for name in kept(paths.cache()) if name.endswith("model.safetensors")]
+        assert (writers.kitchen_writer(SETTINGS) / "tokenizer.json").exists()
 
     @pytest.mark.parametrize("library", ["PreTrainedModel", "PreTrainedTokenizerFast"])
     def test_a_full_disk_is_one_sentence(self, sandbox, monkeypatch, library):
@@ -291,7 +429,7 @@ class TestKitchenWriter:
         with monkeypatch.context() as patch:
             patch.setattr(whole, "save_pretrained", save)
             message = refused(writers.kitchen_writer, SETTINGS)
-        assert message.startswith(f"Cannot write to the cache folder {paths.cache()} (")
+        assert message.startswith(f"cannot write {paths.cache()}/writer-")
         assert "File too large" in message
         assert not [path for path in paths.cache().iterdir() if path.suffix == ""]
         assert (writers.kitchen_writer(SETTINGS) / "tokenizer.json").exists()
