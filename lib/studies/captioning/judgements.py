@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from studies import demo, paths
-from studies.captioning.captions import text_folder
+from studies.captioning.data import text_folder
 from studies.captioning.metrics import score_captions
 from studies.inputs.download import require
 from studies.inputs.reading import numbered_lines

