@@ -1,14 +1,13 @@
 """What the answers of a MediaWiki API mean."""
 
-import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from studies.inputs.web import Failure, printable, well_formed
+
 LAGGED = 5.0  # seconds; no shorter pause while the databases lag
-LONGEST_QUOTE = 200  # characters of a server's complaint
 PASSING = ("ratelimited", "readonly")  # errors of the API that go by themselves
 
 
@@ -24,15 +23,6 @@ class Page(BaseModel, frozen=True, extra="forbid"):
     revision: int | None = None
     url: str = ""
     extract: str = ""  # plain text with headings as in == this ==
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An attempt without a page; another makes sense after `wait` seconds, never if None."""
-
-    problem: str
-    remedy: str
-    wait: float | None = 0.0
 
 
 def page_of(query: dict[str, Any], asked: dict[str, str]) -> Page:
@@ -56,31 +46,20 @@ def page_of(query: dict[str, Any], asked: dict[str, str]) -> Page:
     return Page(**found, extract=well_formed(page["extract"]))
 
 
-def refusal(error: dict[str, Any], wait: float) -> Failure:
+def refusal(error: dict[str, Any]) -> Failure:
     """Return what an error of the API, which comes with status 200, means."""
-    code, said = error["code"], printable(str(error.get("info", "")))
-    problem = f"answered {printable(code)} ({said or 'no reason given'})"
+    code = error["code"]
+    problem = f"answered {printable(code)} ({printable(str(error.get('info', '')))})"
     if code == "maxlag":
-        return Failure(problem, "its databases lag behind, so try later", max(wait, LAGGED))
+        return Failure(problem, "its databases lag behind, so try later", LAGGED)
     if code in PASSING or code.startswith("internal_api_error"):
-        return Failure(problem, "it is busy, so try later", wait)
+        return Failure(problem, "it is busy, so try later")
     return Failure(problem, "check the address of the API", None)
 
 
 def clean(title: str) -> str:
     """Return a title with single spaces that a file can hold."""
     return " ".join(well_formed(title).replace("_", " ").split())
-
-
-def well_formed(text: str) -> str:
-    """Return the text with U+FFFD for lone surrogates, which no file can hold."""
-    return re.sub("[\ud800-\udfff]", "\ufffd", text)
-
-
-def printable(text: str) -> str:
-    """Return a stranger's text for the inside of a sentence: printable, short, on one line."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= LONGEST_QUOTE else line[:LONGEST_QUOTE] + "…"
 
 
 def today() -> str:

@@ -10,9 +10,6 @@ Below the run folder of an evaluated predictor stands then
 """
 
 import argparse
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +24,7 @@ from studies.paths import StudyError, relative, run_command
 from studies.relevance import card, data, image_folder, shards
 from studies.relevance.evaluate import CHANGED
 from studies.relevance.params import FILE, SOURCES, Parameters
-from studies.runs.files import locked, unwritable
+from studies.runs.files import locked, whole
 from studies.runs.folder import LoadedRun, load_run
 
 LICENCE = "CC BY-SA 4.0"
@@ -75,7 +72,8 @@ def export(run: LoadedRun) -> Path:
     said = told(collection, frame)
     rows_of = partial(described, collection, said)
     left_out = {}
-    with locked(run.folder), made_whole(folder) as half:
+    with locked(run.folder), whole(folder) as half:
+        half.mkdir()
         for part in PARTS:
             rows = np.flatnonzero(said["kept"] & (said["part"] == part))
             shards.write(half / "data", part, rows, KEPT, rows_of)
@@ -133,25 +131,6 @@ def class_texts(parameters: Parameters, collection: data.Collection) -> pd.DataF
             "delete it and collect the class texts again"
         ) from None
     return found.assign(licence=np.where(found["url"].notna(), LICENCE, None))
-
-
-@contextmanager
-def made_whole(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that then takes the place of `folder`, and is removed on an error."""
-    half, before = (folder.with_name(f"{folder.name}.{name}") for name in ("partial", "before"))
-    try:
-        for left in (half, before):
-            shutil.rmtree(left, ignore_errors=True)
-        half.mkdir()
-        yield half
-        if folder.exists():
-            folder.rename(before)
-        half.rename(folder)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    finally:
-        for left in (half, before):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 if __name__ == "__main__":

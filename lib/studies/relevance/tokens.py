@@ -12,7 +12,7 @@ from tokenizers import ByteLevelBPETokenizer, Tokenizer
 from studies import paths
 from studies.paths import StudyError
 from studies.relevance.systems import Reading
-from studies.runs.files import unwritable_cache
+from studies.runs.files import unwritable
 
 BEGIN, PAD, END = "<s>", "<pad>", "</s>"
 
@@ -131,5 +131,5 @@ def tokenized(texts: datasets.Dataset, words: Words, whose: str) -> Tokens:
             desc="tokenizing",
         )
     except OSError as error:
-        raise unwritable_cache(file.parent, error) from error
+        raise unwritable(file, error) from error
     return Tokens(table, table.data.column("length").to_numpy().astype(np.int64))

@@ -1,0 +1,234 @@
+"""How plates are photographed, from the bottom up: table, plate, food, what lies over it, light."""
+
+import csv
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from kitchen.food import SHADOW, Colour, Food, Pen, Points, oval, shade, square, turned, vary
+from kitchen.world import Plate, data
+
+SUPERSAMPLING = 2
+
+
+def draw(plate: Plate, size: int = 96) -> Image.Image:
+    """Return the picture of a plate: RGB, `size` × `size` pixels, the same for the same plate."""
+    side = SUPERSAMPLING * size
+    picture = _table(plate, side)
+    ground = Pen(picture, plate, rotation=0.0)
+    for name in plate.distractors:
+        _DISTRACTORS[name](ground, Random(f"{plate.seed} {name}"))
+    food = Food(picture, plate, plate.rotation)
+    _vessel(food, plate)
+    for name in plate.ingredients:
+        food.lay(name, plate)
+    if plate.occlusion:
+        _OCCLUSIONS[plate.occlusion](ground, Random(f"{plate.seed} over"))
+    return _photograph(picture.reduce(SUPERSAMPLING), plate)
+
+
+def write_images(folder: Path, contents: list[Plate]) -> None:
+    """Draw plates into a new folder: `images/<category>/<dish>/<variant>/<id>.png` (RGB, 96×96).
+
+    `plates.csv` has one row a plate: `id`, `path` (from the folder), `category`, `dish`, `variant`,
+    `ingredients` (joined by `;`) and `table`.
+    """
+    folder.mkdir()
+    with (folder / "plates.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["id", "path", "category", "dish", "variant", "ingredients", "table"])
+        for plate in contents:
+            path = Path("images", plate.file)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            draw(plate).save(folder / path)
+            labels = (plate.category, plate.dish, plate.variant)
+            ingredients = ";".join(plate.ingredients)
+            table.writerow([plate.id, path.as_posix(), *labels, ingredients, plate.table])
+
+
+def _vessel(pen: Pen, plate: Plate) -> None:
+    colour = data("looks")["plates"][plate.plate_colour]
+
+    def outline(half: float) -> Points:
+        is_square = plate.plate_shape == "square"
+        return square(0, 0, 0.97 * half, 0, 0.3) if is_square else oval(0, 0, half)
+
+    if plate.plate_shape == "board":
+        pen.line([(0, 0), (1.35, 0)], 0.3, shade(colour, 0.9))
+    pen.polygon(outline(1.0), shade(colour, 0.85), shadow=0.07)
+    pen.polygon(outline(0.97), colour)
+    if plate.plate_shape == "bowl":
+        pen.polygon(outline(0.88), shade(colour, 0.62))
+        pen.polygon(outline(0.82), shade(colour, 0.78))
+    elif plate.plate_shape == "board":
+        for v in (-0.6, -0.3, 0.0, 0.3, 0.6):
+            half = math.sqrt(0.9 - v * v)
+            pen.line([(-half, v), (half, v)], 0.02, shade(colour, 0.85))
+    else:
+        pen.polygon(outline(0.76), shade(colour, 0.9))
+        pen.polygon(outline(0.73), shade(colour, 1.03))
+
+
+def _corner(rng: Random) -> tuple[float, float]:
+    """Return a place beside the plate, in a corner of the picture."""
+    return (
+        rng.choice((-1, 1)) * rng.uniform(0.9, 1.05),
+        rng.choice((-1, 1)) * rng.uniform(0.9, 1.1),
+    )
+
+
+def _fork(pen: Pen, rng: Random) -> None:
+    side, top = rng.choice((-1.06, 1.06)), rng.uniform(-0.9, -0.6)
+    _cutlery(pen, side, top, rng.uniform(-0.1, 0.1))
+
+
+def _cutlery(pen: Pen, x: float, y: float, slope: float) -> None:
+    """Draw a fork that points up, the middle of its tines at (x, y)."""
+    for shadow, colour in ((0.03, SHADOW), (0.0, (196, 200, 206))):
+        x0, y0 = x + shadow, y + shadow
+        pen.line([(x0, y0 + 0.2), (x0 + slope, y0 + 1.9)], 0.07, colour)
+        pen.polygon(oval(x0, y0 + 0.2, 0.11, 0.12), colour)
+        for offset in (-0.085, 0.0, 0.085):
+            pen.line([(x0 + offset, y0 - 0.15), (x0 + offset, y0 + 0.2)], 0.035, colour)
+
+
+def _glass(pen: Pen, rng: Random) -> None:
+    x, y = _corner(rng)
+    drink = rng.choice(((120, 20, 35), (235, 180, 60), (170, 205, 220)))
+    pen.polygon(oval(x, y, 0.3), (225, 235, 240, 170), shadow=0.06)
+    pen.polygon(oval(x, y, 0.24), (*drink, 210))
+    pen.polygon(oval(x - 0.09, y - 0.09, 0.06), (255, 255, 255, 160))
+
+
+def _napkin(pen: Pen, rng: Random) -> None:
+    _cloth(pen, rng, *_corner(rng), 0.5, rng.uniform(0, 1.5))
+
+
+def _cloth(pen: Pen, rng: Random, x: float, y: float, half: float, turn: float) -> None:
+    """Draw a square napkin with a seam."""
+    colour = rng.choice(((215, 70, 60), (90, 130, 175), (240, 236, 225), (120, 150, 90)))
+    pen.polygon(square(x, y, half, turn, 0.1), colour, shadow=0.05)
+    pen.polygon(square(x, y, half - 0.1, turn, 0.1), shade(colour, 0.88))
+    pen.polygon(square(x, y, half - 0.14, turn, 0.1), colour)
+
+
+def _crumbs(pen: Pen, rng: Random) -> None:
+    for _ in range(14):
+        x, y = _corner(rng)
+        x, y = x + rng.uniform(-0.3, 0.3), y + rng.uniform(-0.3, 0.3)
+        pen.polygon(oval(x, y, rng.uniform(0.015, 0.04)), vary(rng, (205, 160, 100), 0.2), 0.015)
+
+
+def _napkin_over(pen: Pen, rng: Random) -> None:
+    angle = rng.uniform(0, math.tau)
+    _cloth(pen, rng, 1.2 * math.cos(angle), 1.2 * math.sin(angle), 0.66, angle)
+
+
+def _fork_over(pen: Pen, rng: Random) -> None:
+    _cutlery(pen, rng.uniform(-0.4, 0.4), rng.uniform(-0.1, 0.3), rng.uniform(-0.5, 0.5))
+
+
+def _shadow_over(pen: Pen, rng: Random) -> None:
+    angle, edge = rng.uniform(0, math.tau), rng.uniform(-0.3, 0.3)
+    half_plane = [(edge, -3.0), (3.0, -3.0), (3.0, 3.0), (edge, 3.0)]
+    pen.polygon(turned(half_plane, 0, 0, angle), (10, 10, 30, 105))
+
+
+def _glare_over(pen: Pen, rng: Random) -> None:
+    x, y, turn = rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4), rng.uniform(0, math.pi)
+    for reach in (0.5, 0.4, 0.3, 0.2):
+        pen.polygon(oval(x, y, reach, reach * 0.6, turn), (255, 255, 250, 60))
+
+
+_DISTRACTORS = {"fork": _fork, "glass": _glass, "napkin": _napkin, "crumbs": _crumbs}
+_OCCLUSIONS = {
+    "napkin": _napkin_over,
+    "fork": _fork_over,
+    "shadow": _shadow_over,
+    "glare": _glare_over,
+}
+
+
+def _table(plate: Plate, side: int) -> Image.Image:
+    """Return a square cut out of the table top at a place of the plate's own."""
+    rng = Random(f"{plate.seed} table")
+    top = _table_top(plate.table, side)
+    x, y = rng.randrange(top.width - side), rng.randrange(top.height - side)
+    cut = top.crop((x, y, x + side, y + side))
+    return cut.transpose(Image.Transpose.ROTATE_90) if rng.random() < 0.5 else cut
+
+
+@lru_cache(maxsize=24)
+def _table_top(table: str, side: int) -> Image.Image:
+    """Return a table top of 3/2 of the picture's side, drawn once a size."""
+    full = side * 3 // 2
+    rng = np.random.default_rng(list(table.encode()))
+    down, across = np.mgrid[0:full, 0:full] * (96 / side)
+    tone = _TABLE_TONES[table](down, across, lambda *cells: _cloud(rng, full, *cells))
+    return Image.fromarray(np.clip(tone, 0, 255).astype(np.uint8))
+
+
+def _cloud(rng: np.random.Generator, full: int, down: int, across: int) -> np.ndarray:
+    """Return smooth noise in [0, 1], (full, full), of so many cells each way."""
+    cells = Image.fromarray(rng.random((down, across)).astype(np.float32))
+    return np.asarray(cells.resize((full, full), Image.Resampling.BICUBIC))
+
+
+def _mix(share: np.ndarray, first: Colour, second: Colour) -> np.ndarray:
+    share = np.clip(share, 0, 1)[..., None]
+    return (1 - share) * np.array(first) + share * np.array(second)
+
+
+def _wood(down: np.ndarray, across: np.ndarray, cloud: Callable) -> np.ndarray:
+    grain = 0.6 * cloud(90, 4) + 0.4 * cloud(14, 2)
+    return _mix(grain, (96, 58, 32), (182, 128, 80)) * np.where(down % 36 < 1, 0.55, 1.0)[..., None]
+
+
+def _marble(down: np.ndarray, across: np.ndarray, cloud: Callable) -> np.ndarray:
+    veins = np.abs(cloud(5, 5) + 0.35 * cloud(16, 16) - 0.68)
+    return _mix(veins * 9, (168, 168, 174), (230, 228, 226)) + 12 * cloud(9, 9)[..., None]
+
+
+def _slate(down: np.ndarray, across: np.ndarray, cloud: Callable) -> np.ndarray:
+    return _mix(0.5 * cloud(8, 14) + 0.5 * cloud(70, 70), (46, 50, 56), (92, 98, 106))
+
+
+def _checked(down: np.ndarray, across: np.ndarray, cloud: Callable) -> np.ndarray:
+    stripes = (down % 18 < 9).astype(float) + (across % 18 < 9)
+    return _mix(stripes / 2, (240, 234, 226), (186, 44, 44)) - 14 * cloud(90, 90)[..., None]
+
+
+def _linen(down: np.ndarray, across: np.ndarray, cloud: Callable) -> np.ndarray:
+    return _mix(0.5 * cloud(110, 6) + 0.5 * cloud(6, 110), (176, 164, 140), (226, 216, 196))
+
+
+def _tiles(down: np.ndarray, across: np.ndarray, cloud: Callable) -> np.ndarray:
+    glaze = _mix(0.6 * cloud(6, 6) + 0.4 * cloud(20, 20), (40, 104, 112), (92, 164, 164))
+    grout = ((down % 28 < 1.5) | (across % 28 < 1.5))[..., None]
+    return np.where(grout, np.array((206, 206, 198)), glaze)
+
+
+_TABLE_TONES = {
+    "wood": _wood,
+    "marble": _marble,
+    "slate": _slate,
+    "checked cloth": _checked,
+    "linen": _linen,
+    "tiles": _tiles,
+}
+
+
+def _photograph(scene: Image.Image, plate: Plate) -> Image.Image:
+    """Return the scene as the camera sees it: out of focus, lit from one side, with noise."""
+    size = scene.width
+    pixels = np.asarray(scene.filter(ImageFilter.GaussianBlur(plate.blur * size)), np.float32)
+    angle, ramp = math.radians(plate.light_from), np.linspace(-0.22, 0.22, size, dtype=np.float32)
+    falling = 1 + ramp[None, :] * math.cos(angle) + ramp[:, None] * math.sin(angle)
+    noise = np.random.default_rng(plate.seed).standard_normal((size, size, 3), dtype=np.float32)
+    lit = pixels * falling[..., None] * np.array(plate.light, np.float32) + plate.noise * noise
+    return Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8))

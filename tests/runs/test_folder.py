@@ -1,0 +1,216 @@
+"""A run folder survives full disks, killed processes, rivals and changed parameters."""
+
+import json
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from commands import Command
+from studies import paths
+from studies.paths import StudyError
+from studies.runs.files import write_atomic
+from studies.runs.folder import claim, finished, git_state, load_run, provenance
+from studies.runs.params import RunParameters
+
+
+class Parameters(RunParameters):
+    study = "things"
+    size: int
+
+
+@pytest.fixture
+def root(monkeypatch, tmp_path):
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "root"))
+    return tmp_path / "root"
+
+
+def parameters(**changes) -> Parameters:
+    values = {"dataset": "d", "model": "m", "variant": "", "seed": 0, "threads": 1}
+    return Parameters(**{**values, "precision": "32-true", "size": 3, **changes})
+
+
+def sentence(caught) -> str:
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# --- claims
+
+
+def test_a_claim_makes_the_folder_and_its_parameters(root):
+    with claim(parameters()) as folder:
+        assert folder == root / "runs" / "d" / "things" / "m" / "seed0"
+    content = yaml.safe_load((folder / "params.yaml").read_text())
+    assert content == {"study": "things", **parameters().model_dump()}
+    assert next(iter(content)) == "study"
+    before = (folder / "params.yaml").stat().st_mtime_ns
+    with claim(parameters()):
+        pass
+    assert (folder / "params.yaml").stat().st_mtime_ns == before
+
+
+def test_a_claim_refuses_other_parameters_and_names_them(root):
+    with claim(parameters()) as folder:
+        pass
+    before = (folder / "params.yaml").read_bytes()
+    with pytest.raises(StudyError) as caught, claim(parameters(size=4, threads=2)):
+        pytest.fail("claimed")
+    message = sentence(caught)
+    assert message.startswith(f"{folder} was made with other parameters (")
+    assert re.findall(r"(\w+) was (\S+), now ([^);]+)", message) == [
+        ("threads", "1", "2"),
+        ("size", "3", "4"),
+    ]
+    assert (folder / "params.yaml").read_bytes() == before
+    with claim(parameters()):
+        pass  # the refusal has let go of the lock
+
+
+def test_a_claim_clears_away_what_a_killed_writer_left(root, tmp_path):
+    code = """
+import os, signal, sys
+from pathlib import Path
+from studies.runs.files import write_atomic
+def content(path):
+    path.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+write_atomic(Path(sys.argv[1]), content)
+"""
+    with claim(parameters()) as folder:
+        pass
+    (folder / "checkpoint").mkdir()
+    for name in ("metrics.json", "checkpoint/last.ckpt"):
+        command = Command(tmp_path / "logs", root, "kill", folder / name, code=code)
+        assert command.wait() == -9
+    halves = [file for file in folder.rglob("*") if file.is_file() and "half" in file.read_text()]
+    assert len(halves) == 2
+    (folder / ".own").write_text("kept")
+    with claim(parameters()):
+        assert not any(file.exists() for file in halves)
+    left = {str(file.relative_to(folder)) for file in folder.rglob("*")}
+    assert left == {".lock", ".own", "params.yaml", "checkpoint"}
+
+
+# --- reading back
+
+
+def make_run(metrics=None, **changes) -> Path:
+    with claim(parameters(**changes)) as folder:
+        if metrics is not None:
+            write_atomic(folder / "metrics.json", json.dumps(metrics))
+    return folder
+
+
+def test_load_run_reads_everything(root):
+    folder = make_run({"f1": 0.5}, variant="v")
+    frame = pd.DataFrame({"id": ["a", "b"], "true": [1, 2]})
+    frame.to_parquet(folder / "predictions.parquet")
+    (folder / "curves.csv").write_text("epoch,loss\n1,0.5\n")
+    (folder / "provenance.json").write_text('{"device": "cpu"}')
+    for given in (folder, str(folder)):
+        run = load_run(given)
+        assert run.system == "m@v"
+        assert run.folder == folder
+        assert run.params == parameters(variant="v").resolved()
+        assert run.metrics == {"f1": 0.5}
+        assert run.provenance == {"device": "cpu"}
+        pd.testing.assert_frame_equal(run.predictions, frame)
+        assert run.predictions is run.predictions  # read once
+        assert run.curves.to_dict("list") == {"epoch": [1], "loss": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("member", "file"),
+    [
+        ("metrics", "metrics.json"),
+        ("predictions", "predictions.parquet"),
+        ("curves", "curves.csv"),
+        ("provenance", "provenance.json"),
+    ],
+)
+def test_what_a_run_lacks_is_one_sentence(root, member, file):
+    run = load_run(make_run())
+    with pytest.raises(StudyError) as caught:
+        getattr(run, member)
+    assert sentence(caught).startswith(f"{run.folder} has no {file}: ")
+
+
+def test_a_run_without_a_model_and_a_folder_that_is_no_run(root, tmp_path):
+    with pytest.raises(StudyError, match=r"has no model\.safetensors"):
+        load_run(make_run()).model()
+    for folder in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(StudyError) as caught:
+            load_run(folder)
+        assert sentence(caught) == f"{folder} is no run folder: it has no params.yaml"
+
+
+def test_finished_runs_are_the_evaluated_ones(root):
+    assert finished("d", "things") == []
+    make_run({}, model="b", seed=1)
+    make_run({}, model="b", seed=0)
+    make_run({}, model="a", variant="x")
+    make_run(None, model="c")
+    make_run({}, dataset="other")
+    found = [(run.system, run.params["seed"]) for run in finished("d", "things")]
+    assert found == [("a@x", 0), ("b", 0), ("b", 1)]
+
+
+# --- provenance
+
+
+def test_provenance_says_what_a_result_was_made_with():
+    facts = provenance(device="abacus", threads=3)
+    assert {"python", "packages", "git", "platform", "peak_memory_mib"} < set(facts)
+    assert facts["packages"]["torch"] == version("torch")
+    assert (facts["device"], facts["threads"]) == ("abacus", 3)
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_peak_memory_is_in_mebibytes():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("no /proc here")
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 1024
+    assert provenance()["peak_memory_mib"] == pytest.approx(peak, rel=0.05)
+
+
+@pytest.fixture
+def repository(monkeypatch, tmp_path):
+    """A repository with one commit that stands in for this one; returns `git`."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.setattr(paths, "REPOSITORY", folder)
+
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        command = ["git", "-C", str(folder), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    return git
+
+
+def test_git_state(repository, monkeypatch):
+    assert git_state() == {"commit": None, "dirty": None}
+    repository("init", "--quiet")
+    assert git_state() == {"commit": None, "dirty": None}
+    file = paths.REPOSITORY / "file"
+    file.write_text("1")
+    repository("add", "file")
+    repository("commit", "--quiet", "-m", "one")
+    commit = repository("rev-parse", "HEAD")
+    assert git_state() == {"commit": commit, "dirty": False}
+    (paths.REPOSITORY / "untracked").write_text("1")
+    assert git_state() == {"commit": commit, "dirty": False}
+    file.write_text("2")
+    assert git_state() == {"commit": commit, "dirty": True}
+    monkeypatch.setenv("PATH", "")
+    assert git_state() == {"commit": None, "dirty": None}
