@@ -71,100 +71,84 @@ def beam(
     `max_length`, the best of those that go on is returned.
     """
     with still(decoder):
-        return _Search(decoder, memory, rules, width, length_penalty).run()
-
-
-class _Search:
-    """The captions that go on, of the R images of B that are not finished, and the best ended."""
-
-    def __init__(
-        self, decoder: Decoder, memory: Tensor, rules: Rules, width: int, penalty: float
-    ) -> None:
-        self.decoder, self.rules, self.width, self.penalty = decoder, rules, width, penalty
         device, images, length = memory.device, len(memory), rules.max_length
-        self.state = decoder.start(memory, width, length)
-        self.here = torch.arange(images, device=device)  # (R,) of B
-        # (R, W, S) and (R, W), log p; W grows from the first step's 1 to `width`
-        self.tokens = torch.full((images, 1, length), rules.eos, device=device)
-        self.total = torch.zeros(images, 1, device=device)
-        self.greedy = torch.ones(images, dtype=torch.bool, device=device)  # beam 0 is greedy
-        self.done = torch.zeros(images, dtype=torch.bool, device=device)
-        # of all B: how many captions have ended, and score, log p and tokens of the best of them
-        self.ended = torch.zeros(images, dtype=torch.int64, device=device)
-        self.best_score = torch.full((images,), -torch.inf, device=device)
-        self.best_total = self.best_score.clone()
-        self.best_tokens = torch.zeros(images, length, dtype=torch.int64, device=device)
+        state = decoder.start(memory, width, length)
+        best = _Ended(images, length, length_penalty, device)
+        # of the R images of B that are not finished: which they are, and W captions that go on,
+        # tokens (R, W, S) and log p (R, W); W grows from the first step's 1 to `width`
+        here = torch.arange(images, device=device)
+        tokens = torch.full((images, 1, length), rules.eos, device=device)
+        total = torch.zeros(images, 1, device=device)
+        last = torch.full((images, 1), rules.bos, device=device)
+        greedy = torch.ones(images, dtype=torch.bool, device=device)  # beam 0 is greedy
+        done = torch.zeros(images, dtype=torch.bool, device=device)
+        for step in range(length):
+            # twice the width, since at most `width` of the best are an eos
+            log_p = rules.allow(decoder.step(last, state), step)  # (R, W, V)
+            log_p, token = log_p.topk(min(2 * width, log_p.shape[2]))
+            total = (log_p + total[..., None]).flatten(1)
+            rank = total.clone()
+            rank[:, 0].masked_fill_(greedy, torch.inf)
+            place = rank.topk(min(2 * width, rank.shape[1])).indices  # (R, K)
+            total, token = total.gather(1, place), token.flatten(1).gather(1, place)
+            parent = place // log_p.shape[2]
+            tokens = _rows(tokens, parent)
+            tokens[:, :, step] = token
 
-    def run(self) -> list[Caption]:
-        """Search, and return the captions of all images."""
-        last = torch.full_like(self.tokens[:, :, 0], self.rules.bos)
-        for step in range(self.rules.max_length):
-            last = self._advance(self.decoder.step(last, self.state), step)
-            finished = int(self.done.sum())
-            if finished == len(self.done):
+            is_eos = (token == rules.eos) & (total > -torch.inf)
+            ends = is_eos[:, :width] & ~done[:, None]
+            ended = total[:, :width].masked_fill(~ends, -torch.inf)
+            best.add(here, ended, tokens[:, :width], step + 1)
+
+            going = is_eos.sort(dim=1, stable=True).indices[:, :width]
+            total = total.gather(1, going).masked_fill(is_eos.gather(1, going), -torch.inf)
+            tokens, last = _rows(tokens, going), token.gather(1, going)
+            state.select(parent.gather(1, going))
+            greedy &= ~is_eos[:, 0]
+
+            ceiling = total.amax(1) / length**length_penalty
+            done |= (best.count[here] >= width) & ~greedy | (ceiling <= best.score[here])
+            finished = int(done.sum())
+            if finished == len(done):
                 break
-            if finished >= LEAVE * len(self.done):
-                last = self._leave(last)
-        none = self.best_score[self.here] == -torch.inf
-        self._end(self.here[none], self.total[none], self.tokens[none], self.rules.max_length)
-        captions = []
-        for tokens, total in zip(self.best_tokens.tolist(), self.best_total.tolist(), strict=True):
-            ended = self.rules.eos in tokens
-            words = tokens[: tokens.index(self.rules.eos)] if ended else tokens
-            captions.append(Caption(words, total, ended))
-        return captions
+            if finished >= LEAVE * len(done):
+                stay = (~done).nonzero()[:, 0]
+                state.keep(stay)
+                here, tokens, total = here[stay], tokens[stay], total[stay]
+                last, greedy, done = last[stay], greedy[stay], done[stay]
+        none = best.count[here] == 0
+        best.add(here[none], total[none], tokens[none], length)
+    return best.captions(rules.eos)
 
-    def _advance(self, logits: Tensor, step: int) -> Tensor:
-        """Take a step by logits (R, W, V); return the last token (R, W) of what goes on."""
-        # twice the width, since at most `width` of the best are an eos
-        wanted = 2 * self.width
-        best, token = self.rules.allow(logits, step).topk(min(wanted, logits.shape[2]))  # (R, W, K)
-        total = (best + self.total[..., None]).flatten(1)
-        rank = total.clone()
-        rank[:, 0].masked_fill_(self.greedy, torch.inf)
-        place = rank.topk(min(wanted, rank.shape[1])).indices
-        total, token = total.gather(1, place), token.flatten(1).gather(1, place)
-        parent = place // best.shape[2]
-        is_eos = (token == self.rules.eos) & (total > -torch.inf)
 
-        ends = is_eos[:, : self.width] & ~self.done[:, None]
-        ended = total[:, : self.width].masked_fill(~ends, -torch.inf)
-        tokens = self._append(parent[:, : self.width], token[:, : self.width], step)
-        self._end(self.here, ended, tokens, step + 1)
+def _rows(tokens: Tensor, places: Tensor) -> Tensor:
+    """Return those of the captions (R, W, S) that stand at places (R, K), (R, K, S)."""
+    return tokens.gather(1, places[..., None].expand(-1, -1, tokens.shape[2]))
 
-        going = is_eos.sort(dim=1, stable=True).indices[:, : self.width]
-        parent, token = parent.gather(1, going), token.gather(1, going)
-        self.total = total.gather(1, going).masked_fill(is_eos.gather(1, going), -torch.inf)
-        self.tokens = self._append(parent, token, step)
-        self.state.select(parent)
-        self.greedy &= ~is_eos[:, 0]
 
-        full = (self.ended[self.here] >= self.width) & ~self.greedy
-        ceiling = self.total.amax(1) / self.rules.max_length**self.penalty
-        self.done |= full | (ceiling <= self.best_score[self.here])
-        return token
+class _Ended:
+    """How many captions of each of B images have ended, and the best of them."""
 
-    def _append(self, parent: Tensor, token: Tensor, step: int) -> Tensor:
-        """Return the captions (R, W, S) that go on from beams `parent` (R, W) with `token`."""
-        rows = parent[..., None].expand(-1, -1, self.tokens.shape[2])
-        tokens = self.tokens.gather(1, rows)
-        tokens[:, :, step] = token
-        return tokens
+    def __init__(self, images: int, length: int, penalty: float, device: torch.device) -> None:
+        self.penalty = penalty
+        self.count = torch.zeros(images, dtype=torch.int64, device=device)
+        self.score = torch.full((images,), -torch.inf, device=device)
+        self.total = self.score.clone()
+        self.tokens = torch.zeros(images, length, dtype=torch.int64, device=device)
 
-    def _end(self, images: Tensor, total: Tensor, tokens: Tensor, length: int) -> None:
-        """End captions of `images` (R,): log p (R, W), -inf for none, and tokens (R, W, S)."""
-        self.ended[images] += (total > -torch.inf).sum(1)
+    def add(self, images: Tensor, total: Tensor, tokens: Tensor, length: int) -> None:
+        """Add captions of `images` (R,): log p (R, W), -inf for none, and tokens (R, W, S)."""
+        self.count[images] += (total > -torch.inf).sum(1)
         score, place = (total / length**self.penalty).max(1)
-        better = score > self.best_score[images]
-        rows, place = better.nonzero()[:, 0], place[better]
-        self.best_score[images[rows]] = score[rows]
-        self.best_total[images[rows]] = total[rows, place]
-        self.best_tokens[images[rows]] = tokens[rows, place]
+        rows = (score > self.score[images]).nonzero()[:, 0]
+        images, place = images[rows], place[rows]
+        self.score[images], self.total[images] = score[rows], total[rows, place]
+        self.tokens[images] = tokens[rows, place]
 
-    def _leave(self, last: Tensor) -> Tensor:
-        """Drop the images that are finished; return the tokens of the others."""
-        stay = (~self.done).nonzero()[:, 0]
-        self.state.keep(stay)
-        self.here, self.tokens, self.total = self.here[stay], self.tokens[stay], self.total[stay]
-        self.greedy, self.done = self.greedy[stay], self.done[stay]
-        return last[stay]
+    def captions(self, eos: int) -> list[Caption]:
+        """Return the best caption of each image."""
+        captions = []
+        for tokens, total in zip(self.tokens.tolist(), self.total.tolist(), strict=True):
+            ended = eos in tokens
+            captions.append(Caption(tokens[: tokens.index(eos)] if ended else tokens, total, ended))
+        return captions

@@ -69,22 +69,13 @@ def flickr8k(folder: Path) -> CaptionedImages:
     """
     text = text_folder(folder, TOKENS)
     captions = token_captions(text / TOKENS)
-    parts: dict[str, str] = {}
+    entries = []
     for part, name in LISTS.items():
         listing = text / f"Flickr_8k.{name}.txt"
         for number, image in numbered_lines(listing):
-            if image in parts:
-                raise StudyError(
-                    f"{listing} line {number}: `{image}` is listed twice; keep one line"
-                )
-            if image not in captions:
-                raise StudyError(
-                    f"{listing} line {number}: `{image}` has no caption in {text / TOKENS}; use "
-                    "the published file"
-                )
-            parts[image] = part
-    listed = {image: list(captions[image].values()) for image in parts}
-    return _published(folder, text, parts, listed)
+            own = list(captions.get(image, {}).values())
+            entries.append((f"{listing} line {number}", image, part, own))
+    return _published(folder, text, entries)
 
 
 def karpathy(folder: Path) -> CaptionedImages:
@@ -93,24 +84,18 @@ def karpathy(folder: Path) -> CaptionedImages:
     Raises StudyError when the file is not of that form or an image is missing or listed twice.
     """
     file = text_folder(folder, KARPATHY) / KARPATHY
-    parts: dict[str, str] = {}
-    captions: dict[str, list[str]] = {}
+    entries = []
     try:
         for entry in json.loads(read_text(file))["images"]:
-            name = str(entry["filename"])
-            if name in parts:
-                raise StudyError(f"{file}: `{name}` is listed twice; keep one entry")
-            parts[name] = KARPATHY_PARTS[entry["split"]]
             texts = [sentence["raw"].strip() for sentence in entry["sentences"]]
-            captions[name] = [text for text in texts if text]
-            if not captions[name]:
-                raise StudyError(f"{file}: `{name}` has no caption; use the published file")
+            part = KARPATHY_PARTS[entry["split"]]
+            entries.append((str(file), str(entry["filename"]), part, list(filter(None, texts))))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(
             f"{file}: expected `images` with filename, split and sentences ({error!r}); use the "
             "published file"
         ) from None
-    return _published(folder, file, parts, captions)
+    return _published(folder, file, entries)
 
 
 def token_captions(file: Path) -> dict[str, dict[str, str]]:
@@ -145,25 +130,35 @@ def text_folder(folder: Path, name: str) -> Path:
 
 
 def _published(
-    folder: Path, lists: Path, parts: dict[str, str], captions: dict[str, list[str]]
+    folder: Path, lists: Path, entries: list[tuple[str, str, str, list[str]]]
 ) -> CaptionedImages:
-    """Return the listed images; raises StudyError when one is not there or a part is empty."""
+    """Return the listed images, given as place in a file, image, part and captions.
+
+    Raises StudyError when an image is not there, has no caption or is listed twice, and when a part
+    is empty.
+    """
     # spelt as published, or rightly
     roots = [folder / name for name in ("Flicker8k_Dataset", "Flickr8k_Dataset")]
     root = next((root for root in roots if root.is_dir()), None)
     if root is None:
         raise StudyError(f"{roots[0]}: no such folder; unpack the images of Flickr8k there")
     there = {file.name for file in root.iterdir()}
-    for name, part in parts.items():
-        if name not in there:
+    parts: dict[str, str] = {}
+    for where, image, part, captions in entries:
+        if image in parts:
+            raise StudyError(f"{where}: `{image}` is listed twice; keep one")
+        if not captions:
+            raise StudyError(f"{where}: `{image}` has no caption; use the published file")
+        if image not in there:
             raise StudyError(
-                f"{root / name}: is in the {part} split but not there; unpack the images again"
+                f"{root / image}: is in the {part} split but not there; unpack the images again"
             )
+        parts[image] = part
     for part in PARTS:
         if part not in parts.values():
             raise StudyError(f"{lists}: the {part} split lists no image; use the published lists")
-    texts = [captions[name] for name in parts]
-    return CaptionedImages(root, list(parts), texts, np.array(list(parts.values())))
+    captions = [captions for *_, captions in entries]
+    return CaptionedImages(root, list(parts), captions, np.array(list(parts.values())))
 
 
 def split(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:

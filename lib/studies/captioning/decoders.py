@@ -1,12 +1,18 @@
 """The two decoders: an LSTM with attention, and a Transformer.
 
-Training reads whole captions at once. Decoding goes step by step, without gradients, with a state
-that keeps what was computed. For W beams of each of B images, tokens are (B, W) and logits
-(B, W, V): what belongs to the image, its memory, is kept once and not once a beam.
+Either writes a caption about a memory (B, T, D), token by token. Training reads whole captions:
+`decoder(memory, tokens)` returns logits (B, L, V) of the token after each of `tokens` (B, L) int64,
+and `attend(memory, tokens)` how much each place counts for it, (B, L, T), summing to 1.
+
+Decoding goes step by step, without gradients, with a state that keeps what was computed for W beams
+of each of B images; what belongs to the image, its memory, is kept once and not once a beam.
+`start(memory, beams, steps)` returns the state before the first token: one beam, with room for so
+many. `step(tokens, state)` appends tokens (B, W) to the captions and returns logits (B, W, V).
+`state.select(parents)` makes beam w of image b go on from what was beam `parents[b, w]`, (B, W')
+int64; `state.keep(images)` forgets all images but these, (B',) int64 in rising order.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 
@@ -19,71 +25,29 @@ from studies.captioning.encoder import Positions, Size
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
-class State(ABC):
-    """What a decoder remembers of the captions begun, B images with W beams each."""
-
-    @abstractmethod
-    def select(self, parents: Tensor) -> None:
-        """Make beam w of image b go on from what was beam `parents[b, w]`, (B, W') int64."""
-
-    @abstractmethod
-    def keep(self, images: Tensor) -> None:
-        """Forget all images but these, (B',) int64 in rising order."""
-
-
-class Decoder(nn.Module, ABC):
-    """Writes a caption about a memory (B, T, D), token by token."""
-
-    @abstractmethod
-    def forward(self, memory: Tensor, tokens: Tensor) -> Tensor:
-        """Return logits (B, L, V) of the token after each of `tokens` (B, L) int64."""
-
-    @abstractmethod
-    def attend(self, memory: Tensor, tokens: Tensor) -> Tensor:
-        """Return (B, L, T): how much each place counts, summing to 1, for the token after each."""
-
-    @abstractmethod
-    def start(self, memory: Tensor, beams: int, steps: int) -> State:
-        """Return the state before the first token: one beam, with room for `beams` and `steps`."""
-
-    @abstractmethod
-    def step(self, tokens: Tensor, state: State) -> Tensor:
-        """Append `tokens` (B, W) to the captions, one a beam, and return logits (B, W, V)."""
-
-
 # The LSTM. Its attention is additive (Bahdanau et al., *Neural machine translation by jointly
 # learning to align and translate*, 2015); what it attends to passes a gate (Xu et al., *Show,
 # attend and tell*, 2015).
 
 
-class LstmDecoder(Decoder):
+class LstmDecoder(nn.Module):
     """An LSTM that attends to the memory before each token.
 
     Args:
         vocabulary: V, number of tokens.
-        memory: D, width of the memory.
-        embedding: dimensions of a token.
+        width: D, of the memory, of a token and of the attention.
         hidden: units of the LSTM.
-        attention: units of the attention.
         dropout: probability, before the LSTM and before the output.
 
     """
 
-    def __init__(
-        self,
-        vocabulary: int,
-        memory: int,
-        embedding: int,
-        hidden: int,
-        attention: int,
-        dropout: float,
-    ) -> None:
+    def __init__(self, vocabulary: int, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, embedding)
-        self.first = nn.Linear(memory, 2 * hidden)
-        self.attention = Attention(memory, hidden, attention)
-        self.gate = nn.Linear(hidden, memory)
-        self.cell = nn.LSTMCell(embedding + memory, hidden)
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.first = nn.Linear(width, 2 * hidden)
+        self.attention = Attention(width, hidden)
+        self.gate = nn.Linear(hidden, width)
+        self.cell = nn.LSTMCell(2 * width, hidden)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden, vocabulary)
 
@@ -108,16 +72,16 @@ class LstmDecoder(Decoder):
     def _unroll(self, memory: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden states (B, L, H) and attention (B, L, T)."""
         state, hidden, weights = self.start(memory), [], []
-        for token in self.embedding(tokens).split(1, 1):  # (B, 1, E)
+        for token in self.embedding(tokens).split(1, 1):  # (B, 1, D)
             weights.append(self._advance(token, state))
             hidden.append(state.hidden)
         return torch.cat(hidden, 1), torch.cat(weights, 1)
 
     def _advance(self, embedded: Tensor, state: "LstmState") -> Tensor:
-        """Take a step of tokens (B, W, E) in `state`; return the attention (B, W, T)."""
+        """Take a step of tokens (B, W, D) in `state`; return the attention (B, W, T)."""
         context, weights = self.attention(state.hidden, state.memory, state.keys)
         context = context * self.gate(state.hidden).sigmoid()
-        inputs = self.dropout(torch.cat([embedded, context], -1)).flatten(0, 1)  # (B × W, E + D)
+        inputs = self.dropout(torch.cat([embedded, context], -1)).flatten(0, 1)  # (B × W, 2 D)
         before = state.hidden.flatten(0, 1), state.cell.flatten(0, 1)
         state.hidden, state.cell = (
             after.unflatten(0, embedded.shape[:2]) for after in self.cell(inputs, before)
@@ -128,24 +92,24 @@ class LstmDecoder(Decoder):
 class Attention(nn.Module):
     """Additive attention: a place's score is v · tanh(K m + Q h)."""
 
-    def __init__(self, memory: int, hidden: int, units: int) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.keys = nn.Linear(memory, units)
-        self.query = nn.Linear(hidden, units, bias=False)
-        self.score = nn.Linear(units, 1, bias=False)
+        self.keys = nn.Linear(width, width)
+        self.query = nn.Linear(hidden, width, bias=False)
+        self.score = nn.Linear(width, 1, bias=False)
 
     def forward(self, hidden: Tensor, memory: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return what hidden states (B, W, H) attend to, (B, W, D), and the weights (B, W, T).
 
-        `keys` (B, T, A) are those of the memory (B, T, D), from `self.keys`.
+        `keys` (B, T, D) are those of the memory (B, T, D), from `self.keys`.
         """
-        mixed = keys[:, None] + self.query(hidden)[:, :, None]  # (B, W, T, A)
+        mixed = keys[:, None] + self.query(hidden)[:, :, None]  # (B, W, T, D)
         weights = self.score(mixed.tanh_()).squeeze(-1).softmax(-1)
         return weights.to(memory.dtype) @ memory, weights
 
 
-class LstmState(State):
-    """Hidden state and cell (B, W, H) of each beam; memory (B, T, D) and keys (B, T, A)."""
+class LstmState:
+    """Hidden state and cell (B, W, H) of each beam; memory and keys (B, T, D)."""
 
     def __init__(self, memory: Tensor, keys: Tensor, hidden: Tensor, cell: Tensor) -> None:
         self.memory, self.keys, self.hidden, self.cell = memory, keys, hidden, cell
@@ -167,7 +131,7 @@ class LstmState(State):
 # memory's keys and values serve all beams.
 
 
-class TransformerDecoder(Decoder):
+class TransformerDecoder(nn.Module):
     """Layers of causal self-attention, attention over the memory, and two dense layers.
 
     Vaswani et al., *Attention is all you need*, 2017, each part normalised first.
@@ -279,7 +243,7 @@ class Layer(nn.Module):
         return joined.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, L, d)
 
 
-class Cache(State):
+class Cache:
     """Keys and values of the captions begun, and which of them each beam descends from."""
 
     def __init__(self, memory: list[tuple[Tensor, Tensor]], beams: int, steps: int) -> None:
@@ -322,3 +286,6 @@ class Cache(State):
 
 def _merge(split: Tensor) -> Tensor:
     return split.transpose(1, 2).flatten(2)  # (B, H, L, d) to (B, L, D)
+
+
+Decoder = LstmDecoder | TransformerDecoder

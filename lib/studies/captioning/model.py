@@ -51,7 +51,7 @@ def build(
     encoder = build_encoder(network, image_size, shape, pretrained)
     spec, width, length = network.decoder, network.width, parameters.decoding.max_length + 1
     if spec.name == "lstm":
-        decoder = LstmDecoder(vocabulary, width, width, spec.hidden, width, network.dropout)
+        decoder = LstmDecoder(vocabulary, width, spec.hidden, network.dropout)
     else:
         size = Size(width, spec.layers, spec.heads, spec.feedforward, network.dropout)
         decoder = TransformerDecoder(vocabulary, length, size)
