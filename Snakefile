@@ -6,7 +6,6 @@
 # Only files that mark completion are outputs: Snakemake deletes the outputs of a failed job, and
 # a checkpoint must survive one.
 
-import shlex
 import sys
 from pathlib import Path
 
@@ -20,6 +19,8 @@ DATASET = str(config.get("dataset") or "demo")
 SEEDS = [int(seed) for seed in str(config.get("seeds", 0)).split(",")]
 MODELS = list(filter(None, str(config.get("model") or "").split(",")))
 STUDIES = str(config.get("study") or ",".join(studies_on(DATASET))).split(",")
+RUN = "{PYTHON:q} -m studies.runs.notebooks {input.notebook:q} {params.folder:q}"
+NAMED = " -p dataset={wildcards.dataset} -p system={wildcards.system} -p seed={wildcards.seed}"
 PAGES = expand(REPORTS / DATASET / "{study}.html", study=STUDIES)
 
 
@@ -69,7 +70,7 @@ rule index:
     output:
         REPORTS / DATASET / "index.html",
     shell:
-        "{PYTHON:q} -m studies.reporting.index {DATASET}"
+        "{PYTHON:q} -m studies.reporting.publish {DATASET}"
 
 
 rule report:
@@ -78,41 +79,34 @@ rule report:
         notebook=NOTEBOOKS / "{study}/report.ipynb",
     output:
         REPORTS / DATASET / "{study}.html",
-    params:
-        folder=lambda wildcards: RUNS / DATASET / wildcards.study,
     shell:
-        "{PYTHON:q} -m studies.runs.notebooks {input.notebook:q} {params.folder:q}/report.ipynb"
-        " -p dataset={DATASET}"
+        "{PYTHON:q} -m studies.reporting.publish {DATASET} {wildcards.study}"
 
 
 rule evaluate:
     input:
         weights,
         built_on,
+        files,
         notebook=NOTEBOOKS / "{study}/evaluate.ipynb",
-        files=files,
     output:
         RUNS / "{dataset}/{study}/{system}/seed{seed}/metrics.json",
     threads: cores
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
-        given=lambda wildcards, input: " ".join(f"-f {shlex.quote(f)}" for f in input.files),
     shell:
-        "{PYTHON:q} -m studies.runs.notebooks {input.notebook:q} {params.folder:q}/evaluate.ipynb"
-        " {params.given} -p seed={wildcards.seed}"
+        RUN + "/evaluate.ipynb" + NAMED
 
 
 rule train:
     input:
         built_on,
+        files,
         notebook=NOTEBOOKS / "{study}/train.ipynb",
-        files=files,
     output:
         RUNS / "{dataset}/{study}/{system}/seed{seed}/model.safetensors",
     threads: cores
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
-        given=lambda wildcards, input: " ".join(f"-f {shlex.quote(f)}" for f in input.files),
     shell:
-        "{PYTHON:q} -m studies.runs.notebooks {input.notebook:q} {params.folder:q}/train.ipynb"
-        " {params.given} -p seed={wildcards.seed}"
+        RUN + "/train.ipynb" + NAMED

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from studies import demo
+import kitchen
 
-PLATES = demo.plates(2)
+PLATES = kitchen.plates(2)
 DISHES = sorted({one.dish for one in PLATES})
 VARIANTS = sorted({one.variant for one in PLATES})
 INGREDIENTS = sorted({name for one in PLATES for name in one.ingredients})

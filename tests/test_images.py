@@ -280,7 +280,7 @@ class TestLoad:
     def test_two_processes_at_once(self, album, tmp_path):
         more = [draw(tmp_path / "more" / f"{k}.png", k, (300, 200)) for k in range(60)]
         script = (
-            "import sys, numpy as np; from pathlib import Path; from studies import images\n"
+            "import sys, numpy as np; from pathlib import Path; from studies.inputs import images\n"
             "paths = sorted(Path(sys.argv[1]).glob('*.png'))\n"
             "print(int(np.asarray(images.load(paths, 64, Path(sys.argv[1])), np.int64).sum()))"
         )

@@ -131,7 +131,7 @@ def test_a_folder_without_write_permission(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from studies.runs import locked
+from studies.runs.files import locked
 folder, note, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 with locked(folder):
     note.write_text("in")
@@ -231,7 +231,7 @@ def test_a_claim_clears_away_what_a_killed_writer_left(root, tmp_path):
     code = """
 import os, signal, sys
 from pathlib import Path
-from studies.runs import write_atomic
+from studies.runs.files import write_atomic
 def content(path):
     path.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
+import kitchen as world
 from sentences import kept, refused
 from studies import demo
 from studies.captioning import baselines, data
@@ -37,9 +38,9 @@ class TestRead:
         assert found.official is None
         assert [f"images/{file}" for file in found.files] == list(drawn.values())
         assert all(path.is_file() for path in found.paths)
-        plate = {plate.id: plate for plate in demo.plates(2, 3)}
+        plate = {plate.id: plate for plate in world.plates(2, 3)}
         for path, captions in zip(found.paths, found.captions, strict=True):
-            assert captions == demo.captions(plate[path.stem], 3)
+            assert captions == world.captions(plate[path.stem], 3)
 
     def test_published_splits(self, sandbox, squares, flickr8k_folder):
         flickr8k_folder(sandbox / "data" / "flickr8k")

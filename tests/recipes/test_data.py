@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
+import kitchen as world
 from foods import BOXES, FOOD101, RECIPES5K
 from sentences import refused
-from studies import demo
 from studies.inputs.splits import PARTS
 from studies.learning.fit import Batches
 from studies.paths import StudyError
@@ -47,12 +47,12 @@ PER_VARIANT, SEED = 2, 5
 def kitchen(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDIES_ROOT", str(tmp_path_factory.mktemp("kitchen")))
-        yield data.kitchen(PER_VARIANT, SEED)
+        yield data.from_kitchen(PER_VARIANT, SEED)
 
 
 class TestKitchen:
     def test_every_plate_is_what_was_drawn(self, kitchen):
-        drawn = demo.plates(PER_VARIANT, SEED)
+        drawn = world.plates(PER_VARIANT, SEED)
         assert len(kitchen.files) == len(drawn)
         for place, plate in enumerate(drawn):
             assert kitchen.files[place].endswith(f"/{plate.id}.png")
@@ -60,16 +60,16 @@ class TestKitchen:
             assert kitchen.variants[kitchen.variant[place]] == plate.variant
             there = zip(kitchen.ingredients, kitchen.present[place], strict=True)
             assert {name for name, is_there in there if is_there} == set(plate.ingredients)
-            assert kitchen.references[place] == demo.recipe(plate, SEED)
+            assert kitchen.references[place] == world.recipe(plate, SEED)
             with Image.open(kitchen.paths[place]) as picture:
-                assert (np.asarray(picture) == np.asarray(demo.draw(plate))).all()
+                assert (np.asarray(picture) == np.asarray(world.draw(plate))).all()
 
     def test_names_are_those_of_the_world(self, kitchen):
-        tree = {dish: names for dishes in demo.TREE.values() for dish, names in dishes.items()}
+        tree = {dish: names for dishes in world.TREE.values() for dish, names in dishes.items()}
         assert kitchen.dishes == sorted(tree)
         assert kitchen.variants == sorted(name for names in tree.values() for name in names)
         assert kitchen.ingredients == sorted(kitchen.ingredients)
-        assert set(kitchen.ingredients) <= set(demo.INGREDIENTS)
+        assert set(kitchen.ingredients) <= set(world.INGREDIENTS)
         assert kitchen.present.any(0).all()
         assert kitchen.official is kitchen.photographs is None
 

@@ -14,9 +14,10 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
+import kitchen
 import meals
 from sentences import refused
-from studies import demo, paths
+from studies import paths
 from studies.recipes import data, writer
 from studies.recipes.evaluate import better, evaluate, eyes
 from studies.runs.folder import load_run
@@ -32,7 +33,7 @@ SCORED = {
     "shared_backbone": [*DISH, *INGREDIENTS, "variant_accuracy"],
     "shared_backbone@variants": [*DISH, "variant_accuracy"],
 }
-KNOWN = sorted({name for plate in demo.plates(3) for name in plate.ingredients})
+KNOWN = sorted({name for plate in kitchen.plates(3) for name in plate.ingredients})
 TRAINED = ("two_networks", "shared_backbone", "shared_backbone@variants")
 
 

@@ -11,8 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import kitchen
 from sentences import kept, refused
-from studies import demo, paths
+from studies import paths
 from studies.recipes import llm, writer
 from studies.recipes.params import Parameters, Writer
 from studies.runs.params import read_yaml, run_files
@@ -49,13 +50,13 @@ class TestExamples:
         }
 
     def test_recipes_are_those_of_another_kitchen(self, pairs):
-        plates = demo.plates(1, SETTINGS.seed)
+        plates = kitchen.plates(1, SETTINGS.seed)
         every = [recipe for _, recipe in pairs]
-        assert every == [demo.recipe(plate, SETTINGS.seed) for plate in plates for _ in range(8)]
-        assert not {*plates} & {*demo.plates(1, 0)}
+        assert every == [kitchen.recipe(plate, SETTINGS.seed) for plate in plates for _ in range(8)]
+        assert not {*plates} & {*kitchen.plates(1, 0)}
 
     def test_prompts_tell_of_their_plate(self, pairs):
-        for k, plate in enumerate(demo.plates(1, SETTINGS.seed)):
+        for k, plate in enumerate(kitchen.plates(1, SETTINGS.seed)):
             for prompt, _ in pairs[8 * k : 8 * k + 8]:
                 dishes = re.search("^Dish: (.*)$", prompt, re.MULTILINE)[1]
                 named = re.sub(r" \(\d+%\)", "", dishes).split(" or ")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kitchen as world
 from sentences import refused
-from studies import demo
 from studies.inputs.splits import PARTS
 from studies.relevance import data
 from studies.relevance.captions import NO_CLASS, NO_TEXT, ONE_WORD, TWICE
@@ -65,28 +65,28 @@ def records():
 class TestKitchen:
     def test_the_truth_reaches_the_table(self, kitchen, small):
         found = data.read(small())
-        plates = {f"{plate.id}.png": plate for plate in demo.plates(4, 0)}
+        plates = {f"{plate.id}.png": plate for plate in world.plates(4, 0)}
         assert sorted(found.everything["image"]) == sorted(plates)
         for row in found.everything:
             plate = plates[row["image"]]
-            said = demo.web(plate, 0)
+            said = world.web(plate, 0)
             assert row["wnid"] == plate.variant
             assert row["relevant"] == said.relevant
             if "<" not in said.title + said.description and "&" not in said.title:
                 assert row["text"].split() == [*said.title.split(), *said.description.split()]
         assert found.relevant.tolist() == [
-            float(demo.web(plates[image], 0).relevant) for image in found.captions["image"]
+            float(world.web(plates[image], 0).relevant) for image in found.captions["image"]
         ]
         assert len(set(found.relevant)) == 2
 
     def test_classes(self, kitchen, small):
         found = data.read(small())
-        assert found.wnids == sorted({plate.variant for plate in demo.plates(4, 0)})
+        assert found.wnids == sorted({plate.variant for plate in world.plates(4, 0)})
         for wnid, name, text, chosen in zip(
             found.wnids, found.names, found.texts, found.sentences, strict=True
         ):
             assert name == wnid.replace("_", " ")
-            assert text == demo.article(wnid)
+            assert text == world.article(wnid)
             assert 2 <= len(chosen) <= 10
             assert all(sentence in " ".join(text.split()) for sentence in chosen)
         assert [found.wnids[one] for one in found.target] == found.captions["wnid"][:]

@@ -13,6 +13,7 @@ import yaml
 from markdown_it import MarkdownIt
 from PIL import Image
 
+import kitchen as world
 from commands import Command
 from sentences import refused
 from studies import demo, paths
@@ -104,7 +105,7 @@ class TestKitchen:
             assert rows["wnid"] == wanted["class"].tolist()
             assert rows["class"] == [one.replace("_", " ") for one in wanted["class"]]
             assert rows["caption"] == [texts[one] for one in wanted["id"]]
-            assert rows["class_text"] == [demo.article(one) for one in wanted["class"]]
+            assert rows["class_text"] == [world.article(one) for one in wanted["class"]]
             assert rows["probability"] == wanted["probability"].tolist()
             assert set(rows["part"]) == {part}
             assert set(rows["trained_on"]) == {part == "train"}
@@ -116,7 +117,7 @@ class TestKitchen:
         frame = run.predictions.set_index("id")
         found = load(exported, "dropped", split="dropped").to_pandas().set_index("image")
         kept = set(frame.index[frame["kept"]])
-        plates = demo.plates(4, 0)
+        plates = world.plates(4, 0)
         assert set(found.index) | kept == {f"{plate.id}.png" for plate in plates}
         assert not set(found.index) & kept
         assert len(found) + len(kept) == len(plates)
@@ -155,9 +156,9 @@ class TestKitchen:
 
     def test_class_texts(self, exported, load):
         found = load(exported, "class_texts", split="classes").to_pandas()
-        wanted = {plate.variant for plate in demo.plates(1, 0)}
+        wanted = {plate.variant for plate in world.plates(1, 0)}
         assert found["wnid"].tolist() == sorted(wanted)
-        assert found["text"].tolist() == [demo.article(one) for one in sorted(wanted)]
+        assert found["text"].tolist() == [world.article(one) for one in sorted(wanted)]
         assert found[["title", "url", "revision", "licence"]].isna().all(axis=None)
 
     def test_the_card_counts_what_is_there(self, run, exported):
@@ -168,7 +169,7 @@ class TestKitchen:
                 first, *cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
                 tables[first] = cells
         frame, facts = run.predictions, run.provenance
-        assert tables["found"][0] == str(len(demo.plates(4, 0)))
+        assert tables["found"][0] == str(len(world.plates(4, 0)))
         assert tables["kept"][0] == str(frame["kept"].sum())
         for reason, count in Counter(frame["reason"][~frame["kept"]]).items():
             assert tables[reason][0] == str(count)

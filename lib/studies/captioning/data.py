@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+import kitchen
 from studies import demo, paths
 from studies.captioning.captions import CaptionedImages, flickr8k, karpathy
 from studies.captioning.params import Parameters
@@ -24,9 +25,9 @@ def read(parameters: Parameters) -> CaptionedImages:
         reader = flickr8k if source.splits == "official" else karpathy
         return reader(paths.data() / "flickr8k")
     root = demo.kitchen(source.per_variant, source.seed) / "images"
-    plates = demo.plates(source.per_variant, source.seed)
-    files = [f"{one.category}/{one.dish}/{one.variant}/{one.id}.png" for one in plates]
-    return CaptionedImages(root, files, [demo.captions(one, source.seed) for one in plates], None)
+    plates = kitchen.plates(source.per_variant, source.seed)
+    captions = [kitchen.captions(one, source.seed) for one in plates]
+    return CaptionedImages(root, [one.file for one in plates], captions, None)
 
 
 def split(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+import kitchen
 from studies import demo, paths
 from studies.inputs import images
 from studies.inputs.features import features
@@ -22,7 +23,7 @@ def read(parameters: Parameters) -> Plates:
     parameters.require_data()
     source = parameters.source
     if source.name == "kitchen":
-        return kitchen(source.per_variant, source.seed)
+        return from_kitchen(source.per_variant, source.seed)
     if source.name == "uecfood256":
         folder = paths.data() / "uecfood256" / "UECFOOD256"
         return sources.uecfood256(folder, table(source.ingredients))
@@ -40,23 +41,23 @@ def table(name: str) -> IngredientTable:
     return from_csv(paths.data() / name)
 
 
-def kitchen(per_variant: int, seed: int) -> Plates:
+def from_kitchen(per_variant: int, seed: int) -> Plates:
     """Return the embedded demo: dishes in variants, visible ingredients, reference recipes."""
     root = demo.kitchen(per_variant, seed) / "images"
-    plates = demo.plates(per_variant, seed)
+    plates = kitchen.plates(per_variant, seed)
     dishes = sorted({one.dish for one in plates})
     variants = sorted({one.variant for one in plates})
     ingredients = sorted({name for one in plates for name in one.ingredients})
     return Plates(
         root=root,
-        files=[f"{one.category}/{one.dish}/{one.variant}/{one.id}.png" for one in plates],
+        files=[one.file for one in plates],
         dishes=dishes,
         dish=np.array([dishes.index(one.dish) for one in plates]),
         ingredients=ingredients,
         present=np.array([[name in one.ingredients for name in ingredients] for one in plates]),
         variants=variants,
         variant=np.array([variants.index(one.variant) for one in plates]),
-        references=[demo.recipe(one, seed) for one in plates],
+        references=[kitchen.recipe(one, seed) for one in plates],
     )
 
 

@@ -9,7 +9,8 @@ import torch
 from tokenizers import ByteLevelBPETokenizer
 from tqdm.auto import tqdm
 
-from studies import demo, paths
+import kitchen
+from studies import paths
 from studies.learning import compute
 from studies.learning.fit import adamw, schedule, set_rate
 from studies.recipes.llm import BREAK
@@ -42,7 +43,7 @@ def examples(settings: Writer) -> list[tuple[str, str]]:
     outright, or with probabilities and, for the dish, with others that it might be.
     """
     rng = np.random.default_rng(settings.seed)
-    plates = demo.plates(PLATES, settings.seed)
+    plates = kitchen.plates(PLATES, settings.seed)
     dishes = sorted({one.dish for one in plates})
     pairs = []
     for plate in plates:
@@ -51,7 +52,7 @@ def examples(settings: Writer) -> list[tuple[str, str]]:
         unsure = {plate.dish: sure, **dict(zip(others.tolist(), left.tolist(), strict=True))}
         seen = {name: rng.uniform(0.4, 1.0) for name in plate.ingredients}
         told = list(plate.ingredients)
-        recipe = demo.recipe(plate, settings.seed)
+        recipe = kitchen.recipe(plate, settings.seed)
         for dish in (plate.dish, unsure):
             # the dish alone twice: as often as with ingredients
             for ingredients in (None, None, rng.permutation(told).tolist(), seen):

@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pandas as pd
 
+import kitchen
 from studies import demo, paths
 from studies.inputs import images
 from studies.inputs.splits import refuse_empty
@@ -138,7 +139,7 @@ def read(parameters: Parameters) -> Collection:
     parameters.require_data()
     source = parameters.source
     if source.name == "kitchen":
-        return kitchen(parameters)
+        return from_kitchen(parameters)
     file = paths.data() / FILE
     names, texts = read_class_texts(file.with_name(TEXTS))
     with file.open("rb") as stream:
@@ -154,15 +155,15 @@ def read(parameters: Parameters) -> Collection:
     return collection(parameters, everything, names, texts, folders)
 
 
-def kitchen(parameters: Parameters) -> Collection:
+def from_kitchen(parameters: Parameters) -> Collection:
     """Return the embedded demo: what the web says of plates, with its truth."""
     source = parameters.source
-    plates = demo.plates(source.per_variant, source.seed)
     root = demo.kitchen(source.per_variant, source.seed) / "images"
+    plates = kitchen.plates(source.per_variant, source.seed)
 
     def records() -> Iterator[tuple[str, dict]]:
         for plate in plates:
-            record = demo.web(plate, source.seed)._asdict()
+            record = kitchen.web(plate, source.seed)._asdict()
             yield plate.id, {"filename": f"{plate.id}.png", "wnid": plate.variant, **record}
 
     names = {plate.variant: plate.variant.replace("_", " ") for plate in plates}
@@ -174,7 +175,7 @@ def kitchen(parameters: Parameters) -> Collection:
     folders = {
         plate.variant: root / plate.category / plate.dish / plate.variant for plate in plates
     }
-    texts = {variant: demo.article(variant) for variant in names}
+    texts = {variant: kitchen.article(variant) for variant in names}
     return collection(parameters, everything, names, texts, folders)
 
 

@@ -240,10 +240,8 @@ def precision_recall(filters: dict[str, list[LoadedRun]]) -> Figure | None:
     return plots.curves(pd.concat(frames), "recall", axes, x_label=FILTER_AXES["recall"], columns=1)
 
 
-def curves(systems: dict[str, list[LoadedRun]]) -> Figure | None:
-    """Draw the loss and what chooses the epoch against the step; None without a system."""
-    if not systems:
-        return None
+def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
+    """Draw the loss and what chooses the epoch against the step, of one system at least."""
     return plots.curves(all_curves(systems), "step", CURVES, columns=2)
 
 

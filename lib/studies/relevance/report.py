@@ -1,22 +1,19 @@
-"""Tables, figures, claims and pages of a dataset: everything from its run folders alone."""
+"""What the report notebook shows and writes: everything from the run folders of a dataset."""
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from studies import paths
-from studies.paths import dataset_argument, run_command
+from studies.paths import relative
 from studies.relevance import data, figures, metrics
-from studies.relevance.evaluate import evaluate
 from studies.relevance.params import Parameters
-from studies.reporting import bootstrap, page_parts, pages, tables
+from studies.reporting import bootstrap, publish, tables
 from studies.reporting.bootstrap import Resampled
 from studies.reporting.claims import Claim, claims_markdown, tally, verdict
-from studies.reporting.publish import publish
 from studies.reporting.results import (
     by_system,
     count_systems,
@@ -24,8 +21,7 @@ from studies.reporting.results import (
     report_command,
     run_facts,
 )
-from studies.reporting.tables import between, in_words, side, value
-from studies.runs import params
+from studies.reporting.tables import Shown, between, in_words, show, side, value
 from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun
 
@@ -55,6 +51,16 @@ ALONE = "predictor@captions_alone"
 WEIGHTED = "downstream_weighted"
 AGAINST = ("downstream_all", "downstream_random", "downstream_kept")
 COMPARED = {1: "AUC above {}", 0: "AUC not told from {}", -1: "AUC below {}"}
+
+
+NOTE = (
+    "On held-out captions, each read alone. Precision: of the kept captions the share that "
+    "describes its class; recall: of those that do, the share kept; rejected: of those that do "
+    "not, the share dropped; AUC: the chance that one that does has the higher score. Kept counts "
+    "all captions. The epoch was chosen by the share of validation captions whose image's class is "
+    "the most probable."
+)
+UNKNOWN = "Which captions describe their class is not known here, so that only kept can be counted."
 
 
 @dataclass(frozen=True)
@@ -281,43 +287,7 @@ def sentence_claim(results: Results, tests: pd.DataFrame) -> Claim:
     return Claim(*F3, experiment, figure, decided)
 
 
-# The page and the tables beside it.
-
-
-def make_tiny_runs() -> None:
-    """Train and evaluate every system of the tiny dataset, as `make study DATASET=tiny` would."""
-    for files in params.run_files("relevance", "tiny").values():
-        evaluate(Parameters.from_files(files, ["seed=0"]))
-
-
-def write(dataset: str) -> Path:
-    """Write every file of the report below `reports/<dataset>/`; return the page."""
-    results = read(dataset)
-    frame = summary(results)
-    # rounded before anything is said of them: the index reads them from the file
-    tests = tables.rounded(paired_tests(results))
-    claims = ledger(results, tests, frame)
-    folder = paths.reports() / dataset
-    names = {**figures.FILTER, **figures.DOWNSTREAM}
-    tables.save(
-        frame,
-        tests,
-        folder,
-        "relevance",
-        tables.present(frame, names),
-        f"{TITLE} Dataset {dataset}.",
-        note(results),
-        ["kept"],
-        figures.test_table(tests, names),
-    )
-    write_atomic(folder / "claims" / "relevance.md", claims_markdown(claims))
-    parts = sections(results, frame, tests, claims)
-    facts = (
-        report_command("relevance", results.systems),
-        run_facts(results.runs, "captions"),
-    )
-    first = lead(results, frame, claims)
-    return publish(folder, "relevance", TITLE, first, parts, captions(results), facts, "captions")
+# What the notebook shows and writes.
 
 
 def lead(results: Results, frame: pd.DataFrame, claims: list[Claim]) -> str:
@@ -327,171 +297,100 @@ def lead(results: Results, frame: pd.DataFrame, claims: list[Claim]) -> str:
         mean = tables.value(frame, "predictor", "kept")["mean"]
         kept = f"; the predictor keeps {mean:,.0f} of {sum(results.captions.values()):,} captions"
     systems, test = count_systems(results.systems), results.captions["test"]
-    return f"{systems}, {test:,} test captions{kept}. Of the paper's {tally(claims)}."
-
-
-def entry(dataset: str) -> dict[str, Any]:
-    """Return what the index page says of this report."""
-    results = read(dataset)
-    frame = tables.read(paths.reports() / dataset / "relevance.csv")
-    tests = pd.read_csv(paths.reports() / dataset / "relevance_tests.csv")
-    mine = tables.of(frame, results.filters)
-    shown = mine[mine["metric"].isin(figures.FILTER)]
-    return {
-        "title": TITLE,
-        "href": "relevance.html",
-        "lead": lead(results, frame, ledger(results, tests, frame)),
-        "headline": pages.table(filter_table(results, frame), tables.legend(shown)),
-    }
-
-
-NOTE = (
-    "On held-out captions, each read alone. Precision: of the kept captions the share that "
-    "describes its class; recall: of those that do, the share kept; rejected: of those that do "
-    "not, the share dropped; AUC: the chance that one that does has the higher score. Kept counts "
-    "all captions. The epoch was chosen by the share of validation captions whose image's class is "
-    "the most probable."
-)
-UNKNOWN = "Which captions describe their class is not known here, so that only kept can be counted."
-TRAINED = (
-    "The same on captions that the predictor was trained on, whose scores are less sure: it has "
-    "seen their class."
-)
-DOWNSTREAM = (
-    "Classifiers of captions at equal steps, tested on held-out captions {of}, whatever a filter "
-    "says of them. @quarter: a quarter of the steps. Random: as many captions as are kept, by lot. "
-    "@image: the same with the images of the captions in place of their texts, tested on the "
-    "images of all held-out captions; an image shows its class whatever its caption says, so that "
-    "a filter of captions can only take images away."
-)
-
-
-def sections(
-    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, ledger: list[Claim]
-) -> list[pages.Section]:
-    """Return the parts of the report, the main tables first."""
-    return [
-        pages.Section("Filters", filters(results, frame)),
-        *(
-            [pages.Section("What it is good for", good_for(results, frame))]
-            if results.downstream
-            else []
-        ),
-        page_parts.claims(ledger),
-        pages.Section("Differences", differences(results, tests)),
-        *([pages.Section("Training", training(results))] if results.trained else []),
-    ]
-
-
-def filter_table(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return how well each filter does on held-out captions, one row a system."""
-    return shown(tables.of(frame, results.filters), figures.FILTER)
-
-
-def downstream_table(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return how well each classifier of captions does, one row a system."""
-    return shown(tables.of(frame, results.downstream), figures.DOWNSTREAM)
-
-
-def shown(frame: pd.DataFrame, metrics: dict[str, str]) -> pd.DataFrame:
-    """Return the metrics that the frame has, one row a system."""
-    return tables.wide(frame, tables.present(frame, metrics), ["kept"])
-
-
-def filters(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
-    """Return how well the filters do."""
-    mine = tables.of(frame, results.filters)
-    if mine.empty:
-        return []
-    held_out = mine[~mine["metric"].isin([*figures.TRAINED, "kept"])]
-    parts: list[Markup | str] = [
-        pages.table(filter_table(results, frame), tables.legend(held_out)),
-        note(results),
-    ]
-    if (drawn := figures.filter_figure(mine)) is not None:
-        caption = "The filters on held-out captions with 95 % intervals."
-        parts.append(pages.figure(drawn, caption, "scores of each filter with their intervals"))
-    if (drawn := figures.precision_recall(results.filters)) is not None:
-        caption = "Precision and recall at every threshold on held-out captions; first seed."
-        parts.append(pages.figure(drawn, caption, "precision against recall of each filter"))
-    trained = shown(mine, figures.TRAINED)
-    if trained.shape[1] > 1:
-        parts.append(pages.table(trained, TRAINED))
-    if "predictor" in results.systems:
-        drawn = figures.funnel_figure(steps(results))
-        caption = "How many captions the steps of the predictor's filter leave; first seed."
-        parts.append(pages.figure(drawn, caption, "bars of captions left"))
-    return parts
-
-
-def steps(results: Results) -> pd.DataFrame:
-    """Return the funnel of the predictor's first seed."""
-    return figures.funnel(results.collection, results.systems["predictor"][0].predictions)
+    return (
+        f"Dataset {results.dataset}: {systems}, {test:,} test captions{kept}. "
+        f"Of the paper's {tally(claims)}."
+    )
 
 
 def note(results: Results) -> str:
-    """Return what a reader of the first table must know."""
+    """Return what a reader of the table of filters must know."""
     return NOTE if results.relevant is not None else f"{NOTE} {UNKNOWN}"
 
 
-def good_for(results: Results, frame: pd.DataFrame) -> list[Markup | str]:
-    """Return how well classifiers do that are trained on what is kept."""
-    mine = tables.of(frame, results.downstream)
-    of = "that describe their class" if results.relevant is not None else "of all kinds"
-    parts: list[Markup | str] = [
-        pages.table(downstream_table(results, frame), tables.legend(mine)),
-        DOWNSTREAM.format(of=of),
-    ]
-    if (drawn := figures.downstream_figure(mine)) is not None:
-        caption = "The classifiers on the test captions with 95 % intervals."
-        parts.append(pages.figure(drawn, caption, "scores of each classifier"))
-    return parts
+def scores(
+    frame: pd.DataFrame, systems: Collection[str], metrics: dict[str, str], caption: str = ""
+) -> Shown | None:
+    """Show the metrics that some systems have, one row a system; None where they have none.
+
+    Without a caption it is how to read the cells.
+    """
+    rows = tables.of(frame, systems)
+    names = tables.present(rows, metrics)
+    if not names:
+        return None
+    rows = rows[rows["metric"].isin(names)]
+    return show(tables.wide(rows, names, ["kept"]), caption or tables.legend(rows))
 
 
-def differences(results: Results, tests: pd.DataFrame) -> list[Markup]:
-    """Return the paired tests, of filters and of classifiers."""
-    groups = (
+def differences(results: Results, tests: pd.DataFrame) -> Iterator[Shown]:
+    """Show the paired tests, of filters and of classifiers."""
+    for systems, shown in (
         (results.filters, figures.FILTER_AXES),
         (results.downstream, figures.DOWNSTREAM_AXES),
-    )
-    return page_parts.differences(tests, groups, figures.test_table, "captions")
+    ):
+        rows = tests[tests["first"].isin(systems)]
+        if not rows.empty:
+            yield show(figures.test_table(rows, shown))
 
 
-def training(results: Results) -> list[Markup | str]:
-    """Return the curves, and what each system cost."""
-    parts: list[Markup | str] = []
-    for alike, what in ((results.filters, "predictor"), (results.downstream, "classifier")):
-        mine = {name: runs for name, runs in alike.items() if name in results.trained}
-        if (drawn := figures.curves(mine)) is not None:
-            caption = f"Every epoch of training, {what}s."
-            parts.append(pages.figure(drawn, caption, "loss and accuracy against the step"))
-    return [
-        *parts,
-        page_parts.cost(figures.cost(results.trained)),
-    ]
-
-
-def captions(results: Results) -> list[pages.Section]:
-    """Return the part that shows captions: kept and dropped ones, and the share by class."""
+def funnel(results: Results) -> Figure | None:
+    """Draw what the steps of the predictor's filter leave, first seed; None without a predictor."""
     if "predictor" not in results.systems:
-        return []
-    run, collection = results.systems["predictor"][0], results.collection
-    return [
-        pages.Section(
-            "Captions",
-            [
-                pages.table(
-                    figures.texts(run, collection),
-                    "Of some classes the most and the least probable held-out caption.",
-                ),
-                pages.table(
-                    figures.classes(run, collection),
-                    "The classes of which the largest and the smallest share of captions is kept.",
-                ),
-            ],
+        return None
+    predictions = results.systems["predictor"][0].predictions
+    return figures.funnel_figure(figures.funnel(results.collection, predictions))
+
+
+def curves(results: Results) -> Iterator[Figure]:
+    """Draw the curves of predictors and of classifiers, where there are any."""
+    for systems in (results.filters, results.downstream):
+        if trained := {name: systems[name] for name in systems if name in results.trained}:
+            yield figures.curves(trained)
+
+
+def cost(results: Results) -> Shown | None:
+    """Show what each system with a network cost; None without one."""
+    return show(figures.cost(results.trained)) if results.trained else None
+
+
+def captions(results: Results) -> Iterator[Shown]:
+    """Show captions that the predictor keeps and drops, and the share by class."""
+    for run in results.systems.get("predictor", [])[:1]:
+        yield show(
+            figures.texts(run, results.collection),
+            "Of some classes the most and the least probable held-out caption.",
         )
-    ]
+        yield show(
+            figures.classes(run, results.collection),
+            "The classes of which the largest and the smallest share of captions is kept.",
+        )
 
 
-if __name__ == "__main__":
-    run_command(lambda: write(dataset_argument(__doc__)))
+def origin(results: Results) -> Shown:
+    """Show the command that makes the report again, and what its runs were made with."""
+    command = report_command("relevance", results.systems)
+    return publish.origin(command, run_facts(results.runs, "captions"))
+
+
+def write(results: Results, frame: pd.DataFrame, tests: pd.DataFrame, claims: list[Claim]) -> str:
+    """Write tables, claims and the entry of the index; return the folder, `reports/<dataset>`."""
+    folder = paths.reports() / results.dataset
+    names = {**figures.FILTER, **figures.DOWNSTREAM}
+    tables.save(
+        frame,
+        tests,
+        folder,
+        "relevance",
+        tables.present(frame, names),
+        f"{TITLE} Dataset {results.dataset}.",
+        note(results),
+        ["kept"],
+        figures.test_table(tests, names),
+    )
+    write_atomic(folder / "claims" / "relevance.md", claims_markdown(claims))
+    rows = tables.of(frame, results.filters)
+    table = tables.wide(rows, tables.present(rows, figures.FILTER), ["kept"])
+    first = lead(results, frame, claims)
+    publish.write_entry(folder, "relevance", TITLE, first, table, tables.legend(rows))
+    return relative(folder)

@@ -25,7 +25,6 @@ from PIL import Image
 from studies.reporting import tables
 
 COLUMN, PAGE = 3.5, 7.0  # inches: one column of a two-column paper, and its whole width
-SCREEN = 120  # pixels an inch of paper takes in a notebook
 # The yellow and the pale pink of the palette are too faint on white.
 COLOURS = [c for i, c in enumerate(sns.color_palette("colorblind").as_hex()) if i not in (6, 8)]
 MARKERS = "osD^vPXph"
@@ -43,13 +42,33 @@ PAPER = {
 
 
 class Drawing(Figure):
-    """A figure that notebooks show sharp and at the same size, whatever backend is chosen."""
+    """A figure that notebooks and pages show as SVG, with words for who cannot see it.
 
-    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        """Return a picture for IPython, and the width at which it is shown."""
-        stream = io.BytesIO()
-        self.savefig(stream, format="png", dpi=2 * SCREEN, metadata={"Software": None})
-        return stream.getvalue(), {"width": round(self.get_figwidth() * SCREEN)}
+    Letters are drawn as outlines, so that they look the same everywhere; equal figures give equal
+    bytes.
+    """
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return drawing and words for IPython, and what a page must know of the drawing."""
+        stream = io.StringIO()
+        with mpl.rc_context({"svg.hashsalt": "studies", "svg.fonttype": "path"}):
+            self.savefig(stream, format="svg", metadata={"Date": None})
+        facts = {"alt": self.words(), "wide": bool(self.get_figwidth() > COLUMN)}
+        kind = "image/svg+xml"
+        return {kind: stream.getvalue(), "text/plain": self.words()}, {kind: facts}
+
+    def words(self) -> str:
+        """Return what is drawn: the panels by titles and labels, and the keys."""
+        panels = []
+        for axis in self.axes:
+            labels = [label for label in (axis.get_ylabel(), axis.get_xlabel()) if label]
+            panels += filter(
+                None, [": ".join(filter(None, [axis.get_title(), " against ".join(labels)]))]
+            )
+        legends = [*self.legends, *filter(None, (axis.get_legend() for axis in self.axes))]
+        keys = [text.get_text() for legend in legends for text in legend.get_texts()]
+        shown = ["; ".join(dict.fromkeys(filter(None, panels))), ", ".join(dict.fromkeys(keys))]
+        return " ".join("; of ".join(filter(None, shown)).replace("\\$", "$").split())
 
 
 class Style(NamedTuple):

@@ -1,46 +1,265 @@
-"""The page of a study on a dataset, and where its photographs go."""
+"""The executed report notebook is the page; here it is run and exported.
 
-from collections.abc import Sequence
+`python -m studies.reporting.publish DATASET STUDY` runs `notebooks/<study>/report.ipynb` and turns
+what came out into `reports/<dataset>/<study>.html`; without a study it writes the index over the
+reports that are there. Pages open without a network, load nothing, run no script and print well.
+Everything that comes from data or models is escaped before it becomes HTML.
+"""
+
+import argparse
+import base64
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 
-from markupsafe import Markup
+import nbformat
+import pandas as pd
+from nbformat import NotebookNode
+from PIL import Image, ImageOps
 
+from studies import paths
+from studies.paths import StudyError, relative
 from studies.reporting.claims import SYNTHETIC
-from studies.reporting.pages import Section, page
-from studies.runs.files import write_atomic
+from studies.reporting.tables import Shown, to_html
+from studies.runs import notebooks
+from studies.runs.files import to_json, write_atomic
+
+STUDIES = ("captioning", "triplets", "recipes", "relevance")
+UNSEEN = {"parameters", "injected-parameters", "notebook-only"}  # tags of cells that no page shows
+PHOTOGRAPHS = "photographs"  # tag of cells whose pictures or texts are others' work
+ELSEWHERE = (
+    '<p>These are on <a href="{}">a page of their own</a>, made by the same command and not '
+    "published with this one.</p>"
+)
+THUMBNAIL = 240  # pixels, the longer side
+CASE = (
+    "display: grid; gap: .75rem 1.25rem; padding: 1rem 0; font-size: .8rem; line-height: 1.45; "
+    "grid-template-columns: 9rem repeat(auto-fit, minmax(11rem, 1fr))"
+)
+PRIORITY = ["image/svg+xml", "text/html", "text/plain"]
 
 
-def publish(
-    folder: Path,
-    study: str,
-    title: str,
-    lead: str,
-    sections: Sequence[Section],
-    photographs: Sequence[Section],
-    origin: tuple[str, dict[str, str]],
-    kind: str = "photographs",
-) -> Path:
-    """Write the page of a study into the folder of a dataset; return it.
+def publish(dataset: str, study: str) -> Path:
+    """Run the report notebook of a study on a dataset and export it; return the page.
 
-    `photographs` are parts with pictures, or with others' work of another `kind`. Those of drawn
-    worlds belong to the page; others make `<study>_gallery.html`, which is not published with it.
-    `origin` is command and provenance.
+    Cells tagged `photographs` go to `<study>_gallery.html`, which is not published with the page,
+    unless the dataset is drawn. Raises StudyError when a cell fails.
     """
-    shown = [*sections]
-    if folder.name in SYNTHETIC:
-        shown += photographs
-    elif photographs:
-        what, gallery = photographs[0].title, folder / f"{study}_gallery.html"
-        write_atomic(gallery, page(f"{what} on {folder.name}", "", photographs, *origin))
-        shown.append(Section(what, [elsewhere(gallery.name, kind)]))
-    file = folder / f"{study}.html"
-    write_atomic(file, page(title, f"Dataset {folder.name}: {lead}", shown, *origin))
-    return file
+    notebook = paths.REPOSITORY / "notebooks" / study / "report.ipynb"
+    executed = paths.runs() / dataset / study / "report.ipynb"
+    notebooks.execute(notebook, executed, overrides=[f"dataset={dataset}"])
+    report = nbformat.read(executed, as_version=4)
+    folder = paths.reports() / dataset
+    page, gallery = folder / f"{study}.html", folder / f"{study}_gallery.html"
+    pictured = [cell for cell in report.cells if PHOTOGRAPHS in tags(cell) and cell.get("outputs")]
+    if pictured and dataset not in SYNTHETIC:
+        write_atomic(
+            gallery, to_page(nbformat.v4.new_notebook(cells=gallery_cells(report)), dataset)
+        )
+        for cell in pictured:
+            cell.outputs = [html_output(ELSEWHERE.format(gallery.name))]
+    write_atomic(page, to_page(report, dataset))
+    return page
 
 
-def elsewhere(file: str, kind: str) -> Markup:
-    """Return the sentence that leads to the page, a file beside this one, of the photographs."""
-    return Markup(
-        '<p>The {} are on <a href="{}">a page of their own</a>, '
-        "made by the command below and not published with this one.</p>"
-    ).format(kind, file)
+def to_page(report: NotebookNode, dataset: str) -> str:
+    """Return an executed notebook as one HTML page: prose and outputs, without code.
+
+    Headings with nothing but silent cells below them are left out.
+    """
+    from nbconvert import HTMLExporter  # late: it takes a second
+
+    cells = with_something_below([cell for cell in report.cells if not UNSEEN & tags(cell)])
+    contents, title = [], ""
+    for cell in cells:
+        depth, heading = heading_of(cell)
+        if depth == 1 and not title:
+            title = heading
+        elif depth == 2:
+            cell.metadata["part"] = f"part-{len(contents) + 1}"
+            contents.append((cell.metadata["part"], heading))
+    exporter = HTMLExporter(
+        template_name="template",
+        extra_template_basedirs=[str(Path(__file__).parent)],
+        exclude_anchor_links=True,
+    )
+    exporter.register_filter("base64", lambda text: base64.b64encode(text.encode()).decode())
+    page, _ = exporter.from_notebook_node(
+        nbformat.v4.new_notebook(cells=cells),
+        {"contents": contents, "title": f"{title} {dataset}".strip(), "priority": PRIORITY},
+    )
+    return page
+
+
+def tags(cell: NotebookNode) -> set[str]:
+    """Return the tags of a cell."""
+    return set(cell.metadata.get("tags", []))
+
+
+def heading_of(cell: NotebookNode) -> tuple[int, str]:
+    """Return depth and text of the heading that a cell begins with; 0 where it has none."""
+    found = re.match(r"(#+) +(.+)", cell.source) if cell.cell_type == "markdown" else None
+    return (len(found[1]), found[2].strip()) if found else (0, "")
+
+
+def with_something_below(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
+    """Return the cells without those headings below which every cell of code is silent."""
+    kept, silent = [], 0  # depth of the heading that is being left out
+    for place, cell in enumerate(cells):
+        depth, _ = heading_of(cell)
+        if silent and not 0 < depth <= silent:
+            continue
+        silent = 0
+        if depth > 1:
+            below = []
+            for other in cells[place + 1 :]:
+                if 0 < heading_of(other)[0] <= depth:
+                    break
+                below.append(other)
+            code = [other for other in below if other.cell_type == "code"]
+            if code and not any(other.outputs for other in code):
+                silent = depth
+                continue
+        kept.append(cell)
+    return kept
+
+
+def gallery_cells(report: NotebookNode) -> list[NotebookNode]:
+    """Return the title and the cells tagged `photographs`, each below its heading."""
+    chosen, above = [], None
+    for cell in report.cells:
+        depth, heading = heading_of(cell)
+        if depth == 1:
+            chosen.append(nbformat.v4.new_markdown_cell(f"# {heading}"))
+        elif depth:
+            above = cell
+        elif PHOTOGRAPHS in tags(cell) and cell.get("outputs"):
+            chosen += [above] if above is not None else []
+            chosen.append(cell)
+            above = None
+    return [cell.copy() for cell in chosen]
+
+
+def html_output(html: str) -> NotebookNode:
+    """Return an output of a cell that shows HTML."""
+    return nbformat.v4.new_output("display_data", {"text/html": html})
+
+
+def write_entry(
+    folder: Path, study: str, title: str, lead: str, table: pd.DataFrame, note: str
+) -> None:
+    """Write what the index says of a report: `reports/<dataset>/<study>.json`."""
+    rows = table.to_dict("split", index=False)
+    entry = {"title": title, "lead": lead, "note": note, "table": rows}
+    write_atomic(folder / f"{study}.json", to_json(entry))
+
+
+def write_index(dataset: str) -> Path:
+    """Write `reports/<dataset>/index.html` over the reports that are there; return it.
+
+    Raises StudyError when there is no report.
+    """
+    folder = paths.reports() / dataset
+    present = [study for study in STUDIES if (folder / f"{study}.json").exists()]
+    if not present:
+        raise StudyError(f"{folder}: no report; run `make study DATASET={dataset}` first")
+    lead = "Published comparisons, run again; a verdict on every claim stands in each report."
+    cells = [
+        nbformat.v4.new_markdown_cell(f"# Studies of image understanding: {dataset}\n\n{lead}")
+    ]
+    for study in present:
+        entry = json.loads((folder / f"{study}.json").read_text(encoding="utf-8"))
+        html = f'<h2><a href="{study}.html">{escape(entry["title"])}</a></h2>'
+        html += f"<p>{escape(entry['lead'])}</p>"
+        html += to_html(pd.DataFrame(entry["table"]["data"], columns=entry["table"]["columns"]))
+        html += f'<p class="note">{escape(entry["note"])}</p>'
+        cells.append(nbformat.v4.new_code_cell(outputs=[html_output(html)]))
+    write_atomic(folder / "index.html", to_page(nbformat.v4.new_notebook(cells=cells), ""))
+    return folder / "index.html"
+
+
+def paragraph(text: str, kind: str = "lead") -> Shown:
+    """Return a computed sentence as a paragraph of a page."""
+    return Shown(f'<p class="{kind}">{escape(text)}</p>', text)
+
+
+def heading(text: str) -> Shown:
+    """Return a computed heading inside a section."""
+    return Shown(f"<h3>{escape(text)}</h3>", text)
+
+
+def origin(command: str, facts: Mapping[str, str]) -> Shown:
+    """Return what to type to make a report again, and what its runs were made with."""
+    rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
+    text = "\n".join([command, *(f"{name}: {fact}" for name, fact in facts.items())])
+    return Shown(f"<pre>{escape(command)}</pre><dl>{rows}</dl>", text)
+
+
+def picture_grid(items: Iterable[tuple[Image.Image | Path | str, str]], columns: int = 5) -> Shown:
+    """Return thumbnails with captions; each picture is part of the page.
+
+    A file that is missing or broken leaves an empty frame with its name: a report can be made
+    again where the photographs are not at hand.
+
+    Args:
+        items: (picture or its path, caption). Turned upright by its EXIF mark.
+        columns: thumbnails in a row of a wide window; narrow windows show fewer.
+    """
+    items = list(items)
+    cells = "".join(f"<li>{thumbnail(p, c)}<p>{escape(c)}</p></li>" for p, c in items)
+    html = f'<ul class="pictures" style="--columns: {int(columns)}">{cells}</ul>'
+    return Shown(html, "\n".join(caption for _, caption in items))
+
+
+def case(picture: Image.Image | Path | str, texts: Mapping[str, str]) -> str:
+    """Return a picture with texts beside it, heading -> text, line breaks kept, as HTML.
+
+    It looks the same in a notebook, which has no style sheet of ours.
+    """
+    columns = "".join(
+        f"<div><strong>{escape(heading)}</strong>"
+        f'<div style="white-space: pre-line">{escape(text)}</div></div>'
+        for heading, text in texts.items()
+    )
+    first = thumbnail(picture, next(iter(texts.values()), ""))
+    return f'<div class="case" style="{CASE}"><div>{first}</div>{columns}</div>'
+
+
+def thumbnail(picture: Image.Image | Path | str, caption: str) -> str:
+    """Return a small picture as HTML, or the name of a file that cannot be shown."""
+    try:
+        if isinstance(picture, Image.Image):
+            small = picture.convert("RGB")
+        else:
+            with Image.open(picture) as file:
+                small = ImageOps.exif_transpose(file).convert("RGB")
+    except OSError:
+        return f'<span class="missing">no picture: {escape(Path(picture).name)}</span>'
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    small.save(stream, format="JPEG", quality=82)
+    code = base64.b64encode(stream.getvalue()).decode()
+    return (
+        f'<img src="data:image/jpeg;base64,{code}" width="{small.width}" height="{small.height}" '
+        f'alt="{escape(caption)}">'
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset")
+    parser.add_argument("study", nargs="?", choices=STUDIES)
+    options = parser.parse_args()
+    with paths.one_sentence():
+        if options.study:
+            print(relative(publish(options.dataset, options.study)))
+        else:
+            print(relative(write_index(options.dataset)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """The evaluated runs of a dataset, side by side."""
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from studies import paths
 from studies.paths import StudyError
 from studies.reporting.tables import duration
 from studies.runs.folder import LoadedRun, finished
+from studies.runs.params import load_parameters, run_files
 
 
 def read_runs(
@@ -32,6 +34,13 @@ def read_runs(
                 f"{folder}: runs were tested on different {items}; delete those of older parameters"
             )
     return runs
+
+
+def make_tiny_runs(study: str) -> None:
+    """Train and evaluate every system of the tiny dataset, as `make study DATASET=tiny` would."""
+    evaluate = importlib.import_module(f"studies.{study}.evaluate").evaluate
+    for system in run_files(study, "tiny"):
+        evaluate(load_parameters(study, "tiny", system))
 
 
 def by_system(

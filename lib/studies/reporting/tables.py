@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 
 from studies.runs.files import write_atomic
 
@@ -300,11 +299,23 @@ def to_markdown(table: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def show(table: pd.DataFrame) -> Markdown:
-    """Return a table as notebooks show it: words left, numbers right, intervals whole, no index."""
-    return Markdown(
-        re.sub(RANGE, lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), to_markdown(table))
-    )
+class Shown:
+    """HTML for notebooks and pages, with the words for who reads plain text."""
+
+    def __init__(self, html: str, text: str) -> None:
+        self.html, self.text = html, text
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Return both for IPython."""
+        return {"text/html": self.html, "text/plain": self.text}
+
+
+def show(table: pd.DataFrame, caption: str = "") -> Shown:
+    """Return a table as notebooks and pages show it: words left, numbers right, no index."""
+    heading = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    scroll = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+    html = f'<figure class="table">{heading}{scroll}{to_html(table)}</div></figure>'
+    return Shown(html, f"{to_markdown(table)}{caption}")
 
 
 def _latex(text: Any) -> str:

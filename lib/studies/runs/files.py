@@ -1,21 +1,18 @@
 """What is made once and kept in the cache: folders, and arrays."""
+
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
 import filelock
-
-
-import os
-import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import IO
 import numpy as np
 from filelock import FileLock
+
 from studies.paths import StudyError
 
 UNWRITABLE = (

@@ -7,42 +7,30 @@
 
 import importlib
 import json
-import os
 import platform
 import resource
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-import filelock
+
 import pandas as pd
 import yaml
-from studies import paths
-from studies.paths import StudyError
-from studies.runs.params import RunParameters
-from studies.runs.params import read_yaml
-from studies.paths import relative
-from studies.runs.files import PART, locked, to_json, unwritable, write_atomic
-from collections.abc import Iterator
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from studies.runs.files import write_atomic
+
+from studies import paths
+from studies.paths import StudyError, relative
+from studies.runs.files import PART, locked, write_atomic
+from studies.runs.params import RunParameters, read_yaml
 
 PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "scikit-learn", "pandas")
-
-
-
-
-
-
-
 
 
 @contextmanager
@@ -112,8 +100,6 @@ def provenance(**facts: Any) -> dict[str, Any]:
         "peak_memory_mib": round(mebibytes),
         **facts,
     }
-
-
 
 
 @dataclass(frozen=True)
@@ -194,7 +180,6 @@ def load_run(folder: Path | str) -> LoadedRun:
 
 
 # The `model.safetensors` of a run, written and read back.
-
 
 
 AGAIN = "delete it, and the command that trained the run writes it again from its checkpoint"

@@ -9,14 +9,19 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
 from studies import paths
-from studies.runs.params import suggestion
-from studies.paths import StudyError
-from studies.runs.params import notebook_defaults
-from studies.runs.params import read_overrides
-from studies.runs.params import read_yaml
-from studies.paths import relative
+from studies.paths import StudyError, relative
+from studies.runs.params import (
+    ReportParameters,
+    choice,
+    notebook_defaults,
+    read_overrides,
+    read_yaml,
+    suggestion,
+)
+
 
 def execute(
     notebook: Path, output: Path, files: Sequence[Path] = (), overrides: Sequence[str] = ()
@@ -25,15 +30,7 @@ def execute(
 
     Raises StudyError when a parameter is wrong, before a kernel starts, or when a cell fails.
     """
-    known = notebook_defaults(notebook)
-    values = {}
-    for file in files:
-        values.update(check_names(read_yaml(file), known, relative(file)))
-    values.update(check_names(read_overrides(overrides), known, "command line"))
-    if files:
-        study = importlib.import_module(f"studies.{notebook.parent.name}.params")
-        study.Parameters.from_files(files, overrides)
-
+    values = resolved(notebook, files, overrides)
     # papermill takes seconds to import: wrong parameters are told first
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -87,12 +84,34 @@ def label(output: Path) -> str:
     return str(folder.relative_to(paths.runs()) if paths.runs() in folder.parents else output)
 
 
-def check_names(values: dict, known: dict, place: str) -> dict:
-    """Return `values`; raises StudyError for a name that the parameters cell does not hold."""
-    for name in values:
-        if name not in known:
-            raise StudyError(f"{place}: unknown parameter `{name}`{suggestion(name, known)}")
-    return values
+def resolved(notebook: Path, files: Sequence[Path], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return what the notebook's parameters cell is to hold, checked.
+
+    A notebook with the parameter `system` is one of a run: whatever else names its run, or what
+    its files say, becomes `system` and `changes`.
+    """
+    known = notebook_defaults(notebook)
+    schema: Any = ReportParameters
+    if "system" in known:
+        schema = importlib.import_module(f"studies.{notebook.parent.name}.params").Parameters
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for place, given in [
+        *((relative(file), read_yaml(file)) for file in files),
+        ("command line", read_overrides(overrides)),
+    ]:
+        for name in given:
+            if name not in known and name not in schema.model_fields:
+                names = [*known, *(schema.model_fields if "system" in known else ())]
+                raise StudyError(f"{place}: unknown parameter `{name}`{suggestion(name, names)}")
+        values.update(given)
+        origin.update(dict.fromkeys(given, place))
+    if "system" not in known:
+        return values
+    values = {**{name: known[name] for name in ("dataset", "system", "seed")}, **values}
+    schema.from_names(values, "command line", origin)
+    names = ("dataset", "system", "seed", "changes")
+    return dict(zip(names, choice(schema.study, values, "command line"), strict=True))
 
 
 def main() -> None:

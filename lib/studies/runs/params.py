@@ -6,28 +6,24 @@ that names the file, the parameter and the nearest valid name.
 """
 
 import argparse
+import ast
+import difflib
 import importlib
 import json
-from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from studies import paths
-from studies.paths import StudyError
-from studies.paths import relative
-import difflib
+import linecache
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, get_args
-from pydantic import BaseModel, ValidationError
-import ast
-import linecache
-from collections.abc import Iterable, Sequence
-from typing import Any
-from typing import Annotated, Literal
-from pydantic import Field
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from studies import paths
+from studies.paths import StudyError, relative
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 Variant = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_]*)?$")]  # "" is no variant
@@ -75,7 +71,14 @@ class Schema(Block):
         if not names:
             raise StudyError("run the cell tagged `parameters` first (it begins `# Parameters:`)")
         values = {name: get_ipython().user_ns[name] for name in dict.fromkeys(names)}
-        return cls.check(values, dict.fromkeys([*values, ""], "parameters cell"))
+        return cls.from_names(values, "parameters cell")
+
+    @classmethod
+    def from_names(
+        cls, values: dict[str, Any], place: str, origin: Mapping[str, str] | None = None
+    ) -> Self:
+        """Check values that come from one place, but for those that `origin` names."""
+        return cls.check(values, {**dict.fromkeys([*values, ""], place), **(origin or {})})
 
 
 class RunParameters(Schema):
@@ -133,6 +136,35 @@ class RunParameters(Schema):
         """Raise StudyError when the published data of the run is missing; each study's own."""
 
     @classmethod
+    def from_names(
+        cls, values: dict[str, Any], place: str, origin: Mapping[str, str] | None = None
+    ) -> Self:
+        """Return the parameters of `dataset`, `system` and `seed`, with `changes`.
+
+        The files of `params/` say everything else. Values by any other name, which papermill's `-f`
+        gives, count as changes where they are not what the files say; `model` and `variant` name
+        the system then. Raises StudyError with one sentence for the first thing that is wrong.
+        """
+        dataset, system, seed, changes = choice(cls.study, values, place)
+        model, _, variant = system.partition("@")
+        content, places = {}, {}
+        for file in system_files(cls.study, dataset, system):
+            content.update(read_yaml(file))
+            places.update(dict.fromkeys(read_yaml(file), relative(file)))
+        content.update(changes, dataset=dataset, model=model, variant=variant, seed=seed)
+        places.update(dict.fromkeys([*changes, "seed", ""], place))
+        return cls.check(content, {**places, **(origin or {})})
+
+    def table(self) -> pd.DataFrame:
+        """Return every parameter and its value, as YAML writes it."""
+        flow = {"default_flow_style": True, "width": 10**6}
+        rows = [
+            (name, yaml.safe_dump(value, **flow).removesuffix("\n").removesuffix("\n..."))
+            for name, value in self.resolved().items()
+        ]
+        return pd.DataFrame(rows, columns=["parameter", "value"])
+
+    @classmethod
     def from_run(cls, values: dict[str, Any], folder: Path) -> Self:
         """Check what `resolved` gave, read back from the `params.yaml` of a run folder."""
         given = {name: value for name, value in values.items() if name != "study"}
@@ -158,16 +190,19 @@ class RunParameters(Schema):
 
     @classmethod
     def from_command_line(cls, arguments: Sequence[str] | None = None) -> Self:
-        """Read `-f file.yaml` (several, later ones win) and `-p name=value` options."""
-        parser = argparse.ArgumentParser(description=f"One run of the study {cls.study}.")
-        parser.add_argument(
-            "-f", dest="files", action="append", type=Path, required=True, metavar="FILE"
+        """Read `-p name=value` options, after `-f file.yaml` (several, later ones win) if any."""
+        parser = argparse.ArgumentParser(
+            description=f"One run of the study {cls.study}.",
+            epilog="For example: -p dataset=tiny -p system=... -p seed=0",
         )
+        parser.add_argument("-f", dest="files", action="append", type=Path, metavar="FILE")
         parser.add_argument(
             "-p", dest="overrides", action="append", default=[], metavar="NAME=VALUE"
         )
         options = parser.parse_args(arguments)
-        return cls.from_files(options.files, options.overrides)
+        if options.files:
+            return cls.from_files(options.files, options.overrides)
+        return cls.from_names(read_overrides(options.overrides), "command line")
 
 
 class ReportParameters(Schema):
@@ -233,10 +268,55 @@ def run_files(study: str, dataset: str) -> dict[str, list[Path]]:
     }
 
 
+def system_files(study: str, dataset: str, system: str) -> list[Path]:
+    """Return the files of a system; those of its model where the variant is not listed.
+
+    Raises StudyError with the nearest name when there is no such dataset or model.
+    """
+    listed = run_files(study, dataset)
+    files = listed.get(system) or listed.get(str(system).partition("@")[0])
+    if not files:
+        raise StudyError(f"no system `{system}` on {dataset}{suggestion(str(system), listed)}")
+    return files
+
+
+def choice(
+    study: str, values: Mapping[str, Any], place: str
+) -> tuple[str, str, Any, dict[str, Any]]:
+    """Return dataset, system, seed and changes as a notebook takes them, from values by any name.
+
+    Changes of a listed system make a variant of their own, such as `flexible@epochs_2`, so that no
+    run folder ever holds other settings than its name says.
+    """
+    others = dict(values)
+    dataset, system, seed = (others.pop(name, None) for name in ("dataset", "system", "seed"))
+    changes = others.pop("changes", None) or {}
+    if "model" in others:
+        system = "@".join(filter(None, (others.pop("model"), others.pop("variant", ""))))
+    for name, value in {"dataset": dataset, "system": system, "seed": seed}.items():
+        if value is None:
+            raise StudyError(f"{place}: parameter `{name}` is missing; add it")
+    if not isinstance(changes, dict):
+        raise StudyError(f"{place}: parameter `changes` should be {{name: value}}, not {changes!r}")
+    known: dict[str, Any] = {}
+    for file in system_files(study, str(dataset), str(system)):
+        known.update(read_yaml(file))
+    others.update(changes)
+    changed = {k: v for k, v in others.items() if k not in known or known[k] != v}
+    if changed and system in run_files(study, dataset):
+        model, _, variant = system.partition("@")
+        words = "_".join([variant, *(f"{name}_{value}" for name, value in changed.items())])
+        words = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
+        if len(words) > 48:
+            words = f"changed_{zlib.crc32(words.encode()):08x}"
+        system = f"{model}@{words}"
+    return dataset, system, seed, changed
+
+
 def load_parameters(study: str, dataset: str, system: str, seed: int = 0) -> RunParameters:
     """Return the parameters of a listed run; raises StudyError for the first wrong one."""
     schema = importlib.import_module(f"studies.{study}.params").Parameters
-    return schema.from_files(run_files(study, dataset)[system], [f"seed={seed}"])
+    return schema.from_files(system_files(study, dataset, system), [f"seed={seed}"])
 
 
 def requested(
@@ -260,7 +340,6 @@ def requested(
 
 
 # What is wrong with a parameter, said in one sentence.
-
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -362,7 +441,6 @@ def blocks(annotation: Any) -> Iterator[type[BaseModel]]:
 # The cells of a notebook that hold its parameters, read from its file or in its kernel.
 
 
-
 def cells_run(history: Sequence[str]) -> Iterable[str]:
     """Return the sources of the cells that this kernel has run, oldest first.
 
@@ -404,7 +482,6 @@ def notebook_defaults(notebook: Path) -> dict[str, Any]:
 
 
 # Blocks of parameters that studies share.
-
 
 
 class Kitchen(Block):

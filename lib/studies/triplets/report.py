@@ -1,74 +1,24 @@
-"""Tables, figures, claims and pages of a dataset: everything from its run folders alone."""
+"""What the report notebook shows and writes: everything from the run folders of a dataset."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from studies import paths
-from studies.paths import dataset_argument, run_command
-from studies.reporting import pages, tables
-from studies.reporting.claims import claims_markdown
-from studies.reporting.publish import publish
+from studies.inputs import images
+from studies.paths import StudyError, relative
+from studies.reporting import publish, tables
+from studies.reporting.claims import SYNTHETIC, claims_markdown
+from studies.reporting.plots import PAGE
 from studies.reporting.results import count_systems, report_command, run_facts
-from studies.runs import params
+from studies.reporting.tables import Shown, show
 from studies.runs.files import write_atomic
-from studies.triplets import claims, cost, figures, tune
-from studies.triplets.comparisons import paired_tests
-from studies.triplets.evaluate import evaluate
-from studies.triplets.params import Parameters
-from studies.triplets.results import Results, read, summary
-from studies.triplets.sections import gallery, note, sections
+from studies.triplets import audit, claims, cost, figures, mistakes, tune
+from studies.triplets.results import Results
 
 TITLE = "Triplets: do label relations make a better classifier?"
-
-
-def make_tiny_runs() -> None:
-    """Train and evaluate every system of the tiny dataset, as `make study DATASET=tiny` would."""
-    for files in params.run_files("triplets", "tiny").values():
-        evaluate(Parameters.from_files(files, ["seed=0"]))
-
-
-def write(dataset: str) -> Path:
-    """Write every file of the report below `reports/<dataset>/`; return the page."""
-    results = read(dataset)
-    if not (levels := results.folder / "levels.csv").exists():
-        write_atomic(levels, cost.levels().to_csv(index=False))
-    frame = summary(results)
-    # rounded before anything is said of them: the index reads them from the file
-    tests = tables.rounded(paired_tests(results))
-    folder = paths.reports() / dataset
-    caption = f"{TITLE} Dataset {dataset}."
-    tables.save(
-        frame,
-        tests,
-        folder,
-        "triplets",
-        figures.NAMES,
-        caption,
-        note(results),
-        figures.COUNTS,
-        figures.test_table(tests),
-    )
-    ledger = claims_markdown(claims.ledger(results, tests))
-    write_atomic(folder / "claims" / "triplets.md", ledger)
-    tuning = tuned_on(dataset)
-    if tuning is not None:
-        write_atomic(folder / "triplets_tuning.csv", tuning.to_csv(index=False))
-    parts = sections(results, frame, tests, tuning)
-    pictures = [pages.Section("Severe errors", gallery(results))]
-    facts = report_command("triplets", results.systems), run_facts(results.runs)
-    said = lead(results, frame, tests)
-    return publish(folder, "triplets", TITLE, said, parts, pictures, facts)
-
-
-def tuned_on(dataset: str) -> pd.DataFrame | None:
-    """Return what was tried before the systems of a dataset were set, None when nothing was.
-
-    `grocery_random` and `grocery_official` are tuned on `grocery_tuning`, and so on.
-    """
-    file = tune.record_file(f"{dataset.partition('_')[0]}_tuning")
-    return pd.read_csv(file, keep_default_na=False) if file.exists() else None
+SEVERE_SHOWN = 10  # of each system
 
 
 def lead(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
@@ -77,25 +27,165 @@ def lead(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
     (model, variant), value = scores.idxmax(), scores.max()
     system = f"{model}@{variant}" if variant else model
     return (
-        f"{count_systems(results.systems)}, {len(results.truth):,} test images, "
-        f"{len(results.classes)} classes; highest macro-F1: {system} with {value:.3f}. "
+        f"Dataset {results.dataset}: {count_systems(results.systems)}, {len(results.truth):,} test "
+        f"images, {len(results.classes)} classes; highest macro-F1: {system} with {value:.3f}. "
         f"{claims.tally(results, tests)}"
     )
 
 
-def entry(dataset: str) -> dict[str, Any]:
-    """Return what the index page says of this report."""
-    results = read(dataset)
-    folder = paths.reports() / dataset
-    frame, tests = tables.read(folder / "triplets.csv"), pd.read_csv(folder / "triplets_tests.csv")
-    table = tables.wide(tables.plain(frame), figures.NAMES, figures.COUNTS)
-    return {
-        "title": TITLE,
-        "href": "triplets.html",
-        "lead": lead(results, frame, tests),
-        "headline": pages.table(table, tables.legend(tables.plain(frame))),
-    }
+def note(results: Results) -> str:
+    """Return what a reader of the table must know."""
+    scored, every = int(results.classes["scored"].sum()), len(results.classes)
+    few = f"the {scored} of {every} classes with more than {results.runs[0].params['min_count']} "
+    if results.runs[0].params["source"].get("groups"):
+        levels = (
+            "a severe error is a wrong label of the first group; accuracy is given group by group, "
+            "as levels"
+        )
+    else:
+        levels = (
+            "a severe error is a wrong label at the top level of the tree; at each level, accuracy "
+            "asks for the right labels from the top down to it"
+        )
+    return (
+        "Macro-F1 is the mean F1 of "
+        + (f"all {every} classes" if scored == every else f"{few}images in the whole dataset")
+        + f"; {levels}. The epoch was chosen on validation data."
+    )
 
 
-if __name__ == "__main__":
-    run_command(lambda: write(dataset_argument(__doc__)))
+def headline(results: Results, frame: pd.DataFrame) -> Shown:
+    """Show the main table: one row a system that is no variant, accuracy at every level."""
+    rows = tables.plain(frame)
+    names = figures.metric_names(results.labels.shape[1])
+    return show(tables.wide(rows, names, figures.COUNTS), tables.legend(rows))
+
+
+def differences(tests: pd.DataFrame) -> Shown:
+    """Show the paired tests between systems that are no variants, or all when there are no such."""
+    named = tests["first"].str.contains("@") | tests["second"].str.contains("@")
+    return show(figures.test_table(tests[~named] if (~named).any() else tests))
+
+
+def variants(frame: pd.DataFrame) -> Shown | None:
+    """Show the scores of all variants; None where there is none, or nothing else."""
+    rows = frame[frame["variant"] != ""]
+    if rows.empty or len(rows) == len(frame):
+        return None
+    names = tables.present(frame, {**figures.NAMES, **figures.UNSEEN})
+    names.pop("accuracy")
+    return show(tables.wide(rows, names, figures.COUNTS), tables.legend(rows))
+
+
+def space(frame: pd.DataFrame) -> Shown:
+    """Show how the embeddings of the test images cluster, the untrained control beside them."""
+    rows = frame[frame["variant"].isin(["", "untrained"])]
+    rows = frame if rows.empty else rows
+    return show(tables.wide(rows, figures.SPACE, []), tables.legend(rows))
+
+
+def tuning_record(dataset: str) -> pd.DataFrame | None:
+    """Return what was tried before the systems of a dataset were set, None when nothing was.
+
+    `grocery_random` and `grocery_official` are tuned on `grocery_tuning`, and so on.
+    """
+    file = tune.record_file(f"{dataset.partition('_')[0]}_tuning")
+    return pd.read_csv(file, keep_default_na=False) if file.exists() else None
+
+
+def tuning(dataset: str) -> Shown | None:
+    """Show what was tried for each approach and what was chosen."""
+    record = tuning_record(dataset)
+    if record is None:
+        return None
+    best = record.groupby("model")["validation_macro_f1"].idxmax()
+    shown = record.rename(columns=lambda name: name.replace("_", " ").replace("f1", "F1"))
+    shown = shown.rename(columns={"validation macro F1": "validation macro-F1"})
+    shown["validation macro-F1"] = record["validation_macro_f1"].map("{:.3f}".format)
+    shown["chosen"] = record.index.isin(best)
+    shown["chosen"] = shown["chosen"].map({True: "yes", False: ""})
+    return show(shown.drop(columns="images"))
+
+
+def near_duplicates(results: Results) -> Iterator[Shown]:
+    """Show how many test images are nearly in the training set, and the scores without them.
+
+    Nothing of drawn worlds; where the photographs are not at hand, that.
+    """
+    if results.dataset in SYNTHETIC:
+        return
+    try:
+        bits = audit.nearest(results)
+    except StudyError as error:
+        yield publish.paragraph(f"Not counted here: {error}.", "note")
+        return
+    near = int((bits <= images.DUPLICATE_BITS).sum())
+    yield show(audit.counts(bits))
+    yield show(
+        audit.without(results, bits),
+        f"Scores on all {len(bits):,} test images and on the {len(bits) - near:,} without a "
+        f"near-duplicate ({images.DUPLICATE_BITS} bits or fewer) in training; means over seeds.",
+    )
+
+
+def confusions(results: Results) -> list[Figure]:
+    """Draw all systems at the top level, and the best on validation data below it."""
+    levels = range(2, results.labels.shape[1] + 1)
+    wanted = [(system, 1) for system in results.plain().systems]
+    wanted += [(best(results), level) for level in levels]
+    drawn = [mistakes.confusion(results, system, level) for system, level in wanted]
+    return sorted(drawn, key=lambda figure: figure.get_figwidth() >= PAGE)
+
+
+def best(results: Results) -> str:
+    """Return the system whose first run did best on validation data."""
+    systems = results.plain().systems
+    return max(systems, key=lambda system: systems[system][0].provenance["best_score"])
+
+
+def severe_errors(results: Results) -> Iterator[Shown]:
+    """Show the severe errors of each system's first run, the surest first."""
+    for system, runs in results.plain().systems.items():
+        shown = mistakes.severe(runs[0], SEVERE_SHOWN)
+        count = int(runs[0].metrics["severe_errors"])
+        errors = f"{count:,} severe error{'' if count == 1 else 's'}"
+        some = f", {len(shown)} shown" if len(shown) < count else ""
+        yield publish.heading(f"{system}, seed {runs[0].params['seed']}: {errors}{some}")
+        if shown:
+            yield publish.picture_grid(shown)
+
+
+def origin(results: Results) -> Shown:
+    """Show the command that makes the report again, and what its runs were made with."""
+    return publish.origin(report_command("triplets", results.systems), run_facts(results.runs))
+
+
+def write(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
+    """Write tables, claims and the entry of the index; return the folder, `reports/<dataset>`."""
+    folder = paths.reports() / results.dataset
+    tables.save(
+        frame,
+        tests,
+        folder,
+        "triplets",
+        figures.NAMES,
+        f"{TITLE} Dataset {results.dataset}.",
+        note(results),
+        figures.COUNTS,
+        figures.test_table(tests),
+    )
+    ledger = claims_markdown(claims.ledger(results, tests))
+    write_atomic(folder / "claims" / "triplets.md", ledger)
+    record = tuning_record(results.dataset)
+    if record is not None:
+        write_atomic(folder / "triplets_tuning.csv", record.to_csv(index=False))
+    rows = tables.plain(frame)
+    table, legend = tables.wide(rows, figures.NAMES, figures.COUNTS), tables.legend(rows)
+    publish.write_entry(folder, "triplets", TITLE, lead(results, frame, tests), table, legend)
+    return relative(folder)
+
+
+def levels_measured(results: Results) -> None:
+    """Measure the cost of levels (T8) beside the runs unless it has been done."""
+    if not (file := results.folder / "levels.csv").exists():
+        write_atomic(file, cost.levels().to_csv(index=False))

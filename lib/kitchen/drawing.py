@@ -1,26 +1,17 @@
-"""How the plates of `studies.demo` are photographed: table, plate, food, what lies over it, light.
+"""How plates are photographed, from the bottom up: table, plate, food, what lies over it, light."""
 
-The order of the drawing is that of the world, bottom to top; the ingredients themselves are drawn
-by `studies.demo.food`.
-"""
-
-from __future__ import annotations
-
+import csv
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from studies.demo.food import SHAPES
-from studies.demo.looks import AREAS, LOOKS
-from studies.demo.shapes import SHADOW, Colour, Pen, Points, oval, shade, square, turned, vary
-
-if TYPE_CHECKING:
-    from studies.demo.world import Plate
+from kitchen.food import SHADOW, Colour, Food, Pen, Points, oval, shade, square, turned, vary
+from kitchen.world import Plate, data
 
 SUPERSAMPLING = 2
 
@@ -32,29 +23,36 @@ def draw(plate: Plate, size: int = 96) -> Image.Image:
     ground = Pen(picture, plate, rotation=0.0)
     for name in plate.distractors:
         _DISTRACTORS[name](ground, Random(f"{plate.seed} {name}"))
-    pen = Pen(picture, plate, plate.rotation)
-    _vessel(pen, plate)
+    food = Food(picture, plate, plate.rotation)
+    _vessel(food, plate)
     for name in plate.ingredients:
-        look = LOOKS[name]
-        SHAPES[look.shape](pen, Random(f"{plate.seed} {name}"), look, AREAS[plate.dish])
+        food.lay(name, plate)
     if plate.occlusion:
         _OCCLUSIONS[plate.occlusion](ground, Random(f"{plate.seed} over"))
     return _photograph(picture.reduce(SUPERSAMPLING), plate)
 
 
-_PLATE_COLOURS = {
-    "white": (242, 242, 240),
-    "cream": (236, 222, 192),
-    "blue": (84, 122, 172),
-    "charcoal": (66, 68, 74),
-    "terracotta": (190, 104, 70),
-    "green": (142, 170, 146),
-    "wooden": (176, 124, 74),
-}
+def write_images(folder: Path, contents: list[Plate]) -> None:
+    """Draw plates into a new folder: `images/<category>/<dish>/<variant>/<id>.png` (RGB, 96×96).
+
+    `plates.csv` has one row a plate: `id`, `path` (from the folder), `category`, `dish`, `variant`,
+    `ingredients` (joined by `;`) and `table`.
+    """
+    folder.mkdir()
+    with (folder / "plates.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["id", "path", "category", "dish", "variant", "ingredients", "table"])
+        for plate in contents:
+            path = Path("images", plate.file)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            draw(plate).save(folder / path)
+            labels = (plate.category, plate.dish, plate.variant)
+            ingredients = ";".join(plate.ingredients)
+            table.writerow([plate.id, path.as_posix(), *labels, ingredients, plate.table])
 
 
 def _vessel(pen: Pen, plate: Plate) -> None:
-    colour = _PLATE_COLOURS[plate.plate_colour]
+    colour = data("looks")["plates"][plate.plate_colour]
 
     def outline(half: float) -> Points:
         is_square = plate.plate_shape == "square"

@@ -9,13 +9,12 @@ these texts.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from studies.demo import web_phrases as phrases
-from studies.demo.web_words import DISHES, NAMES, RAW, WORDS
-from studies.demo.world import DISH_OF, Plate, made_of, pick
+from kitchen.world import DISH_OF, Plate, data, made_of, pick
 
 WEB_STREAM = 4
 SHORT = 0.04  # texts of one word or none
@@ -45,64 +44,64 @@ class WebText(NamedTuple):
 
 def web(plate: Plate, seed: int = 0) -> WebText:
     """Return what the web says of a plate, the same whatever else is drawn."""
-    place = [ord(letter) for letter in plate.id]
-    rng = np.random.default_rng([seed, WEB_STREAM, *place])
+    rng, words = plate.words(WEB_STREAM, seed), data("web")
     if rng.random() < SHORT:
         named = bool(rng.random() < SHORT_NAME)
-        word = "{tag}" if named else pick(rng, phrases.SINGLE)
+        word = "{tag}" if named else pick(rng, words["single"])
         return WebText(_filled(word, plate, rng), "", named)
     relevant = bool(rng.random() < RELEVANT)
-    said = _told(plate.variant, plate.ingredients, rng) if relevant else _missed(plate, rng)
-    count = int(rng.integers(1, MOST + 1)) + (not said)
-    if said:
-        said = _filled(said, plate, rng)
-        said = _misspelt(said, rng) if rng.random() < MISSPELT else said
-    chosen = rng.choice(len(phrases.CHATTER), count - bool(said), replace=False)
-    told = [_filled(phrases.CHATTER[i], plate, rng) for i in chosen]
-    if said:
-        told.insert(int(rng.integers(count)), said)
-    told = [_cased(one, rng) for one in told]
-    title = "" if rng.random() < NO_TITLE else told.pop(0)
-    if told and rng.random() < MARKED_UP:
-        return WebText(title.replace("&", "&amp;"), _marked_up(told, rng), relevant)
-    return WebText(title, pick(rng, (". ", " - ", "\n", " ")).join(told), relevant)
+    phrase = (
+        _relevant(plate.variant, plate.ingredients, rng) if relevant else _irrelevant(plate, rng)
+    )
+    count = int(rng.integers(1, MOST + 1)) + (not phrase)
+    if phrase:
+        phrase = _filled(phrase, plate, rng)
+        phrase = _misspelt(phrase, rng) if rng.random() < MISSPELT else phrase
+    chosen = rng.choice(len(words["chatter"]), count - bool(phrase), replace=False)
+    phrases = [_filled(words["chatter"][i], plate, rng) for i in chosen]
+    if phrase:
+        phrases.insert(int(rng.integers(count)), phrase)
+    phrases = [_cased(one, rng) for one in phrases]
+    title = "" if rng.random() < NO_TITLE else phrases.pop(0)
+    if phrases and rng.random() < MARKED_UP:
+        return WebText(title.replace("&", "&amp;"), _marked_up(phrases, rng), relevant)
+    return WebText(title, pick(rng, (". ", " - ", "\n", " ")).join(phrases), relevant)
 
 
-def _told(variant: str, seen: tuple[str, ...], rng: np.random.Generator) -> str:
+def _relevant(variant: str, seen: Sequence[str], rng: np.random.Generator) -> str:
     """Return a phrase that describes a variant, of which `seen` lies on the plate."""
-    way = _drawn(TELLS, rng)
+    words, way = data("web"), _drawn(TELLS, rng)
     always, _ = made_of(variant)
     of_siblings = {one for other in _siblings(variant) for one in made_of(other)[0]}
     if way == "name":
         rest = [one for one in seen[1:] if one.rstrip("s") not in variant]
         rng.shuffle(rest)
-        ways = [one for one in phrases.NAMED if rest or "{things}" not in one]
-        told = pick(rng, ways).replace("{things}", _listed(rest[:2], rng))
-        return told.replace("{name}", _name(variant, rng)).replace("{tag}", _tag(variant, rng))
+        ways = [one for one in words["named"] if rest or "{things}" not in one]
+        phrase = pick(rng, ways).replace("{things}", _listed(rest[:2], rng))
+        return phrase.replace("{name}", _name(variant, rng)).replace("{tag}", _tag(variant, rng))
     if way == "ingredients":
         # what a sibling always has could make it that sibling
         rest = [one for one in seen if one not in always and one not in of_siblings]
         named = [*always, *([pick(rng, rest)] if rest and rng.random() < 0.4 else [])]
         rng.shuffle(named)
-        return pick(rng, phrases.MADE_OF).replace("{all}", _listed(named, rng))
+        return pick(rng, words["made_of"]).replace("{all}", _listed(named, rng))
     marks = _listed([one for one in always if one not in of_siblings], rng)
-    told = pick(rng, phrases.DISH_WITH).replace("{marks}", marks)
-    return told.replace("{dish}", pick(rng, DISHES[DISH_OF[variant]]))
+    phrase = pick(rng, words["dish_with"]).replace("{marks}", marks)
+    return phrase.replace("{dish}", pick(rng, words["dishes"][DISH_OF[variant]]))
 
 
-def _missed(plate: Plate, rng: np.random.Generator) -> str:
+def _irrelevant(plate: Plate, rng: np.random.Generator) -> str:
     """Return a phrase that does not describe the class of a plate, empty for chatter alone."""
-    way = _drawn(MISSES, rng)
+    words, way = data("web"), _drawn(MISSES, rng)
     other = _another(plate.variant, rng)
     if way == "another":
         always, usual = made_of(other)
-        return _told(other, (*always, *usual), rng)
+        return _relevant(other, always + usual, rng)
     if way == "sense":
-        told = pick(rng, phrases.SENSES).replace("{other}", _name(other, rng))
-        return told.replace("{name}", _name(plate.variant, rng))
-    return {"chatter": "", "grocery": pick(rng, phrases.GROCERIES)}.get(
-        way, pick(rng, phrases.DISH_ONLY)
-    )
+        phrase = pick(rng, words["senses"]).replace("{other}", _name(other, rng))
+        return phrase.replace("{name}", _name(plate.variant, rng))
+    grocery, dish = pick(rng, words["groceries"]), pick(rng, words["dish_only"])
+    return {"chatter": "", "grocery": grocery, "dish": dish}[way]
 
 
 def _siblings(variant: str) -> list[str]:
@@ -125,7 +124,7 @@ def _another(variant: str, rng: np.random.Generator) -> str:
 
 
 def _name(variant: str, rng: np.random.Generator) -> str:
-    return pick(rng, NAMES[variant][bool(rng.random() < FOREIGN)])
+    return pick(rng, data("web")["names"][variant][bool(rng.random() < FOREIGN)])
 
 
 def _tag(variant: str, rng: np.random.Generator) -> str:
@@ -133,16 +132,17 @@ def _tag(variant: str, rng: np.random.Generator) -> str:
 
 
 def _listed(ingredients: list[str], rng: np.random.Generator) -> str:
-    words = [pick(rng, WORDS[one]) for one in ingredients]
-    return pick(rng, (", ", " and ", " + ", " & ")).join(words)
+    names = [pick(rng, data("web")["words"][one]) for one in ingredients]
+    return pick(rng, (", ", " and ", " + ", " & ")).join(names)
 
 
 def _filled(phrase: str, plate: Plate, rng: np.random.Generator) -> str:
     """Return a phrase with people, places, numbers and what is true of a plate."""
-    bought = [RAW.get(one, WORDS[one][0]) for part in made_of(plate.variant) for one in part]
-    colour = phrases.COLOURS.get(plate.plate_colour, plate.plate_colour)
-    values = {slot: pick(rng, options) for slot, options in phrases.FILL.items()}
-    dish = pick(rng, DISHES[plate.dish])
+    words = data("web")
+    raw = {one: words["raw"].get(one, names[0]) for one, names in words["words"].items()}
+    colour = words["colours"].get(plate.plate_colour, plate.plate_colour)
+    values = {slot: pick(rng, options) for slot, options in words["fill"].items()}
+    dish = pick(rng, words["dishes"][plate.dish])
     return phrase.format(
         **values,
         n=int(rng.integers(100, 9999)),
@@ -150,10 +150,10 @@ def _filled(phrase: str, plate: Plate, rng: np.random.Generator) -> str:
         dish=dish,
         dish1="".join(dish.split()),
         tag=_tag(plate.variant, rng),
-        raw=pick(rng, bought),
-        raw2=RAW.get(second := pick(rng, tuple(WORDS)), WORDS[second][0]),
-        vessel=f"{colour} {phrases.SHAPES[plate.plate_shape]}",
-        table=phrases.TABLES[plate.table],
+        raw=raw[pick(rng, [one for part in made_of(plate.variant) for one in part])],
+        raw2=raw[pick(rng, list(raw))],
+        vessel=f"{colour} {words['shapes'][plate.plate_shape]}",
+        table=words["tables"][plate.table],
         thing=pick(rng, plate.distractors or ("reflections",)),
     )
 
@@ -176,13 +176,13 @@ def _cased(phrase: str, rng: np.random.Generator) -> str:
     return {"small": phrase.lower(), "capitals": phrase.upper()}.get(way, phrase)
 
 
-def _marked_up(told: list[str], rng: np.random.Generator) -> str:
-    told = [one.replace("&", "&amp;") for one in told]
-    at = int(rng.integers(len(told)))
+def _marked_up(phrases: list[str], rng: np.random.Generator) -> str:
+    phrases = [one.replace("&", "&amp;") for one in phrases]
+    at = int(rng.integers(len(phrases)))
     link = f'<a href="http://www.example.org/photos/{int(rng.integers(10**6))}" rel="nofollow">'
     way = pick(rng, ("{}", "<b>{}</b>", "<i>{}</i>", f"{link}{{}}</a>", f"{{}} {link}more</a>"))
-    told[at] = way.format(told[at])
-    return pick(rng, ("<br/>", "<br/>\n", " ")).join(told)
+    phrases[at] = way.format(phrases[at])
+    return pick(rng, ("<br/>", "<br/>\n", " ")).join(phrases)
 
 
 def _drawn(shares: dict[str, float], rng: np.random.Generator) -> str:
