@@ -18,13 +18,9 @@ from pathlib import Path
 from lines import heading, line
 
 from studies.paths import REPOSITORY
-from studies.runs.params import run_files
 
 MINUTES = 5.5
-GIVEN = [
-    *(f"-f{file}" for file in run_files("triplets", "demo")["flexible"]),
-    "-pseed=0",
-]
+SYSTEM = "flexible@long"
 NOTEBOOKS = REPOSITORY / "notebooks" / "triplets"
 
 
@@ -39,30 +35,29 @@ def run(root: Path, commands: list[list[str]]) -> float:
     return time.monotonic() - start
 
 
+def named(epochs: int) -> list[str]:
+    """Return the options of a run that is longer than the demo's."""
+    return ["-pdataset=demo", f"-psystem={SYSTEM}", "-pseed=0", f"-pchanges={{epochs: {epochs}}}"]
+
+
 def bare(epochs: int) -> list[list[str]]:
     """Return the plain commands."""
-    given = [*GIVEN, f"-pepochs={epochs}"]
-    return [[f"studies.triplets.{name}", *given] for name in ("train", "evaluate")]
+    return [[f"studies.triplets.{name}", *named(epochs)] for name in ("train", "evaluate")]
 
 
 def notebooks(root: Path, epochs: int) -> list[list[str]]:
     """Return the commands that run the same in notebooks, and the report of it."""
-    given = {name: [*GIVEN, f"-pepochs={epochs}"] for name in ("train", "evaluate")}
-    given["report"] = ["-pdataset=demo"]
-    return [
-        [
-            "studies.runs.notebooks",
-            str(NOTEBOOKS / f"{name}.ipynb"),
-            str(root / f"{name}.ipynb"),
-            *more,
-        ]
-        for name, more in given.items()
+    commands = [
+        ["studies.runs.notebooks", str(NOTEBOOKS / f"{name}.ipynb"), str(root / f"{name}.ipynb")]
+        for name in ("train", "evaluate")
     ]
+    report = ["studies.reporting.publish", "demo", "triplets"]
+    return [*([*command, *named(epochs)] for command in commands), report]
 
 
 def result(root: Path, name: str) -> dict:
     """Return a JSON file of the run."""
-    return json.loads((root / "runs/demo/triplets/flexible/seed0" / name).read_text())
+    return json.loads((root / "runs/demo/triplets" / SYSTEM / "seed0" / name).read_text())
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from chats import SECRET, Chat
+from studies.inputs import web
 from studies.recipes import server
 from studies.recipes.params import Server
 
@@ -19,7 +20,7 @@ def chat(monkeypatch):
 def slept(monkeypatch) -> list[float]:
     """The pauses between attempts, which take no time."""
     slept: list[float] = []
-    monkeypatch.setattr(server, "sleep", slept.append)
+    monkeypatch.setattr(web, "sleep", slept.append)
     return slept
 
 

@@ -23,7 +23,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from studies.paths import REPOSITORY
-from studies.reporting import index
+from studies.reporting import publish
 from tiny_runs import share
 
 # a study's notebooks as a reader takes them: training comes first, and shows its progress
@@ -231,17 +231,15 @@ def reports(browser, root):
     patch = pytest.MonkeyPatch()
     patch.setenv("STUDIES_ROOT", str(root))
     try:
-        for study in STUDIES:
-            report = importlib.import_module(f"studies.{study}.report")
-            report.make_tiny_runs()
-            report.write("tiny")
-        yield index.write("tiny").parent
+        for study in publish.STUDIES:
+            publish.publish("tiny", study)
+        yield publish.write_index("tiny").parent
     finally:
         patch.undo()
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("name", ["index", *STUDIES])
+@pytest.mark.parametrize("name", ["index", *publish.STUDIES])
 def test_a_page_opens_from_a_file_and_asks_for_nothing_else(name, width, browser, reports):
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.set_default_timeout(1000 * PATIENCE)

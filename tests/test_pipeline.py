@@ -16,6 +16,7 @@ from studies.paths import REPOSITORY
 from tiny_runs import share
 
 BIN = os.path.dirname(sys.executable)  # noqa: PTH120
+NAMES = ["-p", "dataset", "tiny", "-p", "system", "flexible"]
 FILES = ["-f", "params/triplets/tiny/dataset.yaml", "-f", "params/triplets/tiny/flexible.yaml"]
 
 
@@ -46,9 +47,9 @@ def study(environment, models="flexible", *options):
     )
 
 
-def papermill(notebook, output, name, value):
+def papermill(notebook, output, *options):
     source = f"notebooks/triplets/{notebook}.ipynb"
-    return ["papermill", source, str(output), *FILES, "-p", name, value, "--no-progress-bar"]
+    return ["papermill", source, str(output), *options, "--no-progress-bar"]
 
 
 def finish(process, seconds=300):
@@ -131,9 +132,9 @@ def test_a_baseline_is_evaluated_without_training(root, environment, finished):
 def test_papermill_alone_gives_the_same_bits(tmp_path, environment, finished):
     run, _ = finished
     alone = {**environment, "STUDIES_ROOT": str(tmp_path)}
-    for name in ("train", "evaluate"):
+    for name, options in (("train", NAMES), ("evaluate", FILES)):
         subprocess.run(
-            papermill(name, tmp_path / f"{name}.ipynb", "seed", "0"),
+            papermill(name, tmp_path / f"{name}.ipynb", *options, "-p", "seed", "0"),
             cwd=REPOSITORY,
             env=alone,
             check=True,
@@ -147,7 +148,7 @@ def test_papermill_alone_gives_the_same_bits(tmp_path, environment, finished):
 def test_papermill_alone_refuses_a_misspelt_parameter(tmp_path, environment):
     output = tmp_path / "train.ipynb"
     run = subprocess.run(
-        papermill("train", output, "lerning_rate", "0.1"),
+        papermill("train", output, *FILES, "-p", "lerning_rate", "0.1"),
         cwd=REPOSITORY,
         env={**environment, "STUDIES_ROOT": str(tmp_path)},
         capture_output=True,

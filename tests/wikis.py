@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, urlsplit
 
 from chats import reply
+from studies.inputs import web
 
 PANDA = """The red panda (Ailurus fulgens) is a small mammal.\xa0It is  not a bear.
 It is native to the eastern Himalayas.
@@ -152,3 +153,8 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+
+    def stand_in(self, monkeypatch) -> None:
+        """Be the time of whoever asks servers on the web."""
+        monkeypatch.setattr(web, "monotonic", self)
+        monkeypatch.setattr(web, "sleep", self.sleep)

@@ -9,10 +9,6 @@ from studies.runs.files import made_once
 
 # Raise it whenever a picture or a file is made otherwise: folders made before are then left alone.
 VERSION = 1
-UNWRITABLE = (
-    "cannot draw the demo kitchen into {folder}: {reason}; make room or give write permission "
-    "there, or name another folder in STUDIES_ROOT"
-)
 
 
 def kitchen(per_variant: int, seed: int = 0) -> Path:
@@ -23,7 +19,7 @@ def kitchen(per_variant: int, seed: int = 0) -> Path:
     """
     plates = _plates(per_variant, seed)
     folder = paths.cache() / f"kitchen{VERSION}-{per_variant}-{seed}"
-    return made_once(folder, lambda partial: world.write_images(partial, plates), UNWRITABLE)
+    return made_once(folder, lambda partial: world.write_images(partial, plates))
 
 
 def judged(per_variant: int, seed: int = 0) -> Path:
@@ -33,9 +29,7 @@ def judged(per_variant: int, seed: int = 0) -> Path:
     """
     plates = _plates(per_variant, seed)
     folder = paths.cache() / f"judges{VERSION}-{per_variant}-{seed}"
-    return made_once(
-        folder, lambda partial: world.write_judgements(partial, plates, seed), UNWRITABLE
-    )
+    return made_once(folder, lambda partial: world.write_judgements(partial, plates, seed))
 
 
 def _plates(per_variant: int, seed: int) -> list[world.Plate]:

@@ -5,12 +5,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from chats import completion, expected, reply
+from chats import SECRET, completion, expected, reply
 from sentences import kept, refused
-from studies.recipes import server
+from studies.recipes.params import Parameters
+from studies.runs.params import read_yaml, run_files
 
 pytest_plugins = ["asking"]
 
@@ -76,16 +75,6 @@ class TestWrite:
         assert chat.prompts() == ["caf\ufffd"]
         assert writer().write(["caf\udce9"], 1) == rows
         assert len(chat.asked) == 1
-
-    @given(st.text())
-    def test_every_text_becomes_one_that_a_file_can_hold(self, text):
-        assert server.well_formed(text).encode().decode() == server.well_formed(text)
-        assert len(server.well_formed(text)) == len(text)
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return
-        assert server.well_formed(text) == text
 
 
 class TestKept:
@@ -202,3 +191,55 @@ class TestKept:
         before = len(chat.asked)
         assert writer().write(prompts, 2) == rows[0]
         assert len(chat.asked) == before
+
+
+class TestServer:
+    def test_an_empty_text_for_ever(self, chat, writer, tmp_path):
+        chat.script = [reply(200, completion(" \n"))] * 3
+        message = refused(writer().write, ["pizza"], 1)
+        assert message.startswith(f"small at {chat.url} ")
+        assert "raise writing.max_tokens" in message
+        assert kept(tmp_path) == []
+
+    def test_a_last_slash_makes_no_difference(self, chat, writer):
+        writer().write(["pizza"], 1)
+        writer(url=chat.url + "/").write(["pizza", "soup"], 1)
+        assert chat.prompts() == ["pizza", "soup"]
+        assert chat.paths == {"/v1/chat/completions"}
+
+    @pytest.mark.parametrize("url", ["host/v1", "https://hunter2@host/v1"])
+    def test_what_is_no_address(self, writer, url):
+        assert "writing.generator.url" in refused(lambda: writer(url=url))
+
+    def test_the_key_is_sent_in_cipher_or_not_at_all(self, chat, writer, key, monkeypatch):
+        writer(**key).write(["pizza"], 1)
+        assert chat.headers[0]["Authorization"] == f"Bearer {SECRET}"
+        writer(**key, url="https://host/v1")
+        writer(url="http://host/v1")
+        assert "https" in refused(lambda: writer(**key, url="http://host/v1"))
+        monkeypatch.setenv("KITCHEN_KEY", "none")
+        writer(**key, url="http://host/v1")
+
+    def test_an_answer_that_holds_the_key(self, chat, writer, key, tmp_path):
+        chat.script = [reply(200, completion(f"Add {SECRET} and salt"))]
+        mine = writer(**key)
+        assert mine.write(["pizza"], 1) == [["Add [key] and salt"]]
+        assert not any(SECRET in (tmp_path / file).read_text() for file in kept(tmp_path))
+        assert SECRET not in str([repr(mine), vars(mine), vars(mine.client)])
+
+    def test_a_placeholder_may_be_a_word_of_a_recipe(self, chat, writer, key, monkeypatch):
+        monkeypatch.setenv("KITCHEN_KEY", "none")
+        chat.script = [reply(200, completion("Cheese: none"))]
+        assert writer(**key).write(["pizza"], 1) == [["Cheese: none"]]
+
+    def test_a_key_in_place_of_its_variable_is_not_quoted(self):
+        files = run_files("recipes", "tiny")["naive"]
+        server = {"name": "server", "url": "https://host/v1", "model": "m", "key_variable": SECRET}
+        writing = read_yaml(files[0])["writing"] | {
+            "generator": {**server, "timeout": 1.0, "attempts": 1}
+        }
+        message = refused(
+            Parameters.from_files, files, ["seed=0", f"writing={json.dumps(writing)}"]
+        )
+        assert "should be the name of an environment variable" in message
+        assert SECRET not in message

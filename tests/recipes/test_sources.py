@@ -489,7 +489,7 @@ class TestBadUecFood256:
         (sandbox / "file").write_text("in the way")
         monkeypatch.setenv("STUDIES_ROOT", str(sandbox / "file"))
         said = self.message(folder)
-        assert said.startswith(f"Cannot write to the cache folder {sandbox / 'file/cache'} (")
+        assert said.startswith(f"cannot write {sandbox / 'file/cache'}/")
 
 
 def packed(folder: Path) -> dict[str, bytes]:

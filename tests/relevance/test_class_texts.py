@@ -32,10 +32,9 @@ def site(monkeypatch):
 
 
 @pytest.fixture
-def wiki(site, tmp_path):
-    clock = Clock()
-    rest = {"folder": tmp_path, "clock": clock, "sleep": clock.sleep, "attempts": 1}
-    return Wikipedia("curator@museum.net", site.api, **rest)
+def wiki(site, tmp_path, monkeypatch):
+    Clock().stand_in(monkeypatch)
+    return Wikipedia("curator@museum.net", site.api, folder=tmp_path, attempts=1)
 
 
 class TestClassText:

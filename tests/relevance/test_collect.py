@@ -176,7 +176,7 @@ def test_another_wiki_has_none_of_the_pages(site, folder, command):
     [
         (["--contact", "nobody"], "give your mail address or web page"),
         (["--rate", "0"], "should be above 0"),
-        (["--api", "http://en.wikipedia.org/w/api.php"], "should be such as https://"),
+        (["--api", "http://en.wikipedia.org/w/api.php"], "such as https://"),
         (["--overrides", "/nowhere.csv"], "/nowhere.csv: no such file"),
     ],
 )

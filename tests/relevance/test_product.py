@@ -416,5 +416,5 @@ class TestRefused:
 
     def test_a_folder_that_cannot_be_written(self, by_hand):
         run = by_hand(ROWS)
-        (run.folder / "dataset.partial").write_text("a file in the way")
+        (run.folder / "dataset").write_text("a file in the way")
         assert "cannot write" in refused(product.export, run)

@@ -73,7 +73,7 @@ def features(
         finally:
             backbone.train(mode)
 
-    return cached(places.cache() / "features" / name, extract)
+    return cached(places.cache() / "features" / name, extract, resume=True)
 
 
 def _extract(

@@ -117,18 +117,13 @@ def load(paths: Sequence[Path], size: int, root: Path, fit: Fit = "pad") -> np.n
     def decode_all(partial: Path) -> None:
         shape = (len(paths), 3, size, size)
         bar = tqdm(total=len(paths), desc="decoding images", unit="image", delay=2)
-        try:
-            with partial.open("wb") as file, ThreadPoolExecutor(WORKERS) as pool, bar:
-                write_header(file, shape, np.dtype(np.uint8))
-                for start in range(0, len(paths), 256):
-                    chunk = paths[start : start + 256]
-                    for pixels in pool.map(lambda path: decode(path, size, fit), chunk):
-                        file.write(pixels.tobytes())
-                        bar.update()
-        except StudyError:
-            # the mended images have another key, so nobody would take up this file again
-            partial.unlink()
-            raise
+        with partial.open("wb") as file, ThreadPoolExecutor(WORKERS) as pool, bar:
+            write_header(file, shape, np.dtype(np.uint8))
+            for start in range(0, len(paths), 256):
+                chunk = paths[start : start + 256]
+                for pixels in pool.map(lambda path: decode(path, size, fit), chunk):
+                    file.write(pixels.tobytes())
+                    bar.update()
 
     return cached(places.cache() / "images" / f"{key}.npy", decode_all)
 

@@ -10,17 +10,17 @@ import re
 import unicodedata
 from collections.abc import Callable, Container, Iterable, Iterator
 from html.parser import HTMLParser
-from itertools import count
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import datasets
 from datasets.arrow_writer import ArrowWriter
 from tqdm.auto import tqdm
 
 from studies import paths
+from studies.inputs.reading import read_text
 from studies.paths import StudyError
-from studies.runs.files import write_atomic
+from studies.runs.files import made_once
 
 LIMIT = 2000  # characters; RoBERTa reads 512 tokens, which are about as many
 NO_TAG = re.compile(r"<(?!(?:[a-zA-Z/?]|!(?!--))[^<>]*>)")  # as in "I <3 dogs"
@@ -36,10 +36,8 @@ NO_TEXT = "it has no text"
 ONE_WORD = "its text is a single word"
 TWICE = "another caption of this image is kept"
 
-CHUNK = 1 << 20  # characters of the published file read at once
-LONGEST = 1 << 24  # characters of a record
+REMEDY = "put the published file there or point STUDIES_DATA at the folder that holds it"
 AGAIN = "fetch it again"
-WHITE = re.compile(r"[ \t\r\n]*")
 
 VERSION = 1  # raise it whenever the same captions give another table
 FEATURES = datasets.Features(
@@ -71,7 +69,7 @@ class Caption(NamedTuple):
 
 
 def imagenet_captions(file: Path, limit: int = LIMIT) -> Iterator[Caption]:
-    """Yield the captions of ImageNet-Captions' JSON, in their order; one is in memory at a time.
+    """Yield the captions of ImageNet-Captions' JSON, in their order.
 
     Raises StudyError as `records` and `of_records`.
     """
@@ -210,73 +208,19 @@ def cut(text: str, limit: int) -> str:
 def records(file: Path) -> Iterator[tuple[str, dict]]:
     """Yield the objects of a JSON list, each with its place for messages: file and number, from 1.
 
-    The file is never in memory as a whole. Raises StudyError when it is missing, no UTF-8, no list
-    of objects, empty, or ends too early, after the records before that place.
+    Raises StudyError when the file is missing, no UTF-8, or no list of objects.
     """
     try:
-        with file.open(encoding="utf-8-sig") as stream:
-            window = _Window(stream)
-            window.take("[", str(file))
-            for number in count(1):
-                where = f"{file} record {number}"
-                yield where, window.value(where)
-                if window.take(",]", where) == "]":
-                    break
-            if window.mark():
-                raise StudyError(f"{file}: goes on after the end of its list; {AGAIN}")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise StudyError(
-            f"{file}: no such file; put the published file there or point STUDIES_DATA at the "
-            "folder that holds it"
-        ) from None
-    except UnicodeDecodeError:
-        raise StudyError(f"{file}: not UTF-8 text; {AGAIN}") from None
-
-
-class _Window:
-    """The part of a JSON text that is being read, from `place` on."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream, self.text, self.place = stream, "", 0
-        self.decoder = json.JSONDecoder()
-
-    def mark(self) -> str:
-        """Return the next character that is no white space, empty at the end."""
-        while True:
-            self.place = WHITE.match(self.text, self.place).end()
-            if self.place < len(self.text) or not self._more():
-                return self.text[self.place : self.place + 1]
-
-    def take(self, marks: str, where: str) -> str:
-        """Return the next mark and go on behind it; raise StudyError when it is none of `marks`."""
-        mark = self.mark()
-        if not mark or mark not in marks:
-            expected = " or ".join(f"`{one}`" for one in marks)
-            found = f"`{mark}`" if mark else "the end of the file"
-            raise StudyError(f"{where}: expected {expected}, not {found}; {AGAIN}")
-        self.place += 1
-        return mark
-
-    def value(self, where: str) -> dict:
-        """Return the next object, and go on behind it."""
-        self.take("{", where)
-        self.place -= 1
-        while True:
-            try:
-                value, self.place = self.decoder.raw_decode(self.text, self.place)
-                return value
-            except RecursionError:
-                raise StudyError(f"{where}: is nested too deeply; {AGAIN}") from None
-            except ValueError as error:  # damaged, or not read to its end
-                if len(self.text) - self.place > LONGEST or not self._more():
-                    raise StudyError(f"{where}: is damaged ({error}); {AGAIN}") from None
-
-    def _more(self) -> bool:
-        """Read on, as much again as is left, so that a long record is not copied many times."""
-        left = self.text[self.place :]
-        more = self.stream.read(max(CHUNK, len(left)))
-        self.text, self.place = left + more, 0
-        return bool(more)
+        content = json.loads(read_text(file, REMEDY))
+    except (ValueError, RecursionError) as error:
+        raise StudyError(f"{file}: is damaged ({error}); {AGAIN}") from None
+    if not isinstance(content, list) or not content:
+        raise StudyError(f"{file}: lists no record; {AGAIN}")
+    for number, record in enumerate(content, 1):
+        where = f"{file} record {number}"
+        if not isinstance(record, dict):
+            raise StudyError(f"{where}: is no record; {AGAIN}")
+        yield where, record
 
 
 def table(
@@ -285,8 +229,7 @@ def table(
     """Return every caption with the reason why it is dropped before training, memory-mapped.
 
     `captions` is called when there is no such table below `cache/relevance` yet; it is named by
-    `classes` and by `origin`, which says where the captions come from. A few are in memory at a
-    time. Raises StudyError when the cache cannot be written, and whatever `captions` raises.
+    `classes` and by `origin`, which says where the captions come from. Raises StudyError when the cache cannot be written, and whatever `captions` raises.
     """
     known = sorted(classes)
     key = repr((VERSION, known, origin))
@@ -300,6 +243,4 @@ def table(
                 writer.write({**caption._asdict(), "reason": reason})
             writer.finalize()
 
-    if not file.exists():
-        write_atomic(file, fill)
-    return datasets.Dataset.from_file(str(file))
+    return datasets.Dataset.from_file(str(made_once(file, fill)))

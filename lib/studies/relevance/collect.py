@@ -19,13 +19,12 @@ import pandas as pd
 
 from studies import paths
 from studies.inputs.download import require
-from studies.inputs.reading import read_text
+from studies.inputs.reading import numbered_lines, read_text
 from studies.paths import StudyError, one_sentence, relative
-from studies.relevance.answers import Page
 from studies.relevance.params import FILE, SOURCES, TEXTS
 from studies.relevance.sentences import split
-from studies.relevance.wikipedia import API, Wikipedia
-from studies.runs.files import write_atomic
+from studies.relevance.wikipedia import API, Page, Wikipedia
+from studies.runs.files import unwritable, write_atomic
 
 FEWEST = 2  # sentences of a class text, as in the paper
 REPORT = "class_report.csv"
@@ -34,6 +33,17 @@ WNID = re.compile(r"n\d{8}")
 NONE = "-"  # in place of a page: there is none
 REMEDY = "put the table of pages there or correct its name"
 HEADING = re.compile(r"(=+)[^=](?:.*[^=])?(=+)")
+REASONS = {
+    "missing": "there was no page {asked!r} on {date}",
+    "disambiguation": "{asked!r} is a list of pages with that name",
+    "invalid": "{asked!r} cannot be the title of a page",
+    "elsewhere": "{asked!r} leads to another wiki",
+    "no text": "the page {title!r} had no summary on {date}",
+    "short": f"the text of {{title!r}} has fewer than the {FEWEST} sentences that are needed",
+    "section": "{asked!r} leads to the section {section!r} of {title!r}, whose summary may be of "
+    "something wider",
+    "shared": "{title!r} is also the page of {others}",
+}
 
 Titles = dict[str, str | None]  # of a page by wnid, None where a class has no page
 
@@ -49,7 +59,10 @@ def collect(wiki: Wikipedia, own: Sequence[Path] = ()) -> tuple[int, int, int]:
     """
     classes = imagenet()
     folder = require("imagenet_captions", paths.data() / FILE).parent
-    refuse_read_only(folder)
+    try:  # before an hour of questions
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise unwritable(folder / TEXTS, error) from error
     titles: Titles = dict(published(paths.data() / CORRESPONDENCES))
     for file in own:
         titles |= overrides(file.resolve(), classes)
@@ -110,10 +123,8 @@ def correspondences(file: Path) -> dict[str, str]:
     A line is `<wnid>, <article>`, with further articles after further commas, or `-` for none.
     """
     pages = {}
-    for number, line in enumerate(read_text(file, REMEDY).split("\n"), 1):
+    for number, line in numbered_lines(file):
         wnid, *articles = (cell.strip() for cell in line.split(","))
-        if not line.strip():
-            continue
         if not WNID.fullmatch(wnid) or not articles or not articles[0]:
             raise StudyError(
                 f"{file} line {number}: should be a wnid, a comma and an article, or - for none; "
@@ -225,39 +236,17 @@ def complaint(wnid: str, page: Page, long: bool, others: list[str]) -> tuple[str
 
     `long` says whether its text has enough sentences; `others` are classes with the same text.
     """
-    asked, title = repr(page.asked), repr(page.title)
+    problem = page.problem
+    if not problem and not long:
+        problem = "short" if class_text(page.extract) else "no text"
+    elif not problem and (page.section or others):
+        problem = "section" if page.section else "shared"
+    if not problem:
+        return "", ""
+    reason = REASONS[problem].format(**page.model_dump(), others=", ".join(others))
+    keep = "let it stand if it describes the class, or " if long else ""
     remedy = f"name another page in a table of overrides ({wnid},<title>), or - for no text"
-    if page.problem:
-        reason = {
-            "missing": f"there was no page {asked} on {page.date}",
-            "disambiguation": f"{asked} is a list of pages with that name",
-            "invalid": f"{asked} cannot be the title of a page",
-            "elsewhere": f"{asked} leads to another wiki",
-        }[page.problem]
-        return page.problem, f"{reason}: {remedy}"
-    if not class_text(page.extract):
-        return "no text", f"the page {title} had no summary on {page.date}: {remedy}"
-    if not long:
-        reason = f"the text of {title} has fewer than the {FEWEST} sentences that are needed"
-        return "short", f"{reason}: {remedy}"
-    remedy = f"let it stand if it describes the class, or {remedy}"
-    if page.section:
-        reason = f"{asked} leads to the section {page.section!r} of {title}, whose summary"
-        return "section", f"{reason} may be of something wider: {remedy}"
-    if others:
-        return "shared", f"{title} is also the page of {', '.join(others)}: {remedy}"
-    return "", ""
-
-
-def refuse_read_only(folder: Path) -> None:
-    """Raise StudyError when nothing can be written in a folder."""
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise StudyError(
-            f"cannot write in {folder}: {error.strerror or error}; make the folder writable, or "
-            "name a data folder of your own in STUDIES_DATA"
-        ) from error
+    return problem, f"{reason}: {keep}{remedy}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,10 +14,10 @@ from tqdm.auto import tqdm
 
 from studies.inputs import splits
 from studies.learning import compute
-from studies.paths import StudyError, relative, run_command
+from studies.paths import relative, run_command
 from studies.relevance import data, filter, metrics, model
 from studies.relevance.data import Collection
-from studies.relevance.examples import items
+from studies.relevance.examples import items, pretrained
 from studies.relevance.params import Parameters
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, load_run, provenance
@@ -173,17 +173,11 @@ def clip(
     # imported late: transformers takes seconds
     from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
-    try:
+    with pretrained("baseline.weights", "CLIP with a text encoder in safetensors", weights):
         tokenizer = AutoTokenizer.from_pretrained(weights)
         encoder = CLIPTextModelWithProjection.from_pretrained(
             weights, use_safetensors=True, dtype=torch.float32
         )
-    except Exception as error:  # which one depends on what is missing or damaged
-        raise StudyError(
-            f"baseline.weights: no CLIP with a text encoder in safetensors at {weights} "
-            f"({type(error).__name__}); give its name on the hub or a folder that save_pretrained "
-            "wrote"
-        ) from error
     where = compute.device()
     encoder = encoder.to(where).eval()
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from studies.inputs.features import features
 from studies.paths import StudyError
 from studies.relevance.data import Collection
 from studies.relevance.params import Features, Parameters, Pixels, Reading
-from studies.runs.files import unwritable_cache
+from studies.runs.files import unwritable
 
 BEGIN, PAD, END = "<s>", "<pad>", "</s>"
 POOL = 50  # batches whose texts are sorted by length together
@@ -76,21 +77,29 @@ def words(encoder: Reading, texts: Iterable[str]) -> Words:
     return Words(learnt._tokenizer, *(learnt.token_to_id(one) for one in (BEGIN, END, PAD)))
 
 
+@contextmanager
+def pretrained(parameter: str, what: str, weights: str) -> Iterator[None]:
+    """Raise StudyError for whatever fails in the block, which reads `weights` from the hub."""
+    try:
+        yield
+    except Exception as error:  # which one depends on what is missing or damaged
+        raise StudyError(
+            f"{parameter}: no {what} at {weights} ({type(error).__name__}); give the name of one "
+            "on the hub, such as FacebookAI/roberta-base or openai/clip-vit-base-patch32, or a "
+            "folder that save_pretrained wrote"
+        ) from error
+
+
 def published(weights: str) -> Words:
     """Return a published tokenizer."""
     # imported late: transformers takes seconds
     from transformers import AutoTokenizer
 
-    try:
+    with pretrained("encoder.weights", "tokenizer of a text encoder", weights):
         whole = AutoTokenizer.from_pretrained(weights)
         begin = whole.cls_token_id if whole.cls_token_id is not None else whole.bos_token_id
         end = whole.sep_token_id if whole.sep_token_id is not None else whole.eos_token_id
         found = Words(whole.backend_tokenizer, begin, end, whole.pad_token_id)
-    except Exception as error:  # which one depends on what is missing or damaged
-        raise StudyError(
-            f"encoder.weights: no tokenizer at {weights} ({type(error).__name__}); give the name "
-            "of a text encoder on the hub, or a folder that save_pretrained wrote"
-        ) from error
     if None in (found.begin, found.end, found.pad):
         raise StudyError(
             f"encoder.weights: the tokenizer at {weights} lacks a token that begins, ends or fills "
@@ -127,7 +136,7 @@ def tokenized(texts: datasets.Dataset, words: Words, fingerprint: str) -> datase
             desc="tokenizing",
         )
     except OSError as error:
-        raise unwritable_cache(file.parent, error) from error
+        raise unwritable(file, error) from error
 
 
 class Texts(Dataset):

@@ -212,16 +212,6 @@ def funnel_figure(steps: pd.DataFrame) -> Figure:
     return figure
 
 
-def filter_figure(frame: pd.DataFrame) -> Figure | None:
-    """Draw how well each filter finds the captions that describe their class; None if unknown."""
-    return plots.scores(frame, FILTER_AXES)
-
-
-def downstream_figure(frame: pd.DataFrame) -> Figure | None:
-    """Draw how well each classifier of captions does; None without one."""
-    return plots.scores(frame, DOWNSTREAM_AXES)
-
-
 def precision_recall(filters: dict[str, list[LoadedRun]]) -> Figure | None:
     """Draw precision against recall at every threshold, first seed; None where truth is unknown."""
     frames = []

@@ -17,7 +17,15 @@ from tqdm.auto import tqdm
 from studies.learning import compute
 from studies.learning.networks import ScratchCNN
 from studies.paths import StudyError
-from studies.relevance.examples import ByLength, Pictures, Texts, Words, image_inputs, padded
+from studies.relevance.examples import (
+    ByLength,
+    Pictures,
+    Texts,
+    Words,
+    image_inputs,
+    padded,
+    pretrained,
+)
 from studies.relevance.params import Parameters
 from studies.runs.folder import LoadedRun, fitting_weights, open_weights, write_weights
 
@@ -132,18 +140,12 @@ def published(name: str, longest: int) -> nn.Module:
     """Return a published encoder of text with its weights."""
     import transformers
 
-    try:
+    with pretrained("encoder.weights", "encoder of text in safetensors", name):
         model = transformers.AutoModel.from_pretrained(
             name, use_safetensors=True, dtype=torch.float32
         )
         # what lacks one of these is no encoder of text
         room, _ = model.config.max_position_embeddings, model.config.hidden_size
-    except Exception as error:  # which one depends on what is missing or damaged
-        raise StudyError(
-            f"encoder.weights: no encoder of text in safetensors at {name} "
-            f"({type(error).__name__}); give the name of one on the hub, such as "
-            "FacebookAI/roberta-base, or a folder that save_pretrained wrote"
-        ) from error
     # RoBERTa counts places from behind its padding token's number
     room -= (model.config.pad_token_id or 0) + 1 if "roberta" in model.config.model_type else 0
     if longest > room:

@@ -13,8 +13,7 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,28 +33,22 @@ from studies.relevance.figures import FILTER_AXES, funnel
 from studies.relevance.params import FILE, SOURCES, Parameters
 from studies.reporting.results import run_facts
 from studies.reporting.tables import markdown_text, to_markdown
-from studies.runs.files import locked, unwritable
+from studies.runs.files import locked, whole
 from studies.runs.folder import LoadedRun, load_run
 
 SHARD = 100_000  # rows of a Parquet file
 BLOCK = 5_000  # rows in memory
-TEXT = pa.string()
-KEPT = pa.schema(
-    {
-        **dict.fromkeys(["image", "wnid", "class", "caption", "class_text"], TEXT),
-        **{"probability": pa.float64(), "coefficient": pa.float64()},
-        **{"part": TEXT, "trained_on": pa.bool_()},
-    }
-)
-DROPPED = pa.schema(
-    {
-        **dict.fromkeys(["image", "wnid", "class", "caption"], TEXT),
-        **{"probability": pa.float64(), "part": TEXT, "reason": TEXT},
-    }
-)
-PAGE = {"title": TEXT, "url": TEXT, "revision": pa.int64(), "licence": TEXT}
-CLASSES = pa.schema({**dict.fromkeys(["wnid", "class", "text"], TEXT), **PAGE})
+KINDS = {
+    **dict.fromkeys(["probability", "coefficient"], pa.float64()),
+    **{"trained_on": pa.bool_(), "revision": pa.int64()},
+}
+CAPTION = ["image", "wnid", "class", "caption"]
+KEPT = [*CAPTION, "class_text", "probability", "coefficient", "part", "trained_on"]
+DROPPED = [*CAPTION, "probability", "part", "reason"]
+PAGE = ["title", "url", "revision", "licence"]
+CLASSES = ["wnid", "class", "text", *PAGE]
 WITH_IMAGES = ["wnid", "class", "caption", "class_text", "probability", "coefficient"]
+EXTENSIONS = ImageFolder.EXTENSIONS  # in small letters, of what `load_dataset` takes for images
 CARD = Path(__file__).with_name("card.md.jinja")
 LICENCE = "CC BY-SA 4.0"  # of Wikipedia
 LICENCES = {
@@ -95,7 +88,8 @@ def export(run: LoadedRun) -> Path:
     decided = decisions(collection, run.predictions)
     rows_of = partial(described, collection, decided)
     without_image = {}
-    with locked(run.folder), replaced(folder) as fresh:
+    with locked(run.folder), whole(folder) as fresh:
+        fresh.mkdir()
         for part in PARTS:
             rows = np.flatnonzero(decided["kept"] & (decided["part"] == part))
             write_shards(fresh / "data", part, rows, KEPT, rows_of)
@@ -108,24 +102,6 @@ def export(run: LoadedRun) -> Path:
         pq.write_table(arrow(texts, CLASSES), fresh / "class_texts.parquet")
         card(run, parameters, metrics, collection, without_image).save(fresh / "README.md")
     return folder
-
-
-@contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that then takes the place of `folder`, and is removed on an error."""
-    scratch = folder.with_name(f"{folder.name}.partial")
-    fresh = scratch / "fresh"
-    try:
-        shutil.rmtree(scratch, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        yield fresh
-        if folder.exists():
-            folder.rename(scratch / "before")
-        fresh.rename(folder)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def decisions(collection: data.Collection, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -172,7 +148,7 @@ def class_texts(parameters: Parameters, collection: data.Collection) -> pd.DataF
 
 
 def write_shards(
-    folder: Path, split: str, rows: np.ndarray, schema: pa.Schema, rows_of: Rows
+    folder: Path, split: str, rows: np.ndarray, columns: Sequence[str], rows_of: Rows
 ) -> None:
     """Write rows (N,) as `<split>-00000-of-00003.parquet` and so on, as `load_dataset` finds them.
 
@@ -182,9 +158,9 @@ def write_shards(
     count = -(-len(rows) // SHARD)
     for number in range(count):
         file = folder / f"{split}-{number:05}-of-{count:05}.parquet"
-        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(file, schema(columns), compression="zstd") as writer:
             for block in blocks(rows[number * SHARD : (number + 1) * SHARD], file.name):
-                writer.write_table(arrow(rows_of(block), schema))
+                writer.write_table(arrow(rows_of(block), columns))
 
 
 def blocks(rows: np.ndarray, name: str) -> Iterator[np.ndarray]:
@@ -194,9 +170,14 @@ def blocks(rows: np.ndarray, name: str) -> Iterator[np.ndarray]:
         yield rows[start : start + BLOCK]
 
 
-def arrow(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
-    """Return a frame as Arrow, its columns in the order of the schema, nan as null."""
-    table = pa.Table.from_pandas(frame, schema, preserve_index=False)
+def schema(columns: Sequence[str]) -> pa.Schema:
+    """Return the Arrow types of columns."""
+    return pa.schema({name: KINDS.get(name, pa.string()) for name in columns})
+
+
+def arrow(frame: pd.DataFrame, columns: Sequence[str]) -> pa.Table:
+    """Return columns of a frame as Arrow, nan as null."""
+    table = pa.Table.from_pandas(frame, schema(columns), preserve_index=False)
     return table.replace_schema_metadata(None)
 
 
@@ -213,7 +194,8 @@ def write_images(folder: Path, sources: dict[str, Path], rows: np.ndarray, rows_
         for record in rows_of(block).to_dict("records"):
             source = sources[record["wnid"]] / record["image"]
             target = folder / record["wnid"] / record["image"]
-            if hidden(source) or not source.is_file() or target.exists():
+            hidden = source.name.startswith(".") or source.suffix.lower() not in EXTENSIONS
+            if hidden or not source.is_file() or target.exists():
                 continue
             place(source, target)
             columns = {name: record[name] for name in WITH_IMAGES}
@@ -222,11 +204,6 @@ def write_images(folder: Path, sources: dict[str, Path], rows: np.ndarray, rows_
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
             written += 1
     return len(rows) - written
-
-
-def hidden(source: Path) -> bool:
-    """Return whether `load_dataset` takes a file for no image, by its name."""
-    return source.suffix.lower() not in ImageFolder.EXTENSIONS or source.name.startswith(".")
 
 
 def place(source: Path, target: Path) -> None:

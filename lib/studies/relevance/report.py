@@ -390,6 +390,7 @@ def write(results: Results, frame: pd.DataFrame, tests: pd.DataFrame, claims: li
     )
     write_atomic(folder / "claims" / "relevance.md", claims_markdown(claims))
     rows = tables.of(frame, results.filters)
+    rows = rows[rows["metric"].isin(figures.FILTER)]
     table = tables.wide(rows, tables.present(rows, figures.FILTER), ["kept"])
     first = lead(results, frame, claims)
     publish.write_entry(folder, "relevance", TITLE, first, table, tables.legend(rows))

@@ -6,30 +6,24 @@ once its file is deleted. Pages are asked for one after the other, as Wikimedia 
 API gives the full text of one page a request only.
 """
 
-import json
 import math
 import re
-import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
 import requests
-from tqdm.auto import tqdm
-from urllib3.exceptions import InvalidHeader
-from urllib3.util import Retry
+from pydantic import BaseModel
 
 from studies import paths
+from studies.inputs.web import Client, Failure, checked, printable, well_formed
 from studies.paths import StudyError
-from studies.relevance.answers import Failure, Page, clean, page_of, printable, refusal, today
 from studies.runs.files import to_json, write_atomic
 
 API = "https://en.wikipedia.org/w/api.php"
-TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
-LONGEST_WAIT = 300.0  # seconds; who is told to stay away for longer had better come back later
 QUERY = {
     "action": "query",
     "prop": "extracts|pageprops|info",
@@ -43,6 +37,22 @@ QUERY = {
     "formatversion": "2",
     "maxlag": "5",
 }
+LAGGED = 5.0  # seconds; no shorter pause while the databases lag
+PASSING = ("ratelimited", "readonly")  # errors of the API that go by themselves
+
+
+class Page(BaseModel, frozen=True, extra="forbid"):
+    """What the API said of a title; `revision` and `url` are for attribution."""
+
+    api: str
+    asked: str  # before redirects
+    date: str  # of the answer
+    problem: Literal["", "missing", "disambiguation", "invalid", "elsewhere"] = ""
+    title: str = ""
+    section: str = ""  # that the redirect leads to
+    revision: int | None = None
+    url: str = ""
+    extract: str = ""  # plain text with headings as in == this ==
 
 
 class Wikipedia:
@@ -58,8 +68,6 @@ class Wikipedia:
         rate: float = 1.0,
         attempts: int = 5,
         folder: Path | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
     ):
         """Take whom to write to about the requests, and how many of them a second are too many.
 
@@ -67,17 +75,21 @@ class Wikipedia:
         neither a mail address nor a web page, when `api` is no address or not encrypted, and when
         `rate` or `attempts` are not above 0.
         """
-        self.agent = f"studies/{version('studies')} ({reachable(contact)}) "
-        self.agent += requests.utils.default_user_agent()
-        self.api = checked(api)
+        agent = f"studies/{version('studies')} ({reachable(contact)}) "
+        agent += requests.utils.default_user_agent()
+        example = "https://host/w/api.php"
+        self.api = checked(api, "the API of the MediaWiki", example, encrypted=True)
         if not (rate > 0 and math.isfinite(rate) and attempts > 0):
             raise StudyError(
                 f"rate and attempts of requests to {api} should be above 0, not {rate} and "
                 f"{attempts}; correct them"
             )
-        self.interval, self.attempts, self.clock, self.sleep = 1 / rate, attempts, clock, sleep
+        remedy = "check that the address is that of a MediaWiki API with TextExtracts"
+        forbidden = "see that the contact is yours and lower the rate"
+        self.client = Client(
+            api, remedy, forbidden, attempts=attempts, interval=1 / rate, agent=agent
+        )
         self.folder = paths.cache() / "wikipedia" if folder is None else folder
-        self.last = -math.inf
 
     def pages(self, titles: Iterable[str]) -> dict[str, Page]:
         """Return a page for each title, also where there is none, from disk where it is kept.
@@ -85,19 +97,12 @@ class Wikipedia:
         Raises StudyError when the server refuses, when it gives no whole answer in `attempts`
         attempts, and when the folder cannot be written. Pages that arrived before are kept.
         """
-        asked = {title: clean(title) for title in titles}
-        pages = {title: self._kept(title) for title in asked.values()}
-        missing = [title for title, page in pages.items() if page is None]
-        done = len(pages) - len(missing)
-        bar = tqdm(total=len(pages), initial=done, desc="reading Wikipedia", unit="page", delay=2)
-        with bar, requests.Session() as session:
-            session.headers["User-Agent"] = self.agent
-            session.auth = anonymous
-            for title in missing:
-                pages[title] = self._ask(session, title)
-                write_atomic(self.file(title), to_json(pages[title].model_dump()))
-                bar.update()
-        return {title: pages[cleaned] for title, cleaned in asked.items()}
+        cleaned = {title: clean(title) for title in titles}
+        once = list(dict.fromkeys(cleaned.values()))
+        pages = dict(
+            zip(once, self.client.answers(once, self._kept, self._ask, "page"), strict=True)
+        )
+        return {title: pages[asked] for title, asked in cleaned.items()}
 
     def file(self, title: str) -> Path:
         """Return the file that keeps the page of a title."""
@@ -117,66 +122,19 @@ class Wikipedia:
             return None
         return page if (page.api, page.asked) == (self.api, title) else None
 
-    def _ask(self, session: requests.Session, title: str) -> Page:
-        for attempt in range(1, self.attempts + 1):
-            self._in_turn()
-            got = self._attempt(session, title)
-            if isinstance(got, Page):
-                return got
-            if got.wait is None or got.wait > LONGEST_WAIT or attempt == self.attempts:
-                break
-            wait = max(got.wait, min(2 ** (attempt - 1), LONGEST_WAIT))
-            tqdm.write(f"{self.api} {got.problem}; next attempt in {wait:.0f} s", file=sys.stderr)
-            self.sleep(wait)
-        times = "" if got.wait is None else f" in attempt {attempt} of {self.attempts}"
-        asks = f" and asks for a pause of {got.wait:.0f} s" if got.wait else ""
-        raise StudyError(
-            f"{self.api} {got.problem}{times}{asks}, asked for the page {title!r}: {got.remedy}; "
-            "pages that arrived are kept, and the same command goes on from them"
-        )
+    def _ask(self, title: str) -> Page:
+        """Ask the server for a page and keep it."""
 
-    def _in_turn(self) -> None:
-        """Wait until the next request is due."""
-        early = self.last + self.interval - self.clock()
-        if early > 0:
-            self.sleep(early)
-        self.last = self.clock()
-
-    def _attempt(self, session: requests.Session, title: str) -> Page | Failure:
-        query = QUERY | {"titles": title}
-        try:
-            reply = session.get(self.api, params=query, timeout=TIMEOUT, allow_redirects=False)
-        # requests reads the target of a redirect that it does not follow: ValueError if bad
-        except (requests.RequestException, ValueError) as error:
-            problem = f"gave no whole answer ({type(error).__name__})"
-            return Failure(problem, "see that this machine reaches it")
-        status, wait = reply.status_code, retry_after(reply.headers.get("Retry-After", ""))
-        if status in (408, 429) or status >= 500:
-            return Failure(f"answered {status}", "it is busy, so try later or lower the rate", wait)
-        if reply.is_redirect:
-            problem = f"answered {status} (go to {printable(reply.headers['Location'])})"
-            return Failure(problem, "give the address that it should be asked at", None)
-        if status == 403:
-            remedy = "see that the contact is yours and lower the rate"
-            return Failure(f"answered {status}", remedy, None)
-        if status != 200:
-            return Failure(f"answered {status}", "check the address of the API", None)
-        remedy = "see that the address is that of a MediaWiki API with TextExtracts"
-        try:
-            content = json.loads(reply.content)
+        def read(content: dict[str, Any]) -> Page | Failure:
             if "error" in content:
-                return refusal(content["error"], wait)
+                return refusal(content["error"])
             return page_of(content["query"], {"api": self.api, "asked": title, "date": today()})
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            return Failure("gave an answer without a page", remedy)
 
-
-def retry_after(value: str) -> float:
-    """Return the seconds that a Retry-After header, a number or a date, asks for; 0 for none."""
-    try:
-        return float(Retry().parse_retry_after(value))
-    except (InvalidHeader, ValueError, OverflowError):
-        return 0.0
+        query = QUERY | {"titles": title}
+        what = f"the page {title!r}"
+        page = self.client.ask(read, what, method="GET", url=self.api, params=query)
+        write_atomic(self.file(title), to_json(page.model_dump()))
+        return page
 
 
 def reachable(contact: str) -> str:
@@ -192,23 +150,46 @@ def reachable(contact: str) -> str:
     return contact
 
 
-def checked(api: str) -> str:
-    """Return the address of an API; raise StudyError when it is none or not encrypted."""
-    try:
-        parts = urlsplit(str(requests.Request("GET", api).prepare().url))
-        near = parts.hostname in ("127.0.0.1", "localhost", "::1")
-        good = parts.scheme == "https" or (parts.scheme == "http" and near)
-        good = good and not (parts.query or parts.fragment) and parts.username is None
-    except ValueError:
-        good = False
-    if not good:
-        raise StudyError(
-            "the address of the MediaWiki API should be such as https://host/w/api.php, without "
-            "name, password, ? or # in it; mend it"
-        )
-    return api
+# What the answers mean.
 
 
-def anonymous(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Return the request as it is; without this, requests sends what ~/.netrc has."""
-    return request
+def page_of(query: dict[str, Any], asked: dict[str, str]) -> Page:
+    """Return the page in an answer; raise ValueError, LookupError or another for other shapes."""
+    if "pages" not in query:
+        if "interwiki" in query:
+            return Page(**asked, problem="elsewhere")
+        query["redirects"]  # which lead round in a circle
+        return Page(**asked, problem="missing")
+    (page,) = query["pages"]
+    title = clean(page["title"])
+    leads = {one["to"]: one.get("tofragment", "") for one in query.get("redirects", [])}
+    found = asked | {"title": title, "section": clean(leads.get(page["title"], ""))}
+    if page.get("invalid"):
+        return Page(**found, problem="invalid")
+    if "pageid" not in page:
+        return Page(**found, problem="missing")
+    found |= {"revision": page["lastrevid"], "url": page["canonicalurl"]}
+    if "disambiguation" in page.get("pageprops", {}):
+        return Page(**found, problem="disambiguation")
+    return Page(**found, extract=well_formed(page["extract"]))
+
+
+def refusal(error: dict[str, Any]) -> Failure:
+    """Return what an error of the API, which comes with status 200, means."""
+    code = error["code"]
+    problem = f"answered {printable(code)} ({printable(str(error.get('info', '')))})"
+    if code == "maxlag":
+        return Failure(problem, "its databases lag behind, so try later", LAGGED)
+    if code in PASSING or code.startswith("internal_api_error"):
+        return Failure(problem, "it is busy, so try later")
+    return Failure(problem, "check the address of the API", None)
+
+
+def clean(title: str) -> str:
+    """Return a title with single spaces that a file can hold."""
+    return " ".join(well_formed(title).replace("_", " ").split())
+
+
+def today() -> str:
+    """Return the date by Greenwich."""
+    return datetime.now(UTC).date().isoformat()

@@ -1,59 +1,108 @@
-"""What is made once and kept in the cache: folders, and arrays."""
+"""Files and folders that appear whole or not at all; what is made once and kept in the cache."""
 
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import filelock
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from studies import paths
 from studies.paths import StudyError
 
-UNWRITABLE = (
-    "Cannot write to the cache folder {folder} ({reason}): make room or give write permission "
-    "there, or name another folder in STUDIES_ROOT."
-)
+PART = ".part"  # ending of a file that is being written, in the name of which two never agree
 
 
-def made_once(folder: Path, fill: Callable[[Path], object], sentence: str = UNWRITABLE) -> Path:
-    """Return the folder, filled at the first call.
+@contextmanager
+def whole(path: Path, partial: Path | None = None, *, resume: bool = False) -> Iterator[Path]:
+    """Yield the name beside `path` of a file or folder that takes its place after the block.
 
-    `fill` makes the folder whose path it is given and what belongs in it. Processes may call it at
-    once: one fills, the others wait. A killed call leaves no half-made folder.
+    Until then `path` is as it was. What is half made is removed, also what a killed process left;
+    with `resume` it stays for the next call. Only one process at a time may use the same `partial`.
 
     Raises:
-        StudyError: `sentence`, of {folder} and {reason}, when the cache cannot be written; and
-            whatever `fill` raises. After a StudyError nothing is left.
+        StudyError: the folder cannot be written, or the disk is full.
 
     """
-    if folder.exists():
-        return folder
-    partial = folder.with_name(f"{folder.name}.partial")
+    partial = partial or path.with_name(f"{path.name}.partial")
+    before = path.with_name(f"{path.name}.before")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{folder.name}.lock")):
-            if not folder.exists():
-                shutil.rmtree(partial, ignore_errors=True)
-                fill(partial)
-                partial.rename(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            remove(partial)
+        yield partial
+        if partial.is_file():
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+        if path.is_dir():  # which no rename replaces
+            remove(before)
+            path.rename(before)
+        partial.replace(path)
+        remove(before)
     except OSError as error:
-        raise unwritable_cache(folder.parent, error, sentence) from error
-    except StudyError:
-        # once that is mended the folder has another name, so nobody would take up this one again
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return folder
+        raise unwritable(path, error) from error
+    finally:
+        if not resume:
+            remove(partial)
 
 
-def unwritable_cache(folder: Path, error: OSError, sentence: str = UNWRITABLE) -> StudyError:
-    """Return the error of a cache folder that cannot be written."""
-    return StudyError(sentence.format(folder=folder, reason=error.strerror or error))
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there and can be removed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    elif path.parent.is_dir():
+        path.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> StudyError:
+    """Return what to say of a file or folder that could not be written."""
+    variable = "STUDIES_DATA" if path.is_relative_to(paths.data()) else "STUDIES_ROOT"
+    return StudyError(
+        f"cannot write {path}: {error.strerror or error}; free the disk or make the folder "
+        f"{path.parent} writable, or name another in {variable}, then run the same command again"
+    )
+
+
+def write_atomic(path: Path, content: str | bytes | Callable[[Path], object]) -> None:
+    """Write a file as `whole` does; any number of processes may write it at once.
+
+    `content` is the text, the bytes, or a function that writes the file whose path it is given.
+    """
+    path = Path(path)
+    with whole(path, path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{PART}")) as partial:
+        if callable(content):
+            content(partial)
+        else:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def made_once(path: Path, make: Callable[[Path], object], *, resume: bool = False) -> Path:
+    """Return a file or folder of the cache, which `make` makes as `whole` does at the first call.
+
+    `make` is given the path to make; with `resume` it may go on from what a call before left
+    there. Processes may call it at once: one makes it, the others wait.
+    """
+    if not path.exists():
+        lock = path.with_name(f"{path.name}.lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock):
+                if not path.exists():
+                    with whole(path, resume=resume) as partial:
+                        make(partial)
+        except OSError as error:
+            raise unwritable(path, error) from error
+    return path
+
+
+def cached(file: Path, make: Callable[[Path], object], *, resume: bool = False) -> np.ndarray:
+    """Return the array in `file`, which is `made_once`, memory-mapped read-only."""
+    return np.load(made_once(file, make, resume=resume), mmap_mode="r")
 
 
 def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -65,91 +114,22 @@ def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> No
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def cached(file: Path, make: Callable[[Path], None]) -> np.ndarray:
-    """Return the array in `file`, memory-mapped read-only; `make` writes it first if need be.
-
-    `make` gets the name of a partial file, which is renamed when it returns. Only one process
-    makes a file, others wait for it. A partial file stays after a failure: `make` may go on from
-    what it holds or write over it.
-
-    Raises:
-        StudyError: the cache folder cannot be written; and whatever `make` raises.
-
-    """
-    if not file.exists():
-        partial = file.with_name(file.name + ".partial")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(file.with_name(file.name + ".lock")):
-                if not file.exists():
-                    make(partial)
-                    with partial.open("rb+") as written:
-                        os.fsync(written.fileno())
-                    partial.replace(file)
-        except OSError as error:
-            raise unwritable_cache(file.parent, error) from error
-    return np.load(file, mmap_mode="r")
-
-
-PART = ".part"  # ending of a file that is being written
-
-
-def write_atomic(path: Path, content: str | bytes | Callable[[Path], object]) -> None:
-    """Write a file whole or not at all: under a temporary name beside `path`, then renamed.
-
-    `content` is the text, the bytes, or a function that writes the file whose path it is given.
-    Raises StudyError when the folder cannot be written or the disk is full; `path` is then as it
-    was before.
-    """
-    path = Path(path)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(PART, prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        if callable(content):
-            content(temporary)
-        else:
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        temporary.chmod(0o644)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def unwritable(path: Path, error: OSError) -> StudyError:
-    """Return what to say of a file or folder that could not be written."""
-    return StudyError(
-        f"cannot write {path}: {error.strerror or error}; free the disk or make the folder "
-        f"{path.parent} writable, then run the same command again"
-    )
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder; say so and wait while another process holds it.
 
     The operating system frees the lock when its holder dies, however it dies.
     """
+    lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
-        except filelock.Timeout:
+        except Timeout:
             print(f"{folder}: another process is at work here; waiting for it to end", flush=True)
             lock.acquire()
     except OSError as error:
-        raise StudyError(
-            f"cannot write in {folder}: {error.strerror or error}; make the folder writable or "
-            "set STUDIES_ROOT to one that is"
-        ) from error
+        raise unwritable(folder / ".lock", error) from error
     try:
         yield
     finally:

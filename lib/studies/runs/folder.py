@@ -17,18 +17,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
-from safetensors import safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
 
 from studies import paths
 from studies.paths import StudyError, relative
 from studies.runs.files import PART, locked, write_atomic
 from studies.runs.params import RunParameters, read_yaml
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "scikit-learn", "pandas")
 
@@ -185,20 +185,24 @@ def load_run(folder: Path | str) -> LoadedRun:
 AGAIN = "delete it, and the command that trained the run writes it again from its checkpoint"
 
 
-def write_weights(file: Path, network: nn.Module, said: dict[str, Any]) -> None:
+def write_weights(file: Path, network: "nn.Module", said: dict[str, Any]) -> None:
     """Write the weights of a network, and as JSON what else belongs to it, whole or not at all."""
+    from safetensors.torch import save  # late: it imports torch, which reading a run does not need
+
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
     # safetensors writes several entries in any order, and one always the same
     write_atomic(file, save(tensors, {"said": json.dumps(said)}))
 
 
 @contextmanager
-def open_weights(file: Path) -> Iterator[tuple[dict[str, str], dict[str, Tensor]]]:
+def open_weights(file: Path) -> Iterator[tuple[dict[str, str], dict[str, "Tensor"]]]:
     """Yield the metadata of a file and its tensors by name, on the CPU.
 
     Raises StudyError when the file is missing or damaged, and so is whatever fails in the block,
     where the metadata is taken apart.
     """
+    from safetensors import safe_open
+
     try:
         with safe_open(file, framework="pt") as content:
             tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118

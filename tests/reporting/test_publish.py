@@ -1,0 +1,180 @@
+"""The executed notebook is the page: what is shown, what is left out, what stays inert."""
+
+import html.parser
+
+import nbformat
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+
+from studies import paths
+from studies.paths import StudyError
+from studies.reporting import publish
+from studies.reporting.plots import Drawing
+from studies.reporting.tables import Shown, show
+from studies.runs import notebooks
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> & \"'"
+
+
+def cell(shown=None, *tags, text=None):
+    """An executed cell that shows something, prints a text, or is silent."""
+    outputs = []
+    if shown is not None:
+        bundle = shown._repr_mimebundle_()
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        outputs.append(new_output("display_data", data, metadata=metadata))
+    if text is not None:
+        outputs.append(new_output("stream", name="stdout", text=text))
+    return new_code_cell("secret = 1", outputs=outputs, metadata={"tags": list(tags)})
+
+
+def page(*cells):
+    return publish.to_page(new_notebook(cells=list(cells)), "tiny")
+
+
+class Elements(html.parser.HTMLParser):
+    """The tags of a page, with their attributes, and its text."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(source)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_prose_and_outputs_are_shown_and_code_is_not():
+    made = page(
+        new_markdown_cell("# Title\n\nA *word* of prose."),
+        cell(text="print"),
+        new_markdown_cell("## Part"),
+        cell(show(pd.DataFrame({"a": [0.5]}), "a caption")),
+        cell(publish.paragraph("computed"), "notebook-only"),
+        cell(publish.paragraph("injected"), "injected-parameters"),
+    )
+    elements = Elements(made)
+    for word in ("Title", "word", "print", "0.500", "a caption"):
+        assert word in elements.text
+    for word in ("secret", "computed", "injected"):
+        assert word not in made
+    assert {"href": "#part-1"} in elements.all("a")
+    assert any(one.get("id") == "part-1" for one in elements.all("section"))
+    assert len(elements.all("h1")) == 1
+
+
+def test_headings_without_anything_below_are_left_out():
+    made = page(
+        new_markdown_cell("# Title"),
+        new_markdown_cell("## Gone\n\nprose of it"),
+        cell(),
+        new_markdown_cell("more of it"),
+        new_markdown_cell("### Gone too"),
+        cell(),
+        new_markdown_cell("## Kept above"),
+        new_markdown_cell("### Silent"),
+        cell(),
+        new_markdown_cell("### Loud"),
+        cell(text="something"),
+        new_markdown_cell("## Only prose"),
+    )
+    text = Elements(made).text
+    for word in ("Gone", "prose of it", "more of it", "Gone too", "Silent"):
+        assert word not in text
+    for word in ("Kept above", "Loud", "something", "Only prose"):
+        assert word in text
+
+
+def test_what_comes_from_data_stays_inert():
+    frame = pd.DataFrame({HOSTILE: [HOSTILE]})
+    picture = Image.new("RGB", (8, 8))
+    figure = Drawing(figsize=(3, 2))
+    figure.subplots().set_title(HOSTILE.replace("$", ""))
+    things = [
+        show(frame, HOSTILE),
+        publish.paragraph(HOSTILE),
+        publish.heading(HOSTILE),
+        publish.origin(HOSTILE, {HOSTILE: HOSTILE}),
+        publish.picture_grid([(picture, HOSTILE), ("/nowhere/" + HOSTILE, HOSTILE)]),
+        Shown(publish.case(picture, {HOSTILE: HOSTILE}), ""),
+        figure,
+    ]
+    elements = Elements(page(new_markdown_cell("# T"), *map(cell, things), cell(text=HOSTILE)))
+    assert not elements.all("script")
+    assert all(image["src"].startswith("data:") for image in elements.all("img"))
+    assert not any(name.startswith("on") for _, found in elements.tags for name in found)
+    policy = next(one for one in elements.all("meta") if "http-equiv" in one)
+    assert policy["content"].startswith("default-src 'none'")
+
+
+def test_a_figure_has_words_and_equal_figures_give_equal_bytes():
+    def draw():
+        figure = Drawing(figsize=(3, 2))
+        axis = figure.subplots()
+        axis.plot([1, 2], [3, 4], label="flexible")
+        axis.set(xlabel="epoch", ylabel="loss (nats)")
+        figure.legend()
+        return figure
+
+    first, second = (draw()._repr_mimebundle_() for _ in range(2))
+    assert first == second
+    assert first[0]["text/plain"] == "loss (nats) against epoch; of flexible"
+    images = Elements(page(cell(draw()))).all("img")
+    assert [image["alt"] for image in images] == ["loss (nats) against epoch; of flexible"]
+
+
+@pytest.fixture
+def executed(monkeypatch, tmp_path):
+    """Let `publish` find a notebook already executed."""
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path))
+    cells = [
+        new_markdown_cell("# Title"),
+        new_markdown_cell("## Gallery\n\nsome prose"),
+        cell(publish.picture_grid([(Image.new("RGB", (8, 8)), "a caption")]), "photographs"),
+        new_markdown_cell("## Rest"),
+        cell(text="numbers"),
+    ]
+
+    def execute(notebook, output, overrides):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(new_notebook(cells=cells), output)
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    return tmp_path / "reports"
+
+
+@pytest.mark.parametrize(("dataset", "drawn"), [("tiny", True), ("grocery_random", False)])
+def test_photographs_of_a_dataset_are_not_published(executed, dataset, drawn):
+    made = publish.publish(dataset, "triplets").read_text()
+    gallery = executed / dataset / "triplets_gallery.html"
+    assert gallery.exists() != drawn
+    assert ("a caption" in made) == drawn
+    assert "numbers" in made
+    if not drawn:
+        assert {"href": gallery.name} in Elements(made).all("a")
+        shown = Elements(gallery.read_text())
+        assert "a caption" in shown.text
+        assert "Gallery" in shown.text
+        assert "numbers" not in shown.text
+
+
+def test_the_index_is_over_the_reports_that_are_there(monkeypatch, tmp_path):
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path))
+    with pytest.raises(StudyError, match="no report"):
+        publish.write_index("tiny")
+    folder = paths.reports() / "tiny"
+    frame = pd.DataFrame({"system": [HOSTILE], "macro-F1": ["0.5"]})
+    publish.write_entry(folder, "triplets", "A title", "A lead.", frame, "A note.")
+    elements = Elements(publish.write_index("tiny").read_text())
+    assert {"href": "triplets.html"} in elements.all("a")
+    for word in ("A title", "A lead.", "A note.", "0.5", HOSTILE):
+        assert word in elements.text
+    assert not elements.all("script")

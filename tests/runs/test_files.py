@@ -1,0 +1,277 @@
+"""Files and folders appear whole or not at all: full disks, killed processes, several at once."""
+
+import errno
+import os
+import resource
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from commands import Command
+from sentences import refused
+from studies.paths import StudyError
+from studies.runs.files import cached, locked, made_once, unwritable, whole, write_atomic
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def names(folder) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.suffix != ".lock"}
+
+
+@pytest.fixture
+def full_disk():
+    """The size limit of a process makes writes fail, as a full disk does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+class TestWriteAtomic:
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            ("text ä\n", "text ä\n".encode()),
+            (b"\x00\xff", b"\x00\xff"),
+            (lambda path: path.write_bytes(b"made"), b"made"),
+            ("", b""),
+        ],
+    )
+    def test_it_writes(self, tmp_path, content, expected):
+        file = tmp_path / "new" / "folder" / "file.txt"
+        for _ in range(2):
+            write_atomic(file, content)
+            assert file.read_bytes() == expected
+            assert list(file.parent.iterdir()) == [file]
+
+    def test_the_old_file_stands_until_the_new_one_is_whole(self, tmp_path):
+        file = tmp_path / "file.txt"
+        file.write_text("old")
+
+        def content(path):
+            assert path.parent == file.parent  # a rename is atomic on one file system only
+            path.write_text("half")
+            assert file.read_text() == "old"
+            path.write_text("new")
+
+        write_atomic(file, content)
+        assert file.read_text() == "new"
+
+    @pytest.mark.parametrize(
+        ("error", "raised"),
+        [
+            (FULL, StudyError),
+            (RuntimeError("x"), RuntimeError),
+            (KeyboardInterrupt(), KeyboardInterrupt),
+        ],
+        ids=["full", "error", "interrupt"],
+    )
+    @pytest.mark.parametrize("old", [None, b"old"])
+    def test_a_failed_write_leaves_everything_as_it_was(self, tmp_path, error, raised, old):
+        file = tmp_path / "file.txt"
+        if old:
+            file.write_bytes(old)
+
+        def content(path):
+            path.write_bytes(b"half")
+            raise error
+
+        with pytest.raises(raised) as caught:
+            write_atomic(file, content)
+        assert list(tmp_path.iterdir()) == ([file] if old else [])
+        assert not old or file.read_bytes() == old
+        if raised is StudyError:
+            assert str(caught.value).startswith(f"cannot write {file}: No space left on device; ")
+
+    def test_several_at_once(self, tmp_path):
+        texts = [str(number) * 100_000 for number in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda text: write_atomic(tmp_path / "file.txt", text), texts))
+        assert (tmp_path / "file.txt").read_text() in texts
+        assert names(tmp_path) == {"file.txt"}
+
+
+class TestUnwritable:
+    def test_the_folder_is_a_file(self, tmp_path):
+        (tmp_path / "folder").write_text("a file")
+        file = tmp_path / "folder" / "below" / "file"
+        message = f"cannot write {file}: "
+        assert refused(write_atomic, file, "x").startswith(message)
+        assert refused(made_once, file, lambda _: None).startswith(message)
+        with pytest.raises(StudyError, match=r"cannot write .*STUDIES_ROOT"), locked(file.parent):
+            pass
+        assert (tmp_path / "folder").read_text() == "a file"
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root ignores permission bits")
+    def test_a_folder_without_write_permission(self, tmp_path):
+        tmp_path.chmod(0o500)
+        assert "Permission denied" in refused(write_atomic, tmp_path / "file.txt", "x")
+        with pytest.raises(StudyError, match="Permission denied"), locked(tmp_path):
+            pass
+
+    def test_a_dataset_lies_elsewhere(self, sandbox):
+        for name, variable in (("data", "STUDIES_DATA"), ("root", "STUDIES_ROOT")):
+            message = str(unwritable(sandbox / name / "plates", FULL))
+            assert f"name another in {variable}" in message
+
+
+class TestWhole:
+    def test_a_folder_takes_the_place_of_another(self, tmp_path):
+        folder = tmp_path / "folder"
+        for number in range(3):
+            with whole(folder) as partial:
+                assert not partial.exists()
+                partial.mkdir()
+                (partial / str(number)).touch()
+                assert not folder.exists() or names(folder) == {str(number - 1)}
+            assert names(folder) == {str(number)}
+            assert names(tmp_path) == {"folder"}
+
+    def test_what_a_kill_between_two_renames_left_is_cleared(self, tmp_path):
+        (tmp_path / "folder.before").mkdir()
+        (tmp_path / "folder.partial").mkdir()
+        with whole(tmp_path / "folder") as partial:
+            partial.mkdir()
+        assert names(tmp_path) == {"folder"}
+
+    def test_an_error_leaves_the_folder_as_it_was(self, tmp_path):
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        (folder / "old").touch()
+        with pytest.raises(KeyError), whole(folder) as partial:
+            raise KeyError(partial.mkdir())
+        assert names(folder) == {"old"}
+        assert names(tmp_path) == {"folder"}
+
+
+def fill(partial):
+    partial.mkdir()
+    (partial / "one").write_text("1" * 1000)
+
+
+class TestMadeOnce:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        return tmp_path / "cache" / "plates"
+
+    def test_it_is_filled_once_under_another_name(self, folder):
+        def look(partial):
+            assert not partial.exists()
+            fill(partial)
+            assert not folder.exists()
+
+        assert made_once(folder, look) == folder
+        assert made_once(folder, lambda _: pytest.fail("filled again")) == folder
+        assert (folder / "one").read_text() == "1" * 1000
+        assert names(folder.parent) == {"plates"}
+
+    def test_several_at_once(self, folder):
+        started, filled = threading.Barrier(4), []
+
+        def count(partial):
+            filled.append(partial)
+            fill(partial)
+
+        def ask(_):
+            started.wait(timeout=30)
+            return made_once(folder, count)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(ask, range(4))) == {folder}
+        assert len(filled) == 1
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, StudyError("a plate is broken")])
+    def test_nothing_is_left_after_an_error(self, folder, error):
+        def refuse(partial):
+            fill(partial)
+            raise error
+
+        with pytest.raises((KeyboardInterrupt, StudyError)):
+            made_once(folder, refuse)
+        assert names(folder.parent) == set()
+
+    def test_what_a_killed_process_left_is_thrown_away(self, folder):
+        left = folder.with_name("plates.partial")
+        left.mkdir(parents=True)
+        (left / "stray").touch()
+        made_once(folder, fill)
+        assert names(folder) == {"one"}
+        assert names(folder.parent) == {"plates"}
+
+    def test_a_full_disk(self, folder, full_disk):
+        assert "File too large" in refused(made_once, folder, fill)
+        assert names(folder.parent) == set()
+
+    @pytest.mark.parametrize("resume", [True, False])
+    def test_an_array_may_go_on_from_what_is_there(self, tmp_path, resume):
+        seen = []
+
+        def make(partial):
+            seen.append(partial.exists())
+            with partial.open("wb") as file:
+                np.save(file, np.arange(3))
+            if len(seen) == 1:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            cached(tmp_path / "a.npy", make, resume=resume)
+        array = cached(tmp_path / "a.npy", make, resume=resume)
+        assert array.tolist() == [0, 1, 2]
+        assert not array.flags.writeable
+        assert seen == [False, resume]
+        assert names(tmp_path) == {"a.npy"}
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from studies.runs.files import locked
+folder, note, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+with locked(folder):
+    note.write_text("in")
+    time.sleep(seconds)
+    note.write_text("out")
+"""
+
+
+class TestLocked:
+    @pytest.fixture
+    def hold(self, tmp_path):
+        """Start processes that lock the folder and note when they are in and out."""
+        started = []
+
+        def start(name, seconds):
+            note = tmp_path / name
+            arguments = (tmp_path / "folder", note, seconds)
+            command = Command(tmp_path / "logs", tmp_path, "hold", *arguments, code=HOLD)
+            started.append(command)
+            return command, note
+
+        yield start
+        for command in started:
+            command.kill()
+
+    def test_a_second_process_says_that_it_waits_and_goes_on_after_a_kill(self, hold, tmp_path):
+        holder, first = hold("first", 600)
+        assert holder.until(first.exists)
+        waiter, second = hold("second", 0)
+        assert waiter.until(lambda: waiter.out)
+        assert waiter.out == (
+            f"{tmp_path / 'folder'}: another process is at work here; waiting for it to end\n"
+        )
+        assert not second.exists()
+        holder.kill()
+        assert waiter.wait() == 0
+        assert second.read_text() == "out"
+        assert first.read_text() == "in"
+        assert waiter.err == ""
+
+    def test_a_free_lock_is_taken_in_silence(self, tmp_path, capsys):
+        with pytest.raises(KeyError), locked(tmp_path / "a" / "b"):
+            raise KeyError
+        with locked(tmp_path / "a" / "b"):
+            pass
+        assert capsys.readouterr().out == ""
