@@ -229,7 +229,8 @@ def table(
     """Return every caption with the reason why it is dropped before training, memory-mapped.
 
     `captions` is called when there is no such table below `cache/relevance` yet; it is named by
-    `classes` and by `origin`, which says where the captions come from. Raises StudyError when the cache cannot be written, and whatever `captions` raises.
+    `classes` and by `origin`, which says where the captions come from. Raises StudyError when the
+    cache cannot be written, and whatever `captions` raises.
     """
     known = sorted(classes)
     key = repr((VERSION, known, origin))
