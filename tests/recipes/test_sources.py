@@ -17,8 +17,7 @@ from foods import BOXES, CATEGORIES, FOOD101, RECIPES, RECIPES5K, SIDES
 from loopback import Site, tarred, zipped
 from sentences import kept, refused
 from studies import paths
-from studies.inputs.download import fetch
-from studies.inputs.published import SOURCES
+from studies.inputs.download import SOURCES, fetch
 from studies.paths import StudyError
 from studies.recipes import sources
 from studies.recipes.ingredients import IngredientTable, ingredients101, typical
