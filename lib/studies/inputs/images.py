@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy.fft import dctn
 from torch import Tensor
 from torch.nn import functional
@@ -134,7 +134,8 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
     # Pillow's decoders raise nearly anything on damaged data: SyntaxError, struct.error, ...
     except Exception as error:
-        reason = getattr(error, "strerror", None) or error
+        no_image = isinstance(error, UnidentifiedImageError)
+        reason = "it is no image" if no_image else getattr(error, "strerror", None) or error
         raise StudyError(
             f"The image {path} cannot be read ({reason}): fetch it again, give read permission, or "
             "remove it."
