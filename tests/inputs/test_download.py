@@ -16,8 +16,7 @@ import pytest
 from loopback import Site, tarred, zipped
 from sentences import refused
 from studies.inputs import download
-from studies.inputs.download import SOURCES, Part, Source, fetch, main, require, unpack
-from studies.paths import StudyError
+from studies.inputs.download import SOURCES, Part, Source, fetch, main, require
 
 
 @pytest.fixture
@@ -103,14 +102,6 @@ class TestFetch:
         assert tree(data / "plates") == CONTENT
         assert site.asked[-1][1:] == (f"bytes={size}-", 206)
 
-    def test_a_server_that_cannot_resume_starts_anew(self, publish, site, data):
-        publish(zipped(CONTENT))
-        site.ranges = False
-        site.cut_after = [100_000]
-        fetch("plates")
-        assert tree(data / "plates") == CONTENT
-        assert [status for *_, status in site.asked] == [200, 200]
-
     def test_two_versions_of_a_file_are_not_mixed(self, publish, site, data):
         publish(zipped(CONTENT))
         site.cut_after = [100_000, 0]
@@ -132,28 +123,16 @@ class TestFetch:
         assert [status for *_, status in site.asked] == [416, 200][: 2 if extra else 1]
 
     def test_an_archive_put_there_by_hand_is_used_and_kept(self, publish, site, data):
+        file = data / "downloads/plates/plates.zip"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(zipped(CONTENT))
+        publish(b"never asked for", "0" * 64)
+        assert "another checksum" in refused(fetch, "plates")
         publish(b"never asked for")
-        (data / "downloads/plates").mkdir(parents=True)
-        (data / "downloads/plates/plates.zip").write_bytes(zipped(CONTENT))
         fetch("plates")
         assert tree(data / "plates") == CONTENT
         assert site.asked == []
-        assert (data / "downloads/plates/plates.zip").exists()
-
-    def test_a_single_file_beside_an_archive(self, publish, site, data, monkeypatch):
-        publish(zipped(CONTENT))
-        site.files["/split.csv"] = b"id,fold\n"
-        parts = (
-            Part(f"{site.address}/plates.zip", "kitchen/plates", "list.txt"),
-            Part(f"{site.address}/split.csv", "kitchen/split.csv"),
-        )
-        monkeypatch.setitem(SOURCES, "kitchen", Source("CC0", "small", parts))
-        assert fetch("kitchen") == data / "kitchen"
-        assert {path.name for path in (data / "kitchen").iterdir()} == {"plates", "split.csv"}
-        assert (data / "kitchen/split.csv").read_bytes() == b"id,fold\n"
-        (data / "kitchen/split.csv").unlink()
-        fetch("kitchen")
-        assert [path for path, *_ in site.asked] == ["/plates.zip", "/split.csv", "/split.csv"]
+        assert file.exists()
 
     def test_what_a_killed_unpacking_left_is_cleared(self, publish, data):
         publish(zipped(CONTENT, "plates-master/"))
@@ -187,14 +166,6 @@ class TestChecksums:
         note.unlink()
         fetch("plates")
         assert (data / "plates/list.txt").read_bytes() == b"other"
-
-    def test_what_was_put_there_by_hand_is_not_deleted(self, publish, site, data):
-        publish(b"never asked for", "0" * 64)
-        (data / "downloads/plates").mkdir(parents=True)
-        (data / "downloads/plates/plates.zip").write_bytes(zipped(CONTENT))
-        assert "another checksum" in refused(fetch, "plates")
-        assert (data / "downloads/plates/plates.zip").exists()
-        assert site.asked == []
 
 
 def with_member(make, content: bytes = b"") -> bytes:
@@ -232,7 +203,6 @@ HARMLESS = {
 }
 HOSTILE = {
     "zip, parent": lambda: zipped({"list.txt": b"", "../evil": b"x"}),
-    "zip, parent deep inside": lambda: zipped({"list.txt": b"", "a/b/../../../evil": b"x"}),
     "zip, absolute": lambda: zipped({"list.txt": b"", "/tmp/evil-of-studies": b"x"}),
     "zip, backslashes": lambda: zipped({"list.txt": b"", "..\\evil": b"x"}),
     "zip, drive": lambda: zipped({"list.txt": b"", "C:/evil": b"x"}),
@@ -262,49 +232,29 @@ class TestArchives:
         assert not Path("/tmp/evil-of-studies").exists()
 
     @pytest.mark.parametrize("pack", [zipped, tarred])
-    @pytest.mark.parametrize("damage", ["cut", "flipped"])
-    def test_damaged(self, publish, data, pack, damage):
-        body = bytearray(pack(CONTENT))
-        if damage == "cut":
-            body = body[: len(body) // 2]
-        else:
-            body[len(body) // 2 : len(body) // 2 + 50] = bytes(50)
-        publish(bytes(body))
-        assert "damaged" in refused(fetch, "plates")
-        assert nothing_but_downloads(data)
-        publish(pack(CONTENT))
+    def test_damaged(self, publish, data, pack):
+        whole = pack(CONTENT)
+        middle = len(whole) // 2
+        flipped = whole[:middle] + bytes(50) + whole[middle + 50 :]
+        other = pack({"readme.txt": b"moved"})
+        for body in (whole[:middle], flipped, b"<html>please log in</html>", other):
+            publish(body)
+            message = refused(fetch, "plates")
+            assert ("holds no list.txt" if body == other else "damaged") in message
+            assert nothing_but_downloads(data)
+        publish(whole)
         fetch("plates")
         assert tree(data / "plates") == CONTENT
 
-    def test_no_archive_at_all(self, publish):
-        publish(b"<html>please log in</html>")
-        assert "neither a zip nor a tar" in refused(fetch, "plates")
-
-    def test_another_layout(self, publish, data):
-        publish(zipped({"readme.txt": b"moved"}))
-        assert "holds no list.txt" in refused(fetch, "plates")
-        assert nothing_but_downloads(data)
-
-    @pytest.fixture
-    def small_disk(self, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("pack", [zipped, tarred])
+    def test_what_does_not_fit_the_disk_is_stopped(
+        self, publish, data, tmp_path, monkeypatch, pack
+    ):
         usage = shutil.disk_usage(tmp_path)._replace(free=40_000_000)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-
-    @pytest.mark.parametrize("pack", [zipped, tarred])
-    def test_what_does_not_fit_the_disk_is_stopped(self, publish, data, small_disk, pack):
         publish(pack({"list.txt": b"", "bomb": bytes(50_000_000)}))
-        message = refused(fetch, "plates")
-        assert "needs 0.1 GB" in message
-        assert "0.0 GB free" in message
+        assert "needs 0.1 GB" in refused(fetch, "plates")
         assert nothing_but_downloads(data)
-
-    def test_a_zip_bomb_by_its_declared_size(self, tmp_path, small_disk):
-        with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("bomb", bytes(50_000_000))
-        (tmp_path / "out").mkdir()
-        with pytest.raises(StudyError, match="free"):
-            unpack(tmp_path / "b.zip", tmp_path / "out")
-        assert list((tmp_path / "out").iterdir()) == []
 
 
 class TestWhatTheUserIsTold:
@@ -319,9 +269,6 @@ class TestWhatTheUserIsTold:
         assert "answers 404" in message
         assert f"put it at {data}/downloads/plates/plates.zip" in message
         assert len(site.asked) == 1
-
-    def test_nobody_answers(self, publish, site):
-        publish(zipped(CONTENT))
         site.close()
         assert f"connection to {site.address}" in refused(fetch, "plates")
 
@@ -351,14 +298,11 @@ class TestWhatTheUserIsTold:
         publish(zipped(CONTENT))
         assert main(["plates"]) == 0
         assert capsys.readouterr().out == f"plates: {data / 'plates'}\n"
-        assert main(["plates", "plate"]) == 1
-        captured = capsys.readouterr()
-        assert captured.err == "There is no dataset 'plate' to fetch: did you mean plates?\n"
 
     def test_command_line_in_a_process_of_its_own(self, tmp_path):
         command = [sys.executable, "-m", "studies.inputs.download", "grocry"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 1
+        assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == "There is no dataset 'grocry' to fetch: did you mean grocery?\n"
 
 
