@@ -23,22 +23,16 @@ def test_text_with_and_without_a_byte_order_mark(write, mark):
     assert read_text(write(mark + b"caf\xc3\xa9\r\nend")) == "caf\u00e9\r\nend"
 
 
-def test_no_file(tmp_path):
-    file = tmp_path / "no.txt"
-    assert refused(read_text, file) == f"{file}: no such file; unpack the dataset again"
-    assert refused(read_text, file, "write it") == f"{file}: no such file; write it"
-
-
-def test_a_folder(tmp_path):
-    expected = f"{tmp_path}: cannot be read (Is a directory); write it"
-    assert refused(read_text, tmp_path, "write it") == expected
+def test_what_cannot_be_read(tmp_path):
+    assert refused(read_text, tmp_path / "no.txt", "write it").endswith("no such file; write it")
+    assert "cannot be read (Is a directory); write it" in refused(read_text, tmp_path, "write it")
 
 
 @pytest.mark.parametrize("mark", [b"", BOM])
 @pytest.mark.parametrize(("before", "line"), [(b"", 1), (b"a\nb\r\nc", 3), (b"\n\n\n", 4)])
 def test_other_encodings(write, mark, before, line):
     file = write(mark + before + b"caf\xe9\n\n")
-    assert refused(read_text, file) == f"{file} line {line}: is not UTF-8; save the file as UTF-8"
+    assert refused(read_text, file).startswith(f"{file} line {line}: is not UTF-8")
 
 
 TEXT = BOM + "\n a b \r\n\n\tc\rd\u2028e\x0cf\n \r\n\n".encode()
@@ -55,5 +49,5 @@ def test_numbered_lines_are_those_with_text(write):
 @pytest.mark.parametrize("content", [b"", BOM, b"\n \r\n\t"])
 def test_no_text(write, content):
     file = write(content)
-    assert refused(lines, file) == f"{file}: is empty; unpack the dataset again"
+    assert refused(lines, file).startswith(f"{file}: is empty")
     assert list(numbered_lines(file)) == []

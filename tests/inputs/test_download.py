@@ -1,3 +1,5 @@
+"""Datasets come whole or not at all, from servers that break off and archives that lie."""
+
 import hashlib
 import io
 import os
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from loopback import Site, tarred, zipped
+<<<<<<< HEAD:tests/test_download.py
 from studies.inputs import archives, transfer
 from studies.inputs.download import fetch, main, require
 from studies.inputs.published import SOURCES, Part, Source
@@ -20,6 +23,11 @@ from studies.relevance.captions import imagenet_captions
 from studies.relevance.data import FILE
 from studies.relevance.overrides import CORRESPONDENCES, published
 from studies.triplets import readers
+=======
+from sentences import refused
+from studies.inputs import download
+from studies.inputs.download import SOURCES, Part, Source, fetch, main, require
+>>>>>>> h/inputs:tests/inputs/test_download.py
 
 
 @pytest.fixture
@@ -45,8 +53,7 @@ def publish(site, monkeypatch):
     def publish(body: bytes, sha256: str | None = None, file: str = "plates.zip") -> None:
         site.files[f"/{file}"] = body
         part = Part(f"{site.address}/{file}", lands="plates", holds="list.txt", sha256=sha256)
-        source = Source("plates", "plates", "CC0", "300 kB", (part,))
-        monkeypatch.setitem(SOURCES, "plates", source)
+        monkeypatch.setitem(SOURCES, "plates", Source("CC0", "300 kB", (part,)))
 
     return publish
 
@@ -92,35 +99,24 @@ class TestFetch:
         assert tree(data / "plates") == CONTENT
         assert [status for *_, status in site.asked] == [200, 206, 206]
         starts = [int(span[6:-1]) for _, span, _ in site.asked[1:]]
-        assert 0 <= 100_000 - starts[0] < transfer.BLOCK
-        assert 0 <= 50_000 - (starts[1] - starts[0]) < transfer.BLOCK
+        assert 0 <= 100_000 - starts[0] < download.BLOCK
+        assert 0 <= 50_000 - (starts[1] - starts[0]) < download.BLOCK
 
     def test_the_next_call_goes_on_where_this_one_gave_up(self, publish, site, data):
         publish(zipped(CONTENT))
         site.cut_after = [100_000, 0]
-        with pytest.raises(StudyError, match="run the same command again to go on") as caught:
-            fetch("plates")
-        assert "\n" not in str(caught.value)
+        assert "run the same command again to go on" in refused(fetch, "plates")
         assert nothing_but_downloads(data)
         size = (data / "downloads/plates/plates.zip.part").stat().st_size
-        assert 0 <= 100_000 - size < transfer.BLOCK
+        assert 0 <= 100_000 - size < download.BLOCK
         fetch("plates")
         assert tree(data / "plates") == CONTENT
         assert site.asked[-1][1:] == (f"bytes={size}-", 206)
 
-    def test_a_server_that_cannot_resume_starts_anew(self, publish, site, data):
-        publish(zipped(CONTENT))
-        site.ranges = False
-        site.cut_after = [100_000]
-        fetch("plates")
-        assert tree(data / "plates") == CONTENT
-        assert [status for *_, status in site.asked] == [200, 200]
-
     def test_two_versions_of_a_file_are_not_mixed(self, publish, site, data):
         publish(zipped(CONTENT))
         site.cut_after = [100_000, 0]
-        with pytest.raises(StudyError):
-            fetch("plates")
+        refused(fetch, "plates")
         changed = CONTENT | {"images/a.jpg": os.urandom(300_000)}
         publish(zipped(changed))
         site.etag = '"two"'
@@ -138,44 +134,31 @@ class TestFetch:
         assert [status for *_, status in site.asked] == [416, 200][: 2 if extra else 1]
 
     def test_an_archive_put_there_by_hand_is_used_and_kept(self, publish, site, data):
+        file = data / "downloads/plates/plates.zip"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(zipped(CONTENT))
+        publish(b"never asked for", "0" * 64)
+        assert "another checksum" in refused(fetch, "plates")
         publish(b"never asked for")
-        (data / "downloads/plates").mkdir(parents=True)
-        (data / "downloads/plates/plates.zip").write_bytes(zipped(CONTENT))
         fetch("plates")
         assert tree(data / "plates") == CONTENT
         assert site.asked == []
-        assert (data / "downloads/plates/plates.zip").exists()
-
-    def test_a_single_file_beside_an_archive(self, publish, site, data, monkeypatch):
-        publish(zipped(CONTENT))
-        site.files["/split.csv"] = b"id,fold\n"
-        parts = (
-            Part(f"{site.address}/plates.zip", "kitchen/plates", "list.txt"),
-            Part(f"{site.address}/split.csv", "kitchen/split.csv"),
-        )
-        source = Source("kitchen", "kitchen", "CC0", "small", parts)
-        monkeypatch.setitem(SOURCES, "kitchen", source)
-        assert fetch("kitchen") == data / "kitchen"
-        assert {path.name for path in (data / "kitchen").iterdir()} == {"plates", "split.csv"}
-        assert (data / "kitchen/split.csv").read_bytes() == b"id,fold\n"
-        (data / "kitchen/split.csv").unlink()
-        fetch("kitchen")
-        assert [path for path, *_ in site.asked] == ["/plates.zip", "/split.csv", "/split.csv"]
+        assert file.exists()
 
     def test_what_a_killed_unpacking_left_is_cleared(self, publish, data):
-        publish(zipped(CONTENT))
-        (data / ".plates.unpacking/images").mkdir(parents=True)
-        (data / ".plates.unpacking/images/half.jpg").write_bytes(b"half")
+        publish(zipped(CONTENT, "plates-master/"))
+        for left in ("plates.partial", "plates.partial.inner"):
+            (data / left / "images").mkdir(parents=True)
+            (data / left / "images/half.jpg").write_bytes(b"half")
         fetch("plates")
         assert tree(data / "plates") == CONTENT
-        assert not (data / ".plates.unpacking").exists()
+        assert {path.name for path in data.iterdir()} == {"downloads", "plates"}
 
 
 class TestChecksums:
     def test_a_wrong_checksum_leaves_nothing(self, publish, data):
         publish(zipped(CONTENT), "0" * 64)
-        with pytest.raises(StudyError, match=r"another checksum than expected \(0{64}\)"):
-            fetch("plates")
+        assert f"another checksum than expected ({'0' * 64})" in refused(fetch, "plates")
         assert nothing_but_downloads(data)
         assert set(tree(data / "downloads/plates")) == {".lock"}
 
@@ -189,8 +172,7 @@ class TestChecksums:
         fetch("plates")
         shutil.rmtree(data / "plates")
         publish(zipped(CONTENT | {"list.txt": b"other"}))
-        with pytest.raises(StudyError, match=r"delete \S+plates\.zip\.sha256 and fetch again"):
-            fetch("plates")
+        assert f"delete {note}" in refused(fetch, "plates")
         assert not (data / "plates").exists()
         note.unlink()
         fetch("plates")
@@ -225,15 +207,17 @@ def zip_link() -> bytes:
     return buffer.getvalue()
 
 
+HARMLESS = {
+    "tar, absolute": lambda: with_member(lambda: tarfile.TarInfo("/tmp/evil-of-studies"), b"x"),
+    "tar, link": lambda: with_member(lambda: link("same.txt", "list.txt")),
+    "zip, link": zip_link,
+}
 HOSTILE = {
     "zip, parent": lambda: zipped({"list.txt": b"", "../evil": b"x"}),
-    "zip, parent deep inside": lambda: zipped({"list.txt": b"", "a/b/../../../evil": b"x"}),
     "zip, absolute": lambda: zipped({"list.txt": b"", "/tmp/evil-of-studies": b"x"}),
     "zip, backslashes": lambda: zipped({"list.txt": b"", "..\\evil": b"x"}),
     "zip, drive": lambda: zipped({"list.txt": b"", "C:/evil": b"x"}),
-    "zip, link": zip_link,
     "tar, parent": lambda: with_member(lambda: tarfile.TarInfo("../evil"), b"x"),
-    "tar, absolute": lambda: with_member(lambda: tarfile.TarInfo("/tmp/evil-of-studies"), b"x"),
     "tar, link out": lambda: with_member(lambda: link("images", "../..")),
     "tar, absolute link": lambda: with_member(lambda: link("images", "/tmp")),
     "tar, hard link out": lambda: with_member(lambda: link("h", "../../x", tarfile.LNKTYPE)),
@@ -245,124 +229,76 @@ class TestArchives:
     @pytest.mark.parametrize("kind", HOSTILE)
     def test_what_reaches_outside_is_refused_whole(self, publish, data, tmp_path, kind):
         publish(HOSTILE[kind]())
-        with pytest.raises(StudyError, match="was refused: its member") as caught:
-            fetch("plates")
-        assert type(caught.value) is StudyError
+        assert "was refused: " in refused(fetch, "plates")
         assert nothing_but_downloads(data)
         assert set(tree(data / "downloads/plates")) == {".lock"}
         assert [path.name for path in tmp_path.iterdir()] == ["data"]
         assert not Path("/tmp/evil-of-studies").exists()
 
-    def test_a_link_within_a_tar_is_kept(self, publish, data):
-        publish(with_member(lambda: link("same.txt", "list.txt")))
+    @pytest.mark.parametrize("kind", HARMLESS)
+    def test_what_only_seems_to_stays_inside(self, publish, data, kind):
+        publish(HARMLESS[kind]())
         fetch("plates")
-        assert (data / "plates/same.txt").resolve() == (data / "plates/list.txt").resolve()
+        assert all(path.resolve().is_relative_to(data) for path in data.rglob("*"))
+        assert not Path("/tmp/evil-of-studies").exists()
 
     @pytest.mark.parametrize("pack", [zipped, tarred])
-    @pytest.mark.parametrize("damage", ["cut", "flipped"])
-    def test_damaged(self, publish, data, pack, damage):
-        body = bytearray(pack(CONTENT))
-        if damage == "cut":
-            body = body[: len(body) // 2]
-        else:
-            body[len(body) // 2 : len(body) // 2 + 50] = bytes(50)
-        publish(bytes(body))
-        with pytest.raises(StudyError, match="damaged"):
-            fetch("plates")
-        assert nothing_but_downloads(data)
-        publish(pack(CONTENT))
+    def test_damaged(self, publish, data, pack):
+        whole = pack(CONTENT)
+        middle = len(whole) // 2
+        flipped = whole[:middle] + bytes(50) + whole[middle + 50 :]
+        other = pack({"readme.txt": b"moved"})
+        for body in (whole[:middle], flipped, b"<html>please log in</html>", other):
+            publish(body)
+            message = refused(fetch, "plates")
+            assert ("holds no list.txt" if body == other else "damaged") in message
+            assert nothing_but_downloads(data)
+        publish(whole)
         fetch("plates")
         assert tree(data / "plates") == CONTENT
 
-    def test_no_archive_at_all(self, publish):
-        publish(b"<html>please log in</html>")
-        with pytest.raises(StudyError, match="neither a zip nor a tar"):
-            fetch("plates")
-
-    def test_another_layout(self, publish, data):
-        publish(zipped({"readme.txt": b"moved"}))
-        with pytest.raises(StudyError, match=r"holds no list\.txt"):
-            fetch("plates")
-        assert nothing_but_downloads(data)
-
     @pytest.mark.parametrize("pack", [zipped, tarred])
-    def test_what_does_not_fit_the_disk_is_stopped(self, publish, data, monkeypatch, pack):
-        publish(pack({"list.txt": b"", "bomb": bytes(50_000_000)}, ""))
-        usage = shutil.disk_usage(data.parent)
-        monkeypatch.setattr(
-            archives.shutil, "disk_usage", lambda _: usage._replace(free=40_000_000)
-        )
-        with pytest.raises(StudyError, match=r"needs 0\.1 GB, .* 0\.0 GB free"):
-            fetch("plates")
+    def test_what_does_not_fit_the_disk_is_stopped(
+        self, publish, data, tmp_path, monkeypatch, pack
+    ):
+        usage = shutil.disk_usage(tmp_path)._replace(free=40_000_000)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        publish(pack({"list.txt": b"", "bomb": bytes(50_000_000)}))
+        assert "needs 0.1 GB" in refused(fetch, "plates")
         assert nothing_but_downloads(data)
-
-    def test_a_zip_bomb_by_its_declared_size(self, tmp_path, monkeypatch):
-        with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("bomb", bytes(50_000_000))
-        usage = shutil.disk_usage(tmp_path)
-        monkeypatch.setattr(
-            archives.shutil, "disk_usage", lambda _: usage._replace(free=40_000_000)
-        )
-        (tmp_path / "out").mkdir()
-        with pytest.raises(StudyError, match="free"):
-            archives.unpack(tmp_path / "b.zip", tmp_path / "out")
-        assert list((tmp_path / "out").iterdir()) == []
 
 
 class TestWhatTheUserIsTold:
     def test_an_unknown_name(self):
-        with pytest.raises(StudyError, match="did you mean grocery"):
-            fetch("groceries")
-        with pytest.raises(StudyError, match="there are flickr8k, food101, grocery, hyperkvasir"):
-            fetch("zzz")
+        assert "did you mean grocery" in refused(fetch, "groceries")
+        assert "there are flickr8k, food101, grocery" in refused(fetch, "zzz")
 
     def test_the_server_says_no(self, publish, site, data):
         publish(zipped(CONTENT))
         site.files.clear()
-        with pytest.raises(StudyError, match=r"answers 404 .* put it at \S+plates\.zip"):
-            fetch("plates")
+        message = refused(fetch, "plates")
+        assert "answers 404" in message
+        assert f"put it at {data}/downloads/plates/plates.zip" in message
         assert len(site.asked) == 1
-
-    def test_nobody_answers(self, publish, site):
-        publish(zipped(CONTENT))
         site.close()
-        with pytest.raises(StudyError, match="connection to http"):
-            fetch("plates")
+        assert f"connection to {site.address}" in refused(fetch, "plates")
 
     def test_another_folder_in_the_way(self, publish, data):
         publish(zipped(CONTENT))
         (data / "plates").mkdir(parents=True)
         (data / "plates/own.txt").write_text("mine")
-        with pytest.raises(StudyError, match=r"plates is there but holds no list\.txt"):
-            fetch("plates")
+        assert "plates is there but holds no list.txt" in refused(fetch, "plates")
         assert tree(data / "plates") == {"own.txt": b"mine"}
 
     def test_the_data_folder_cannot_be_written(self, publish, data):
         data.write_text("a file in the way")
         publish(zipped(CONTENT))
-        with pytest.raises(StudyError, match="Cannot write the dataset plates below"):
-            fetch("plates")
-
-    def test_a_dataset_that_one_must_register_for(self, monkeypatch, data):
-        source = Source(
-            "secret",
-            "secret",
-            "research use",
-            "1 GB",
-            register="ask at the desk, unpack to secret/.",
-        )
-        monkeypatch.setitem(SOURCES, "secret", source)
-        with pytest.raises(StudyError, match="cannot be fetched freely: ask at the desk"):
-            fetch("secret")
-        with pytest.raises(StudyError, match=r"is not at \S+/secret: ask at the desk"):
-            require("secret", data / "secret")
-        (data / "secret").mkdir(parents=True)
-        assert fetch("secret") == require("secret", data / "secret") == data / "secret"
+        message = refused(fetch, "plates")
+        assert message.startswith(f"cannot write {data}/")
+        assert "STUDIES_DATA" in message
 
     def test_require_names_place_and_command(self, data):
-        with pytest.raises(StudyError) as caught:
-            require("grocery", data / "grocery/dataset")
-        message = str(caught.value)
+        message = refused(require, "grocery", data / "grocery/dataset")
         assert str(data / "grocery/dataset") in message
         assert "`python -m studies.inputs.download grocery`" in message
         assert f"STUDIES_DATA (now {data})" in message
@@ -373,14 +309,11 @@ class TestWhatTheUserIsTold:
         publish(zipped(CONTENT))
         assert main(["plates"]) == 0
         assert capsys.readouterr().out == f"plates: {data / 'plates'}\n"
-        assert main(["plates", "plate"]) == 1
-        captured = capsys.readouterr()
-        assert captured.err == "There is no dataset 'plate' to fetch: did you mean plates?\n"
 
     def test_command_line_in_a_process_of_its_own(self, tmp_path):
         command = [sys.executable, "-m", "studies.inputs.download", "grocry"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 1
+        assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == "There is no dataset 'grocry' to fetch: did you mean grocery?\n"
 
 
@@ -431,6 +364,7 @@ class TestSources:
             "uecfood256/UECFOOD256/category.txt",
         }
 
+<<<<<<< HEAD:tests/test_download.py
     def test_hyperkvasir_is_read_as_it_unpacks(self, site, data):
         polyps = "lower-gi-tract/pathological-findings/polyps"
         folds = b"file-name;class-name;split-index\n1.jpg;polyp;0\n2.jpg;polyp;1\n"
@@ -460,36 +394,32 @@ class TestSources:
         )
 
     def test_the_pages_of_imagenet_are_those_of_one_commit(self, site, data):
+=======
+    def test_the_pages_of_imagenet_are_those_of_one_commit(self, site):
+>>>>>>> h/inputs:tests/inputs/test_download.py
         (part,) = SOURCES["imagenet_wiki"].parts
         site.files = {f"/{part.url.split('/', 3)[3]}": b"n02509815, Red panda\n"}
-        with pytest.raises(StudyError, match="another checksum than expected"):
-            fetch("imagenet_wiki")
-        assert data / part.lands == data / CORRESPONDENCES
-        real = REPOSITORY.parent / "shared" / "data" / CORRESPONDENCES
-        if real.exists():
-            site.files = dict.fromkeys(site.files, real.read_bytes())
-            assert len(published(fetch("imagenet_wiki") / CORRESPONDENCES.name)) == 976
+        assert "another checksum than expected" in refused(fetch, "imagenet_wiki")
 
     @pytest.mark.parametrize("name", ["ingredients101", "recipes5k"])
     def test_what_must_be_got_by_hand(self, site, data, name):
         """The sentence names the page and the folder, and what was put there is found."""
-        with pytest.raises(
-            StudyError, match=rf"ub\.edu/cvub/{name}/ .* {name}/annotations/.* below"
-        ):
-            fetch(name)
-        with pytest.raises(StudyError, match=rf"is not at \S+/{name}: get the archive from"):
-            require(name, data / name)
+        message = refused(fetch, name)
+        assert f"ub.edu/cvub/{name}/" in message
+        assert f"{name}/annotations/" in message
+        assert f"is not at {data / name}: get the archive from" in refused(
+            require, name, data / name
+        )
         (data / name / "annotations").mkdir(parents=True)
         assert fetch(name) == require(name, data / name) == data / name
         assert site.asked == []
 
     def test_each_can_be_had_somehow(self):
         for name, source in SOURCES.items():
-            assert name == source.name
             assert source.parts or source.register
             assert source.licence
             assert source.size
             for part in source.parts:
                 assert part.url.startswith("http://" if name in PLAIN else "https://")
-                assert part.lands.split("/")[0] == source.folder
+                assert part.lands.split("/")[0] == name
                 assert part.sha256 is None or len(part.sha256) == 64
