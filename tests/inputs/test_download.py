@@ -14,20 +14,9 @@ from pathlib import Path
 import pytest
 
 from loopback import Site, tarred, zipped
-<<<<<<< HEAD:tests/test_download.py
-from studies.inputs import archives, transfer
-from studies.inputs.download import fetch, main, require
-from studies.inputs.published import SOURCES, Part, Source
-from studies.paths import REPOSITORY, StudyError
-from studies.relevance.captions import imagenet_captions
-from studies.relevance.data import FILE
-from studies.relevance.overrides import CORRESPONDENCES, published
-from studies.triplets import readers
-=======
 from sentences import refused
 from studies.inputs import download
 from studies.inputs.download import SOURCES, Part, Source, fetch, main, require
->>>>>>> h/inputs:tests/inputs/test_download.py
 
 
 @pytest.fixture
@@ -364,39 +353,7 @@ class TestSources:
             "uecfood256/UECFOOD256/category.txt",
         }
 
-<<<<<<< HEAD:tests/test_download.py
-    def test_hyperkvasir_is_read_as_it_unpacks(self, site, data):
-        polyps = "lower-gi-tract/pathological-findings/polyps"
-        folds = b"file-name;class-name;split-index\n1.jpg;polyp;0\n2.jpg;polyp;1\n"
-        site.files = {
-            "/downloads/hyper-kvasir/hyper-kvasir-labeled-images.zip": zipped(
-                {"image-labels.csv": b"", f"{polyps}/1.jpg": b"1", f"{polyps}/2.jpg": b"2"},
-                "labeled-images/",
-            ),
-            "/simula/hyper-kvasir/master/official_splits/2_fold_split.csv": folds,
-        }
-        found = readers.hyperkvasir(fetch("hyperkvasir"), test_fold=0)
-        assert found.files == [f"{polyps}/1.jpg", f"{polyps}/2.jpg"]
-        assert found.class_names == [polyps]
-        assert found.official.tolist() == ["test", "train"]
-
-    def test_the_captions_of_imagenet_are_read_as_they_unpack(self, site, data):
-        record = b'{"filename": "n03146219_27278.JPEG", "wnid": "n03146219", "title": "cuirasses", '
-        record += b'"tags": ["cuirasse"], "description": "mus\xc3\xa9e des antiquit\xc3\xa9s"}'
-        address = f"/mlfoundations/imagenet-captions/raw/{CAPTIONS}/imagenet_captions.zip"
-        site.files = {address: zipped({"imagenet_captions.json": b"[" + record + b"]"})}
-        assert fetch("imagenet_captions") == data / "imagenet_captions"
-        (caption,) = imagenet_captions(data / FILE)
-        assert caption[:3] == (
-            "n03146219_27278.JPEG",
-            "n03146219",
-            "cuirasses musée des antiquités",
-        )
-
-    def test_the_pages_of_imagenet_are_those_of_one_commit(self, site, data):
-=======
     def test_the_pages_of_imagenet_are_those_of_one_commit(self, site):
->>>>>>> h/inputs:tests/inputs/test_download.py
         (part,) = SOURCES["imagenet_wiki"].parts
         site.files = {f"/{part.url.split('/', 3)[3]}": b"n02509815, Red panda\n"}
         assert "another checksum than expected" in refused(fetch, "imagenet_wiki")

@@ -18,13 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from studies.inputs.published import SOURCES
 
 from foods import BOXES, CATEGORIES, FOOD101, INGREDIENTS101, RECIPES, RECIPES5K, SIDES
 from loopback import Site, tarred, zipped
 from sentences import kept, refused
 from studies import paths
 from studies.inputs.download import fetch
-from studies.inputs.published import SOURCES
 from studies.recipes import readers
 from studies.recipes.readers import IngredientTable, from_csv, ingredients101
 
