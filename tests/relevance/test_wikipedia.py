@@ -59,24 +59,6 @@ class TestPages:
         assert found.revision == site.page("Red panda")["lastrevid"]
         assert found.date in (before, datetime.now(UTC).date().isoformat())
 
-    def test_what_is_sent(self, site, client):
-        page(client, "Red panda")
-        (query,) = site.queries
-        assert set(query.pop("prop").split("|")) == {"extracts", "pageprops", "info"}
-        assert query == {
-            "action": "query",
-            "titles": "Red panda",
-            "redirects": "1",
-            "explaintext": "1",
-            "exsectionformat": "wiki",
-            "exlimit": "1",
-            "ppprop": "disambiguation",
-            "inprop": "url",
-            "format": "json",
-            "formatversion": "2",
-            "maxlag": "5",
-        }
-
     def test_who_asks(self, site, client, tmp_path, monkeypatch):
         (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hunter2\n")
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -87,9 +69,8 @@ class TestPages:
         )
         assert "Authorization" not in headers
 
-    @pytest.mark.parametrize("title", ["red panda", "Red_panda", " red \n panda "])
-    def test_normalised_title(self, client, title):
-        found = page(client, title)
+    def test_normalised_title(self, client):
+        found = page(client, " red_\n panda ")
         assert (found.title, found.extract) == ("Red panda", PANDA)
 
     def test_redirects(self, site, client):
@@ -124,7 +105,7 @@ class TestPages:
         assert page(client, title).problem == "invalid"
         assert site.asked == []
 
-    @pytest.mark.parametrize("title", ["Shōji", "Ñandú & Co. = 50+1?", "红熊猫", "Панда", "🐼"])
+    @pytest.mark.parametrize("title", ["Ñandú & Co. = 50+1?", "红熊猫", "🐼"])
     def test_titles_of_any_script(self, site, client, title):
         site.texts = {title: f"{title} is a thing."}
         assert page(client, title).extract == f"{title} is a thing."
@@ -138,10 +119,6 @@ class TestPages:
         assert pages["Red panda"] == pages["Red_panda"] == pages["Red  panda"]
         assert site.asked == ["Red panda", "Crane"]
         assert len(site.connections) == 1
-
-    def test_no_titles(self, site, client):
-        assert client().pages([]) == {}
-        assert site.asked == []
 
     def test_a_strangers_text_is_kept_as_it_is(self, site, client):
         site.texts["Soup"] = TEXT
@@ -171,21 +148,6 @@ class TestKept:
         assert page(client, "Nowhere").extract == "It is there now."
         assert site.asked == [*titles, "Nowhere"]
 
-    def test_what_a_file_says(self, site, client):
-        site.redirects["Fire fox"] = ("Red panda", "Behaviour")
-        found = page(client, "fire fox")
-        assert json.loads(client().file("fire fox").read_bytes()) == {
-            "api": site.api,
-            "asked": "fire fox",
-            "date": found.date,
-            "problem": "",
-            "title": "Red panda",
-            "section": "Behaviour",
-            "revision": site.page("Red panda")["lastrevid"],
-            "url": "https://en.wikipedia.org/wiki/Red_panda",
-            "extract": PANDA,
-        }
-
     def test_it_is_kept_before_the_next_is_asked_for(self, site, client, tmp_path):
         seen = []
         site.before = lambda: seen.append(len(kept(tmp_path)))
@@ -193,18 +155,17 @@ class TestKept:
         assert seen == [0, 1, 2]
         assert all(file.endswith(".json") for file in kept(tmp_path))
 
-    @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-    def test_an_interrupted_collection_goes_on(self, site, client, clock, monkeypatch, stop):
+    def test_an_interrupted_collection_goes_on(self, site, client, clock, monkeypatch):
         titles = [f"Page {number}" for number in range(8)]
         site.texts = {title: title for title in titles}
 
         def interrupted(seconds):
             if len(site.asked) == 5:
-                raise stop
+                raise KeyboardInterrupt
             clock.sleep(seconds)
 
         monkeypatch.setattr(web, "sleep", interrupted)
-        with pytest.raises(stop):
+        with pytest.raises(KeyboardInterrupt):
             client(rate=1).pages(titles)
         monkeypatch.setattr(web, "sleep", clock.sleep)
         assert site.asked == titles[:5]
@@ -224,17 +185,14 @@ class TestKept:
     @pytest.mark.parametrize(
         "damage",
         [
-            lambda whole: b"",
             lambda whole: whole[: len(whole) // 2],
             lambda whole: b"\xff" + whole,
             lambda whole: b"[" * 100_000,
-            lambda whole: b"null",
             lambda whole: whole.replace(b'"Red panda"', b'"Crane"'),
             lambda whole: json.dumps(json.loads(whole) | {"extract": 3}).encode(),
-            lambda whole: json.dumps(json.loads(whole) | {"problem": "odd"}).encode(),
             lambda whole: json.dumps(json.loads(whole) | {"more": 1}).encode(),
         ],
-        ids=["empty", "half", "binary", "deep", "null", "another", "number", "odd", "more"],
+        ids=["half", "binary", "deep", "another", "number", "more"],
     )
     def test_a_damaged_file_is_asked_for_again(self, site, client, damage):
         found = page(client, "Red panda")
@@ -278,34 +236,12 @@ class TestKept:
         assert len(site.asked) == 1
 
 
-WHOLE = body({"query": {"pages": []}})
+OLD = {"pageid": 4, "title": "Red panda", "lastrevid": 1}
 PASSING = {
     "no query": reply(200, '{"batchcomplete": true}'),
-    "empty query": reply(200, '{"query": {}}'),
-    "no page": reply(200, WHOLE),
-    "pages of old": reply(200, '{"query": {"pages": {"4": {"pageid": 4, "title": "Red panda"}}}}'),
-    "no extract": reply(
-        200,
-        body({"query": {"pages": [{"pageid": 4, "title": "Red panda", "lastrevid": 1}]}}),
-    ),
-    "no string": reply(
-        200,
-        body(
-            {
-                "query": {
-                    "pages": [
-                        {
-                            "pageid": 4,
-                            "title": "Red panda",
-                            "lastrevid": 1,
-                            "canonicalurl": "https://x",
-                            "extract": None,
-                        }
-                    ]
-                }
-            }
-        ),
-    ),
+    "no page": reply(200, body({"query": {"pages": []}})),
+    "pages of old": reply(200, body({"query": {"pages": {"4": OLD}}})),
+    "no extract": reply(200, body({"query": {"pages": [OLD]}})),
     "odd error": reply(200, '{"error": "boom"}'),
     "internal": reply(200, '{"error": {"code": "internal_api_error_DBQueryError", "info": "x"}}'),
     "limited": reply(200, '{"error": {"code": "ratelimited", "info": "too fast"}}'),
@@ -357,67 +293,28 @@ class TestRefusals:
         assert (clock.slept, site.asked) == ([], ["Red panda"])
 
 
-class TestRate:
-    @pytest.mark.parametrize("rate", [0.5, 1, 4])
-    def test_requests_keep_their_distance(self, site, client, clock, rate):
-        moments = []
-        site.before = lambda: moments.append(clock.now)
-        wiki = client(rate=rate)
-        wiki.pages(["Red panda", "Crane", "Soup"])
-        wiki.pages(["Salad", "Red panda"])
-        assert moments == pytest.approx([1000 + n / rate for n in range(4)])
-
-    def test_a_slow_server_is_pause_enough(self, site, client, clock):
-        def slow():
-            clock.now += 3
-
-        site.before = slow
-        client(rate=0.5).pages(["Red panda", "Crane", "Soup"])
-        assert clock.slept == []
-
-    def test_another_attempt_is_a_request(self, site, client, clock):
-        moments = []
-        site.before = lambda: moments.append(clock.now)
-        site.script = [reply(503, "boom")] * 2
-        client(rate=0.1).pages(["Red panda"])
-        assert moments == pytest.approx([1000, 1010, 1020])
-
-    def test_what_is_kept_takes_no_time(self, client, clock):
-        client().pages(["Red panda", "Crane"])
-        clock.slept.clear()
-        client(rate=0.001).pages(["Red panda", "Crane"])
-        assert clock.slept == []
+@pytest.mark.parametrize("rate", [0.5, 4])
+def test_requests_keep_their_distance(site, client, clock, rate):
+    moments = []
+    site.before = lambda: moments.append(clock.now)
+    wiki = client(rate=rate)
+    wiki.pages(["Red panda", "Crane", "Soup"])
+    wiki.pages(["Salad", "Red panda"])
+    assert moments == pytest.approx([1000 + n / rate for n in range(4)])
 
 
 class TestStart:
     @pytest.mark.parametrize(
         "contact",
-        [
-            "",
-            " ",
-            "me",
-            "me@",
-            "@museum.net",
-            "me@museum",
-            "you@example.org",
-            "https://www.example.com/me",
-            "https://",
-            "me@museum.net\r\nX: y",
-            "me@museum.net (me)",
-            "mé@museum.net",
-        ],
+        ["", "me@", "@museum.net", "you@example.org", "https://www.example.com/me", "https://"]
+        + ["me@museum.net\r\nX: y", "me@museum.net (me)", "mé@museum.net"],
     )
     def test_no_contact_no_requests(self, client, contact):
         assert "whom to write to" in refused(lambda: client(contact=contact))
 
     @pytest.mark.parametrize(
         "contact",
-        [
-            "first.last+wiki@dept.museum.net",
-            "https://meta.wikimedia.org/wiki/User:Curator",
-            " https://museum.net ",
-            "me@myexample.org",
-        ],
+        ["https://meta.wikimedia.org/wiki/User:Curator", " me+wiki@dept.myexample.org "],
     )
     def test_whom_to_write_to(self, site, client, contact):
         client(contact=contact).pages(["Red panda"])
