@@ -18,7 +18,7 @@ from studies.inputs.published import SOURCES, Part, Source
 from studies.paths import REPOSITORY, StudyError
 from studies.relevance.captions import imagenet_captions
 from studies.relevance.data import FILE
-from studies.relevance.overrides import CORRESPONDENCES, published
+from studies.relevance.collect import CORRESPONDENCES, published
 from studies.triplets import sources
 
 

@@ -306,8 +306,10 @@ def test_requests_keep_their_distance(site, client, clock, rate):
 class TestStart:
     @pytest.mark.parametrize(
         "contact",
-        ["", "me@", "@museum.net", "you@example.org", "https://www.example.com/me", "https://"]
-        + ["me@museum.net\r\nX: y", "me@museum.net (me)", "mé@museum.net"],
+        [
+            *("", "me@", "@museum.net", "you@example.org", "https://www.example.com/me"),
+            *("https://", "me@museum.net\r\nX: y", "me@museum.net (me)", "mé@museum.net"),
+        ],
     )
     def test_no_contact_no_requests(self, client, contact):
         assert "whom to write to" in refused(lambda: client(contact=contact))
