@@ -17,8 +17,8 @@ from studies.inputs.download import fetch, main, require
 from studies.inputs.published import SOURCES, Part, Source
 from studies.paths import REPOSITORY, StudyError
 from studies.relevance.captions import imagenet_captions
-from studies.relevance.data import FILE
 from studies.relevance.collect import CORRESPONDENCES, published
+from studies.relevance.data import FILE
 from studies.triplets import sources
 
 
