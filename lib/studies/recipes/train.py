@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import DataLoader
 
 from studies.inputs import images
@@ -13,14 +14,35 @@ from studies.inputs.splits import sizes
 from studies.learning import compute
 from studies.learning.fit import Batches, Scheduled, fit
 from studies.paths import StudyError, relative, run_command
-from studies.recipes import calibration, data, metrics
-from studies.recipes.loss import dish_loss, ingredient_loss, weighted_loss
-from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, look
+from studies.recipes import calibration, data
+from studies.recipes.metrics import ingredient_metrics
+from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, gathered, look
 from studies.recipes.params import Parameters
+from studies.reporting.bootstrap import value
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, provenance
 
 MONITOR = "validation_score"
+
+
+def weighted_loss(logits: Logits, dish: Tensor, present: Tensor, weight: float) -> Tensor:
+    """Return equation (1) + weight × equation (2), what both heads are trained with in parallel.
+
+    (1) is L = −Σ_i y_i log ŷ_i with ŷ = softmax(logits), as a mean over images; (2) is
+    L = −1/(B·S) Σ_j Σ_i [y_ji log ŷ_ji + (1 − y_ji) log(1 − ŷ_ji)] with ŷ = sigmoid(logits).
+
+    Args:
+        logits: (B, C) of dishes and (B, S) of ingredients.
+        dish: (B,) index of the true dish.
+        present: (B, S) whether an ingredient is there.
+        weight: 0 leaves ingredients out.
+
+    """
+    loss = cross_entropy(logits.dishes.float(), dish)
+    if weight:
+        ingredients = logits.ingredients.float()
+        loss = loss + weight * binary_cross_entropy_with_logits(ingredients, present.float())
+    return loss
 
 
 class Learner(Scheduled):
@@ -43,11 +65,7 @@ class Learner(Scheduled):
         if self.settings.augmentation is not None:
             pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         logits = self.network(compute.to_input(pixels, self.device))
-        return weighted_loss(
-            dish_loss(logits.dishes, dish),
-            ingredient_loss(logits.ingredients, present),
-            self.settings.network.ingredient_weight,
-        )
+        return weighted_loss(logits, dish, present, self.settings.network.ingredient_weight)
 
     def on_validation_epoch_start(self) -> None:
         """Begin to collect what the network says of the validation set."""
@@ -60,16 +78,14 @@ class Learner(Scheduled):
 
     def on_validation_epoch_end(self) -> None:
         """Log top-1 of dishes, mean average precision of ingredients, and their mean."""
-        logits = Logits(
-            *(torch.cat(parts).float().cpu() for parts in zip(*self.outputs, strict=True))
-        )
+        logits = gathered(self.outputs)
         dish, present = (torch.cat(parts).cpu().numpy() for parts in zip(*self.truth, strict=True))
         top1 = float((logits.dishes.argmax(1).numpy() == dish).mean())
         scores = {"validation_dish_top1": top1}
         if self.settings.network.ingredient_weight:
-            likely = logits.ingredients.sigmoid().numpy()
-            found = metrics.ingredient_scores(likely, likely > 0.5, present)
-            scores["validation_ingredient_map"] = found["ingredient_map"]
+            probabilities = logits.ingredients.sigmoid().numpy()
+            metrics = ingredient_metrics(probabilities, probabilities > 0.5, present)
+            scores["validation_ingredient_map"] = value(metrics["ingredient_map"], len(present))
         self.log_dict({MONITOR: float(np.mean(list(scores.values()))), **scores}, batch_size=1)
 
 
@@ -82,19 +98,19 @@ def train(parameters: Parameters) -> Path:
         raise StudyError(f"{parameters.model} has no network, and nothing of it is trained")
     plates = data.read(parameters)
     parts = data.split(plates, parameters)
-    given = data.inputs(plates, parameters)
+    inputs = data.inputs(plates, parameters)
     known, rest = (np.flatnonzero(parts == part) for part in ("train", "validation"))
-    names, dish = data.targets(plates, parameters.network.names)
+    names, dish = plates.targets(parameters.network.names)
     with claim(parameters) as folder:
         file = folder / "model.safetensors"
         if file.exists():
             print(f"{relative(folder)}: already trained", flush=True)
             return folder
         compute.prepare(parameters)
-        width = given.shape[1] if given.ndim == 2 else None
+        width = inputs.shape[1] if inputs.ndim == 2 else None
         network = build(parameters.network, len(names), len(plates.ingredients), width)
         network = network.to(memory_format=torch.channels_last)
-        examples = data.Examples(given, dish, plates.present)
+        examples = data.Examples(inputs, dish, plates.present)
         batches = Batches(known, parameters.images, parameters.seed)
         outcome = fit(
             Learner(parameters, network, parameters.epochs * len(batches)),
@@ -105,7 +121,7 @@ def train(parameters: Parameters) -> Path:
             MONITOR,
         )
         network = network.to(compute.device())
-        logits = look(network, given[rest], parameters.precision)
+        logits = look(network, inputs[rest], parameters.precision)
         decision = chosen(logits, dish[rest], plates.present[rest])
         facts = provenance(
             **outcome.facts(network, parameters),
