@@ -11,16 +11,16 @@ medians of interleaved rounds.
 import numpy as np
 import torch
 from lines import heading, line
-from torch import Tensor
-from transformers import GenerationConfig, MarianConfig, MarianMTModel
-from transformers.modeling_outputs import BaseModelOutput
-
-from studies.captioning.beam import beam
 from studies.captioning.blocks import Size
 from studies.captioning.decoder import Decoder
 from studies.captioning.decoding import Rules
 from studies.captioning.lstm import LstmDecoder
 from studies.captioning.transformer import TransformerDecoder
+from torch import Tensor
+from transformers import GenerationConfig, MarianConfig, MarianMTModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from studies.captioning.beam import beam
 from studies.learning import compute
 from studies.learning.compute import interleaved, threads
 

@@ -1,7 +1,6 @@
 """Time of the flexible margin by the number of label levels, against one margin on the classes.
 
-Loss and gradient, two images a class, one thread, processor time, medians of interleaved rounds;
-brackets hold 95 % intervals of the ratio.
+Loss and gradient, two images a class, one thread, processor time, medians of interleaved rounds.
 """
 
 import numpy as np
@@ -16,12 +15,12 @@ def main() -> None:
     """Print one line a batch size and number of levels."""
     for batch, rounds in ROUNDS.items():
         heading(f"flexible margin by levels of labels, B = {batch}, against a plain margin")
-        table = levels(batch=batch, rounds=rounds)
-        for row in table.itertuples():
+        table = levels(batch=batch, rounds=rounds).drop(columns="round")
+        medians = table.groupby("levels").median()
+        for row in medians.itertuples():
             plain = row.milliseconds / row.ratio
-            what = f"{row.levels} levels [{row.ratio_low:.2f}, {row.ratio_high:.2f}]"
-            line(what, f"{row.milliseconds:.1f} ms", f"{plain:.1f} ms", row.ratio)
-        slope = np.polyfit(table["levels"], table["ratio"], 1)[0]
+            line(f"{row.Index} levels", f"{row.milliseconds:.1f} ms", f"{plain:.1f} ms", row.ratio)
+        slope = np.polyfit(medians.index, medians["ratio"], 1)[0]
         print(f"each further level adds {100 * slope:.0f} % of the plain margin's time", flush=True)
 
 

@@ -1,15 +1,23 @@
 """The evaluated runs of a dataset, side by side."""
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 
 from studies import paths
-from studies.paths import StudyError
+from studies.paths import StudyError, relative
+from studies.reporting import inference, ledger, publish, tables
+from studies.reporting.inference import Measured, Metric
 from studies.reporting.tables import duration
+from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun, finished
 from studies.runs.params import load_parameters, run_files
 
@@ -34,6 +42,116 @@ def read_runs(
                 f"{folder}: runs were tested on different {items}; delete those of older parameters"
             )
     return runs
+
+
+@dataclass(frozen=True)
+class Results(ABC):
+    """The evaluated runs of a study on a dataset: `systems` maps `model[@variant]` to its runs.
+
+    A study's own class says what its metrics are. Systems stand in the order of its tables, the
+    runs of a system in that of their seeds.
+    """
+
+    study: ClassVar[str]
+
+    dataset: str
+    systems: dict[str, list[LoadedRun]]
+
+    @abstractmethod
+    def metrics(self, run: LoadedRun) -> dict[str, Metric]:
+        """Return the metrics of a run by id, each a function of weights of its test items."""
+
+    def clusters(self, run: LoadedRun) -> np.ndarray:
+        """Return (N,) which test items of a run are drawn together; each alone by default."""
+        return np.arange(len(run.predictions))
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the runs."""
+        return paths.runs() / self.dataset / self.study
+
+    @property
+    def runs(self) -> list[LoadedRun]:
+        """Return every run."""
+        return [run for runs in self.systems.values() for run in runs]
+
+    def of(self, names: Iterable[str]) -> Self:
+        """Return the results of some systems."""
+        return replace(self, systems={name: self.systems[name] for name in names})
+
+    def plain(self) -> Self:
+        """Return the systems that are no variant of another, or all when there is none."""
+        return self.of([name for name in self.systems if "@" not in name] or self.systems)
+
+    @cached_property
+    def measured(self) -> dict[str, dict[str, Measured]]:
+        """Return for each system its metrics, on the test items and on resampled ones."""
+        return {
+            system: inference.measure(
+                {run.params["seed"]: self.metrics(run) for run in runs},
+                self.clusters(runs[0]),
+                fixed=not runs[0].trained,
+            )
+            for system, runs in self.systems.items()
+        }
+
+    def summary(self, published: Mapping[str, Mapping[str, float]] | None = None) -> pd.DataFrame:
+        """Return the tidy frame; `published` gives what was published of each model."""
+        return inference.summary(self.study, self.dataset, self.measured, published or {})
+
+    def tests(self) -> pd.DataFrame:
+        """Return the differences of `pairs`, second minus first, rounded as they are written."""
+        pairs = ({name: self.measured[name] for name in pair} for pair in self.pairs())
+        return tables.rounded(inference.paired_tests(*pairs))
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return which systems are compared: models under the same variant, a variant with none."""
+        compared = []
+        for first, second in combinations(self.systems, 2):
+            (model, _, variant), (other, _, others) = first.partition("@"), second.partition("@")
+            if variant == others or (model == other and not variant):
+                compared.append((first, second))
+        return compared
+
+
+def write_report(
+    results: Results,
+    frame: pd.DataFrame,
+    tests: pd.DataFrame,
+    outcomes: Sequence[ledger.Outcome],
+    title: str,
+    lead: str,
+    note: str,
+    names: dict[str, str],
+    counts: Collection[str] = (),
+    headline: pd.DataFrame | None = None,
+) -> str:
+    """Write tables, ledger and the entry of the index below `reports/<dataset>`; return it.
+
+    Args:
+        results: of the dataset.
+        frame: the tidy frame.
+        tests: the paired tests.
+        outcomes: what became of the claims.
+        title: of the report.
+        lead: the result in a sentence or two.
+        note: what a reader of the table must know.
+        names: metric id -> heading, in the order of the columns.
+        counts: ids of metrics that are counts.
+        headline: rows of the tidy frame that the index shows, by default those without variant.
+
+    """
+    folder, study = paths.reports() / results.dataset, results.study
+    caption = f"{title} Dataset {results.dataset}."
+    shown = tables.wide_tests(tests, names, counts)
+    tables.save(frame, tests, folder, study, names, caption, note, counts, shown)
+    claims, rows = folder / "claims", tables.plain(frame) if headline is None else headline
+    ledger_frame = ledger.frame(outcomes, results.dataset)
+    write_atomic(claims / f"{study}.csv", ledger_frame.to_csv(index=False, float_format="%.6g"))
+    write_atomic(claims / f"{study}.md", ledger.markdown(outcomes, results.dataset))
+    table = tables.wide(rows, tables.present(rows, names), counts)
+    publish.write_entry(folder, study, title, lead, table, tables.legend(rows))
+    return relative(folder)
 
 
 def make_tiny_runs(study: str) -> None:

@@ -115,6 +115,11 @@ class LoadedRun:
         return "@".join(filter(None, (self.params["model"], self.params["variant"])))
 
     @property
+    def trained(self) -> bool:
+        """Return whether the system is trained; chance has no part in one that is not."""
+        return (self.folder / "model.safetensors").exists()
+
+    @property
     def metrics(self) -> dict[str, float]:
         """Return the scores of the test set, by metric id."""
         return json.loads(self._existing("metrics.json").read_text(encoding="utf-8"))

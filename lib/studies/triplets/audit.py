@@ -9,7 +9,6 @@ from torch import Tensor
 
 from studies.inputs import images
 from studies.learning.compute import interleaved, threads
-from studies.reporting.bootstrap import bootstrap, interval
 from studies.runs.files import write_atomic
 from studies.triplets import data
 from studies.triplets.loss import FlexibleMarginLoss
@@ -60,11 +59,14 @@ def without(results: Results, bits: np.ndarray) -> pd.DataFrame:
     chosen = {"all": bits >= 0, "without": bits > images.DUPLICATE_BITS}
     shown = {"macro-F1": ("macro_f1", "{:.3f}"), "severe errors": ("severe_errors", "{:.1f}")}
     rows = []
-    for system, answers in results.plain().answers.items():
-        scores, row = results.scores(system), {"system": system}
+    for system, runs in results.plain().systems.items():
+        metrics, row = [results.metrics(run) for run in runs], {"system": system}
         for name, (metric, form) in shown.items():
             for heading, items in chosen.items():
-                values = [scores[metric](one.at(items)) for one in answers.values()]
+                weights = items[None].astype(np.float64)
+                # a count is scaled to all items, so that resamples of clusters compare
+                part = items.mean() if metric == "severe_errors" else 1.0
+                values = [part * float(one[metric](weights)[0]) for one in metrics]
                 row[f"{name}, {heading}"] = form.format(np.mean(values))
         rows.append(row)
     return pd.DataFrame(rows)
@@ -76,11 +78,10 @@ def without(results: Results, bits: np.ndarray) -> pd.DataFrame:
 def levels(
     counts: Sequence[int] = LEVELS, batch: int = 162, mining: str = "semihard", rounds: int = 41
 ) -> pd.DataFrame:
-    """Return the time of loss and gradient by the number of levels, one row each.
+    """Return the time of loss and gradient by the number of levels, one row a round and number.
 
-    `levels`; `milliseconds` of a step of `batch` images; `ratio` to a plain margin on the classes
-    alone, the median over the rounds of one step of each; `ratio_low` and `ratio_high`, its 95 %
-    bootstrap interval. One thread, processor time.
+    `levels`, `round`; `milliseconds` of a step of `batch` images; `ratio` to a plain margin on the
+    classes alone in the same round. One thread, processor time.
     """
     generator = torch.Generator().manual_seed(0)
     embeddings = torch.randn(batch, DIMENSIONS, generator=generator, requires_grad=True)
@@ -93,21 +94,11 @@ def levels(
     contenders = {str(count): step(tree(classes, count)) for count in counts}
     with threads(1):
         seconds = interleaved({"plain": step(classes[:, None]), **contenders}, rounds)
-    rows = []
-    for count in counts:
-        ratios = seconds[str(count)] / seconds["plain"]
-        medians = bootstrap(lambda drawn, _, r=ratios: float(np.median(r[drawn])), rounds)
-        low, high = interval(medians)
-        rows.append(
-            {
-                "levels": count,
-                "milliseconds": 1e3 * float(np.median(seconds[str(count)])),
-                "ratio": float(np.median(ratios)),
-                "ratio_low": low,
-                "ratio_high": high,
-            }
-        )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame({count: seconds[str(count)] for count in counts}).rename_axis("round")
+    frame = frame.melt(var_name="levels", value_name="seconds", ignore_index=False).reset_index()
+    frame["ratio"] = frame["seconds"] / seconds["plain"][frame["round"]]
+    frame["milliseconds"] = 1e3 * frame["seconds"]
+    return frame[["levels", "round", "milliseconds", "ratio"]]
 
 
 def tree(classes: Tensor, count: int) -> Tensor:

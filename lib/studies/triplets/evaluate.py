@@ -9,6 +9,7 @@ from sklearn.manifold import TSNE
 from studies.inputs import images
 from studies.learning import compute
 from studies.paths import relative, run_command
+from studies.reporting.inference import value
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, load_run
 from studies.triplets import data, metrics, sampling
@@ -39,19 +40,16 @@ def evaluate(parameters: Parameters) -> Path:
         probabilities, embedded = run.model().look(data.inputs(dataset, parameters)[test])
         # of the lowest level, the classes, which several groups of labels make together
         numbers = [*map(len, dataset.names[:-1]), len(dataset.class_names)]
-        answers = metrics.Answers(
-            true=dataset.class_index[test],
-            predicted=probabilities.argmax(1),
-            clusters=np.stack([metrics.clusters(embedded, n, parameters.seed) for n in numbers], 1),
-            first_match=metrics.first_match(embedded, dataset.class_index[test]),
-        )
+        true, predicted = dataset.class_index[test], probabilities.argmax(1)
+        found = [metrics.clusters(embedded, number, parameters.seed) for number in numbers]
+        clusters, match = np.stack(found, 1), metrics.first_match(embedded, true)
         predictions = pd.DataFrame(
             {
                 "id": [dataset.files[row] for row in test],
-                **dataset.in_words(answers.true, "true_"),
-                **dataset.in_words(answers.predicted, "predicted_"),
-                **{f"cluster_level{k}": found for k, found in enumerate(answers.clusters.T, 1)},
-                "first_match": answers.first_match,
+                **dataset.in_words(true, "true_"),
+                **dataset.in_words(predicted, "predicted_"),
+                **{f"cluster_level{k}": level for k, level in enumerate(clusters.T, 1)},
+                "first_match": match,
                 "confidence": probabilities.max(1),
             }
         )
@@ -60,8 +58,9 @@ def evaluate(parameters: Parameters) -> Path:
         everything = np.arange(len(dataset.classes))
         unseen = np.setdiff1d(everything, dataset.class_index[roles == "train"])
         scored = metrics.included(dataset.counts, parameters.min_count)
-        scores = metrics.scores(dataset.classes, scored, unseen)
-        values = {name: score(answers) for name, score in scores.items()}
+        answers = (true, predicted, clusters, match)
+        scores = metrics.scores(dataset.classes, scored, unseen, *answers)
+        values = {name: value(metric, len(test)) for name, metric in scores.items()}
         values |= {"n": len(test), "n_classes": len(scored)}
         classes = pd.DataFrame(dataset.in_words(everything))
         classes["images"] = [dataset.counts[label] for label in everything]

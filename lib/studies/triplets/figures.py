@@ -203,20 +203,17 @@ def confusion(results: Results, system: str, level: int) -> Figure:
     names = results.classes[f"level{level}"]
     codes, labels = pd.factorize(names, sort=True)
     counts = np.zeros((len(labels), len(labels)), dtype=int)
-    for answers in results.answers[system].values():
-        np.add.at(counts, (codes[results.truth], codes[answers.predicted]), 1)
+    for run in results.systems[system]:
+        predicted = results.codes(run, "predicted_class")
+        np.add.at(counts, (codes[results.truth], codes[predicted]), 1)
     return plots.confusion(counts, list(map(words, labels)), f"{system}, level {level}")
 
 
 def confused_pairs(results: Results, system: str, most: int = 12) -> pd.DataFrame:
     """Return which classes a system takes for which most often, all seeds together."""
-    names = results.classes["class"].map(shown)
-    answers = pd.concat(
-        pd.DataFrame(
-            {"true": names.iloc[one.true].array, "taken for": names.iloc[one.predicted].array}
-        )
-        for one in results.answers[system].values()
-    )
+    answers = pd.concat(run.predictions for run in results.systems[system])
+    answers = answers[["true_class", "predicted_class"]].map(shown)
+    answers.columns = ["true", "taken for"]
     tests = answers["true"].value_counts()
     wrong = answers[answers["true"] != answers["taken for"]].value_counts().head(most)
     table = wrong.rename("times").reset_index()

@@ -8,14 +8,16 @@ recall@k, the share of images that have one of their own class among their k nea
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
+
+from studies.reporting import inference
+from studies.reporting.inference import Metric, one_hot
 
 BLOCK = 512  # images whose distances to all others are held at once
 
@@ -60,8 +62,7 @@ def severe_errors(true: ArrayLike, predicted: ArrayLike) -> int:
     return int((true[:, 0] != predicted[:, 0]).sum()) if len(true) else 0
 
 
-# The embedding space. NMI and ARI are computed for each resample of a bootstrap, a hundred times
-# faster than scikit-learn's, which check their inputs every time.
+# The embedding space.
 
 
 def clusters(embedded: np.ndarray, number: int, seed: int) -> np.ndarray:
@@ -94,98 +95,52 @@ def first_match(embedded: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return rank
 
 
-def recall_at(rank: np.ndarray, k: int) -> float:
-    """Return the share of images with a match among the k nearest, of those that have a match."""
-    having = rank > 0
-    return float((rank[having] <= k).mean()) if having.any() else float("nan")
+# Every score of what a system said.
 
 
-def nmi(labels: np.ndarray, clusters: np.ndarray) -> float:
-    """Return the normalised mutual information of two partitions (N,), (N,) of integers, 0 to 1."""
-    joint, rows, columns = contingency(labels, clusters)
-    nonzero = joint > 0
-    total = joint.sum()
-    expected = np.outer(rows, columns)[nonzero]
-    mutual = (joint[nonzero] / total * np.log(joint[nonzero] * total / expected)).sum()
-    entropies = sum(-(part / total * np.log(part / total)).sum() for part in (rows, columns))
-    return float(np.clip(mutual / (entropies / 2), 0, 1)) if entropies > 0 else 1.0
+def scores(
+    labels: np.ndarray,
+    scored: Sequence[int],
+    unseen: Sequence[int],
+    true: np.ndarray,
+    predicted: np.ndarray,
+    clusters: np.ndarray,
+    first_match: np.ndarray,
+) -> dict[str, Metric]:
+    """Return every metric of the study by its id, each a function of weights (R, N).
 
+    Args:
+        labels: (C, H) labels of each class.
+        scored: the classes that macro-F1 counts.
+        unseen: the classes held out of training, for which macro-F1 and accuracy are also given.
+        true: (N,) class of each test item.
+        predicted: (N,) what it is taken for.
+        clusters: (N, H) its k-means cluster at each level.
+        first_match: (N,) see `first_match`.
 
-def ari(labels: np.ndarray, clusters: np.ndarray) -> float:
-    """Return the adjusted Rand index of two partitions (N,), (N,) of integers: 0 for chance."""
-    joint, rows, columns = contingency(labels, clusters)
-
-    def pairs(counts: np.ndarray) -> float:
-        return float((counts * (counts - 1.0)).sum() / 2)
-
-    together, in_rows, in_columns = pairs(joint), pairs(rows), pairs(columns)
-    chance = in_rows * in_columns / max(pairs(joint.sum()), 1.0)
-    best = (in_rows + in_columns) / 2
-    return (together - chance) / (best - chance) if best != chance else 1.0
-
-
-def contingency(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return how often labels meet, (R, C), and the sums of rows and columns; no empty ones."""
-    width = int(second.max()) + 1
-    joint = np.bincount(first * width + second, minlength=(int(first.max()) + 1) * width)
-    joint = joint.reshape(-1, width)
-    joint = joint[joint.any(1)][:, joint.any(0)]
-    return joint, joint.sum(1), joint.sum(0)
-
-
-# What a system said, and every score of it.
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a system said of N test items: arrays whose first axis is the item.
-
-    `true` and `predicted` (N,) are class indices, `clusters` (N, H) the k-means cluster at each
-    level, `first_match` (N,) see `first_match`.
     """
-
-    true: np.ndarray
-    predicted: np.ndarray
-    clusters: np.ndarray
-    first_match: np.ndarray
-
-    def at(self, items: np.ndarray) -> "Answers":
-        """Return the answers on some items: indices, repeated or not, or a mask."""
-        return Answers(*(getattr(self, field.name)[items] for field in fields(self)))
-
-
-Score = Callable[[Answers], float]
-
-
-def scores(labels: np.ndarray, scored: Sequence[int], unseen: Sequence[int]) -> dict[str, Score]:
-    """Return every metric of the study by its id, each a function of the answers.
-
-    `labels` (C, H) are the labels of each class, `scored` the classes that macro-F1 counts,
-    `unseen` those held out of training, for which macro-F1 and accuracy are also given alone.
-    """
-    depth = labels.shape[1]
-
-    def accuracy(level: int) -> Score:
-        return lambda a: float((labels[a.true, level] == labels[a.predicted, level]).mean())
-
-    found: dict[str, Score] = {
-        "macro_f1": lambda a: f1_over(a.true, a.predicted, scored),
-        "severe_errors": lambda a: severe_errors(labels[a.true], labels[a.predicted]),
-        "accuracy": lambda a: float((a.true == a.predicted).mean()),
-        **{f"accuracy_level{k + 1}": accuracy(k) for k in range(depth)},
-        "nmi": lambda a: nmi(a.true, a.clusters[:, -1]),
-        "ari": lambda a: ari(a.true, a.clusters[:, -1]),
-        "nmi_level1": lambda a: nmi(labels[a.true, 0], a.clusters[:, 0]),
-        "ari_level1": lambda a: ari(labels[a.true, 0], a.clusters[:, 0]),
-        "recall_at_1": lambda a: recall_at(a.first_match, 1),
-        "recall_at_5": lambda a: recall_at(a.first_match, 5),
+    says, holds = (one_hot(classes, len(labels)) for classes in (predicted, true))
+    right = labels[true] == labels[predicted]  # (N, H)
+    spaces = {"": (true, clusters[:, -1]), "_level1": (labels[true, 0], clusters[:, 0])}
+    metrics = {
+        "macro_f1": inference.macro_f1(says, holds, scored),
+        "severe_errors": inference.count(~right[:, 0]),
+        "accuracy": inference.mean(true == predicted),
+        **{f"accuracy_level{k}": inference.mean(level) for k, level in enumerate(right.T, 1)},
+        **{
+            f"{name}{suffix}": metric
+            for suffix, partitions in spaces.items()
+            for name, metric in inference.agreement(*partitions).items()
+        },
+        **{
+            f"recall_at_{k}": inference.mean(np.where(first_match > 0, first_match <= k, np.nan))
+            for k in (1, 5)
+        },
     }
     if len(unseen):
+        alone = np.isin(true, unseen)
         among = sorted(set(scored) & set(unseen))
-
-        def alone(score: Score) -> Score:
-            return lambda a: score(a.at(np.isin(a.true, unseen)))
-
-        found["unseen_macro_f1"] = alone(lambda a: f1_over(a.true, a.predicted, among))
-        found["unseen_accuracy"] = alone(found["accuracy"])
-    return found
+        on_unseen = inference.macro_f1(says * alone, holds * alone, among)
+        metrics["unseen_macro_f1"] = on_unseen
+        metrics["unseen_accuracy"] = inference.mean(np.where(alone, true == predicted, np.nan))
+    return metrics

@@ -1,18 +1,28 @@
 """What the report notebook shows and writes: everything from the run folders of a dataset."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from studies import paths
 from studies.inputs import images
-from studies.paths import StudyError, relative
+from studies.paths import StudyError
 from studies.reporting import publish, tables
-from studies.reporting.claims import SYNTHETIC, Claim, claims_markdown, tally, verdict
+from studies.reporting.forest import forest
+from studies.reporting.inference import Measured
+from studies.reporting.ledger import (
+    COUNT,
+    RATE,
+    SYNTHETIC,
+    Claim,
+    Outcome,
+    Step,
+    judge,
+    tally,
+)
 from studies.reporting.plots import PAGE
-from studies.reporting.results import count_systems, report_command, run_facts
+from studies.reporting.results import count_systems, report_command, run_facts, write_report
 from studies.reporting.tables import Shown, show
 from studies.runs.files import write_atomic
 from studies.triplets import audit, figures, tune
@@ -22,7 +32,7 @@ TITLE = "Triplets: do label relations make a better classifier?"
 SEVERE_SHOWN = 10  # of each system
 
 
-def lead(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
+def lead(results: Results, frame: pd.DataFrame) -> str:
     """Return the result in two sentences."""
     scores = frame[frame["metric"] == "macro_f1"].set_index(["model", "variant"])["mean"]
     (model, variant), value = scores.idxmax(), scores.max()
@@ -31,7 +41,7 @@ def lead(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
     return (
         f"Dataset {results.dataset}: {count_systems(results.systems)}, {len(results.truth):,} test "
         f"images, {len(results.classes)} classes; highest macro-F1: {system} with {value:.3f}. "
-        f"Of the paper's {tally(ledger(results, tests))}{mark}."
+        f"Of the paper's {tally(judged(results))}{mark}."
     )
 
 
@@ -163,117 +173,58 @@ def origin(results: Results) -> Shown:
 
 
 def write(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
-    """Write tables, claims and the entry of the index; return the folder, `reports/<dataset>`."""
-    folder = paths.reports() / results.dataset
-    tables.save(
-        frame,
-        tests,
-        folder,
-        "triplets",
-        figures.NAMES,
-        f"{TITLE} Dataset {results.dataset}.",
-        note(results),
-        figures.COUNTS,
-        figures.test_table(tests),
-    )
-    claims = claims_markdown(ledger(results, tests))
-    write_atomic(folder / "claims" / "triplets.md", claims)
+    """Write tables, ledger and the entry of the index; return the folder, `reports/<dataset>`."""
     record = tuning_record(results.dataset)
     if record is not None:
-        write_atomic(folder / "triplets_tuning.csv", record.to_csv(index=False))
-    rows = tables.plain(frame)
-    table, legend = tables.wide(rows, figures.NAMES, figures.COUNTS), tables.legend(rows)
-    publish.write_entry(folder, "triplets", TITLE, lead(results, frame, tests), table, legend)
-    return relative(folder)
-
-
-def levels_measured(results: Results) -> None:
-    """Measure the cost of levels (T8) beside the runs unless it has been done."""
-    if not (file := results.folder / "levels.csv").exists():
-        write_atomic(file, audit.levels().to_csv(index=False))
+        file = paths.reports() / results.dataset / "triplets_tuning.csv"
+        write_atomic(file, record.to_csv(index=False))
+    outcomes, words = judged(results), (TITLE, lead(results, frame), note(results))
+    return write_report(results, frame, tests, outcomes, *words, figures.NAMES, figures.COUNTS)
 
 
 # The ledger: what the paper claims, and what became of it on a dataset.
 
-
-NO_HELP = 0.01  # macro-F1; a gain that is smaller for certain is called none
-SPACE = {"nmi": "NMI of classes, ", "nmi_level1": "NMI of categories, "}
+SIDES = {"<": "higher", ">": "lower", ">=": "no higher"}  # as paper.yaml writes them
 
 
-class Step(NamedTuple):
-    """One difference, `second` minus `first`, and what is claimed of it, as `paper.yaml` says."""
-
-    metric: str
-    first: str
-    claimed: str
-    second: str
-
-
-def ledger(results: Results, tests: pd.DataFrame) -> list[Claim]:
-    """Return a verdict on each of the claims T1 to T10; `tests` are those of `paired_tests`."""
-    return [judged(claim, results, tests) for claim in PAPER["claims"]]
-
-
-def judged(claim: dict[str, Any], results: Results, tests: pd.DataFrame) -> Claim:
-    """Return the row of one claim: figure and verdict, or why it is not tested here."""
-    text = (claim["id"], claim["claim"], claim["experiment"])
-    if claim["id"] == "T8":
-        return Claim(*text, *levels_verdict(results))
-    steps, beside = (
-        [Step(*step.split()) for step in claim.get(kind, [])] for kind in ("steps", "beside")
-    )
-    rows = [of_step(tests, step) for step in steps]
-    systems = dict.fromkeys(name for step in steps for name in (step.first, step.second))
-    absent = [name for name in systems if name not in results.systems]
-    reason = claim.get("untested", {}).get(results.runs[0].params["backbone"]["name"])
-    if absent and not reason:
-        reason = f"no run of {' or '.join(absent)} on {results.dataset}"
-    if reason or any(row is None for row in rows):
-        reason = reason or "the systems have no seed in common"
-        return Claim(*text, "", f"not tested here: {reason}")
-    sides = [side(step, row) for step, row in zip(steps, rows, strict=True)]
-    shown = [*zip(steps, rows, strict=True), *((step, of_step(tests, step)) for step in beside)]
-    figure = [in_words(step, row) for step, row in shown if row is not None]
-    figure += [
-        f"{name}, seed {run.params['seed']}, {run.provenance['stopped'].partition(':')[0]}"
-        for name in systems
-        for run in results.systems[name]
-        if run.provenance["stopped"]
+def judged(results: Results) -> list[Outcome]:
+    """Return what became of each of the claims T1 to T10."""
+    backbone = results.runs[0].params["backbone"]["name"]
+    claims = [
+        Claim(
+            one["id"],
+            one["claim"],
+            tuple(step(*text.split()) for text in one.get("steps", [])),
+        )
+        for one in PAPER["claims"]
     ]
-    seeds = min(int(row.seeds) for row in rows)
-    return Claim(*text, "; ".join(figure), verdict(results.dataset, sides, seeds))
+    untested = {
+        one["id"]: one["untested"][backbone]
+        for one in PAPER["claims"]
+        if backbone in one.get("untested", {})
+    }
+    return judge(claims, {**results.measured, **levels(results)}, untested)
 
 
-def of_step(tests: pd.DataFrame, step: Step) -> pd.Series | None:
-    """Return the bootstrap row of second minus first, None when they have no seed in common."""
-    return tables.between(tests, step.first, step.second, step.metric)
+def forests(outcomes: Iterable[Outcome]) -> list[Figure]:
+    """Draw each claim that has steps, the differences that it rests on."""
+    names = {**figures.AXES, **figures.SPACE, **figures.UNSEEN, "time_ratio": "time ratio"}
+    return [drawn for one in outcomes if (drawn := forest(one, names)) is not None]
 
 
-def in_words(step: Step, row: pd.Series) -> str:
-    """Return a difference in words, such as "flexible − triplet +0.007 [−0.015, +0.028]"."""
-    count = step.metric in figures.COUNTS
-    numbers = tables.signed(row.difference, row.ci_low, row.ci_high, count=count)
-    names = f"{step.second} − {step.first}".replace("cross_entropy", "cross-entropy")
-    return f"{SPACE.get(step.metric, '')}{names} {numbers}"
+def step(metric: str, first: str, side: str, second: str) -> Step:
+    """Return a step as paper.yaml writes it, such as `macro_f1 triplet < flexible`."""
+    reference = float(first) if first[0].isdigit() else first
+    margin = COUNT if metric in figures.COUNTS else RATE
+    return Step(metric, reference, second, SIDES[side], margin)
 
 
-def side(step: Step, row: pd.Series) -> int:
-    """Return 1 if the interval is on the claimed side, −1 if on the other, 0 if on both."""
-    if step.claimed == ">=":
-        return 1 if row.ci_high < NO_HELP else -int(row.ci_low > 0)
-    return tables.side(row) if step.claimed == "<" else -tables.side(row)
-
-
-def levels_verdict(results: Results) -> tuple[str, str]:
-    """Return figure and verdict of T8, the cost of levels measured beside the runs."""
+def levels(results: Results) -> dict[str, dict[str, Measured]]:
+    """Return the cost of levels, measured beside the runs: the ratio to a plain margin by round."""
     file = results.folder / "levels.csv"
     if not file.exists():
-        return "", "not tested here: its cost was not measured beside these runs"
-    table = pd.read_csv(file)
-    ratios = ", ".join(f"{row.levels} ×{row.ratio:.2f}" for row in table.itertuples())
-    # a cost of c levels is at most c times that of one, so for a given tree a constant factor
-    holds = (table["ratio"] <= table["levels"].clip(lower=1.25)).all()
-    return (
-        f"time by levels, against one margin for all: {ratios}",
-        "holds" if holds else "does not hold",
-    )
+        write_atomic(file, audit.levels().to_csv(index=False))
+    return {
+        f"{count}_levels": {"time_ratio": Measured(dict(enumerate(rows["ratio"])))}
+        for count, rows in pd.read_csv(file).groupby("levels")
+    }
