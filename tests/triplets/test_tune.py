@@ -47,13 +47,14 @@ SETTINGS = {
 def trials_of(sandbox, colours, parameters, monkeypatch):
     """A repository that tunes two models on the colours; return a function that writes trials."""
     colours(sandbox / "data" / "colours", 12)
+    models = {model: parameters(model).resolved() for model in (*TRIALS, "hybrid")}
     monkeypatch.setattr(paths, "REPOSITORY", sandbox)
     folder = sandbox / "params" / "triplets" / NAME
     (folder / "trials").mkdir(parents=True)
     own = ("model", "variant", "seed", "loss", "decide", "stages", "study")
 
     def write(model, trials):
-        given = parameters(model).resolved() | {"dataset": NAME}
+        given = models[model] | {"dataset": NAME}
         shared = {name: value for name, value in given.items() if name not in own}
         (folder / "dataset.yaml").write_text(yaml.safe_dump(shared))
         base = {name: given[name] for name in ("model", "loss", "decide")}
