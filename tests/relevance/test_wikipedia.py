@@ -33,15 +33,16 @@ def clock(monkeypatch) -> Clock:
 
 
 @pytest.fixture
-def client(site, clock, tmp_path):
-    """Make a client; all share the folder `pages`."""
+def client(site, clock, sandbox):
+    """Make a client; all share `cache/wikipedia`."""
+    return lambda **changed: Wikipedia(
+        **{"contact": CONTACT, "api": site.api, "rate": 1e9} | changed
+    )
 
-    def make(**changed) -> Wikipedia:
-        rest = {"contact": CONTACT, "api": site.api, "rate": 1e9, "attempts": 3}
-        rest |= {"folder": tmp_path / "pages"}
-        return Wikipedia(**(rest | changed))
 
-    return make
+@pytest.fixture
+def root(sandbox):
+    return sandbox / "root"
 
 
 def page(client, title: str):
@@ -148,12 +149,12 @@ class TestKept:
         assert page(client, "Nowhere").extract == "It is there now."
         assert site.asked == [*titles, "Nowhere"]
 
-    def test_it_is_kept_before_the_next_is_asked_for(self, site, client, tmp_path):
+    def test_it_is_kept_before_the_next_is_asked_for(self, site, client, root):
         seen = []
-        site.before = lambda: seen.append(len(kept(tmp_path)))
+        site.before = lambda: seen.append(len(kept(root)))
         client().pages(["Red panda", "Crane", "Soup"])
         assert seen == [0, 1, 2]
-        assert all(file.endswith(".json") for file in kept(tmp_path))
+        assert all(file.endswith(".json") for file in kept(root))
 
     def test_an_interrupted_collection_goes_on(self, site, client, clock, monkeypatch):
         titles = [f"Page {number}" for number in range(8)]
@@ -173,14 +174,14 @@ class TestKept:
         assert site.asked == titles
         assert [found.extract for found in pages.values()] == titles
 
-    def test_a_failure_loses_nothing(self, site, client, tmp_path):
+    def test_a_failure_loses_nothing(self, site, client, root):
         site.before = lambda: site.asked[1:] and site.script.append(reply(503, "boom"))
         message = refused(client().pages, ["Red panda", "Crane", "Soup"])
         assert "'Soup'" in message
         assert "the same command goes on" in message
         site.before = lambda: None
         client().pages(["Red panda", "Crane", "Soup"])
-        assert site.asked == ["Red panda", "Crane", "Soup", "Soup", "Soup", "Soup"]
+        assert site.asked == ["Red panda", "Crane", *["Soup"] * 6]
 
     @pytest.mark.parametrize(
         "damage",
@@ -203,13 +204,13 @@ class TestKept:
         assert len(site.asked) == 2
         assert file.read_bytes() == whole
 
-    def test_titles_that_are_no_file_names(self, site, client, tmp_path):
+    def test_titles_that_are_no_file_names(self, site, client, root):
         titles = ["A/B", "A\\B", "A:B", "A*B", 'A"B', "A?B", "A B", "A.B", "a b", "A\u0301B", "ÁB"]
         titles += ["..", "../../x", "/etc/passwd", "NUL", ".", "ā" * 127, "ā" * 126 + "a"]
         site.texts = {title[0].upper() + title[1:]: f"of {title}" for title in titles}
         pages = client().pages(titles)
-        names = [Path(name) for name in kept(tmp_path)]
-        assert {name.parent.name for name in names} == {"pages"}
+        names = [Path(name) for name in kept(root)]
+        assert {name.parent for name in names} == {Path("cache/wikipedia")}
         assert len({name.name.casefold() for name in names}) == len(titles)
         assert max(len(name.name.encode()) for name in names) < 200
         again = client().pages(titles)
@@ -224,15 +225,10 @@ class TestKept:
         page(client, "Red panda")
         assert site.asked == ["Red panda"] * 2
 
-    def test_by_default_below_cache(self, client, sandbox):
-        client(folder=None).pages(["Red panda"])
-        (file,) = kept(sandbox / "root")
-        assert Path(file).parent == Path("cache/wikipedia")
-
-    def test_a_folder_that_cannot_be_written(self, site, client, tmp_path):
-        (tmp_path / "file").touch()
-        wiki = client(folder=tmp_path / "file" / "pages")
-        assert "cannot write" in refused(wiki.pages, ["Red panda", "Crane"])
+    def test_a_folder_that_cannot_be_written(self, site, client, root):
+        root.mkdir()
+        (root / "cache").touch()
+        assert "cannot write" in refused(client().pages, ["Red panda", "Crane"])
         assert len(site.asked) == 1
 
 
@@ -250,12 +246,12 @@ PASSING = {
 
 class TestAttempts:
     @pytest.mark.parametrize("fault", PASSING)
-    def test_what_passes_is_tried_again(self, site, client, tmp_path, clock, fault):
+    def test_what_passes_is_tried_again(self, site, client, root, clock, fault):
         site.script = [PASSING[fault]]
         assert page(client, "Red panda").extract == PANDA
         assert site.asked == ["Red panda"] * 2
         assert clock.slept == [1]
-        assert len(kept(tmp_path)) == 1
+        assert len(kept(root)) == 1
 
     @pytest.mark.parametrize(("asked", "waited"), [({}, 5), ({"Retry_After": "9"}, 9)])
     def test_lagging_databases(self, site, client, clock, capsys, asked, waited):
@@ -306,8 +302,10 @@ def test_requests_keep_their_distance(site, client, clock, rate):
 class TestStart:
     @pytest.mark.parametrize(
         "contact",
-        ["", "me@", "@museum.net", "you@example.org", "https://www.example.com/me", "https://"]
-        + ["me@museum.net\r\nX: y", "me@museum.net (me)", "mé@museum.net"],
+        [
+            *("", "me@", "@museum.net", "you@example.org", "https://www.example.com/me"),
+            *("https://", "me@museum.net\r\nX: y", "me@museum.net (me)", "mé@museum.net"),
+        ],
     )
     def test_no_contact_no_requests(self, client, contact):
         assert "whom to write to" in refused(lambda: client(contact=contact))
@@ -335,7 +333,7 @@ class TestStart:
 
     @pytest.mark.parametrize(
         "changed",
-        [{"rate": rate} for rate in (0, -1, float("nan"), float("inf"))] + [{"attempts": 0}],
+        [{"rate": rate} for rate in (0, -1, float("nan"), float("inf"))],
     )
     def test_numbers_above_zero(self, client, changed):
         assert "above 0" in refused(lambda: client(**changed))

@@ -188,7 +188,8 @@ def funnel(collection: Collection, predictions: pd.DataFrame) -> pd.DataFrame:
     ):
         counts = Counter(reasons)
         del counts[""]
-        for reason in sorted(counts, key=lambda one: (one not in first, one)):
+        others = sorted(set(counts) - set(first))
+        for reason in [*(one for one in first if one in counts), *others]:
             left -= counts[reason]
             rows.append((reason, counts[reason], left))
         rows.append((total, left, left))

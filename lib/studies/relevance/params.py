@@ -1,5 +1,6 @@
 """The parameters of a relevance run, with units and ranges."""
 
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -211,35 +212,13 @@ class Parameters(RunParameters):
         """Whether the system looks at images, and reads no caption."""
         return self.downstream is not None and self.encoder.name in ("pixels", "features")
 
-    @property
-    def epochs(self) -> int:
-        """Return the number of epochs."""
-        return self.training.epochs
-
-    @property
-    def validate_every(self) -> int:
-        """Return the number of epochs from validation to validation."""
-        return self.training.validate_every
-
-    @property
-    def learning_rate(self) -> float:
-        """Return the highest learning rate."""
-        return self.training.learning_rate
-
-    @property
-    def backbone_learning_rate(self) -> float:
-        """Return the highest learning rate of a published encoder."""
-        return self.training.backbone_learning_rate
-
-    @property
-    def warm_up(self) -> float:
-        """Return the share of the steps in which the learning rate rises."""
-        return self.training.warm_up
-
-    @property
-    def weight_decay(self) -> float:
-        """Return the weight decay of AdamW."""
-        return self.training.weight_decay
+    # what `learning.fit` asks of a run
+    epochs = property(attrgetter("training.epochs"))
+    validate_every = property(attrgetter("training.validate_every"))
+    learning_rate = property(attrgetter("training.learning_rate"))
+    backbone_learning_rate = property(attrgetter("training.backbone_learning_rate"))
+    warm_up = property(attrgetter("training.warm_up"))
+    weight_decay = property(attrgetter("training.weight_decay"))
 
     def require_data(self) -> None:
         """Raise StudyError when the data is not there, without reading any."""

@@ -56,45 +56,33 @@ class Page(BaseModel, frozen=True, extra="forbid"):
 
 
 class Wikipedia:
-    """Asks a MediaWiki for pages and keeps them on disk.
+    """Asks a MediaWiki for pages and keeps them below `cache/wikipedia`.
 
     Two processes may share the folder: files appear whole, but what both lack is asked for by both.
     """
 
-    def __init__(
-        self,
-        contact: str,
-        api: str = API,
-        rate: float = 1.0,
-        attempts: int = 5,
-        folder: Path | None = None,
-    ):
+    def __init__(self, contact: str, api: str = API, rate: float = 1.0) -> None:
         """Take whom to write to about the requests, and how many of them a second are too many.
 
-        `folder` keeps the pages, by default `cache/wikipedia`. Raises StudyError when `contact` is
-        neither a mail address nor a web page, when `api` is no address or not encrypted, and when
-        `rate` or `attempts` are not above 0.
+        Raises StudyError when `contact` is neither a mail address nor a web page, when `api` is no
+        address or not encrypted, and when `rate` is not above 0.
         """
         agent = f"studies/{version('studies')} ({reachable(contact)}) "
         agent += requests.utils.default_user_agent()
         example = "https://host/w/api.php"
         self.api = checked(api, "the API of the MediaWiki", example, encrypted=True)
-        if not (rate > 0 and math.isfinite(rate) and attempts > 0):
+        if not 0 < rate < math.inf:
             raise StudyError(
-                f"rate and attempts of requests to {api} should be above 0, not {rate} and "
-                f"{attempts}; correct them"
+                f"the rate of requests to {api} should be above 0, not {rate}; mend it"
             )
         remedy = "check that the address is that of a MediaWiki API with TextExtracts"
         forbidden = "see that the contact is yours and lower the rate"
-        self.client = Client(
-            api, remedy, forbidden, attempts=attempts, interval=1 / rate, agent=agent
-        )
-        self.folder = paths.cache() / "wikipedia" if folder is None else folder
+        self.client = Client(api, remedy, forbidden, interval=1 / rate, agent=agent)
 
     def pages(self, titles: Iterable[str]) -> dict[str, Page]:
         """Return a page for each title, also where there is none, from disk where it is kept.
 
-        Raises StudyError when the server refuses, when it gives no whole answer in `attempts`
+        Raises StudyError when the server refuses, when it gives no whole answer in several
         attempts, and when the folder cannot be written. Pages that arrived before are kept.
         """
         cleaned = {title: clean(title) for title in titles}
@@ -109,7 +97,7 @@ class Wikipedia:
         title = clean(title)
         digest = blake2b(f"{self.api}\n{title}".encode(), digest_size=16).hexdigest()
         readable = re.sub(r"\W+", "_", title)[:40]
-        return self.folder / f"{readable}-{digest}.json"
+        return paths.cache() / "wikipedia" / f"{readable}-{digest}.json"
 
     def _kept(self, title: str) -> Page | None:
         """Return the page that is on disk, None where there is none or it is damaged."""

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from sentences import refused
 from studies import paths
-from studies.relevance import data, metrics, pictures
+from studies.relevance import data
 from studies.relevance.evaluate import evaluate
 from studies.relevance.params import Parameters
 from studies.runs.files import to_json
@@ -199,7 +199,7 @@ def test_other_images_than_those_of_training_are_refused(world, train):
     Image.new("RGB", (12, 12), "white").save(collection.files[0])
     assert "was trained on other captions, class texts or images" in refused(evaluate, seeing)
     evaluate(reading)  # which does not look at them
-    assert pictures.fingerprint(reading, collection) == collection.fingerprint
+    assert collection.fingerprint_for(reading) == collection.fingerprint
 
 
 def test_a_missing_image_is_one_sentence(world, train):
@@ -211,33 +211,6 @@ def test_a_missing_image_is_one_sentence(world, train):
     assert "missing" in told
     file.write_bytes(b"no image")
     assert str(file) in refused(train, chosen())
-
-
-def test_images_that_are_not_there_are_one_sentence(world):
-    world()
-    told = refused(lambda: chosen(source={"name": "imagenet_captions", "images": None}))
-    assert "downstream.encoder looks at images: set source.images" in told
-    assert "source.images" in refused(
-        evaluate, chosen(source={"name": "imagenet_captions", "images": "nowhere"})
-    )
-
-
-def test_only_classifiers_look_at_images():
-    found = {}
-    for file in run_files("relevance", "demo")["predictor"]:
-        found |= read_yaml(file)
-    found["predictor"] |= {"encoder": PIXELS}
-    assert "encoder" in refused(Parameters.check, found | {"seed": 0}, {"": "test"})
-
-
-@pytest.mark.parametrize(("size", "widths"), [(6, [4, 8]), (14, [4, 8, 16]), (2, [4])])
-def test_images_too_small_for_the_network_are_one_sentence(size, widths):
-    small, enough = ({"name": "pixels", "size": size + more, "widths": widths} for more in (0, 1))
-    assert f"at least {size + 1}" in refused(lambda: chosen(encoder=small))
-    network = pictures.build(chosen(encoder=enough).downstream, 3, 0)
-    # a single image in training is what batch norm cannot do with a map of one pixel
-    one = torch.zeros(1, 3, size + 1, size + 1, dtype=torch.uint8)
-    assert network.train()(one).shape == (1, 3)
 
 
 def test_features_of_a_frozen_model(world, tmp_path):
@@ -270,28 +243,3 @@ def test_features_of_a_frozen_model(world, tmp_path):
 
 def run_columns(run):
     return run.predictions["class"], run.predictions["id"]
-
-
-def test_what_is_counted():
-    frame = pd.DataFrame(
-        {
-            "class": ["a", "a", "b", "b"],
-            "said": ["a", "b", "b", "b"],
-            "part": "test",
-            "relevant": pd.array([True, False, True, None], dtype="boolean"),
-        }
-    )
-    counted = {"caption": (3, 1.0), "image": (4, 0.75)}
-    for read, expected in counted.items():
-        items, metric = metrics.measured(frame.assign(read=read))["accuracy"]
-        assert (items, metric(np.ones((1, items)))[0]) == expected
-
-
-@pytest.mark.parametrize("dataset", ["demo", "imagenet_captions_images"])
-def test_shipped_classifiers_differ_in_what_they_are_trained_on_alone(dataset):
-    files = run_files("relevance", dataset)
-    found = {name: read_yaml(own[-1]) for name, own in files.items() if name.endswith("@image")}
-    assert len(found) == 4
-    for name, given in found.items():
-        assert given["downstream"].pop("captions") in name
-    assert all(given == found["downstream_all@image"] for given in found.values())
