@@ -69,8 +69,13 @@ def train(request):
 
 @pytest.fixture
 def learner(request):
-    """The Lightning module that the study trains."""
-    return import_module(f"studies.{request.path.parent.name}.train").Learner
+    """What the study trains, a class of `studies.learning.fit.Learner`."""
+    module = import_module(f"studies.{request.path.parent.name}.train")
+    own = [
+        one for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__
+    ]
+    (found,) = [one for one in own if hasattr(one, "begin_epoch")]
+    return found
 
 
 @pytest.fixture

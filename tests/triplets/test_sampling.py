@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from plug import noting
 from studies.inputs import images as pictures
 from studies.runs.folder import load_run
 from studies.triplets import data, sampling
@@ -160,7 +161,7 @@ class TestRoles:
 
 
 @pytest.fixture
-def watch(monkeypatch):
+def watch(monkeypatch, learner):
     """Return a function that trains and says which files were trained on, validated on, looked
     among by k-NN in validation, and kept as references.
     """
@@ -175,19 +176,21 @@ def watch(monkeypatch):
         def names(pixels):
             return [known[np.asarray(p).tobytes()].relative_to(album).as_posix() for p in pixels]
 
-        def spy(place, name, where, pixels_of):
-            call = getattr(place, name)
+        scores, with_references = learner.scores, module.with_references
 
-            def noted(*given):
-                where.append(names(pixels_of(given)))
-                return call(*given)
+        def validate(self, batches, curves):
+            batches = list(batches)
+            validated.extend(names(batch[0]) for batch in batches)
+            return scores(self, batches, curves)
 
-            patch.setattr(place, name, noted)
+        def look(*given):
+            looked.append(names(given[3][given[4]]))
+            return with_references(*given)
 
         with monkeypatch.context() as patch:
-            spy(module.Learner, "training_step", trained, lambda given: given[1][0])
-            spy(module.Learner, "validation_step", validated, lambda given: given[1][0])
-            spy(module, "with_references", looked, lambda given: given[3][given[4]])
+            noting(patch, learner, lambda _, __, batch: trained.append(names(batch[0])))
+            patch.setattr(learner, "scores", validate)
+            patch.setattr(module, "with_references", look)
             folder = module.train(chosen)
         return SimpleNamespace(
             folder=folder,
