@@ -71,11 +71,9 @@ def train(request):
 def learner(request):
     """What the study trains, a class of `studies.learning.fit.Learner`."""
     module = import_module(f"studies.{request.path.parent.name}.train")
-    own = [
-        one for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__
-    ]
-    (found,) = [one for one in own if hasattr(one, "begin_epoch")]
-    return found
+    learners = [one for one in vars(module).values() if hasattr(one, "begin_epoch")]
+    (own,) = [one for one in learners if one.__module__ == module.__name__]
+    return own
 
 
 @pytest.fixture

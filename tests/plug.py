@@ -6,7 +6,7 @@ import pytest
 
 
 def noting(patch, learner, note) -> None:
-    """Call `note` before each batch: with the learner, its (epoch, number) from 0, and the batch."""
+    """Call `note` with the learner, (epoch, number) from 0 and the batch, before each batch."""
     begin, loss = learner.begin_epoch, learner.loss
 
     def begin_epoch(self, epoch, optimizer):
