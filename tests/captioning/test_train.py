@@ -34,14 +34,16 @@ def script(learner, monkeypatch):
     """Return a function that says the loss of each validation, and keeps the weights at each."""
 
     def losses(*values):
-        weights = {}
+        weights, scores = {}, learner.scores
 
-        def validate(self, *_):
-            now = self.current_epoch
+        def validated(self, batches, curves):
+            now = len(curves)
             weights[now + 1] = {k: v.clone() for k, v in self.network.state_dict().items()}
-            self.total, self.count = values[now], 1
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("studies.captioning.train.loss", lambda *_, **__: values[now])
+                return scores(self, batches, curves)
 
-        monkeypatch.setattr(learner, "validation_step", validate)
+        monkeypatch.setattr(learner, "scores", validated)
         return weights
 
     return losses

@@ -203,9 +203,16 @@ def watch(monkeypatch):
 
             patch.setattr(place, name, noted)
 
+        scores = module.Approach.scores
+
+        def scored(self, batches, curves):
+            batches = list(batches)
+            validated.extend(names(pixels) for pixels, *_ in batches)
+            return scores(self, batches, curves)
+
         with monkeypatch.context() as patch:
-            spy(module.Learner, "training_step", trained, lambda given: given[1][0])
-            spy(module.Learner, "validation_step", validated, lambda given: given[1][0])
+            spy(module.Approach, "loss", trained, lambda given: given[1][0])
+            patch.setattr(module.Approach, "scores", scored)
             spy(module, "with_references", looked, lambda given: given[3][given[4]])
             folder = module.train(chosen)
         return SimpleNamespace(

@@ -117,15 +117,15 @@ def test_test_images_have_no_say(house, monkeypatch, draw):
 def test_a_killed_tuning_records_what_is_finished_and_goes_on(house, monkeypatch, learner):
     whole = tune.tune(NAME).read_bytes()
     monkeypatch.setenv("STUDIES_ROOT", str(house / "again"))
-    step, trained, falls = learner.training_step, [], True
+    begin_epoch, trained, falls = learner.begin_epoch, [], True
 
-    def fall(self, batch, index):
-        trained.append((self.settings.system, self.current_epoch))
+    def fall(self, epoch, optimizer):
+        trained.append((self.settings.system, epoch))
         if falls and trained[-1] == ("triplet@margin_1", 1):
             raise RuntimeError("the plug is pulled")
-        return step(self, batch, index)
+        begin_epoch(self, epoch, optimizer)
 
-    monkeypatch.setattr(learner, "training_step", fall)
+    monkeypatch.setattr(learner, "begin_epoch", fall)
     with pytest.raises(RuntimeError, match="the plug"):
         tune.tune(NAME)
     record = tune.record(NAME)
