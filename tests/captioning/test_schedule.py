@@ -58,7 +58,7 @@ class TestOptimizer:
         rates = {"backbone_learning_rate": 0.0005, "weight_decay": 0.2}
         chosen = squares(**fine_tuned(backbones, **rates))
         network = build(chosen, 11, (3, 64, 64))
-        optimizer = learner(chosen, network, 10).optimizer()
+        optimizer = learner(chosen, network, 10).configure_optimizers()
         assert isinstance(optimizer, torch.optim.AdamW)
         groups = {p: group for group in optimizer.param_groups for p in group["params"]}
         assert sum(len(group["params"]) for group in optimizer.param_groups) == len(groups)

@@ -34,16 +34,14 @@ def script(learner, monkeypatch):
     """Return a function that says the loss of each validation, and keeps the weights at each."""
 
     def losses(*values):
-        weights, scores = {}, learner.scores
+        weights = {}
 
-        def validated(self, batches, curves):
-            now = len(curves)
+        def validate(self, *_):
+            now = self.current_epoch
             weights[now + 1] = {k: v.clone() for k, v in self.network.state_dict().items()}
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("studies.captioning.train.loss", lambda *_, **__: values[now])
-                return scores(self, batches, curves)
+            self.total, self.count = values[now], 1
 
-        monkeypatch.setattr(learner, "scores", validated)
+        monkeypatch.setattr(learner, "validation_step", validate)
         return weights
 
     return losses
