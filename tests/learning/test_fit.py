@@ -131,7 +131,7 @@ def test_training_is_adam_on_the_batches_in_order(tmp_path, bound):
     learner, _ = start(tmp_path, told=range(EPOCHS), dropout=0.0, gradient_norm=bound)
     seed_all(0)
     network, data = Small(None, dropout=0.0).network, Numbers()
-    adam, losses, norms = torch.optim.Adam(network.parameters()), [], []
+    adam, steps = torch.optim.Adam(network.parameters()), []
     for epoch in range(EPOCHS):
         adam.param_groups[0]["lr"] = rate(epoch)
         order = np.random.default_rng([SEED, epoch]).permutation(STEPS * SIZE)
@@ -140,31 +140,25 @@ def test_training_is_adam_on_the_batches_in_order(tmp_path, bound):
             loss = (network(points) - target).square().mean()
             adam.zero_grad()
             loss.backward()
-            if bound:
-                norms.append(nn.utils.clip_grad_norm_(network.parameters(), bound).item())
+            norm = nn.utils.clip_grad_norm_(network.parameters(), bound or math.inf)
             adam.step()
-            losses.append(loss.item())
+            steps.append((len(steps) + 1, epoch + 1, rate(epoch), loss.item(), norm.item()))
     assert same(learner, network.state_dict())
-    means = np.reshape(losses, (EPOCHS, STEPS)).mean(1)
+    steps = np.array(steps)
+    means = steps[:, 3].reshape(EPOCHS, STEPS).mean(1)
     assert curves(tmp_path)["train_loss"].tolist() == pytest.approx(means)
     assert (tmp_path / "steps.csv").exists() == bool(bound)
     if bound:
-        assert min(norms) < bound < max(norms)
-        steps = pd.read_csv(tmp_path / "steps.csv")
-        assert steps["step"].tolist() == list(range(1, EPOCHS * STEPS + 1))
-        assert steps["epoch"].tolist() == np.repeat(range(1, EPOCHS + 1), STEPS).tolist()
-        assert steps["learning_rate"].tolist() == [rate(k // STEPS) for k in range(len(steps))]
-        assert steps["batch_loss"].tolist() == pytest.approx(losses)
-        assert steps["gradient_norm"].tolist() == pytest.approx(norms)
+        assert steps[:, 4].min() < bound < steps[:, 4].max()
+        names = ["step", "epoch", "learning_rate", "batch_loss", "gradient_norm"]
+        assert pd.read_csv(tmp_path / "steps.csv")[names].to_numpy() == pytest.approx(steps)
 
 
 def test_curves(whole):
     frame = curves(whole[0])
-    names = ["epoch", "step", "learning_rate", "train_loss", "validation_score"]
-    assert list(frame.columns) == names
-    assert frame["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert frame["step"].tolist() == [3, 6, 9, 12, 15, 18]
-    assert frame["learning_rate"].tolist() == [0.1] * 3 + [0.01] * 3
+    assert list(frame) == ["epoch", "step", "learning_rate", "train_loss", "validation_score"]
+    wanted = [[epoch + 1, STEPS * (epoch + 1), rate(epoch)] for epoch in range(EPOCHS)]
+    assert frame.iloc[:, :3].to_numpy().tolist() == wanted
     assert frame.notna().all(axis=None)
 
 
@@ -263,63 +257,52 @@ class TestResume:
         assert same(start(tmp_path / "whole", epochs=3, told=options["told"])[0], learner)
 
 
-class TestBestEpoch:
-    @pytest.mark.parametrize(
-        ("mode", "told", "best"),
-        [
-            ("max", [0.1, 0.5, 0.3, 0.5], 2),
-            ("max", [-3.0, -2.0, -1.0, 0.0], 4),
-            ("min", [3.0, 1.0, 2.0, 1.0], 2),
-            ("max", [math.nan, 0.1, math.nan, 0.0], 2),
-        ],
-    )
-    def test_it_is_the_earliest_best_also_after_a_stop(self, tmp_path, mode, told, best):
-        whole, outcome = start(tmp_path / "whole", mode, epochs=4, told=told)
-        assert (outcome.best_epoch, outcome.best_score) == (best, told[best - 1])
-        assert same(whole, whole.snapshots[best])
-        assert same(whole, whole.snapshots[4]) == (best == 4)
-        with pulled(Small, 3, 0):
-            start(tmp_path, mode, epochs=4, told=told)
-        resumed, again = start(tmp_path, mode, epochs=4, told=told)
-        assert (again.best_epoch, again.best_score) == (best, told[best - 1])
-        assert same(resumed, whole)
-
-    def test_validation_every_second_epoch(self, tmp_path):
-        options = {"every": 2, "epochs": 4, "told": [9.0, 0.1, 9.0, 0.2]}
-        learner, outcome = start(tmp_path, **options)
-        scored = curves(tmp_path)["validation_score"].notna()
-        assert scored.tolist() == [False, True, False, True]
-        assert sorted(learner.snapshots) == [2, 4]
-        assert outcome.best_epoch == 4
+@pytest.mark.parametrize(
+    ("mode", "every", "told", "best"),
+    [
+        ("max", 1, [0.1, 0.5, 0.3, 0.5], 2),
+        ("max", 1, [-3.0, -2.0, -1.0, 0.0], 4),
+        ("min", 1, [3.0, 1.0, 2.0, 1.0], 2),
+        ("max", 1, [math.nan, 0.1, math.nan, 0.0], 2),
+        ("max", 2, [9.0, 0.1, 9.0, 0.2], 4),
+    ],
+)
+def test_the_earliest_best_epoch_is_kept_also_after_a_stop(tmp_path, mode, every, told, best):
+    options = {"mode": mode, "every": every, "epochs": 4, "told": told}
+    whole, outcome = start(tmp_path / "whole", **options)
+    assert (outcome.best_epoch, outcome.best_score) == (best, told[best - 1])
+    assert sorted(whole.snapshots) == list(range(every, 5, every))
+    scored = curves(tmp_path / "whole").dropna()
+    assert set(scored["epoch"]) <= set(whole.snapshots)
+    assert same(whole, whole.snapshots[best])
+    assert same(whole, whole.snapshots[4]) == (best == 4)
+    with pulled(Small, 3, 0):
+        start(tmp_path, **options)
+    resumed, again = start(tmp_path, **options)
+    assert (again.best_epoch, again.best_score) == (best, told[best - 1])
+    assert same(resumed, whole)
 
 
-class TestDivergence:
-    @pytest.mark.parametrize("batch", [0, STEPS - 1])
-    def test_a_loss_that_is_no_number_stops_before_it_is_scored(self, tmp_path, batch):
-        class Spoilt(Small):
-            def begin_step(self, step, optimizer):
-                self.spoilt = step == 2 * STEPS + batch
+class Diverging(Small):
+    """A small network that takes one endless step."""
 
-            def loss(self, batch):
-                return super().loss(batch) * (math.nan if self.spoilt else 1)
+    def __init__(self, parameters, endless):
+        super().__init__(parameters)
+        self.endless = endless
 
-        message = refused(lambda: start(tmp_path, kind=Spoilt))
-        assert message == (
-            f"{tmp_path}: training diverged in epoch 3 (loss nan); lower learning_rate"
-        )
-        kept = torch.load(tmp_path / CHECKPOINT, weights_only=True)
-        assert all(value.isfinite().all() for value in kept["network"].values())
-        assert len(curves(tmp_path)) == 2
+    def begin_step(self, step, optimizer):
+        optimizer.param_groups[0]["lr"] = math.inf if step == self.endless else 0.1
 
-    def test_weights_that_are_no_numbers_stop_too(self, tmp_path):
-        class Spoilt(Small):
-            def loss(self, batch):
-                if self.epoch == 1:
-                    self.network[0].weight.data[0, 0] = math.inf
-                return 0 * self.network[2].bias.sum()
 
-        message = refused(lambda: start(tmp_path, kind=Spoilt, told=range(EPOCHS)))
-        assert "diverged in epoch 2 (loss 0)" in message
+@pytest.mark.parametrize(("batch", "loss"), [(0, r"nan"), (STEPS - 1, r"0\.\d+")])
+def test_divergence_stops_before_it_is_scored(tmp_path, batch, loss):
+    """Whether the loss shows it or, after the last step of an epoch, the weights alone."""
+    message = refused(lambda: start(tmp_path, kind=Diverging, endless=2 * STEPS + batch))
+    wanted = rf"{tmp_path}: training diverged in epoch 3 \(loss {loss}\); lower learning_rate"
+    assert re.fullmatch(wanted, message)
+    kept = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    assert all(value.isfinite().all() for value in kept["network"].values())
+    assert len(curves(tmp_path)) == 2
 
 
 class Trap:
