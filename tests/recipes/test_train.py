@@ -176,13 +176,13 @@ class TestLearning:
             assert torch.allclose(tensors[name], value, rtol=0, atol=1e-20), name
 
     def test_the_rate_is_that_of_the_step(self, few, tiles, train, learner, monkeypatch):
-        rates, step = [], learner.training_step
+        rates, begin_step = [], learner.begin_step
 
-        def spy(self, batch, number):
-            rates.extend(group["lr"] for group in self.trainer.optimizers[0].param_groups)
-            return step(self, batch, number)
+        def spy(self, step, optimizer):
+            begin_step(self, step, optimizer)
+            rates.extend(group["lr"] for group in optimizer.param_groups)
 
-        monkeypatch.setattr(learner, "training_step", spy)
+        monkeypatch.setattr(learner, "begin_step", spy)
         train(tiles(warm_up=0.25, learning_rate=0.004, backbone_learning_rate=0.1))
         # 24 pictures in batches of 8 for three epochs; with and without decay
         wanted = [0.004 * cosine(step, 9, 0.25) for step in range(9) for _ in range(2)]

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
+from plug import pulled
 from sentences import refused
 from studies import paths
 from studies.relevance import data
@@ -162,26 +163,15 @@ def test_what_is_dropped_or_counts_little_is_not_learnt(world, train, captions, 
     assert load_run(parameters.folder()).provenance["trained_on"] == taken.sum()
 
 
-def test_the_same_bits_twice_and_after_a_stop(world, train, sandbox, monkeypatch, capsys):
-    from studies.relevance.train import Learner
-
+def test_the_same_bits_twice_and_after_a_stop(world, train, learner, sandbox, monkeypatch, capsys):
     world()
     found = []
     for root in ("one", "two"):
         monkeypatch.setenv("STUDIES_ROOT", str(sandbox / root))
         found.append(bits(train(chosen())))
     monkeypatch.setenv("STUDIES_ROOT", str(sandbox / "three"))
-    begin = Learner.on_train_epoch_start
-
-    def killed(self):
-        if self.current_epoch == 3:
-            raise RuntimeError("killed")
-        begin(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "on_train_epoch_start", killed)
-        with pytest.raises(RuntimeError, match="killed"):
-            train(chosen())
+    with pulled(learner, 3, 0):
+        train(chosen())
     capsys.readouterr()
     found.append(bits(train(chosen())))
     said = capsys.readouterr().out

@@ -41,13 +41,13 @@ def seen(monkeypatch):
 @pytest.fixture
 def steps(seen, learner, monkeypatch):
     """The batches of training steps, rather than those of validation."""
-    taken, step = [], learner.training_step
+    taken, loss = [], learner.loss
 
-    def spy(self, batch, number):
+    def spy(self, batch):
         taken.append(next(one for one in seen if one[2] is batch or one[2][0] is batch[0]))
-        return step(self, batch, number)
+        return loss(self, batch)
 
-    monkeypatch.setattr(learner, "training_step", spy)
+    monkeypatch.setattr(learner, "loss", spy)
     return taken
 
 
@@ -178,17 +178,18 @@ class TestWhatIsSeen:
         assert shorter == sum(len(rows) for rows, *_ in whole)
 
     def test_validation_reads_captions_alone(self, kitchen, small, train, learner, monkeypatch):
-        read, step = [], learner.validation_step
+        read, scores = [], learner.scores
 
-        def spy(self, batch, number):
-            tokens, real, target, _ = batch
-            read.extend(
-                (tuple(one[which].tolist()), int(own))
-                for one, which, own in zip(tokens, real, target, strict=True)
-            )
-            return step(self, batch, number)
+        def spy(self, batches, curves):
+            batches = list(batches)
+            for tokens, real, target, _ in batches:
+                read.extend(
+                    (tuple(one[which].tolist()), int(own))
+                    for one, which, own in zip(tokens, real, target, strict=True)
+                )
+            return scores(self, batches, curves)
 
-        monkeypatch.setattr(learner, "validation_step", spy)
+        monkeypatch.setattr(learner, "scores", spy)
         parameters = small(changes={"training.epochs": 1})
         run = load_run(train(parameters))
         found, rows = known(parameters)
