@@ -4,8 +4,8 @@ import pytest
 
 from chats import SECRET, Chat
 from studies.inputs import web
-from studies.recipes import server
 from studies.recipes.params import Server
+from studies.recipes.writers import ServerWriter
 
 
 @pytest.fixture
@@ -28,12 +28,12 @@ def slept(monkeypatch) -> list[float]:
 def writer(chat, tmp_path, slept):
     """Make a writer; all share the folder `answers`."""
 
-    def make(**changed) -> server.ServerWriter:
+    def make(**changed) -> ServerWriter:
         rest = {"temperature": 0.7, "max_tokens": 50, "seed": 0, "folder": tmp_path / "answers"}
         settings = {"url": chat.url, "model": "small", "key_variable": "", "attempts": 3}
         settings |= {"name": "server", "timeout": 30}
         settings |= {name: changed.pop(name) for name in settings & changed.keys()}
-        return server.ServerWriter(Server(**settings), **(rest | changed))
+        return ServerWriter(Server(**settings), **(rest | changed))
 
     return make
 

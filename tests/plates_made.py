@@ -11,10 +11,9 @@ import yaml
 
 import meals
 import noted
-from studies.recipes import texts, writer
+from studies.recipes import texts, writers
 from studies.recipes.evaluate import evaluate
 from studies.recipes.params import Parameters
-from studies.recipes.writing import mentions
 from studies.reporting import bootstrap
 from studies.runs.files import to_json
 from studies.runs.folder import finished
@@ -41,7 +40,7 @@ def ordered():
 
 def scores(recipes: list[list[str]]) -> dict:
     """The columns of what recipes of all plates are worth."""
-    said = mentions(recipes, meals.INGREDIENTS, meals.DISHES)
+    said = texts.mentions(recipes, meals.INGREDIENTS, meals.DISHES)
     precision, recall = texts.grounding(said, meals.PRESENT)
     return {
         "grounding_precision": precision,
@@ -126,8 +125,8 @@ def dinner(tmp_path_factory, smallest):
     root, first = tmp_path_factory.mktemp("dinner"), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDIES_ROOT", str(root))
-        patch.setattr(writer, "PLATES", 1)
-        patch.setattr(writer, "WORDS", 300)
+        patch.setattr(writers, "PLATES", 1)
+        patch.setattr(writers, "WORDS", 300)
         for system in ("supervised", *run_files("recipes", "tiny")):
             evaluate(smallest(system))
             first = first or [run.system for run in finished("tiny", "recipes")]

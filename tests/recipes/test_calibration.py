@@ -1,4 +1,4 @@
-"""Calibration against loops over bins, grids of temperatures and every threshold there is."""
+"""Temperatures against a grid of them, and thresholds against every one there is."""
 
 from itertools import pairwise
 
@@ -6,61 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.metrics import f1_score
 
-from studies.recipes.calibration import ece, sigmoid_temperature, temperature, thresholds
+from studies.recipes.calibration import sigmoid_temperature, temperature, thresholds
 
 GRID = np.exp(np.linspace(np.log(0.05), np.log(20), 4000))
 seeds = st.integers(0, 2**32 - 1)
-
-
-@st.composite
-def dishes(draw):
-    """Probabilities that often lie on the border of two bins, and true classes."""
-    n, c = draw(st.integers(1, 12)), draw(st.integers(1, 4))
-    fifteenths = draw(arrays(np.int64, (n, c), elements=st.integers(0, 30)))
-    return fifteenths / 30, draw(arrays(np.int64, n, elements=st.integers(0, c - 1)))
-
-
-@given(dishes(), st.sampled_from([1, 2, 10, 15]))
-def test_ece_equals_a_loop_over_bins(case, bins):
-    probabilities, true = case
-    wanted = 0.0
-    for m in range(bins):
-        inside = [
-            (float(row[label] == max(row) and label == list(row).index(max(row))), max(row))
-            for row, label in zip(probabilities, true, strict=True)
-            if m / bins < max(row) <= (m + 1) / bins or (m == 0 and max(row) == 0)
-        ]
-        if inside:
-            accuracy, confidence = np.mean(inside, axis=0)
-            wanted += len(inside) / len(true) * abs(accuracy - confidence)
-    assert ece(probabilities, true, bins) == pytest.approx(wanted, abs=1e-12)
-
-
-def test_ece_by_hand():
-    # two in the bin of .8, one of them right: |.5 - .8|; one in the bin of .6, right: |1 - .6|
-    probabilities = np.array([[0.8, 0.2], [0.2, 0.8], [0.4, 0.6]])
-    assert ece(probabilities, np.array([0, 0, 1])) == pytest.approx((2 * 0.3 + 0.4) / 3)
-
-
-def test_a_bin_holds_its_upper_end():
-    # .5, right, lies in the lower of two bins with .4, wrong, and their gaps nearly cancel
-    probabilities = np.array([[0.5, 0.25, 0.25], [0.4, 0.3, 0.3]])
-    assert ece(probabilities, np.array([0, 1]), bins=2) == pytest.approx((0.5 - 0.4) / 2)
-
-
-def test_ece_of_calibrated_probabilities_tends_to_zero():
-    rng = np.random.default_rng(1)
-    probabilities = rng.dirichlet(np.ones(4), 200_000)
-    true = (probabilities.cumsum(axis=1) < rng.random((200_000, 1))).sum(axis=1)
-    few, many = (ece(probabilities[:n], true[:n]) for n in (500, 200_000))
-    assert many < 0.006 < few
-    # sure of themselves by a known amount: 0.9 said, right three times of five
-    sure = np.tile([0.9, 0.1], (5, 1))
-    assert ece(sure, np.array([0, 0, 0, 1, 1])) == pytest.approx(0.3)
 
 
 def least(loss):
@@ -183,7 +135,6 @@ def test_float32_is_computed_in_float64():
     assert temperature(logits, true) == temperature(wide, true)
     assert sigmoid_temperature(logits, logits > 1) == sigmoid_temperature(wide, logits > 1)
     narrow = softmax(logits, axis=1)
-    assert ece(narrow, true) == ece(narrow.astype(np.float64), true)
     present = rng.random((50, 4)) < 0.3
     wanted = thresholds(narrow.astype(np.float64), present)
     np.testing.assert_array_equal(thresholds(narrow, present), wanted)

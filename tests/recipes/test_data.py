@@ -1,4 +1,4 @@
-"""What a run reads: its plates, their parts, and the batches of an epoch."""
+"""From a source to inputs and labels: what a plate is, and in which part it lies."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,79 +9,58 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch.utils.data import DataLoader
 
 import kitchen as world
 from foods import BOXES, FOOD101, RECIPES5K
 from sentences import refused
-from studies.inputs.splits import PARTS
-from studies.learning.fit import Batches
+from studies.inputs.splits import PARTS, stratified
 from studies.paths import StudyError
 from studies.recipes import data
-from studies.recipes.plates import Plates
+from studies.recipes.readers import Plates
 
 
-def made_up(dish, official=None, photographs=None, variant=None, ingredients=2):
-    """Plates of nothing but labels."""
-    dish, count = np.asarray(dish), len(dish)
-    names = [f"dish {k}" for k in range(dish.max() + 1)]
-    variants = None if variant is None else [f"v{k}" for k in range(max(variant) + 1)]
+def made_up(dish, official=None, photographs=None, variant=None) -> Plates:
+    """Plates of pictures that need not be there."""
+    dish = np.asarray(dish)
     return Plates(
         root=Path("/nowhere"),
-        files=[f"{k}.jpg" for k in range(count)],
-        dishes=names,
+        files=[f"{k}.jpg" for k in range(len(dish))],
+        dishes=[f"d{k}" for k in range(dish.max() + 1)],
         dish=dish,
-        ingredients=[f"i{k}" for k in range(ingredients)],
-        present=np.zeros((count, ingredients), dtype=bool),
+        ingredients=["egg", "rice"],
+        present=np.zeros((len(dish), 2), dtype=bool),
         official=None if official is None else np.array(official),
         photographs=None if photographs is None else np.asarray(photographs),
-        variants=variants,
+        variants=None if variant is None else [f"v{k}" for k in range(max(variant) + 1)],
         variant=None if variant is None else np.asarray(variant),
     )
 
 
-PER_VARIANT, SEED = 2, 5
-
-
-@pytest.fixture(scope="module")
-def kitchen(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STUDIES_ROOT", str(tmp_path_factory.mktemp("kitchen")))
-        yield data.from_kitchen(PER_VARIANT, SEED)
-
-
-class TestKitchen:
-    def test_every_plate_is_what_was_drawn(self, kitchen):
-        drawn = world.plates(PER_VARIANT, SEED)
-        assert len(kitchen.files) == len(drawn)
-        for place, plate in enumerate(drawn):
-            assert kitchen.files[place].endswith(f"/{plate.id}.png")
-            assert kitchen.dishes[kitchen.dish[place]] == plate.dish
-            assert kitchen.variants[kitchen.variant[place]] == plate.variant
-            there = zip(kitchen.ingredients, kitchen.present[place], strict=True)
-            assert {name for name, is_there in there if is_there} == set(plate.ingredients)
-            assert kitchen.references[place] == world.recipe(plate, SEED)
-            with Image.open(kitchen.paths[place]) as picture:
-                assert (np.asarray(picture) == np.asarray(world.draw(plate))).all()
-
-    def test_names_are_those_of_the_world(self, kitchen):
-        tree = {dish: names for dishes in world.TREE.values() for dish, names in dishes.items()}
-        assert kitchen.dishes == sorted(tree)
-        assert kitchen.variants == sorted(name for names in tree.values() for name in names)
-        assert kitchen.ingredients == sorted(kitchen.ingredients)
-        assert set(kitchen.ingredients) <= set(world.INGREDIENTS)
-        assert kitchen.present.any(0).all()
-        assert kitchen.official is kitchen.photographs is None
-
-    def test_the_softmax_is_over_dishes_or_variants(self, kitchen):
-        names, true = data.targets(kitchen, "dish")
-        assert [names[k] for k in true] == [f.split("/")[1] for f in kitchen.files]
-        names, true = data.targets(kitchen, "variant")
-        assert [names[k] for k in true] == [f.split("/")[2] for f in kitchen.files]
+def test_the_kitchen_is_what_was_drawn(sandbox):
+    plates = data.from_kitchen(2, 5)
+    drawn = world.plates(2, 5)
+    assert len(plates.files) == len(drawn)
+    for place, plate in enumerate(drawn):
+        assert plates.files[place].endswith(f"/{plate.id}.png")
+        assert plates.dishes[plates.dish[place]] == plate.dish
+        assert plates.variants[plates.variant[place]] == plate.variant
+        there = zip(plates.ingredients, plates.present[place], strict=True)
+        assert {name for name, is_there in there if is_there} == set(plate.ingredients)
+        assert plates.references[place] == world.recipe(plate, 5)
+        with Image.open(plates.paths[place]) as picture:
+            assert (np.asarray(picture) == np.asarray(world.draw(plate))).all()
+    tree = {dish: names for dishes in world.TREE.values() for dish, names in dishes.items()}
+    assert plates.dishes == sorted(tree)
+    assert plates.variants == sorted(name for names in tree.values() for name in names)
+    assert plates.ingredients == sorted(plates.ingredients)
+    assert plates.official is plates.photographs is None
+    for names, place in (("dish", 1), ("variant", 2)):
+        of, true = plates.targets(names)
+        assert [of[k] for k in true] == [file.split("/")[place] for file in plates.files]
 
 
 class TestRead:
-    """Each source by its name; what the layouts hold is looked at in test_sources.py."""
+    """Each source by its name; what the layouts hold is looked at in test_readers.py."""
 
     def test_food101_with_a_table_of_ones_own(self, few, tiles):
         plates = data.read(tiles())
@@ -95,8 +74,7 @@ class TestRead:
     ):
         food101_folder(sandbox / "data" / "food101" / "food-101")
         ingredients101_folder(sandbox / "data" / "ingredients101")
-        chosen = tiles(source={"name": "food101", "ingredients": "ingredients101"})
-        plates = data.read(chosen)
+        plates = data.read(tiles(source={"name": "food101", "ingredients": "ingredients101"}))
         assert plates.dishes == sorted(FOOD101)
         assert "parmesan cheese" in plates.ingredients
 
@@ -121,68 +99,26 @@ class TestRead:
         assert "food-101" in refused(data.read, tiles())
 
 
-# so many plates of each dish
-COUNTS = st.lists(st.integers(1, 40), min_size=1, max_size=6)
-SHARES = st.tuples(st.floats(0.1, 0.45), st.floats(0.1, 0.45))
-
-
 def shuffled(counts, seed):
     dish = np.repeat(np.arange(len(counts)), counts)
     return np.random.default_rng(seed).permutation(dish)
 
 
-def parts_of(plates, settings):
-    """The split, or the sentence that says why there is none."""
-    try:
-        return data.split(plates, settings)
-    except StudyError as error:
-        return str(error)
-
-
 class TestSplit:
-    @settings(max_examples=60, deadline=None)
-    @given(counts=COUNTS, shares=SHARES, seed=st.integers(0, 1000), by_variant=st.booleans())
-    def test_every_stratum_has_its_share(self, tiles, counts, shares, seed, by_variant):
-        validation, test = shares
-        strata = shuffled(counts, seed)
-        plates = made_up(strata // 2, variant=strata) if by_variant else made_up(strata)
-        changes = {"validation_share": validation, "test_share": test, "split_seed": seed}
-        parts = parts_of(plates, tiles(**changes))
-        wanted = {"test": 0, "validation": 0}
-        for stratum, count in enumerate(counts):
-            tests = min(round(count * test), count - 1)  # one is always for training
-            validations = min(round(count * validation), count - 1 - tests)
-            wanted["test"] += tests
-            wanted["validation"] += validations
-            if not isinstance(parts, str):
-                found = Counter(parts[strata == stratum])
-                assert (found["test"], found["validation"]) == (tests, validations)
-                assert found["train"] == count - tests - validations > 0
-        if isinstance(parts, str):
-            lacking = next(part for part in ("validation", "test") if not wanted[part])
-            assert parts.startswith(f"/nowhere: too few pictures a dish for a {lacking} set; ")
-        else:
-            again = data.split(plates, tiles("two_networks", seed=7, **changes))
-            assert (parts == again).all()
+    """How strata are divided is looked at in test_splits.py."""
 
-    @settings(max_examples=40, deadline=None)
-    @given(counts=COUNTS, share=st.floats(0.1, 0.9), seed=st.integers(0, 1000), data_=st.data())
-    def test_the_official_test_is_kept(self, tiles, counts, share, seed, data_):
-        dish = shuffled(counts, seed)
-        official = data_.draw(
-            st.lists(st.sampled_from(["train", "test"]), min_size=len(dish), max_size=len(dish))
-        )
-        plates = made_up(dish, official=official)
-        parts = parts_of(plates, tiles(validation_share=share, test_share=0.05, split_seed=seed))
-        if isinstance(parts, str):
-            return
-        official = np.array(official)
+    def test_strata_are_dishes_or_variants_and_a_published_test_is_kept(self, tiles):
+        variant = shuffled([20, 30, 9, 12], 0)
+        chosen = tiles(validation_share=0.2, test_share=0.3, split_seed=4)
+        parts = data.split(made_up(variant // 2), chosen)
+        assert (parts == stratified(variant // 2, 0.2, 0.3, 4)).all()
+        parts = data.split(made_up(variant // 2, variant=variant), chosen)
+        assert (parts == stratified(variant, 0.2, 0.3, 4)).all()
+        assert (parts == data.split(made_up(variant // 2, variant=variant), chosen)).all()
+        official = np.where(np.arange(len(variant)) % 4, "train", "test")
+        parts = data.split(made_up(variant, official=official), chosen)
         assert ((parts == "test") == (official == "test")).all()
-        for one in np.unique(dish):
-            mine = parts[(dish == one) & (official == "train")]
-            if len(mine):
-                validations = min(round(len(mine) * share), len(mine) - 1)
-                assert (mine == "validation").sum() == validations
+        assert (parts == stratified(variant, 0.2, 0.3, 4, official == "test")).all()
 
     @settings(max_examples=30, deadline=None)
     @given(st.lists(st.sampled_from(PARTS), min_size=1, max_size=30), st.integers(0, 9))
@@ -205,8 +141,9 @@ class TestSplit:
         pairs = [pairs[k] for k in np.random.default_rng(seed).permutation(len(pairs))]
         photographs = [f"p{number}" for number, _ in pairs]
         plates = made_up([dish for _, dish in pairs], photographs=photographs)
-        parts = parts_of(plates, tiles(validation_share=0.2, test_share=0.3, split_seed=seed))
-        if isinstance(parts, str):
+        try:
+            parts = data.split(plates, tiles(validation_share=0.2, test_share=0.3, split_seed=seed))
+        except StudyError:  # too few of each dish
             return
         where = {}
         for photograph, part in zip(photographs, parts, strict=True):
@@ -239,28 +176,11 @@ class TestSplit:
         letters = {"train": "t", "validation": "v", "test": "x"}
         assert "".join(letters[part] for part in parts) == expected
 
-    def test_other_split_seed_other_split(self, tiles):
-        plates = made_up(shuffled([20, 20], 0))
-        chosen = [tiles(split_seed=seed, test_share=0.3) for seed in range(20)]
-        tested = [data.split(plates, one) == "test" for one in chosen]
-        assert len({tuple(row) for row in tested}) == 20
-        assert np.any(tested, axis=0).all()
-
-    @pytest.mark.parametrize(
-        ("counts", "shares", "part"),
-        [
-            ([1, 1, 1], (0.3, 0.3), "validation"),
-            ([2] * 9, (0.1, 0.4), "validation"),
-            ([2] * 9, (0.4, 0.1), "test"),
-            ([100], (0.0, 0.1), "validation"),
-            ([100], (0.1, 0.0), "test"),
-        ],
-    )
-    def test_too_few_pictures(self, tiles, counts, shares, part):
-        settings = tiles(validation_share=shares[0], test_share=shares[1])
-        message = refused(data.split, made_up(shuffled(counts, 0)), settings)
-        assert message.startswith(f"/nowhere: too few pictures a dish for a {part} set; ")
-        assert "change validation_share and test_share" in message
+    def test_too_few_pictures(self, tiles):
+        for shares, part in (((0.0, 0.1), "validation"), ((0.1, 0.0), "test")):
+            settings = tiles(validation_share=shares[0], test_share=shares[1])
+            message = refused(data.split, made_up(shuffled([100], 0)), settings)
+            assert message.startswith(f"/nowhere: too few pictures a dish for a {part} set; ")
 
     def test_everything_is_published_as_a_test(self, tiles):
         message = refused(data.split, made_up([0, 1, 0], official=["test"] * 3), tiles())
@@ -301,37 +221,17 @@ class TestInputs:
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-class TestExamples:
-    @pytest.fixture
-    def examples(self, tmp_path):
-        rng = np.random.default_rng(0)
-        pixels = rng.integers(0, 256, (5, 3, 2, 2), dtype=np.uint8)
-        np.save(tmp_path / "inputs.npy", pixels)
-        mapped = np.load(tmp_path / "inputs.npy", mmap_mode="r")
-        return data.Examples(mapped, np.array([2, 0, 1, 1, 2]), rng.random((5, 4)) < 0.5)
-
-    def test_a_batch_is_its_rows_in_their_order(self, examples):
-        rows = [4, 0, 0, 2]
-        inputs, dish, present = examples[rows]
-        assert (inputs.dtype, dish.dtype, present.dtype) == (torch.uint8, torch.int64, torch.bool)
-        assert inputs.tolist() == [examples.inputs[row].tolist() for row in rows]
-        assert dish.tolist() == [2, 2, 2, 1]
-        assert present.tolist() == [examples.present[row].tolist() for row in rows]
-
-    def test_a_batch_does_not_change_what_is_kept(self, examples):
-        before = [np.array(one) for one in (examples.inputs, examples.dish, examples.present)]
-        for one in examples[[0, 1, 2, 3, 4]]:
-            one.zero_()
-        after = (examples.inputs, examples.dish, examples.present)
-        assert all((one == other).all() for one, other in zip(before, after, strict=True))
-
-    def test_an_epoch_has_each_row_once(self, examples):
-        loader = DataLoader(
-            examples, sampler=Batches(np.array([4, 0, 2]), 2, seed=1), batch_size=None
-        )
-        batches = list(loader)
-        assert [len(dish) for _, dish, _ in batches] == [2, 1]
-        seen = [pixels.tolist() for inputs, _, _ in batches for pixels in inputs]
-        wanted = [examples.inputs[row].tolist() for row in (0, 2, 4)]
-        assert sorted(seen) == sorted(wanted)
-        assert len(examples) == 5
+def test_a_batch_is_its_rows_in_their_order_and_a_copy(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "inputs.npy", rng.integers(0, 256, (5, 3, 2, 2), dtype=np.uint8))
+    inputs = np.load(tmp_path / "inputs.npy", mmap_mode="r")
+    arrays = inputs, np.array([2, 0, 1, 1, 2]), rng.random((5, 4)) < 0.5
+    examples, rows = data.Examples(*arrays), [4, 0, 0, 2]
+    before = [np.array(array) for array in arrays]
+    batch = examples[rows]
+    assert [tensor.dtype for tensor in batch] == [torch.uint8, torch.int64, torch.bool]
+    for tensor, array, same in zip(batch, arrays, before, strict=True):
+        assert tensor.tolist() == same[rows].tolist()
+        tensor.zero_()
+        assert (array == same).all()
+    assert len(examples) == 5

@@ -2,24 +2,20 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    f1_score,
-    jaccard_score,
-    top_k_accuracy_score,
-)
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, jaccard_score
 
 import kitchen
 import meals
 from sentences import refused
 from studies import paths
-from studies.recipes import data, writer
-from studies.recipes.evaluate import better, evaluate, eyes
+from studies.recipes import data, evaluate, texts, writers
+from studies.recipes.readers import Plates
 from studies.runs.folder import load_run
 
 pytest_plugins = ["plates_made"]
@@ -48,7 +44,7 @@ def run(dinner, smallest, monkeypatch):
 def copy(dinner, sandbox, monkeypatch):
     """All runs, to break."""
     shutil.copytree(dinner.root, sandbox / "root")
-    monkeypatch.setattr(writer, "PLATES", 1)
+    monkeypatch.setattr(writers, "PLATES", 1)
     return sandbox / "root"
 
 
@@ -56,102 +52,86 @@ def stacked(run, column):
     return np.stack(run.predictions[column])
 
 
-class TestScores:
-    @pytest.mark.parametrize("system", SCORED)
-    def test_what_is_scored(self, run, system):
-        assert list(run(system).metrics) == [*SCORED[system], "n"]
-        assert run(system).metrics["n"] == len(run(system).predictions) == 24
-
-    @pytest.mark.parametrize("system", [name for name in SCORED if "dish_top1" in SCORED[name]])
-    def test_dishes(self, run, system):
-        found, true = run(system).metrics, run(system).predictions["dish"]
-        likely = stacked(run(system), "dish_probabilities").astype(float)
-        said = likely.argmax(1)
-        assert found["dish_top1"] == pytest.approx(accuracy_score(true, said))
-        expected = f1_score(true, said, labels=np.unique(true), average="macro")
-        assert found["dish_macro_f1"] == pytest.approx(expected)
-        if system != "majority":  # which says all dishes of equal share alike
-            labels = range(likely.shape[1])
-            top5 = top_k_accuracy_score(true, likely, k=5, labels=labels)
-            assert found["dish_top5"] == pytest.approx(top5)
-        assert likely.sum(1) == pytest.approx(1, abs=1e-5)
-
-    @pytest.mark.parametrize("system", ["frequencies", "two_networks", "shared_backbone"])
-    def test_ingredients(self, run, system):
-        found = run(system).metrics
-        true, said = stacked(run(system), "present"), stacked(run(system), "named")
-        likely = stacked(run(system), "ingredient_probabilities")
-        there = true.any(0)
-        for average in ("micro", "macro"):
-            labels = np.flatnonzero(there) if average == "macro" else None
-            expected = f1_score(true, said, average=average, labels=labels, zero_division=0)
-            assert found[f"ingredient_{average}_f1"] == pytest.approx(expected)
-        precision = average_precision_score(true[:, there], likely[:, there])
-        assert found["ingredient_map"] == pytest.approx(precision)
-        each = jaccard_score(true, said, average="samples", zero_division=1)
-        assert found["jaccard"] == pytest.approx(each)
-
-    @pytest.mark.parametrize("system", [name for name in SCORED if name != "majority"])
-    def test_variants(self, run, system):
-        frame = run(system).predictions
-        accuracy = accuracy_score(frame["variant"], frame["variant_said"])
-        assert run(system).metrics["variant_accuracy"] == pytest.approx(accuracy)
-        # the file's own folders say what is true, and the dish that bounds the guess
-        names = [name.split("/") for name in frame["id"]]
-        variants = sorted({v for variants in meals.VARIANTS_OF for v in variants})
-        assert [meals.VARIANTS[v] for v in frame["variant"]] == [parts[2] for parts in names]
-        assert [meals.DISHES[dish] for dish in frame["dish"]] == [parts[1] for parts in names]
-        assert set(frame["variant_said"]) <= set(variants)
-        for dish, said in zip(frame["dish"], frame["variant_said"], strict=True):
-            assert said in meals.VARIANTS_OF[dish]
-
-
 class TestSeen:
+    @pytest.mark.parametrize("system", SCORED)
+    def test_scores_are_those_of_the_predictions(self, run, system):
+        one, frame = run(system), run(system).predictions
+        assert list(one.metrics) == [*SCORED[system], "n"]
+        assert one.metrics["n"] == len(frame) == 24
+        wanted = {}
+        if "dish_top1" in SCORED[system]:
+            likely = stacked(one, "dish_probabilities").astype(float)
+            assert likely.sum(1) == pytest.approx(1, abs=1e-5)
+            predicted, labels = likely.argmax(1), np.unique(frame["dish"])
+            wanted["dish_top1"] = accuracy_score(frame["dish"], predicted)
+            macro = f1_score(frame["dish"], predicted, labels=labels, average="macro")
+            wanted["dish_macro_f1"] = macro
+        if "jaccard" in SCORED[system]:
+            true, named = stacked(one, "present"), stacked(one, "named")
+            there = true.any(0)
+            options = {"zero_division": 0, "labels": np.flatnonzero(there)}
+            macro = f1_score(true, named, average="macro", **options)
+            likely = stacked(one, "ingredient_probabilities")[:, there]
+            wanted |= {
+                "ingredient_micro_f1": f1_score(true, named, average="micro", zero_division=0),
+                "ingredient_macro_f1": macro,
+                "ingredient_map": average_precision_score(true[:, there], likely),
+                "jaccard": jaccard_score(true, named, average="samples", zero_division=1),
+            }
+        if "variant_accuracy" in SCORED[system]:
+            accuracy = accuracy_score(frame["variant"], frame["variant_said"])
+            wanted["variant_accuracy"] = accuracy
+            for dish, variant in zip(frame["dish"], frame["variant_said"], strict=True):
+                assert variant in meals.VARIANTS_OF[dish]
+        assert {name: one.metrics[name] for name in wanted} == pytest.approx(wanted)
+
     @pytest.mark.parametrize("system", TRAINED)
     def test_predictions_are_what_the_trained_system_says(self, run, smallest, system):
-        frame, eyes = run(system).predictions, run(system).model()
+        one, frame, eyes = run(system), run(system).predictions, run(system).model()
+        # the file's own folders say what is true
+        names = [name.split("/") for name in frame["id"]]
+        assert [meals.VARIANTS[v] for v in frame["variant"]] == [parts[2] for parts in names]
+        assert [meals.DISHES[dish] for dish in frame["dish"]] == [parts[1] for parts in names]
         root = data.read(smallest(system)).root
         seen = eyes.see_files([root / name for name in frame["id"]])
+        dishes = seen.dishes
         if system == "shared_backbone@variants":
-            assert seen.dishes.shape == (24, len(meals.VARIANTS))
-            summed = np.zeros((24, len(meals.DISHES)))
+            assert "ingredient_probabilities" not in frame
+            assert dishes.shape == (24, len(meals.VARIANTS))
+            dishes = np.zeros((24, len(meals.DISHES)))
             for variant, name in enumerate(eyes.dishes):
                 (dish,) = {plate.dish for plate in meals.PLATES if plate.variant == name}
-                summed[:, meals.DISHES.index(dish)] += seen.dishes[:, variant]
-            np.testing.assert_allclose(stacked(run(system), "dish_probabilities"), summed, 1e-4)
-            assert "ingredient_probabilities" not in frame
+                dishes[:, meals.DISHES.index(dish)] += seen.dishes[:, variant]
         else:
-            for column, values in (
-                ("dish_probabilities", seen.dishes),
-                ("ingredient_probabilities", seen.ingredients),
-            ):
-                np.testing.assert_allclose(stacked(run(system), column), values, 1e-4)
-            assert (stacked(run(system), "named") == seen.named).all()
+            likely = stacked(one, "ingredient_probabilities")
+            np.testing.assert_allclose(likely, seen.ingredients, 1e-4)
+            assert (stacked(one, "named") == seen.named).all()
+        np.testing.assert_allclose(stacked(one, "dish_probabilities"), dishes, 1e-4)
 
-    def test_names_stand_beside_them(self, run):
-        for system in (*SCORED, "naive"):
+    def test_names_and_provenance(self, run):
+        known = run("two_networks").provenance
+        for system in ("majority", "frequencies", "naive"):
             names = json.loads((run(system).folder / "names.json").read_text())
             assert names == {"dishes": meals.DISHES, "ingredients": KNOWN}
-
-    def test_baselines_know_what_they_were_counted_on(self, run):
-        for system in ("majority", "frequencies", "naive"):
             facts = run(system).provenance
-            assert facts["images"] == run("two_networks").provenance["images"]
-            assert (
-                facts["dataset_fingerprint"]
-                == (run("two_networks").provenance["dataset_fingerprint"])
-            )
             assert "best_epoch" not in facts
+            for name in ("images", "dataset_fingerprint"):
+                assert facts[name] == known[name]
 
 
 class TestPrompts:
-    def test_perceptions_are_made_first(self, dinner):
+    def test_the_better_one_on_validation_data_is_made_first_and_asked(self, dinner, run):
         assert sorted(dinner.first) == ["shared_backbone", "supervised", "two_networks"]
-
-    def test_the_better_one_on_validation_data_is_asked(self, run):
         scores = {name: run(name).provenance["best_score"] for name in TRAINED[:2]}
+        best = max(scores, key=scores.__getitem__)
         for system in ("naive", "supervised", "shuffled", "typical", "oracle"):
-            assert run(system).provenance["perception"] == max(scores, key=scores.__getitem__)
+            assert run(system).provenance["perception"] == best
+        asked = run(best).predictions
+        prompts = run("supervised").predictions["prompt"]
+        for prompt, named in zip(prompts, asked["named"], strict=True):
+            (line,) = [one for one in prompt.split("\n") if one.startswith("Visible")]
+            told = [one.rpartition(" (")[0] for one in line.partition(": ")[2].split(", ")]
+            assert sorted(filter(None, told)) == [KNOWN[s] for s in np.flatnonzero(named)]
 
     @pytest.mark.parametrize(
         ("first", "second", "asked"),
@@ -161,25 +141,12 @@ class TestPrompts:
         for system, score in zip(TRAINED[:2], (first, second), strict=True):
             facts = {"best_score": score}
             serve(sandbox / "root", system, seen=meals.eyes(1.0), dataset="tiny", facts=facts)
-        assert better(ordered("supervised", dataset="tiny")).system == asked
+        assert evaluate.better(ordered("supervised", dataset="tiny")).system == asked
 
-    def test_prompts_tell_what_that_one_saw(self, run):
-        asked = run(run("supervised").provenance["perception"]).predictions
-        for prompt, named in zip(
-            run("supervised").predictions["prompt"], asked["named"], strict=True
-        ):
-            (line,) = [one for one in prompt.split("\n") if one.startswith("Visible")]
-            told = [one.rpartition(" (")[0] for one in line.partition(": ")[2].split(", ")]
-            wanted = [KNOWN[s] for s in np.flatnonzero(named)]
-            assert sorted(filter(None, told)) == wanted
-
-    def test_scores_are_means_over_plates(self, run):
-        frame, found = run("oracle").predictions, run("oracle").metrics
-        assert found["n"] == len(frame) == 24
-        assert [len(texts) for texts in frame["recipes"]] == [2] * 24
-        for name in ("grounding_precision", "grounding_recall", "bleu4", "rouge_l"):
-            assert found[name] == pytest.approx(frame[name].mean())
-        assert list(frame["id"]) == list(run("two_networks").predictions["id"])
+    @pytest.mark.parametrize("system", ["oracle", "majority", "shared_backbone@variants"])
+    def test_who_does_not_see_all_of_a_plate_is_not_asked(self, smallest, system):
+        message = refused(evaluate.eyes, smallest("naive"), system)
+        assert message.startswith(f"writing.perception: `{system}` does not see both")
 
 
 class TestOnce:
@@ -187,7 +154,7 @@ class TestOnce:
     def test_an_evaluated_run_is_left_alone(self, run, smallest, system, capsys):
         folder = run(system).folder
         before = {f: f.stat().st_mtime_ns for f in folder.rglob("*") if f.name != ".lock"}
-        assert evaluate(smallest(system)) == folder
+        assert evaluate.evaluate(smallest(system)) == folder
         assert capsys.readouterr().out == f"{folder}: already evaluated\n"
         after = {f: f.stat().st_mtime_ns for f in folder.rglob("*") if f.name != ".lock"}
         assert after == before
@@ -199,7 +166,7 @@ class TestOnce:
         made = weights.stat().st_mtime_ns
         for folder in folders.values():
             (folder / "metrics.json").unlink()
-        evaluate(smallest("supervised"))
+        evaluate.evaluate(smallest("supervised"))
         assert {name: load_run(folder).metrics for name, folder in folders.items()} == before
         assert weights.stat().st_mtime_ns == made
 
@@ -208,16 +175,89 @@ class TestOnce:
         folder = smallest(system).folder()
         (folder / "metrics.json").unlink()
         (drawn,) = paths.cache().glob("kitchen*/images")
-        picture = next(drawn.rglob("*.png"))
-        Image.new("RGB", (96, 96)).save(picture)
-        message = refused(evaluate, smallest(system))
+        Image.new("RGB", (96, 96)).save(next(drawn.rglob("*.png")))
+        message = refused(evaluate.evaluate, smallest(system))
         assert "was trained on other images than" in message
         assert not (folder / "metrics.json").exists()
 
 
-@pytest.mark.parametrize("system", ["oracle", "majority", "shared_backbone@variants"])
-def test_who_does_not_see_all_of_a_plate_is_not_asked(smallest, system):
-    assert refused(eyes, smallest("naive"), system) == (
-        f"writing.perception: `{system}` does not see both dishes and ingredients; name networks "
-        "that do"
-    )
+PARTS = np.array(["train", "test"])[np.arange(len(meals.IDS)) % 2]
+TEST = np.flatnonzero(PARTS == "test")
+SEEN = pd.DataFrame(meals.eyes(3.0)).iloc[TEST].to_dict("list")
+
+
+def visible(prompt: str) -> str:
+    (line,) = [one for one in prompt.split("\n") if one.startswith("Visible ingredients: ")]
+    return line.removeprefix("Visible ingredients: ")
+
+
+class Echo:
+    """Writes what it is told of ingredients."""
+
+    def write(self, prompts, recipes):
+        return [[f"{visible(prompt)}\n{k}" for k in range(recipes)] for prompt in prompts]
+
+
+class TestWrite:
+    @pytest.fixture
+    def wrote(self, sandbox, serve, ordered, monkeypatch):
+        """Return a function: changes of the plates -> frame and scores of recipes that echo."""
+        monkeypatch.setattr(writers, "recipe_writer", lambda _: Echo())
+        run = load_run(serve(sandbox, "two_networks", seen=SEEN))
+        writing = {**ordered("supervised").writing.model_dump(), "plates": 7, "recipes": 2}
+        known = {
+            **{"root": Path("/nowhere"), "files": meals.IDS, "dishes": meals.DISHES},
+            **{"dish": meals.DISH, "ingredients": meals.INGREDIENTS, "present": meals.PRESENT},
+            "references": [f"recipe {k}" for k in range(len(meals.IDS))],
+        }
+
+        def write(**changes):
+            parameters = ordered("supervised", writing=writing)
+            return evaluate.write(parameters, Plates(**(known | changes)), PARTS, run)
+
+        return write
+
+    def test_one_row_a_plate_and_means_over_them(self, wrote, ordered):
+        frame, scores = wrote()
+        assert len(frame) == 7
+        rows = [meals.IDS.index(name) for name in frame["id"]]
+        assert rows == sorted(set(rows) & set(TEST.tolist()))
+        assert frame["dish"].tolist() == meals.DISH[rows].tolist()
+        assert np.stack(frame["present"]).tolist() == meals.PRESENT[rows].tolist()
+        assert frame["reference"].tolist() == [f"recipe {row}" for row in rows]
+        for row in frame.itertuples():
+            line = visible(row.prompt)
+            assert row.recipes == [f"{line}\n0", f"{line}\n1"]
+            told = {one.partition(" (")[0] for one in line.split(", ") if "(" in one}
+            there = zip(meals.INGREDIENTS, row.present, strict=True)
+            true = {name for name, is_there in there if is_there}
+            right = len(told & true)
+            assert row.grounding_precision == pytest.approx(right / len(told) if told else 0)
+            assert row.grounding_recall == pytest.approx(right / len(true))
+        assert list(scores) == [*texts.SCORES, "distinct_2"]
+        for name in texts.SCORES:
+            assert scores[name] == pytest.approx(frame[name].mean())
+        dishes = frame["dish"].to_numpy()
+        assert scores["distinct_2"] == texts.distinct(frame["recipes"], dishes)
+
+    def test_without_references_and_with_ingredients_of_the_dish(self, wrote, recwarn):
+        usual = np.stack([meals.PRESENT[dish == meals.DISH].any(0) for dish in meals.DISH])
+        frame, scores = wrote(present=usual, references=None)
+        assert not {"reference", "bleu4", "rouge_l"} & {*frame.columns, *scores}
+        assert frame["sight"].isna().all()
+        assert not {"sight", "self_bleu"} & set(scores)
+        assert not np.isnan(list(scores.values())).any()
+        assert not recwarn.list
+
+    def test_every_prompt_and_seed_writes_of_the_same_plates(self, ordered):
+        def places(system, plates, count=100, **changes):
+            writing = {**ordered("naive").writing.model_dump(), "plates": plates}
+            return evaluate.sample(count, ordered(system, writing=writing, **changes)).tolist()
+
+        first = places("naive", 6)
+        assert len(first) == 6
+        assert first == sorted(set(first) & set(range(100)))
+        for system in ("supervised", "oracle", "shuffled", "typical"):
+            assert places(system, 6, seed=1) == first
+        assert places("naive", 6, split_seed=1) != first
+        assert places("naive", None, 9) == places("naive", 30, 9) == list(range(9))

@@ -1,18 +1,30 @@
-"""What a prompt says: its lines, their order, and what no name can do to them."""
+"""What prompts say: their lines, what no name can do to them, and who is told what of a plate."""
 
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import meals
 from sentences import refused
+from studies.recipes import prompt as prompting
 from studies.recipes.prompt import build_prompt
+from studies.recipes.readers import Plates
+
+pytest_plugins = ["plates_made"]
 
 # names as tables of dishes have them, and worse
 words = st.text(st.sampled_from("ab é_-'(%,:\n\r\t\x0b\x85\u2028"), min_size=1, max_size=8)
 names = words.filter(lambda name: name.replace("_", " ").strip())
 shares = st.floats(0, 1)
-told = st.one_of(names, st.dictionaries(names, shares, min_size=1, max_size=5))
-seen = st.one_of(st.none(), st.lists(names, max_size=4), st.dictionaries(names, shares, max_size=4))
+dishes = st.one_of(names, st.dictionaries(names, shares, min_size=1, max_size=5))
+seen = st.one_of(st.lists(names, max_size=4), st.dictionaries(names, shares, max_size=4))
+percents = st.lists(st.integers(0, 100), min_size=1, max_size=6)
 
 
 def line(prompt: str, name: str) -> str:
@@ -21,7 +33,7 @@ def line(prompt: str, name: str) -> str:
     return found.removeprefix(f"{name}: ")
 
 
-class TestLines:
+class TestBuildPrompt:
     def test_a_whole_prompt(self):
         prompt = build_prompt("caesar_salad", {"egg": 0.514, "kale": 0.9}, servings=3)
         assert prompt == (
@@ -35,83 +47,145 @@ class TestLines:
             "Answer with a title, the ingredients with their amounts, and numbered steps."
         )
 
-    @given(told, seen, st.integers(1, 99), names)
-    def test_no_name_ends_its_line(self, dish, ingredients, servings, language):
-        prompt = build_prompt(dish, ingredients, servings=servings, language=language)
-        heads = ["Dish"] + ["Visible ingredients"] * (ingredients is not None)
-        heads += ["Servings", "Language"]
-        lines = prompt.splitlines()
+    @given(dishes, seen, st.integers(1, 99), names)
+    def test_no_name_ends_its_line_and_naive_lacks_the_ingredients_alone(
+        self, dish, ingredients, servings, language
+    ):
+        options = {"servings": servings, "language": language}
+        lines = build_prompt(dish, ingredients, **options).splitlines()
+        heads = ["Dish: ", "Visible ingredients: ", "Servings: ", "Language: "]
         assert len(lines) == len(heads) + 4
         assert [lines[1], lines[-2]] == ["", ""]
         for head, one in zip(heads, lines[2:-2], strict=True):
-            assert one.startswith(f"{head}: ")
+            assert one.startswith(head)
             assert one == " ".join(one.split())
-        assert line(prompt, "Servings") == str(servings)
-
-    @given(told, seen.filter(lambda one: one is not None))
-    def test_naive_and_supervised_differ_in_the_ingredients_alone(self, dish, ingredients):
-        naive, supervised = build_prompt(dish).split("\n"), build_prompt(dish, ingredients)
-        lines = supervised.split("\n")
-        (place,) = [k for k, one in enumerate(lines) if one.startswith("Visible ingredients: ")]
-        assert lines[:place] + lines[place + 1 :] == naive
+        assert build_prompt(dish, **options).splitlines() == [*lines[:3], *lines[4:]]
 
     @given(st.lists(names, min_size=1, max_size=5))
     def test_ingredients_stand_as_they_came(self, ingredients):
         plain = [" ".join(name.replace("_", " ").split()) for name in ingredients]
         assert line(build_prompt("soup", ingredients), "Visible ingredients") == ", ".join(plain)
+        for nothing in ([], {}):
+            prompt = build_prompt("soup", nothing)
+            assert line(prompt, "Visible ingredients") == "none recognised"
 
-    @pytest.mark.parametrize("nothing", [[], {}])
-    def test_nothing_recognised_is_said(self, nothing):
-        prompt = build_prompt("soup", nothing)
-        assert line(prompt, "Visible ingredients") == "none recognised"
-        assert "none" not in build_prompt("soup")
-
-
-class TestOrder:
-    @given(st.lists(st.integers(0, 100), min_size=1, max_size=6))
-    def test_the_most_probable_ingredient_comes_first_equal_ones_as_they_came(self, percents):
-        known = {f"n{k}": percent / 100 for k, percent in enumerate(percents)}
-        order = sorted(range(len(percents)), key=lambda k: (-percents[k], k))
-        shown = [f"n{k} ({percents[k]}%)" for k in order]
-        assert line(build_prompt("soup", known), "Visible ingredients") == ", ".join(shown)
-
-    @given(st.lists(st.integers(0, 100), min_size=1, max_size=6), st.integers(0, 100))
-    def test_an_unsure_dish_has_up_to_two_others(self, percents, sure):
+    @given(percents, st.integers(0, 100))
+    def test_the_most_probable_comes_first_equal_ones_as_they_came(self, percents, sure):
         known = {f"d_{k}": percent / 100 for k, percent in enumerate(percents)}
         order = sorted(range(len(percents)), key=lambda k: (-percents[k], k))
-        said = line(build_prompt(known, sure=sure / 100), "Dish")
-        if max(percents) >= sure:
-            assert said == f"d {order[0]}"
-        else:
-            assert said == " or ".join(f"d {k} ({percents[k]}%)" for k in order[:3])
+        shown = [f"d {k} ({percents[k]}%)" for k in order]
+        prompt = build_prompt(known, known, sure=sure / 100)
+        assert line(prompt, "Visible ingredients") == ", ".join(shown)
+        doubted = max(percents) < sure
+        assert line(prompt, "Dish") == (" or ".join(shown[:3]) if doubted else f"d {order[0]}")
 
-    def test_a_name_alone_is_sure(self):
-        assert line(build_prompt("miso_soup", sure=1.0), "Dish") == "miso soup"
-        assert line(build_prompt({"miso_soup": 1.0}, sure=1.0), "Dish") == "miso soup"
-
-
-class TestMistakes:
     @pytest.mark.parametrize("share", [-0.01, 1.01, float("nan"), 70])
     def test_a_probability_that_is_none(self, share):
-        for given_ in (({"a\nb": share},), ("soup", {"a\nb": share})):
-            message = refused(build_prompt, *given_)
+        for values in (({"a\nb": share},), ("soup", {"a\nb": share})):
+            message = refused(build_prompt, *values)
             assert repr("a\nb") in message
             assert str(share) in message
 
-    @pytest.mark.parametrize("dish", ["", " ", "_\n_", {"": 1.0}])
-    def test_a_name_without_letters(self, dish):
-        assert refused(build_prompt, dish).startswith("a name in a prompt has no letters")
-
-    @pytest.mark.parametrize("ingredients", [["egg", "_"], {"\t": 0.5}])
-    def test_an_ingredient_without_letters(self, ingredients):
-        message = refused(build_prompt, "soup", ingredients)
-        assert message.startswith("a name in a prompt has no letters")
-
-    def test_no_dish(self):
+    def test_names_without_letters(self):
+        for values in (("_\n_",), ({"": 1.0},), ("soup", ["egg", "_"]), ("soup", {"\t": 0.5})):
+            assert refused(build_prompt, *values).startswith("a name in a prompt has no letters")
         assert refused(build_prompt, {}) == "a prompt needs the name of a dish; give one"
 
-    @given(names, names)
-    def test_names_that_read_alike_are_each_named(self, one, other):
-        assume(one != other)
-        prompt = build_prompt("soup", {one: 0.5, other: 0.5})
-        assert line(prompt, "Visible ingredients").count("(50%)") == 2
+
+PLATES = Plates(
+    root=Path("/nowhere"),
+    files=meals.IDS,
+    dishes=meals.DISHES,
+    dish=meals.DISH,
+    ingredients=meals.INGREDIENTS,
+    present=meals.PRESENT,
+)
+PARTS = np.array(["train", "test"])[np.arange(len(meals.IDS)) % 2]
+TEST, KNOWN = (np.flatnonzero(part == PARTS) for part in ("test", "train"))
+SEEN = pd.DataFrame(meals.eyes(3.0)).iloc[TEST].reset_index(drop=True)
+GUESSED = np.stack(SEEN["dish_probabilities"]).argmax(1)
+EVERY = np.arange(len(TEST))
+
+
+@pytest.fixture
+def prompts(ordered):
+    """Return a function: system -> prompts of all test plates."""
+
+    def ask(system: str, **changes) -> list[str]:
+        parameters = ordered(system, dataset="tiny", **changes)
+        return prompting.prompts(parameters, PLATES, PARTS, SEEN, EVERY)
+
+    return ask
+
+
+def told(prompt: str) -> dict[str, str]:
+    """The ingredients of a prompt, each with what is said of its probability."""
+    listed = line(prompt, "Visible ingredients")
+    pairs = [one.partition(" (") for one in listed.split(", ") if listed != "none recognised"]
+    return {name: share.removesuffix(")") for name, _, share in pairs}
+
+
+def named(place: int) -> dict[str, str]:
+    """What was seen on a test plate, with percentages."""
+    row = SEEN.iloc[place]
+    likely = row["ingredient_probabilities"]
+    return {name: f"{likely[s]:.0%}" for s, name in enumerate(meals.INGREDIENTS) if row["named"][s]}
+
+
+class TestPrompts:
+    def test_naive_and_supervised_tell_of_what_is_seen(self, prompts):
+        likely, doubted = np.stack(SEEN["dish_probabilities"]), 0
+        for place, (naive, prompt) in enumerate(
+            zip(prompts("naive"), prompts("supervised"), strict=True)
+        ):
+            assert told(prompt) == named(place)
+            assert re.sub("\nVisible ingredients: .*", "", prompt) == naive
+            order = sorted(range(len(meals.DISHES)), key=lambda c, p=place: -likely[p, c])
+            shown = [(meals.DISHES[c].replace("_", " "), likely[place, c]) for c in order[:3]]
+            doubts = " or ".join(f"{name} ({share:.0%})" for name, share in shown)
+            assert line(prompt, "Dish") == (shown[0][0] if shown[0][1] >= 0.8 else doubts)
+            doubted += shown[0][1] < 0.8
+        assert 0 < doubted < len(TEST)
+
+    def test_the_oracle_is_told_the_truth(self, prompts):
+        for prompt, row in zip(prompts("oracle"), TEST, strict=True):
+            assert line(prompt, "Dish") == meals.PLATES[row].dish.replace("_", " ")
+            assert set(told(prompt)) == set(meals.PLATES[row].ingredients)
+            assert set(told(prompt).values()) == {""}
+
+    def test_typical_ingredients_are_those_of_half_the_training_plates(self, prompts):
+        counts: dict[int, Counter] = defaultdict(Counter)
+        for row in KNOWN:
+            counts[meals.DISH[row]].update(meals.PLATES[row].ingredients)
+        plates = Counter(meals.DISH[KNOWN].tolist())
+        for place, prompt in enumerate(prompts("typical")):
+            dish = GUESSED[place]  # and not the true one
+            usual = {name for name, n in counts[dish].items() if 2 * n >= plates[dish]}
+            assert set(told(prompt)) == usual
+            assert set(told(prompt).values()) <= {""}
+
+    def test_shuffled_ingredients_were_seen_on_another_plate_of_the_guessed_dish(self, prompts):
+        shuffled = prompts("shuffled")
+        for place, prompt in enumerate(shuffled):
+            others = [k for k in EVERY if k != place and GUESSED[k] == GUESSED[place]]
+            others = others or [k for k in EVERY if k != place]
+            assert told(prompt) in [named(other) for other in others]
+        assert prompts("shuffled") == shuffled
+        assert prompts("shuffled", seed=1) != shuffled
+
+    def test_servings_language_and_limit_are_those_of_the_parameters(self, ordered, prompts):
+        writing = ordered("naive").writing.model_dump()
+        writing |= {"servings": 5, "language": "Ukrainian", "sure": 0.0}
+        for prompt in prompts("naive", writing=writing):
+            assert (line(prompt, "Servings"), line(prompt, "Language")) == ("5", "Ukrainian")
+            assert " or " not in line(prompt, "Dish")
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.integers(0, 3), min_size=2, max_size=8), st.data())
+    def test_another_is_never_the_plate_itself(self, guessed, data):
+        place, rng = data.draw(st.integers(0, len(guessed) - 1)), np.random.default_rng(0)
+        alike = {k for k, dish in enumerate(guessed) if dish == guessed[place]} - {place}
+        possible = alike or set(range(len(guessed))) - {place}
+        drawn = [prompting.another(place, np.array(guessed), rng) for _ in range(200)]
+        # each of at most seven is missed once in 10¹³ times
+        assert set(drawn) == possible

@@ -15,41 +15,6 @@ LOWEST, HIGHEST = 0.05, 20.0  # temperatures
 EVEN = 0.5  # the threshold of those who have seen nothing
 
 
-def gaps(
-    probabilities: np.ndarray, true: np.ndarray, bins: int = 15
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bin of each image's top probability, (N,), and right (1 or 0) minus it, (N,).
-
-    `probabilities` are (N, C), `true` (N,) class indices. Bins have equal width and include their
-    upper end; of equal probabilities the first class is the top.
-    """
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    sure = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == true
-    return np.searchsorted(np.arange(1, bins) / bins, sure, side="left"), right - sure
-
-
-def ece(probabilities: np.ndarray, true: np.ndarray, bins: int = 15) -> float:
-    """Return the expected calibration error of the top probability, equation (3), 0 to 1.
-
-    The mean over images of |accuracy - mean top probability| of their bin; see `gaps`.
-    """
-    place, gap = gaps(probabilities, true, bins)
-    return float(np.abs(np.bincount(place, gap, bins)).sum() / len(gap))
-
-
-def reliability(
-    probabilities: np.ndarray, true: np.ndarray, bins: int = 15
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean top probability and accuracy of each bin that holds an image; see `gaps`."""
-    place, gap = gaps(probabilities, true, bins)
-    count = np.bincount(place, minlength=bins)
-    sure = np.bincount(place, np.asarray(probabilities, dtype=np.float64).max(axis=1), bins)
-    held = count > 0
-    said = sure[held] / count[held]
-    return said, said + np.bincount(place, gap, bins)[held] / count[held]
-
-
 def temperature(logits: np.ndarray, true: np.ndarray) -> float:
     """Return the T for which softmax(logits / T) is likeliest, 0.05 to 20.
 
@@ -73,14 +38,13 @@ def sigmoid_temperature(logits: np.ndarray, present: np.ndarray) -> float:
 
 def _likeliest(loss: Callable[[float], float]) -> float:
     """Return the temperature of least loss, a convex function of 1 / T; 1 where none is better."""
-    bounds = (math.log(LOWEST), math.log(HIGHEST))
-    found = minimize_scalar(
+    best = minimize_scalar(
         lambda warmth: loss(math.exp(-warmth)),
-        bounds=bounds,
+        bounds=(math.log(LOWEST), math.log(HIGHEST)),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return math.exp(found.x) if found.fun < loss(1.0) else 1.0
+    return math.exp(best.x) if best.fun < loss(1.0) else 1.0
 
 
 def thresholds(probabilities: np.ndarray, present: np.ndarray) -> np.ndarray:

@@ -10,12 +10,9 @@ from studies import demo, paths
 from studies.inputs import images
 from studies.inputs.features import features
 from studies.inputs.splits import PARTS, refuse_empty, stratified
-from studies.recipes import sources
-from studies.recipes.ingredients import IngredientTable, from_csv, ingredients101, typical
-from studies.recipes.params import Parameters
-from studies.recipes.plates import Plates
-
-__all__ = ["Examples", "Plates", "inputs", "read", "split", "targets"]
+from studies.recipes import readers
+from studies.recipes.params import FOLDERS, Parameters
+from studies.recipes.readers import Plates
 
 
 def read(parameters: Parameters) -> Plates:
@@ -24,40 +21,25 @@ def read(parameters: Parameters) -> Plates:
     source = parameters.source
     if source.name == "kitchen":
         return from_kitchen(source.per_variant, source.seed)
-    if source.name == "uecfood256":
-        folder = paths.data() / "uecfood256" / "UECFOOD256"
-        return sources.uecfood256(folder, table(source.ingredients))
-    if source.ingredients == "recipes5k":
-        return sources.recipes5k(paths.data() / "recipes5k")
-    return sources.food101(paths.data() / "food101" / "food-101", table(source.ingredients))
-
-
-def table(name: str) -> IngredientTable:
-    """Return the table of ingredients of that name, or of a file below STUDIES_DATA."""
-    if name == "typical":
-        return typical()
-    if name == "ingredients101":
-        return ingredients101(paths.data() / "ingredients101")
-    return from_csv(paths.data() / name)
+    if source.name == "food101" and source.ingredients == "recipes5k":
+        return readers.recipes5k(paths.data() / FOLDERS["recipes5k"])
+    reader = readers.food101 if source.name == "food101" else readers.uecfood256
+    return reader(paths.data() / FOLDERS[source.name], readers.table(source.ingredients))
 
 
 def from_kitchen(per_variant: int, seed: int) -> Plates:
     """Return the embedded demo: dishes in variants, visible ingredients, reference recipes."""
-    root = demo.kitchen(per_variant, seed) / "images"
     plates = kitchen.plates(per_variant, seed)
-    dishes = sorted({one.dish for one in plates})
-    variants = sorted({one.variant for one in plates})
-    ingredients = sorted({name for one in plates for name in one.ingredients})
-    return Plates(
-        root=root,
-        files=[one.file for one in plates],
-        dishes=dishes,
-        dish=np.array([dishes.index(one.dish) for one in plates]),
-        ingredients=ingredients,
-        present=np.array([[name in one.ingredients for name in ingredients] for one in plates]),
-        variants=variants,
-        variant=np.array([variants.index(one.variant) for one in plates]),
-        references=[kitchen.recipe(one, seed) for one in plates],
+    variants, variant = np.unique([plate.variant for plate in plates], return_inverse=True)
+    return Plates.of(
+        demo.kitchen(per_variant, seed) / "images",
+        [plate.file for plate in plates],
+        sorted({plate.dish for plate in plates}),
+        [plate.dish for plate in plates],
+        [plate.ingredients for plate in plates],
+        variants=variants.tolist(),
+        variant=variant,
+        references=[kitchen.recipe(plate, seed) for plate in plates],
     )
 
 
@@ -90,33 +72,20 @@ def inputs(plates: Plates, parameters: Parameters) -> np.ndarray:
 
     (N, 3, S, S) uint8 pixels, or (N, F) features of a frozen backbone.
     """
-    trunk = parameters.network.trunk
-    if trunk.name == "backbone" and not trunk.trained:
-        return features(plates.paths, plates.root, trunk.weights)
+    if parameters.network.frozen:
+        return features(plates.paths, plates.root, parameters.network.trunk.weights)
     return images.load(plates.paths, parameters.image_size, plates.root)
-
-
-def targets(plates: Plates, names: str) -> tuple[list[str], np.ndarray]:
-    """Return the names that the softmax is over, dishes or variants, and (N,) the true ones."""
-    if names == "variant":
-        return plates.variants, plates.variant
-    return plates.dishes, plates.dish
 
 
 class Examples(Dataset):
     """Batches of pictures: rows in, inputs (B, ...), dish (B,) and ingredients (B, S) out."""
 
     def __init__(self, inputs: np.ndarray, dish: np.ndarray, present: np.ndarray) -> None:
-        self.inputs, self.dish, self.present = inputs, dish, present
+        self.arrays = inputs, dish, present
 
-    def __getitem__(self, rows: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, rows: list[int]) -> tuple[Tensor, ...]:
         """Return a batch."""
-        chosen = np.asarray(rows)
-        return (
-            torch.from_numpy(self.inputs[chosen]),
-            torch.from_numpy(self.dish[chosen]),
-            torch.from_numpy(self.present[chosen]),
-        )
+        return tuple(torch.from_numpy(array[np.asarray(rows)]) for array in self.arrays)
 
     def __len__(self) -> int:
-        return len(self.dish)
+        return len(self.arrays[1])

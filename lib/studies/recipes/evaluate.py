@@ -9,10 +9,13 @@ from studies.inputs import images
 from studies.inputs.splits import sizes
 from studies.learning import compute
 from studies.paths import StudyError, relative, run_command
-from studies.recipes import data, metrics, variants, writing
-from studies.recipes.baselines import blind
+from studies.recipes import data, metrics, texts
+from studies.recipes.baselines import blind, variant_scores, within_dish
 from studies.recipes.model import Seen
 from studies.recipes.params import Parameters
+from studies.recipes.prompt import STREAM, prompts
+from studies.recipes.readers import Plates
+from studies.reporting.bootstrap import value, values
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import LoadedRun, claim, load_run, provenance
 
@@ -26,7 +29,7 @@ def evaluate(parameters: Parameters) -> Path:
     """
     folder = parameters.folder()
     if parameters.trained and not (folder / "model.safetensors").exists():
-        # imported late: Lightning alone takes seconds
+        # imported late: a run that is trained needs none of it
         from studies.recipes.train import train
 
         train(parameters)
@@ -40,30 +43,26 @@ def evaluate(parameters: Parameters) -> Path:
         compute.prepare(parameters)
         plates = data.read(parameters)
         parts = data.split(plates, parameters)
-        test = np.flatnonzero(parts == "test")
-        print_of = images.fingerprint(plates.paths, plates.root)
-        facts = {
-            "dataset_fingerprint": print_of,
-            "images": sizes(parts),
-        }
+        fingerprint = images.fingerprint(plates.paths, plates.root)
+        facts = {"dataset_fingerprint": fingerprint, "images": sizes(parts)}
         if parameters.prompt is not None:
             asked = better(parameters)
-            asked.refuse_other_images(print_of, plates.root)
-            frame, found = writing.write(parameters, plates, parts, asked)
+            asked.refuse_other_images(fingerprint, plates.root)
+            frame, scores = write(parameters, plates, parts, asked)
             facts["perception"] = asked.system
         elif parameters.trained:
             run = load_run(folder)
-            run.refuse_other_images(print_of, plates.root)
-            seen = run.model().see(data.inputs(plates, parameters)[test])
-            frame, found = perception(parameters, plates, parts, seen)
+            run.refuse_other_images(fingerprint, plates.root)
+            seen = run.model().see(data.inputs(plates, parameters)[parts == "test"])
+            frame, scores = perception(parameters, plates, parts, seen)
         else:
-            frame, found = perception(parameters, plates, parts, blind(plates, parts))
+            frame, scores = perception(parameters, plates, parts, blind(plates, parts))
         if not parameters.trained:
             write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
         names = {"dishes": plates.dishes, "ingredients": plates.ingredients}
         write_atomic(folder / NAMES, to_json(names))
         write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
-        write_atomic(folder / "metrics.json", to_json({**found, "n": len(frame)}))
+        write_atomic(folder / "metrics.json", to_json({**scores, "n": len(frame)}))
     return folder
 
 
@@ -88,53 +87,85 @@ def better(parameters: Parameters) -> LoadedRun:
 
 
 def perception(
-    parameters: Parameters, plates: data.Plates, parts: np.ndarray, seen: Seen
+    parameters: Parameters, plates: Plates, parts: np.ndarray, seen: Seen
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return what a system says of each test plate, one row each, and its scores.
 
     A system of which nothing is asked (ingredients of weight 0; a baseline's other half) has no
     columns and no scores of it.
     """
-    test = np.flatnonzero(parts == "test")
-    frame = pd.DataFrame({"id": [plates.files[row] for row in test]})
-    frame["dish"] = plates.dish[test]
-    found: dict[str, float] = {}
+    test, network, baseline = np.flatnonzero(parts == "test"), parameters.network, None
+    if network is None:
+        baseline = parameters.baseline.name
+    dish, present = plates.dish[test], plates.present[test]
+    frame = pd.DataFrame({"id": [plates.files[row] for row in test], "dish": dish})
+    scores: dict[str, float] = {}
     dishes, raw = seen.dishes, seen.raw_dishes
-    named_variants = parameters.trained and parameters.network.names == "variant"
-    if named_variants:
-        frame["variant_said"] = variants.within_dish(seen.dishes, plates, test)
-        dishes, raw = (by_dish(one, plates) for one in (dishes, raw))
-    if parameters.baseline is None or parameters.baseline.name == "majority":
+    if network is not None and network.names == "variant":
+        frame["variant_said"] = within_dish(dishes, plates, test)
+        # the probability of a dish is the sum over its variants
+        variant_of = np.zeros((len(plates.variants), len(plates.dishes)))
+        variant_of[plates.variant, plates.dish] = 1
+        dishes, raw = dishes @ variant_of, raw @ variant_of
+    if baseline != "frequencies":
         frame["dish_probabilities"] = list(dishes.astype(np.float32))
-        found |= metrics.dish_scores(dishes, plates.dish[test])
-        found["ece_uncalibrated"] = metrics.dish_scores(raw, plates.dish[test])["ece"]
-    if says_ingredients(parameters):
-        frame["present"] = list(plates.present[test])
-        frame["named"] = list(seen.named)
+        scores |= values(metrics.dish_metrics(dishes, dish), len(test))
+        scores["ece_uncalibrated"] = value(metrics.dish_metrics(raw, dish)["ece"], len(test))
+    if baseline == "frequencies" or (network is not None and network.ingredient_weight):
+        frame["present"], frame["named"] = list(present), list(seen.named)
         frame["ingredient_probabilities"] = list(seen.ingredients.astype(np.float32))
-        found |= metrics.ingredient_scores(seen.ingredients, seen.named, plates.present[test])
+        of_ingredients = metrics.ingredient_metrics(seen.ingredients, seen.named, present)
+        scores |= values(of_ingredients, len(test))
         if plates.variants is not None:
-            known = variants.profiles(plates, np.flatnonzero(parts == "train"))
-            likely = variants.by_ingredients(seen.ingredients, known)
-            frame["variant_said"] = variants.within_dish(likely, plates, test)
+            likely = variant_scores(seen.ingredients, plates, np.flatnonzero(parts == "train"))
+            frame["variant_said"] = within_dish(likely, plates, test)
     if "variant_said" in frame:
         frame["variant"] = plates.variant[test]
-        found["variant_accuracy"] = float((frame["variant_said"] == frame["variant"]).mean())
-    return frame, found
+        scores["variant_accuracy"] = float((frame["variant_said"] == frame["variant"]).mean())
+    return frame, scores
 
 
-def says_ingredients(parameters: Parameters) -> bool:
-    """Return whether a system names ingredients."""
-    if parameters.trained:
-        return parameters.network.ingredient_weight > 0
-    return parameters.baseline.name == "frequencies"
+def write(
+    parameters: Parameters, plates: Plates, parts: np.ndarray, asked: LoadedRun
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return prompt, recipes and scores of each plate, one row each, and the mean scores.
+
+    `asked` is the run that says what is seen on the plates.
+    """
+    # imported late: language models take seconds, which looking need not pay
+    from studies.recipes.writers import recipe_writer
+
+    test = np.flatnonzero(parts == "test")
+    places = sample(len(test), parameters)
+    rows = test[places]
+    asked_for = prompts(parameters, plates, parts, asked.predictions, places)
+    recipes = recipe_writer(parameters).write(asked_for, parameters.writing.recipes)
+    dish, present = plates.dish[rows], plates.present[rows]
+    frame = pd.DataFrame({"id": [plates.files[row] for row in rows], "dish": dish})
+    frame["present"], frame["prompt"], frame["recipes"] = list(present), asked_for, recipes
+    named = texts.mentions(recipes, plates.ingredients, plates.dishes)
+    frame["grounding_precision"], frame["grounding_recall"] = texts.grounding(named, present)
+    frame["sight"] = texts.sight(named, present, dish)
+    frame["self_bleu"] = texts.self_bleu(recipes, dish, present)
+    if plates.references is not None:
+        references = [plates.references[row] for row in rows]
+        frame["bleu4"] = texts.bleu4(recipes, references)
+        frame["rouge_l"] = texts.rouge_l(recipes, references)
+        frame["reference"] = references
+    # self-BLEU and sight need plates of one dish with different ingredients
+    scores = {
+        name: float(np.nanmean(frame[name]))
+        for name in texts.SCORES
+        if name in frame and frame[name].notna().any()
+    }
+    return frame, {**scores, "distinct_2": texts.distinct(recipes, dish)}
 
 
-def by_dish(probabilities: np.ndarray, plates: data.Plates) -> np.ndarray:
-    """Return probabilities of dishes (N, C): each the sum over its variants (N, V)."""
-    member = np.zeros((len(plates.variants), len(plates.dishes)))
-    member[plates.variant, plates.dish] = 1
-    return probabilities @ member
+def sample(count: int, parameters: Parameters) -> np.ndarray:
+    """Return the places of the test plates that get recipes, the same for every prompt."""
+    wanted = min(parameters.writing.plates or count, count)
+    rng = np.random.default_rng([parameters.split_seed, STREAM])
+    return np.sort(rng.permutation(count)[:wanted])
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
-"""What notebooks and reports show of plates and runs: figures, and tables to look at."""
+"""What notebooks show of plates and runs: figures, and tables to look at."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
 
 from studies.inputs.images import open_rgb
 from studies.inputs.splits import PARTS
-from studies.recipes import data
-from studies.recipes.calibration import reliability
+from studies.recipes import data, metrics
 from studies.recipes.params import Parameters
-from studies.recipes.results import stacked
-from studies.reporting import pages, plots, tables
-from studies.reporting.results import all_curves, cost_table
+from studies.recipes.readers import Plates
+from studies.reporting import plots, publish, tables
+from studies.reporting.results import all_curves
+from studies.reporting.tables import Shown
 from studies.runs.folder import LoadedRun, load_run
 
 SEEN = {
@@ -28,12 +28,6 @@ SEEN = {
     "ingredient_macro_f1": "ingredient macro-F1",
     "jaccard": "Jaccard",
 }
-TESTED = ("dish_top1", "ingredient_micro_f1", "ingredient_map", "variant_accuracy")
-SEEN_AXES = {
-    "dish_top1": "dish top-1 (0–1)",
-    "ingredient_micro_f1": "ingredient micro-F1 (0–1)",
-    "ingredient_map": "ingredient mAP (0–1)",
-}
 WRITTEN = {
     "grounding_precision": "grounding precision",
     "grounding_recall": "grounding recall",
@@ -43,49 +37,43 @@ WRITTEN = {
     "bleu4": "BLEU-4",
     "rouge_l": "ROUGE-L",
 }
-WRITTEN_AXES = {
-    "grounding_precision": "grounding precision (0–1)",
-    "grounding_recall": "grounding recall (0–1)",
-    "sight": "sight (−1 to 1)",
-    "self_bleu": "self-BLEU (0–1)",
-}
+TESTED = ("dish_top1", "ingredient_micro_f1", "ingredient_map", "variant_accuracy")
+SEEN_AXES = {metric: f"{SEEN[metric]} (0–1)" for metric in TESTED[:3]}
+WRITTEN_AXES = {metric: f"{WRITTEN[metric]} (0–1)" for metric in [*WRITTEN][:4]}
+WRITTEN_AXES["sight"] = "sight (−1 to 1)"
 CURVES = {
     "train_loss": "training loss, (1) + weight × (2) (nats)",
     "validation_dish_top1": "validation dish top-1 (0–1)",
     "validation_ingredient_map": "validation ingredient mAP (0–1)",
 }
-SHOWN = 4  # ingredients named in a caption
+NAMED = 4  # ingredients in a caption
 
 
-def overview(plates: data.Plates, parts: np.ndarray) -> pd.DataFrame:
+def overview(plates: Plates, parts: np.ndarray) -> pd.DataFrame:
     """Return how many pictures, dishes and ingredients every part holds."""
     rows = []
     for part in PARTS:
-        mine = parts == part
-        rows.append(
-            {
-                "part": part,
-                "pictures": f"{int(mine.sum()):,}",
-                "dishes": len(np.unique(plates.dish[mine])),
-                "ingredients": int(plates.present[mine].any(0).sum()),
-                "ingredients a picture": f"{plates.present[mine].sum(1).mean():.1f}",
-            }
-        )
-    return pd.DataFrame(rows)
+        dish, present = plates.dish[parts == part], plates.present[parts == part]
+        counts = f"{len(dish):,}", len(np.unique(dish)), int(present.any(0).sum())
+        rows.append((part, *counts, f"{present.sum(1).mean():.1f}"))
+    names = ["part", "pictures", "dishes", "ingredients", "ingredients a picture"]
+    return pd.DataFrame(rows, columns=names)
 
 
-def sample(plates: data.Plates, shown: int = 6) -> Figure:
+def sample(plates: Plates, shown: int = 6) -> Figure:
     """Draw a few pictures from all over the dataset, each with its dish and ingredients."""
-    rows = np.linspace(0, len(plates.files) - 1, shown).round().astype(int)
-    items = [
-        (
-            open_rgb(plates.paths[row]),
-            f"{spoken(plates.dishes[plates.dish[row]])}: "
-            + listed(plates.ingredients, plates.present[row]),
-        )
-        for row in rows
-    ]
+    items = []
+    for row in spread(len(plates.files), shown):
+        names = names_of(plates.ingredients, plates.present[row])
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        caption = f"{spoken(plates.dishes[plates.dish[row]])}: {', '.join(names[:NAMED])}{more}"
+        items.append((open_rgb(plates.paths[row]), caption))
     return plots.images(items, columns=3)
+
+
+def spread(count: int, shown: int) -> list[int]:
+    """Return so many places from all over a list."""
+    return np.linspace(0, count - 1, shown).round().astype(int).tolist()
 
 
 def spoken(name: str) -> str:
@@ -93,20 +81,18 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def listed(ingredients: list[str], present: np.ndarray) -> str:
-    """Return the names of the ingredients that are there, the first few."""
-    names = [ingredients[place] for place in np.flatnonzero(present)]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def names_of(ingredients: list[str], present: np.ndarray) -> list[str]:
+    """Return the names of the ingredients that are there."""
+    return [ingredients[place] for place in np.flatnonzero(present)]
 
 
 def score_table(run: LoadedRun) -> pd.DataFrame:
     """Return a run's scores on the test set, one row a metric."""
     names = WRITTEN if run.params["prompt"] is not None else SEEN
-    shown = {
+    scores = {
         names[metric]: f"{run.metrics[metric]:.3f}" for metric in names if metric in run.metrics
     }
-    return pd.DataFrame({"metric": shown.keys(), run.system: shown.values()})
+    return pd.DataFrame({"metric": scores.keys(), run.system: scores.values()})
 
 
 def look(run: LoadedRun, shown: int = 6) -> Figure | None:
@@ -118,58 +104,40 @@ def look(run: LoadedRun, shown: int = 6) -> Figure | None:
         run = load_run(run.folder.parents[1] / run.provenance["perception"] / run.folder.name)
     if run.params["network"] is None:
         return None
-    parameters = Parameters.from_run(run.params, run.folder)
-    plates, eyes = data.read(parameters), run.model()
+    plates, eyes = data.read(Parameters.from_run(run.params, run.folder)), run.model()
     ids = run.predictions["id"]
-    chosen = [ids[row] for row in np.linspace(0, len(ids) - 1, shown).round().astype(int)]
-    files = [plates.root / name for name in chosen]
-    seen = eyes.see_files(files)
-    items = []
+    files = [plates.root / ids[row] for row in spread(len(ids), shown)]
+    seen, items = eyes.see_files(files), []
     for file, dishes, likely, named in zip(
         files, seen.dishes, seen.ingredients, seen.named, strict=True
     ):
-        best = dishes.argmax()
-        said = [
-            f"{eyes.ingredients[place]} {likely[place]:.0%}"
-            for place in np.argsort(-likely, kind="stable")
-            if named[place]
-        ]
-        items.append(
-            (open_rgb(file), f"{spoken(eyes.dishes[best])} {dishes[best]:.0%}: {', '.join(said)}")
-        )
+        best, order = dishes.argmax(), np.argsort(-likely, kind="stable")
+        names = [f"{eyes.ingredients[k]} {likely[k]:.0%}" for k in order if named[k]]
+        caption = f"{spoken(eyes.dishes[best])} {dishes[best]:.0%}: {', '.join(names)}"
+        items.append((open_rgb(file), caption))
     return plots.images(items, columns=3)
 
 
-def cases(runs: dict[str, LoadedRun], shown: int = 6) -> list[Markup]:
-    """Return test plates, each with what is on it, the last run's prompt and every run's recipe.
+def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown:
+    """Show test plates, each with what is on it, the last run's prompt and every run's recipe.
 
     Raises StudyError when the photographs are not there.
     """
-    first, *_, last = [*runs.values()] * 2
+    first, last = next(iter(runs.values())), list(runs.values())[-1]
     plates = data.read(Parameters.from_run(first.params, first.folder))
-    frames = {name: run.predictions for name, run in runs.items()}
-    told = last.predictions
-    parts = []
-    for row in np.linspace(0, len(told) - 1, shown).round().astype(int):
-        plate = told.iloc[row]
-        present = [plates.ingredients[place] for place in np.flatnonzero(plate["present"])]
+    frame, blocks, words = last.predictions, [], []
+    for row in spread(len(frame), shown):
+        plate = frame.iloc[row]
+        names = names_of(plates.ingredients, plate["present"])
         texts = {
-            "On the plate": f"{spoken(plates.dishes[plate['dish']])}: {', '.join(present)}",
+            "On the plate": f"{spoken(plates.dishes[plate['dish']])}: {', '.join(names)}",
             "Prompt": plate["prompt"],
-            **{f"Recipe, {name}": frame.iloc[row]["recipes"][0] for name, frame in frames.items()},
         }
-        parts.append(pages.case(plates.root / plate["id"], texts))
-    return parts
-
-
-def seen_figure(frame: pd.DataFrame) -> Figure | None:
-    """Draw dishes and ingredients of the systems that look; None without one."""
-    return plots.scores(frame, SEEN_AXES)
-
-
-def written_figure(frame: pd.DataFrame) -> Figure | None:
-    """Draw how recipes of each prompt fit the plate and each other; None without a prompt."""
-    return plots.scores(frame, WRITTEN_AXES)
+        for name, run in runs.items():
+            texts[f"Recipe, {name}"] = run.predictions.iloc[row]["recipes"][0]
+        blocks.append(publish.case(plates.root / plate["id"], texts))
+        words += [f"{heading}: {text}" for heading, text in texts.items()]
+    return Shown("".join(blocks), "\n".join(words))
 
 
 def test_table(tests: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
@@ -178,7 +146,7 @@ def test_table(tests: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
     return tables.wide_tests(tests[tests["metric"].isin(names)], names, [])
 
 
-def curves(systems: dict[str, list[LoadedRun]]) -> Figure | None:
+def curves(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
     """Draw the loss and what chooses the epoch against the step; None without a system."""
     if not systems:
         return None
@@ -186,18 +154,20 @@ def curves(systems: dict[str, list[LoadedRun]]) -> Figure | None:
     return plots.curves(frame, "step", {name: CURVES[name] for name in CURVES if name in frame})
 
 
-def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
-    """Return what each system cost, and with what numbers it computed."""
-    return cost_table(systems, "precision", lambda facts: facts["precision"])
+def calibration(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
+    """Draw how often dishes said with some probability are right, first seed of every system.
 
-
-def calibration(systems: dict[str, list[LoadedRun]]) -> Figure:
-    """Draw how often dishes said with some probability are right, first seed of every system."""
+    None without a network.
+    """
     frames = []
     for system, (run, *_) in systems.items():
-        frame = run.predictions
-        said, right = reliability(stacked(frame, "dish_probabilities"), frame["dish"].to_numpy())
-        frames.append(pd.DataFrame({"said": said, "right": right, "system": system}))
+        if run.params["network"] is not None and "dish_probabilities" in run.predictions:
+            likely = np.stack(run.predictions["dish_probabilities"])
+            hits = likely.argmax(1) == run.predictions["dish"]
+            right, said = calibration_curve(hits, likely.max(1), n_bins=metrics.BINS)
+            frames.append(pd.DataFrame({"said": said, "right": right, "system": system}))
+    if not frames:
+        return None
     ends = [0.0, 1.0]
     frames.append(pd.DataFrame({"said": ends, "right": ends, "system": "perfect"}))
     axes = {"right": "share that is right (0–1)"}

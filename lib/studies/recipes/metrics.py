@@ -6,7 +6,6 @@ Each metric is a function of weights (R, N), see `reporting.bootstrap`; its item
 import numpy as np
 from scipy.sparse import csr_array
 
-from studies.recipes.calibration import gaps
 from studies.reporting.bootstrap import (
     Metric,
     in_blocks,
@@ -16,43 +15,34 @@ from studies.reporting.bootstrap import (
     over_occurring,
     share,
     transposed,
-    values,
 )
 
-
-def dish_scores(probabilities: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Return the scores of the dishes said, by id; see `dish_metrics`."""
-    return values(dish_metrics(probabilities, true), len(true))
-
-
-def ingredient_scores(
-    probabilities: np.ndarray, predicted: np.ndarray, present: np.ndarray
-) -> dict[str, float]:
-    """Return the scores of the ingredients said, by id; see `ingredient_metrics`."""
-    return values(ingredient_metrics(probabilities, predicted, present), len(present))
+BINS = 15  # of equal width, with their upper end
 
 
 def dish_metrics(probabilities: np.ndarray, true: np.ndarray) -> dict[str, Metric]:
     """Return every metric of the dish by its id, of probabilities (N, C) and class indices (N,).
 
     Top-1, top-5 (all, where there are fewer classes), macro-F1 over the classes that occur in the
-    truth, and the expected calibration error. Of equal probabilities the first class comes first.
+    truth, and the expected calibration error, equation (3): the mean over images of |accuracy -
+    mean top probability| of their bin. Of equal probabilities the first class comes first.
     """
     images, classes = probabilities.shape
     of_true = probabilities[np.arange(images), true][:, None]
     before = np.arange(classes) < true[:, None]
     rank = ((probabilities > of_true) | ((probabilities == of_true) & before)).sum(axis=1)
-    said = probabilities.argmax(axis=1)
-    place, gap = gaps(probabilities, true)
-    binned = csr_array((gap, (place, np.arange(images))))
+    predicted = probabilities.argmax(axis=1)
+    top = probabilities.max(axis=1).astype(np.float64)
+    bins = np.searchsorted(np.arange(1, BINS) / BINS, top, side="left")
+    gaps = csr_array(((predicted == true) - top, (bins, np.arange(images))))
 
     def ece(weights: np.ndarray) -> np.ndarray:
-        return np.abs(binned @ weights.T).sum(axis=0) / weights.sum(axis=1)
+        return np.abs(gaps @ weights.T).sum(axis=0) / weights.sum(axis=1)
 
     return {
         "dish_top1": mean(rank < 1),
         "dish_top5": mean(rank < 5),
-        "dish_macro_f1": macro_f1(one_hot(said, classes), one_hot(true, classes)),
+        "dish_macro_f1": macro_f1(one_hot(predicted, classes), one_hot(true, classes)),
         "ece": in_blocks(ece),
     }
 
@@ -69,14 +59,14 @@ def ingredient_metrics(
     """
     both = (predicted & present).sum(axis=1).astype(np.float64)
     either = (predicted | present).sum(axis=1)
-    said, there = (csr_array(part.T.astype(np.float64)) for part in (predicted, present))
+    named, there = (csr_array(part.T.astype(np.float64)) for part in (predicted, present))
 
     def micro_f1(weights: np.ndarray) -> np.ndarray:
         return share(2 * (weights @ both), weights @ (both + either))
 
     return {
         "ingredient_micro_f1": micro_f1,
-        "ingredient_macro_f1": macro_f1(said, there),
+        "ingredient_macro_f1": macro_f1(named, there),
         "ingredient_map": _mean_average_precision(probabilities, present),
         "jaccard": mean(share(both, either, 1.0)),
     }
@@ -89,12 +79,12 @@ def _mean_average_precision(probabilities: np.ndarray, present: np.ndarray) -> M
     def mean_average_precision(weights: np.ndarray) -> np.ndarray:
         draws = transposed(weights)
         true = present.T.astype(np.float64) @ draws
-        found = np.zeros_like(true)
-        for column, (hits, said) in enumerate(ranked):
+        average_precision = np.zeros_like(true)
+        for column, (hits, retrieved) in enumerate(ranked):
             gained = hits @ draws
-            precision = share(np.cumsum(gained, axis=0), np.cumsum(said @ draws, axis=0))
-            found[column] = share((gained * precision).sum(axis=0), true[column])
-        return over_occurring(found, true)
+            precision = share(np.cumsum(gained, axis=0), np.cumsum(retrieved @ draws, axis=0))
+            average_precision[column] = share((gained * precision).sum(axis=0), true[column])
+        return over_occurring(average_precision, true)
 
     return in_blocks(mean_average_precision)
 

@@ -72,22 +72,24 @@ def build(
     """
     if width is not None:
         return Heads([], width, dishes, ingredients)
-    trunks = [trunk(network, pretrained) for _ in range(1 if network.shared else 2)]
+    settings, trunks = network.trunk, []
+    for _ in range(1 if network.shared else 2):
+        if settings.name == "densenet":
+            trunks.append(DenseTrunk(settings.growth, tuple(settings.blocks), settings.stem))
+        else:
+            backbone = load_backbone(settings.weights, True, pretrained)
+            trunks.append(FineTuned(backbone, pooled=True))
     return Heads(trunks, trunks[0].out_features, dishes, ingredients)
-
-
-def trunk(network: Network, pretrained: bool) -> nn.Module:
-    """Return the trunk of one network."""
-    given = network.trunk
-    if given.name == "densenet":
-        return DenseTrunk(given.growth, tuple(given.blocks), given.stem)
-    return FineTuned(load_backbone(given.weights, True, pretrained), pooled=True)
 
 
 def look(network: Heads, inputs: np.ndarray, precision: str) -> Logits:
     """Return the logits of N inputs in evaluation mode, as float32 on the CPU."""
-    found = compute.outputs(network, inputs, precision, CHUNK)
-    return Logits(*(torch.cat(parts).float().cpu() for parts in zip(*found, strict=True)))
+    return gathered(compute.outputs(network, inputs, precision, CHUNK))
+
+
+def gathered(batches: list[Logits]) -> Logits:
+    """Return the logits of batches as one, float32 on the CPU."""
+    return Logits(*(torch.cat(parts).float().cpu() for parts in zip(*batches, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -120,33 +122,25 @@ class Recogniser:
 
     def see(self, inputs: np.ndarray) -> Seen:
         """Return what it says of pixels (N, 3, S, S) uint8 or features (N, F)."""
-        return decide(look(self.network, inputs, self.parameters.precision), self.decision)
+        logits = look(self.network, inputs, self.parameters.precision)
+        dishes = (logits.dishes / self.decision.dish_temperature).softmax(1).numpy()
+        warm = logits.ingredients / self.decision.ingredient_temperature
+        ingredients = warm.sigmoid().numpy()
+        named = ingredients > np.asarray(self.decision.thresholds, dtype=np.float32)
+        return Seen(dishes, ingredients, named, logits.dishes.softmax(1).numpy())
 
     def see_files(self, files: list[Path]) -> Seen:
-        """Return what it says of picture files."""
-        return self.see(read(files, self.parameters))
+        """Return what it says of picture files anywhere."""
+        network, size = self.parameters.network, self.parameters.image_size
+        if network.frozen:
+            # torch warns of what cannot be written, as the cached ones cannot
+            return self.see(features(files, Path("/"), network.trunk.weights).copy())
+        return self.see(np.stack([images.decode(file, size) for file in files]))
 
     def save(self, file: Path) -> None:
         """Write weights, names and decision as one safetensors file, whole or not at all."""
-        named = {"dishes": self.dishes, "ingredients": self.ingredients}
-        write_weights(file, self.network, {**named, "decision": asdict(self.decision)})
-
-
-def decide(logits: Logits, decision: Decision) -> Seen:
-    """Return probabilities by the temperatures, and the ingredients by their thresholds."""
-    dishes = (logits.dishes / decision.dish_temperature).softmax(1).numpy()
-    ingredients = (logits.ingredients / decision.ingredient_temperature).sigmoid().numpy()
-    named = ingredients > np.asarray(decision.thresholds, dtype=np.float32)
-    return Seen(dishes, ingredients, named, logits.dishes.softmax(1).numpy())
-
-
-def read(files: list[Path], parameters: Parameters) -> np.ndarray:
-    """Return what the network reads of picture files anywhere."""
-    given = parameters.network.trunk
-    if given.name == "backbone" and not given.trained:
-        # torch warns of what cannot be written, as the cached ones cannot
-        return features(files, Path("/"), given.weights).copy()
-    return np.stack([images.decode(file, parameters.image_size) for file in files])
+        names = {"dishes": self.dishes, "ingredients": self.ingredients}
+        write_weights(file, self.network, {**names, "decision": asdict(self.decision)})
 
 
 def load(run: Any) -> Recogniser:
@@ -157,15 +151,11 @@ def load(run: Any) -> Recogniser:
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
     with open_weights(file) as (metadata, tensors):
-        said = json.loads(metadata["said"])
-        decision = Decision(**said["decision"])
-        dishes, ingredients = said["dishes"], said["ingredients"]
+        saved = json.loads(metadata["said"])
+        decision = Decision(**saved["decision"])
+        names = saved["dishes"], saved["ingredients"]
     with fitting_weights(file):
-        given = parameters.network.trunk
-        frozen = given.name == "backbone" and not given.trained
-        width = tensors["dish.weight"].shape[1] if frozen else None
-        network = build(parameters.network, len(dishes), len(ingredients), width, pretrained=False)
+        width = tensors["dish.weight"].shape[1] if parameters.network.frozen else None
+        network = build(parameters.network, *map(len, names), width, pretrained=False)
         network.load_state_dict(tensors)
-    return Recogniser(
-        network.to(compute.device()).eval(), parameters, dishes, ingredients, decision
-    )
+    return Recogniser(network.to(compute.device()).eval(), parameters, *names, decision)

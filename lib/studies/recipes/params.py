@@ -19,8 +19,15 @@ from studies.runs.params import (
     Share,
 )
 
-Heads = Literal["dish", "variant"]
-Unit = Annotated[float, Field(ge=0, le=1)]
+# where published data lies below STUDIES_DATA
+FOLDERS = {
+    "food101": "food101/food-101",
+    "uecfood256": "uecfood256/UECFOOD256",
+    "ingredients101": "ingredients101",
+    "recipes5k": "recipes5k",
+}
+Seed = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Food101(Block):
@@ -59,8 +66,13 @@ class Network(Block):
 
     trunk: Annotated[DenseNet | Backbone, Field(discriminator="name")]
     shared: bool  # one trunk with two heads, or two networks
-    names: Heads  # what the softmax is over: dishes, or variants of dishes
-    ingredient_weight: Annotated[float, Field(ge=0)]  # of equation (2); 0 leaves ingredients out
+    names: Literal["dish", "variant"]  # what the softmax is over
+    ingredient_weight: NotNegative  # of equation (2); 0 leaves ingredients out
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it reads features of a frozen backbone instead of pixels."""
+        return self.trunk.name == "backbone" and not self.trunk.trained
 
 
 class Baseline(Block):
@@ -86,7 +98,7 @@ class Writer(Block):
     steps: Count
     batch: Count  # recipes, in training and in writing
     learning_rate: Positive
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
 
 class Local(Block):
@@ -110,11 +122,11 @@ class Server(Block):
     @model_validator(mode="after")
     def _no_key(self) -> "Server":
         # checked for the whole block, whose values a complaint does not quote
-        if not re.fullmatch(r"\w*", self.key_variable, re.ASCII):
-            raise ValueError(
-                "key_variable should be the name of an environment variable, not the key itself: "
-                "export the key in a variable, and write its name there"
-            )
+        refuse(
+            not re.fullmatch(r"\w*", self.key_variable, re.ASCII),
+            "key_variable should be the name of an environment variable, not the key itself: "
+            "export the key in a variable, and write its name there",
+        )
         return self
 
 
@@ -125,11 +137,13 @@ class Writing(Block):
     generator: Annotated[Writer | Local | Server, Field(discriminator="name")]
     plates: Count | None  # test plates that get recipes; None for all
     recipes: Count  # of a plate
-    temperature: Annotated[float, Field(ge=0)]  # 0 is greedy
+    temperature: NotNegative  # 0 is greedy
     max_tokens: Count  # of a recipe
     servings: Count
     language: str
-    sure: Unit  # probability of a dish from which on it is named without doubt
+    sure: Annotated[
+        float, Field(ge=0, le=1)
+    ]  # probability of a dish from which on it is named without doubt
 
 
 class Parameters(RunParameters):
@@ -142,7 +156,7 @@ class Parameters(RunParameters):
     study: ClassVar[str] = "recipes"
 
     source: Annotated[Kitchen | Food101 | UecFood256, Field(discriminator="name")]
-    split_seed: Annotated[int, Field(ge=0)]
+    split_seed: Seed
     validation_share: Share
     test_share: Share  # not used by published splits
     image_size: Annotated[int, Field(ge=16)]  # pixels a side
@@ -155,9 +169,9 @@ class Parameters(RunParameters):
     images: Count  # in a batch
     epochs: Count
     learning_rate: Positive  # at its highest
-    backbone_learning_rate: Annotated[float, Field(ge=0)]  # of a fine-tuned backbone
+    backbone_learning_rate: NotNegative  # of a fine-tuned backbone
     warm_up: Share  # share of the steps
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: NotNegative
     validate_every: Count  # epochs
     writing: Writing | None
 
@@ -173,14 +187,12 @@ class Parameters(RunParameters):
 
     def require_data(self) -> None:
         """Raise StudyError when the data is not there, without reading any."""
-        table = getattr(self.source, "ingredients", "typical")
+        source, table = self.source.name, getattr(self.source, "ingredients", "typical")
         # Recipes5k has photographs of its own
-        if self.source.name == "food101" and table != "recipes5k":
-            require("food101", paths.data() / "food101" / "food-101")
-        elif self.source.name == "uecfood256":
-            require("uecfood256", paths.data() / "uecfood256" / "UECFOOD256")
+        if source != "kitchen" and (source, table) != ("food101", "recipes5k"):
+            require(source, paths.data() / FOLDERS[source])
         if table in ("ingredients101", "recipes5k"):
-            require(table, paths.data() / table)
+            require(table, paths.data() / FOLDERS[table])
         elif table != "typical" and not (file := paths.data() / table).is_file():
             raise StudyError(
                 f"{file}: no such file; put the table of ingredients there (columns: dish or "
@@ -189,39 +201,34 @@ class Parameters(RunParameters):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Parameters":
-        if sum(one is not None for one in (self.network, self.baseline, self.prompt)) != 1:
-            raise ValueError(
-                "a system is a network, a baseline or a prompt: set the others to null"
-            )
-        if self.prompt is not None and self.writing is None:
-            raise ValueError("a prompt needs someone to write: set writing")
-        if self.writing is not None and self.source.name == "kitchen":
-            writer = self.writing.generator
-            if writer.name == "writer" and writer.seed == self.source.seed:
-                raise ValueError(
-                    "writing.generator.seed is that of source, so the writer would have read the "
-                    "recipes it is tested on: give it another"
-                )
-        if self.epochs % self.validate_every:
-            raise ValueError("validate_every must divide epochs, so that the last one is validated")
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share + test_share must leave something to train on")
-        if self.network is not None:
-            check_network(self)
+        network, writing, kitchen = self.network, self.writing, self.source.name == "kitchen"
+        kinds = [one for one in (network, self.baseline, self.prompt) if one is not None]
+        refuse(len(kinds) != 1, "a system is a network, a baseline or a prompt: set others to null")
+        refuse(self.prompt and not writing, "a prompt needs someone to write: set writing")
+        writer_seed = getattr(writing and writing.generator, "seed", None)
+        refuse(
+            kitchen and writer_seed == self.source.seed,
+            "writing.generator.seed is that of source, so the writer would have read the recipes "
+            "it is tested on: give it another",
+        )
+        every = self.validate_every
+        refuse(self.epochs % every, "validate_every must divide epochs, so that the last is scored")
+        held_out = self.validation_share + self.test_share
+        refuse(held_out >= 1, "validation_share + test_share must leave something to train on")
+        if network is not None:
+            frozen = network.frozen and self.augmentation
+            refuse(frozen, "a frozen backbone reads cached features, so augmentation is null")
+            variants = network.names == "variant" and not kitchen
+            refuse(variants, "network.names: only the kitchen's dishes have variants")
+            # the stem halves the side twice, and so does every block but the last once; a map of
+            # one place would leave nothing to normalise by in a batch of one picture
+            blocks, side = len(getattr(network.trunk, "blocks", ())), self.image_size
+            problem = f"network.trunk.blocks has {blocks} blocks: too many for image_size {side}"
+            refuse(blocks and side >> (blocks + 1) < 2, problem)
         return self
 
 
-def check_network(given: Parameters) -> None:
-    """Raise ValueError when the parts of a network do not fit each other."""
-    network, trunk = given.network, given.network.trunk
-    if trunk.name == "backbone" and not trunk.trained and given.augmentation is not None:
-        raise ValueError("a frozen backbone reads cached features, so augmentation is null")
-    # the stem halves the side twice, and so does every block but the last once; a map of one place
-    # would leave nothing to normalise by in a batch of one picture
-    if trunk.name == "densenet" and given.image_size >> (len(trunk.blocks) + 1) < 2:
-        raise ValueError(
-            f"network.trunk.blocks has {len(trunk.blocks)} blocks: too many for image_size "
-            f"{given.image_size}"
-        )
-    if network.names == "variant" and given.source.name != "kitchen":
-        raise ValueError("network.names: only the kitchen's dishes have variants")
+def refuse(wrong: object, problem: str) -> None:
+    """Raise ValueError, which pydantic makes a complaint of, when parameters contradict."""
+    if wrong:
+        raise ValueError(problem)

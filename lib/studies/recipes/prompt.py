@@ -8,14 +8,23 @@ know, so that a difference in the recipes is one of knowledge.
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import pandas as pd
+
 from studies.paths import StudyError
+from studies.recipes.params import Parameters
+from studies.recipes.readers import Plates
 
 ALTERNATIVES = 2  # other dishes that are named when the first is unsure
+USUAL = 0.5  # share of a dish's training plates that have an ingredient which is typical of it
+STREAM = 1
+
+Ingredients = Sequence[str] | Mapping[str, float] | None
 
 
 def build_prompt(
     dish: str | Mapping[str, float],
-    ingredients: Sequence[str] | Mapping[str, float] | None = None,
+    ingredients: Ingredients = None,
     *,
     servings: int = 2,
     language: str = "English",
@@ -36,35 +45,21 @@ def build_prompt(
     White space in names, line ends included, becomes a space, so that a name cannot end its line.
     Raises StudyError when no dish is named or a probability is not in 0 to 1.
     """
-    lines = [f"Dish: {_dish(dish, sure)}"]
+    ranked = _ranked({dish: 1.0} if isinstance(dish, str) else dish)
+    if not ranked:
+        raise StudyError("a prompt needs the name of a dish; give one")
+    dishes = " or ".join(_with_shares(ranked[: ALTERNATIVES + 1]))
+    lines = [f"Dish: {ranked[0][0] if ranked[0][1] >= sure else dishes}"]
     if ingredients is not None:
-        lines.append(f"Visible ingredients: {_ingredients(ingredients)}")
+        if isinstance(ingredients, Mapping):
+            names = _with_shares(_ranked(ingredients))
+        else:
+            names = [_name(name) for name in ingredients]
+        lines.append(f"Visible ingredients: {', '.join(names) or 'none recognised'}")
     lines += [f"Servings: {servings}", f"Language: {' '.join(language.split())}"]
     task = "Write a recipe for the dish on the photograph."
     form = "Answer with a title, the ingredients with their amounts, and numbered steps."
     return "\n".join([task, "", *lines, "", form])
-
-
-def _dish(dish: str | Mapping[str, float], sure: float) -> str:
-    if isinstance(dish, str):
-        return _name(dish)
-    ranked = _ranked(dish)
-    if not ranked:
-        raise StudyError("a prompt needs the name of a dish; give one")
-    (first, probability), *others = ranked
-    if probability >= sure:
-        return first
-    shown = [f"{first} ({probability:.0%})"]
-    shown += [f"{name} ({share:.0%})" for name, share in others[:ALTERNATIVES]]
-    return " or ".join(shown)
-
-
-def _ingredients(ingredients: Sequence[str] | Mapping[str, float]) -> str:
-    if isinstance(ingredients, Mapping):
-        names = [f"{name} ({share:.0%})" for name, share in _ranked(ingredients)]
-    else:
-        names = [_name(one) for one in ingredients]
-    return ", ".join(names) or "none recognised"
 
 
 def _ranked(shares: Mapping[str, float]) -> list[tuple[str, float]]:
@@ -76,8 +71,61 @@ def _ranked(shares: Mapping[str, float]) -> list[tuple[str, float]]:
     return [(_name(name), share) for name, share in ranked]
 
 
+def _with_shares(ranked: list[tuple[str, float]]) -> list[str]:
+    return [f"{name} ({share:.0%})" for name, share in ranked]
+
+
 def _name(name: str) -> str:
     plain = " ".join(name.replace("_", " ").split())
     if not plain:
         raise StudyError("a name in a prompt has no letters; mend the table of dishes")
     return plain
+
+
+def prompts(
+    parameters: Parameters,
+    plates: Plates,
+    parts: np.ndarray,
+    seen: pd.DataFrame,
+    places: np.ndarray,
+) -> list[str]:
+    """Return the prompts of the test plates at these places among all test plates.
+
+    `seen` has one row a test plate; `another_plate` gives a plate what was seen on another one that
+    was taken for the same dish, or on any other where there is none.
+    """
+    train, test = (np.flatnonzero(parts == part) for part in ("train", "test"))
+    columns = ("dish_probabilities", "ingredient_probabilities", "named")
+    dishes, likely, named = (np.stack(seen[column]) for column in columns)
+    predicted, ingredient_names = dishes.argmax(1), np.array(plates.ingredients)
+    rng = np.random.default_rng([parameters.seed, STREAM])
+    told, writing = parameters.prompt, parameters.writing
+    texts = []
+    for place in places:
+        ingredients: Ingredients = None
+        if told.ingredients == "actual":
+            ingredients = ingredient_names[plates.present[test[place]]].tolist()
+        elif told.ingredients == "typical":
+            alike = plates.present[train[plates.dish[train] == predicted[place]]]
+            ingredients = ingredient_names[alike.mean(0) >= USUAL].tolist()
+        elif told.ingredients != "none":
+            source = place if told.ingredients == "seen" else another(place, predicted, rng)
+            which = named[source]
+            ingredients = dict(
+                zip(ingredient_names[which].tolist(), likely[source, which].tolist(), strict=True)
+            )
+        dish: str | dict[str, float] = plates.dishes[plates.dish[test[place]]]
+        if told.dish == "seen":
+            dish = dict(zip(plates.dishes, dishes[place].clip(0, 1).tolist(), strict=True))
+        form = {"servings": writing.servings, "language": writing.language, "sure": writing.sure}
+        texts.append(build_prompt(dish, ingredients, **form))
+    return texts
+
+
+def another(place: int, predicted: np.ndarray, rng: np.random.Generator) -> int:
+    """Return another plate, taken for the same dish if there is one."""
+    others = np.flatnonzero(predicted == predicted[place])
+    others = others[others != place]
+    if not len(others):
+        others = np.delete(np.arange(len(predicted)), place)
+    return int(rng.choice(others))

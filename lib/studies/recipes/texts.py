@@ -11,7 +11,7 @@ NAACL 2016. Grounding and sight are our own.
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer, cook_refs, cook_test, precook
@@ -23,7 +23,13 @@ WORD = re.compile(r"[^\W\d_]+|\d+")
 BETWEEN = re.compile(r"[\s_-]+")  # the words of a name
 ENDINGS = (("", "s"), ("", "es"), ("y", "ies"), ("f", "ves"))  # one, many
 
-Recipes = Sequence[Sequence[str]]
+NOTHING = "(?!)"  # never matches
+SCORES = (
+    *("grounding_precision", "grounding_recall", "sight"),
+    *("self_bleu", "bleu4", "rouge_l"),
+)
+
+Recipes = Sequence[Sequence[str]]  # K of each of N plates
 
 
 def words(text: str) -> list[str]:
@@ -38,12 +44,6 @@ def named(recipes: Recipes, ingredients: Sequence[str]) -> np.ndarray:
     Of names that overlap the longest counts, so "tomato sauce" is no tomato. What is denied ("no
     cheese") counts as named.
     """
-    read = matcher(ingredients)
-    return np.array([[read(text) for text in texts] for texts in recipes], dtype=bool)
-
-
-def matcher(ingredients: Sequence[str]) -> Callable[[str], np.ndarray]:
-    """Return the function that says which of S ingredients a text names, (S,) bool; see `named`."""
     owners: dict[str, list[int]] = defaultdict(list)
     for place, name in enumerate(ingredients):
         owners[BETWEEN.sub(" ", _folded(name)).strip()].append(place)
@@ -52,19 +52,24 @@ def matcher(ingredients: Sequence[str]) -> Callable[[str], np.ndarray]:
         before, space, last = name.rpartition(" ")
         for form in _numbers(last):  # "eggs" is "egg", unless both are ingredients
             owners.setdefault(before + space + form, places)
-    spoken = sorted(owners, key=len, reverse=True)
-    if not spoken:
-        return lambda text: np.zeros(len(ingredients), dtype=bool)
-    forms = "|".join(BETWEEN.pattern.join(map(re.escape, form.split())) for form in spoken)
-    pattern = re.compile(rf"(?<![^\W_])(?:{forms})(?![^\W_])")
+    longest_first = sorted(owners, key=len, reverse=True)
+    forms = "|".join(BETWEEN.pattern.join(map(re.escape, form.split())) for form in longest_first)
+    pattern = re.compile(rf"(?<![^\W_])(?:{forms or NOTHING})(?![^\W_])")
+    mentioned = np.zeros((len(recipes), len(recipes[0]), len(ingredients)), dtype=bool)
+    for plate, texts in enumerate(recipes):
+        for number, text in enumerate(texts):
+            for match in pattern.findall(_folded(text)):
+                mentioned[plate, number, owners[BETWEEN.sub(" ", match)]] = True
+    return mentioned
 
-    def read(text: str) -> np.ndarray:
-        found = np.zeros(len(ingredients), dtype=bool)
-        for match in pattern.findall(_folded(text)):
-            found[owners[BETWEEN.sub(" ", match)]] = True
-        return found
 
-    return read
+def mentions(recipes: Recipes, ingredients: Sequence[str], dishes: Sequence[str]) -> np.ndarray:
+    """Return which ingredients each recipe names, (N, K, S), where a dish's name is not one.
+
+    "Ice cream" names no cream.
+    """
+    also = [name for name in dishes if name.replace("_", " ") not in ingredients]
+    return named(recipes, [*ingredients, *also])[:, :, : len(ingredients)]
 
 
 def _folded(text: str) -> str:
@@ -78,57 +83,57 @@ def _numbers(word: str) -> set[str]:
     return (many | single) - {""}
 
 
-def grounding(said: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def grounding(mentioned: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return precision and recall of the ingredients named, (N,) and (N,), means over K recipes.
 
-    Of the ingredients that a recipe names, `said` (N, K, S), the share that is on the plate,
+    Of the ingredients that a recipe names, `mentioned` (N, K, S), the share that is on the plate,
     `present` (N, S), 0 where it names none; and of those on the plate the share that it names, nan
     where there is none to name.
     """
-    both = (said & present[:, None]).sum(axis=2)
-    precision = share(both, said.sum(axis=2)).mean(axis=1)
+    both = (mentioned & present[:, None]).sum(axis=2)
+    precision = share(both, mentioned.sum(axis=2)).mean(axis=1)
     return precision, share(both.mean(axis=1), present.sum(axis=1), np.nan)
 
 
-def sight(said: np.ndarray, present: np.ndarray, dish: np.ndarray) -> np.ndarray:
+def sight(mentioned: np.ndarray, present: np.ndarray, dish: np.ndarray) -> np.ndarray:
     """Return how much the recipes of each plate tell of its ingredients beyond its dish, (N,).
 
-    The fit of recipes to a plate is the F1 of the ingredients that they name, `said` (N, K, S),
-    mean over the K recipes; 1 where neither has any. Two plates of one dish with different
-    ingredients, `present` (N, S), gain by having their own recipes rather than each other's: half
-    the sum of both fits as they are minus half the sum exchanged. A plate's sight is its mean gain
-    over all such plates, nan where there is none.
+    The fit of recipes to a plate is the F1 of the ingredients that they name, `mentioned`
+    (N, K, S), mean over the K recipes; 1 where neither has any. Two plates of one dish with
+    different ingredients, `present` (N, S), gain by having their own recipes rather than each
+    other's: half the sum of both fits as they are minus half the sum exchanged. A plate's sight is
+    its mean gain over all such plates, nan where there is none.
 
     Exchanging is what makes it fair: recipes that do not depend on the plate have expectation 0,
     and exactly 0 when they are all alike, even where they describe the most frequent plate well.
     """
-    gains = _gains(said, present, dish)
+    gains = _gains(mentioned, present, dish)
     others = ~np.isnan(gains)
     return share(np.where(others, gains, 0).sum(axis=1), others.sum(axis=1), np.nan)
 
 
 def resampled_sight(
-    said: np.ndarray, present: np.ndarray, dish: np.ndarray, weights: np.ndarray
+    mentioned: np.ndarray, present: np.ndarray, dish: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
     """Return the mean sight of R sets of plates, (R,); `weights` (R, N) says how often each is in.
 
     A gain belongs to two plates, so the spread of the mean is about twice that of plates' values
     drawn one by one: draw with this. NaN for a set without two plates to compare.
     """
-    gains = _gains(said, present, dish)
+    gains = _gains(mentioned, present, dish)
     others = ~np.isnan(gains)
     counts = weights @ others
     mean = share(weights @ np.where(others, gains, 0), counts)
     return share((weights * mean).sum(axis=1), (weights * (counts > 0)).sum(axis=1), np.nan)
 
 
-def _gains(said: np.ndarray, present: np.ndarray, dish: np.ndarray) -> np.ndarray:
+def _gains(mentioned: np.ndarray, present: np.ndarray, dish: np.ndarray) -> np.ndarray:
     """Return what each pair of plates gains, (N, N); nan for pairs that are not compared."""
     gains = np.full((len(dish), len(dish)), np.nan)
     for plates, made_of in _dishes(dish, present):
         own = present[plates]
-        both = said[plates].astype(np.float64) @ own.T
-        either = said[plates].sum(axis=2)[:, :, None] + own.sum(axis=1)
+        both = mentioned[plates].astype(np.float64) @ own.T
+        either = mentioned[plates].sum(axis=2)[:, :, None] + own.sum(axis=1)
         fit = share(2 * both, either, 1.0).mean(axis=1)
         gain = (fit.diagonal()[:, None] + fit.diagonal() - fit - fit.T) / 2
         compared = made_of[:, None] != made_of

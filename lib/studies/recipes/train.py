@@ -1,10 +1,14 @@
 """Train one system: `python -m studies.recipes.train -f dataset.yaml -f system.yaml -p seed=0`."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import DataLoader
 
 from studies.inputs import images
@@ -13,17 +17,38 @@ from studies.inputs.splits import sizes
 from studies.learning import compute
 from studies.learning.fit import Batches, Scheduled, fit
 from studies.paths import StudyError, relative, run_command
-from studies.recipes import calibration, data, metrics
-from studies.recipes.loss import dish_loss, ingredient_loss, weighted_loss
-from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, look
+from studies.recipes import calibration, data
+from studies.recipes.metrics import ingredient_metrics
+from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, gathered, look
 from studies.recipes.params import Parameters
+from studies.reporting.bootstrap import value
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, provenance
 
 MONITOR = "validation_score"
 
 
-class Learner(Scheduled):
+def weighted_loss(logits: Logits, dish: Tensor, present: Tensor, weight: float) -> Tensor:
+    """Return equation (1) + weight × equation (2), what both heads are trained with in parallel.
+
+    (1) is L = −Σ_i y_i log ŷ_i with ŷ = softmax(logits), as a mean over images; (2) is
+    L = −1/(B·S) Σ_j Σ_i [y_ji log ŷ_ji + (1 − y_ji) log(1 − ŷ_ji)] with ŷ = sigmoid(logits).
+
+    Args:
+        logits: (B, C) of dishes and (B, S) of ingredients.
+        dish: (B,) index of the true dish.
+        present: (B, S) whether an ingredient is there.
+        weight: 0 leaves ingredients out.
+
+    """
+    loss = cross_entropy(logits.dishes.float(), dish)
+    if weight:
+        ingredients = logits.ingredients.float()
+        loss = loss + weight * binary_cross_entropy_with_logits(ingredients, present.float())
+    return loss
+
+
+class TwoHeads(Scheduled):
     """Both heads in training.
 
     Two networks share nothing, so the gradient of each is that of its own loss alone. The epoch is
@@ -37,40 +62,30 @@ class Learner(Scheduled):
             parameters, network, steps, network.trunks.parameters() if fine_tuned else ()
         )
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
-        """Return the loss of one batch."""
+    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Return the loss of pixels or features, (B,) dishes and (B, S) ingredients."""
         pixels, dish, present = batch
         if self.settings.augmentation is not None:
             pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         logits = self.network(compute.to_input(pixels, self.device))
-        return weighted_loss(
-            dish_loss(logits.dishes, dish),
-            ingredient_loss(logits.ingredients, present),
-            self.settings.network.ingredient_weight,
-        )
+        return weighted_loss(logits, dish, present, self.settings.network.ingredient_weight)
 
-    def on_validation_epoch_start(self) -> None:
-        """Begin to collect what the network says of the validation set."""
-        self.outputs, self.truth = [], []
-
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
-        """Collect logits and truth."""
-        self.outputs.append(self.network(compute.to_input(batch[0], self.device)))
-        self.truth.append(batch[1:])
-
-    def on_validation_epoch_end(self) -> None:
-        """Log top-1 of dishes, mean average precision of ingredients, and their mean."""
-        logits = Logits(
-            *(torch.cat(parts).float().cpu() for parts in zip(*self.outputs, strict=True))
-        )
-        dish, present = (torch.cat(parts).cpu().numpy() for parts in zip(*self.truth, strict=True))
-        top1 = float((logits.dishes.argmax(1).numpy() == dish).mean())
-        scores = {"validation_dish_top1": top1}
+    def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
+        """Return top-1 of dishes, mean average precision of ingredients, and their mean."""
+        outputs, truth = [], []
+        for pixels, *targets in batches:
+            outputs.append(self.network(compute.to_input(pixels, self.device)))
+            truth.append(targets)
+        logits = gathered(outputs)
+        dish, present = (torch.cat(parts).cpu().numpy() for parts in zip(*truth, strict=True))
+        scores = {
+            "validation_dish_top1": float((logits.dishes.argmax(1).numpy() == dish).mean()),
+        }
         if self.settings.network.ingredient_weight:
-            likely = logits.ingredients.sigmoid().numpy()
-            found = metrics.ingredient_scores(likely, likely > 0.5, present)
-            scores["validation_ingredient_map"] = found["ingredient_map"]
-        self.log_dict({MONITOR: float(np.mean(list(scores.values()))), **scores}, batch_size=1)
+            probabilities = logits.ingredients.sigmoid().numpy()
+            metrics = ingredient_metrics(probabilities, probabilities > 0.5, present)
+            scores["validation_ingredient_map"] = value(metrics["ingredient_map"], len(present))
+        return {MONITOR: float(np.mean(list(scores.values()))), **scores}
 
 
 def train(parameters: Parameters) -> Path:
@@ -82,22 +97,22 @@ def train(parameters: Parameters) -> Path:
         raise StudyError(f"{parameters.model} has no network, and nothing of it is trained")
     plates = data.read(parameters)
     parts = data.split(plates, parameters)
-    given = data.inputs(plates, parameters)
+    inputs = data.inputs(plates, parameters)
     known, rest = (np.flatnonzero(parts == part) for part in ("train", "validation"))
-    names, dish = data.targets(plates, parameters.network.names)
+    names, dish = plates.targets(parameters.network.names)
     with claim(parameters) as folder:
         file = folder / "model.safetensors"
         if file.exists():
             print(f"{relative(folder)}: already trained", flush=True)
             return folder
         compute.prepare(parameters)
-        width = given.shape[1] if given.ndim == 2 else None
+        width = inputs.shape[1] if inputs.ndim == 2 else None
         network = build(parameters.network, len(names), len(plates.ingredients), width)
         network = network.to(memory_format=torch.channels_last)
-        examples = data.Examples(given, dish, plates.present)
+        examples = data.Examples(inputs, dish, plates.present)
         batches = Batches(known, parameters.images, parameters.seed)
         outcome = fit(
-            Learner(parameters, network, parameters.epochs * len(batches)),
+            TwoHeads(parameters, network, parameters.epochs * len(batches)),
             DataLoader(examples, sampler=batches, batch_size=None),
             DataLoader(examples, sampler=Batches(rest, CHUNK, None), batch_size=None),
             folder,
@@ -105,7 +120,7 @@ def train(parameters: Parameters) -> Path:
             MONITOR,
         )
         network = network.to(compute.device())
-        logits = look(network, given[rest], parameters.precision)
+        logits = look(network, inputs[rest], parameters.precision)
         decision = chosen(logits, dish[rest], plates.present[rest])
         facts = provenance(
             **outcome.facts(network, parameters),

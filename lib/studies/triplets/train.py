@@ -1,31 +1,33 @@
 """Train one system: `python -m studies.triplets.train -f dataset.yaml -f model.yaml -p seed=0`."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-import lightning
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from studies.inputs import images
 from studies.inputs.images import augment
 from studies.inputs.splits import sizes
 from studies.learning import compute
-from studies.learning.fit import fit
+from studies.learning.fit import Batches, Learner, fit
 from studies.paths import StudyError, relative, run_command
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, provenance
 from studies.triplets import data, sampling
+from studies.triplets.loss import COLLAPSED, Objective, objective, spread
 from studies.triplets.metrics import f1_over, included, severe_errors
-from studies.triplets.model import CHUNK, Classifier, Network, build, gather, vote
-from studies.triplets.model import run as run_network
-from studies.triplets.objective import COLLAPSED, objective, spread
+from studies.triplets.model import CHUNK, Network, build, gather, with_references
 from studies.triplets.params import Parameters
 
 MONITOR = "validation_macro_f1"
 
 
-class Learner(lightning.LightningModule):
+class Approach(Learner):
     """One system in training: objective, stages, and the score that chooses the epoch.
 
     `roles` (N,) says what each image is for (`sampling.roles`).
@@ -35,80 +37,61 @@ class Learner(lightning.LightningModule):
         self,
         parameters: Parameters,
         network: Network,
+        objective: Objective,
         dataset: data.LabelledImages,
         inputs: np.ndarray,
         roles: np.ndarray,
     ) -> None:
-        super().__init__()
-        self.settings, self.network = parameters, network
-        self.objective = objective(parameters, len(dataset.names))
-        self.classes, self.inputs = dataset.classes, inputs
+        super().__init__(parameters, network)
+        self.objective, self.dataset, self.inputs = objective, dataset, inputs
         self.train_rows = np.flatnonzero(roles == "train")
-        self.train_classes = dataset.class_index[self.train_rows]
         scored = included(dataset.counts, parameters.min_count)
-        self.scored = sorted(set(scored) & set(self.train_classes.tolist()))
-        self.chance = torch.Generator()
+        self.scored = np.intersect1d(scored, dataset.class_index[self.train_rows])
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def optimizer(self) -> torch.optim.Optimizer:
         """Return Adam; the learning rate is set at the start of every epoch."""
         return torch.optim.Adam(self.network.parameters(), lr=self.settings.stages[0].learning_rate)
 
-    def on_train_epoch_start(self) -> None:
-        """Enter the stage of this epoch, and seed its augmentation."""
-        epoch = self.current_epoch
+    def begin_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        """Enter the stage of this epoch."""
         stage = [stage for stage in self.settings.stages if stage.from_epoch <= epoch][-1]
-        for group in self.trainer.optimizers[0].param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = stage.learning_rate
         if stage.mining is not None:
             self.objective.margin.mining = stage.mining
-        self.chance.manual_seed(compute.epoch_seed(self.settings.seed, epoch))
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
-        """Return the loss of one batch."""
+    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Return the loss of pixels or features, (B, H) labels and (B,) classes."""
         pixels, labels, classes = batch
         if self.settings.augmentation is not None:
             pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         return self.objective(self.network(compute.to_input(pixels, self.device)), labels, classes)
 
-    def on_validation_epoch_start(self) -> None:
-        """Begin to collect what the network says of the validation set."""
-        self.outputs, self.truth = [], []
-
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
-        """Collect embeddings and logits."""
-        self.outputs.append(self.network(compute.to_input(batch[0], self.device)))
-        self.truth.append(batch[2].cpu())
-
-    def on_validation_epoch_end(self) -> None:
-        """Log macro-F1 and severe errors on the validation set; stop when the space collapsed."""
-        logits, embedded = gather(self.outputs)
+    def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
+        """Return macro-F1 and severe errors in validation; stop when the space collapsed."""
+        outputs, truth = [], []
+        for pixels, _, classes in batches:
+            outputs.append(self.network(compute.to_input(pixels, self.device)))
+            truth.append(classes.cpu())
+        logits, embedded = gather(outputs)
         if self.settings.decide == "neighbours":
-            known = run_network(
-                self.network, self.inputs[self.train_rows], self.settings.precision
-            ).embeddings
-            votes = vote(
-                embedded.numpy(),
-                known.numpy(),
-                self.train_classes,
-                len(self.classes),
-                self.settings.neighbours,
-            )
+            votes = with_references(
+                self.settings, self.network, self.dataset, self.inputs, self.train_rows
+            ).vote(embedded.numpy())
         else:
             votes = logits.numpy()
-        predicted, true = votes.argmax(1), torch.cat(self.truth).numpy()
-        scores = {
-            MONITOR: f1_over(true, predicted, self.scored),
-            "validation_severe_errors": float(
-                severe_errors(self.classes[true], self.classes[predicted])
-            ),
-        }
-        self.log_dict(scores, batch_size=len(true))
         # then D(a,p) − D(a,n) is nearly 0 for every triplet, and the loss nearly the margin
         if self.objective.margin is not None and (distance := spread(embedded)) < COLLAPSED:
             self.stopped = (
-                f"collapsed by epoch {self.current_epoch + 1}: all images are embedded within "
+                f"collapsed by epoch {len(curves) + 1}: all images are embedded within "
                 f"{distance:.2g} of each other; start with semi-hard mining, or lower learning_rate"
             )
+        predicted, true = votes.argmax(1), torch.cat(truth).numpy()
+        paths = self.dataset.classes
+        return {
+            MONITOR: f1_over(true, predicted, self.scored),
+            "validation_severe_errors": float(severe_errors(paths[true], paths[predicted])),
+        }
 
 
 def train(parameters: Parameters) -> Path:
@@ -117,7 +100,7 @@ def train(parameters: Parameters) -> Path:
     Resumes from the last checkpoint. Raises StudyError for whatever a user can mend.
     """
     dataset = data.read(parameters)
-    objective(parameters, len(dataset.names))
+    loss = objective(parameters, len(dataset.names))
     if not included(dataset.counts, parameters.min_count):
         raise StudyError(
             f"no class of {relative(dataset.root)} has more than {parameters.min_count} images; "
@@ -136,41 +119,30 @@ def train(parameters: Parameters) -> Path:
             print(f"{relative(folder)}: already trained", flush=True)
             return folder
         compute.prepare(parameters)
-        network = build(
-            parameters, len(dataset.classes), inputs.shape[1] if inputs.ndim == 2 else None
-        )
+        features = inputs.shape[1] if inputs.ndim == 2 else None
+        network = build(parameters, len(dataset.classes), features)
         network = network.to(memory_format=torch.channels_last)
-        learner = Learner(parameters, network, dataset, inputs, roles)
         examples = sampling.Examples(inputs, dataset.labels, dataset.class_index)
+        training = sampling.training_batches(dataset, roles, parameters)
+        validation = Batches(np.flatnonzero(roles == "validation"), CHUNK, seed=None)
         outcome = fit(
-            learner,
-            sampling.loader(examples, sampling.training_batches(dataset, roles, parameters)),
-            sampling.loader(
-                examples, sampling.Chunks(np.flatnonzero(roles == "validation"), CHUNK)
-            ),
+            Approach(parameters, network, loss, dataset, inputs, roles),
+            # a sampler of whole batches, so that its epoch can be set
+            DataLoader(examples, sampler=training, batch_size=None),
+            DataLoader(examples, sampler=validation, batch_size=None),
             folder,
             parameters,
             MONITOR,
         )
         network = network.to(compute.device())
         known = np.flatnonzero(np.isin(roles, ["train", "gallery"]))
-        trained = Classifier(
-            network,
-            parameters.precision,
-            parameters.decide,
-            parameters.neighbours,
-            dataset.names,
-            dataset.classes,
-            references=run_network(network, inputs[known], parameters.precision).embeddings.numpy(),
-            reference_classes=dataset.class_index[known],
-        )
         facts = provenance(
             **outcome.facts(network, parameters),
             dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
             images=sizes(roles),
         )
         write_atomic(folder / "provenance.json", to_json(facts))
-        trained.save(file)
+        with_references(parameters, network, dataset, inputs, known).save(file)
     return folder
 
 

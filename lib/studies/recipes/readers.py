@@ -1,0 +1,418 @@
+"""Readers of published layouts and of tables of ingredients: from files on disk to plates."""
+
+import csv
+import difflib
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from sklearn.preprocessing import MultiLabelBinarizer
+from tqdm.auto import tqdm
+
+from studies import paths
+from studies.inputs import images
+from studies.inputs.reading import lines, numbered_lines, read_text
+from studies.paths import StudyError
+from studies.runs.files import made_once
+
+By = Literal["dish", "image"]
+RECIPES5K_PARTS = {"train": "train", "val": "validation", "test": "test"}  # its names and ours
+BOX = "img x1 y1 x2 y2"
+# Raise it whenever the same boxes give other pictures: folders cut before are then left alone.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plates:
+    """N pictures of C dishes with S ingredients.
+
+    Attributes:
+        root: the folder that files are relative to.
+        files: N picture files.
+        dishes: C names.
+        dish: (N,) index into `dishes`.
+        ingredients: S names.
+        present: (N, S) whether an ingredient is there.
+        official: (N,) published part, `train`, `validation` or `test`; None for no published split.
+        photographs: (N,) what each was cut out of; plates of one photograph stay in one part. None
+            where each is a photograph of its own.
+        variants: names of variants of dishes; None where dishes have none.
+        variant: (N,) index into `variants`; None likewise.
+        references: N recipes; None where there are none.
+
+    """
+
+    root: Path
+    files: list[str]
+    dishes: list[str]
+    dish: np.ndarray
+    ingredients: list[str]
+    present: np.ndarray
+    official: np.ndarray | None = None
+    photographs: np.ndarray | None = None
+    variants: list[str] | None = None
+    variant: np.ndarray | None = None
+    references: list[str] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        root: Path,
+        files: list[str],
+        dishes: list[str],
+        dish_names: Iterable[str],
+        ingredients: Iterable[Sequence[str]],
+        **rest: Any,
+    ) -> "Plates":
+        """Return plates of which each has the name of its dish and of its ingredients."""
+        index = {name: place for place, name in enumerate(dishes)}
+        binarizer = MultiLabelBinarizer()
+        present = binarizer.fit_transform(ingredients).astype(bool)
+        dish = np.array([index[name] for name in dish_names])
+        return cls(root, files, dishes, dish, binarizer.classes_.tolist(), present, **rest)
+
+    @cached_property
+    def paths(self) -> list[Path]:
+        """Return the picture files."""
+        return [self.root / file for file in self.files]
+
+    def targets(self, names: str) -> tuple[list[str], np.ndarray]:
+        """Return the names that a softmax is over, dishes or variants, and (N,) the true ones."""
+        if names == "variant":
+            return self.variants, self.variant
+        return self.dishes, self.dish
+
+
+def unexpected(where: object, found: str, expected: str, remedy: str = "") -> StudyError:
+    """Return what to say of a place in a file that holds something else than expected."""
+    remedy = remedy or "use the published file"
+    return StudyError(f"{where}: expected {expected}, found `{found[:60]}`; {remedy}")
+
+
+# Tables of ingredients: of a dish, or of one image.
+
+
+@dataclass(frozen=True)
+class IngredientTable:
+    """Names of ingredients by dish, or by image.
+
+    Attributes:
+        by: what a row is of.
+        rows: ingredients by `row_key` of the dish, or of the image, `<dish>/<id>`. Names are in
+            lower case, with single spaces, each once.
+        origin: what messages call the table.
+
+    """
+
+    by: By
+    rows: dict[str, tuple[str, ...]]
+    origin: str = "the table of ingredients"
+
+    def of(self, dish: str, image: str) -> tuple[str, ...]:
+        """Return the ingredients of an image, `<dish>/<id>` with or without extension, of a dish.
+
+        Names of dishes are compared without regard to case, and `_` is a space. Raises StudyError
+        when there is no row.
+        """
+        name = dish if self.by == "dish" else image
+        key = row_key(self.by, name)
+        if key not in self.rows:
+            (nearest,) = difflib.get_close_matches(key, self.rows, 1, cutoff=0)
+            raise StudyError(
+                f"{self.origin}: has no row for the {self.by} `{name}`, the nearest is "
+                f"`{nearest}`; add a row or correct that name"
+            )
+        return self.rows[key]
+
+
+def row_key(by: By, name: str) -> str:
+    """Return how a dish or image is looked up: see `IngredientTable.of`."""
+    if by == "dish":
+        return " ".join(name.replace("_", " ").split()).casefold()
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and suffix.lower() in ("jpg", "jpeg", "png") else name
+
+
+def ingredient_names(listed: Iterable[str]) -> tuple[str, ...]:
+    """Return names of ingredients in lower case, with single spaces, each once, in their order."""
+    names = (" ".join(name.replace("_", " ").split()).lower() for name in listed)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def table(name: str) -> IngredientTable:
+    """Return the table of ingredients of that name, or of a CSV file below STUDIES_DATA.
+
+    `typical` are typical ingredients of the dishes of Food-101, which come with this package. They
+    are from general knowledge, by dish and not by plate, so all plates of a dish have the same
+    ones: good enough to try things out, but they cannot answer R1 to R3, which ask about plates.
+    """
+    if name == "ingredients101":
+        return ingredients101(paths.data() / "ingredients101")
+    if name == "typical":
+        return from_csv(Path(__file__).with_name("typical_ingredients.csv"))
+    return from_csv(paths.data() / name)
+
+
+def from_csv(file: Path) -> IngredientTable:
+    """Read a CSV file with the columns `dish` or `image`, and `ingredients`, joined by `;`.
+
+    An image is `<dish>/<id>`, with or without extension. Raises StudyError, which names the line,
+    for wrong columns or cells, a row without ingredients, and a dish or image that is there twice.
+    """
+    text = read_text(file, "put the table of ingredients there or correct `source.ingredients`")
+    reader = csv.reader(io.StringIO(text, newline=""))
+    try:
+        cells = [(reader.line_num, [" ".join(cell.split()) for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise StudyError(f"{file} line {reader.line_num}: not CSV ({error}); mend it") from None
+    (_, header), *listed = [(line, row) for line, row in cells if any(row)] or [(1, [])]
+    by = "dish" if "dish" in header else "image"
+    if not listed or sorted(header) != sorted([by, "ingredients"]):
+        columns = "columns named `dish` or `image`, and `ingredients`, and a line for each"
+        raise unexpected(file, ",".join(header), columns, "correct its first line")
+    rows: dict[str, tuple[str, ...]] = {}
+    for line, row in listed:
+        named = dict(zip(header, row, strict=False))
+        names = ingredient_names(named.get("ingredients", "").split(";"))
+        key = row_key(by, named.get(by, ""))
+        if len(row) != 2 or not key or not names or "," in named["ingredients"] or key in rows:
+            cells = f"one {by}, not yet there, a comma, and its ingredients joined by `;`"
+            raise unexpected(f"{file} line {line}", ",".join(row), cells, "mend the line")
+        rows[key] = names
+    return IngredientTable(by, rows, str(file))
+
+
+def ingredients101(folder: Path) -> IngredientTable:
+    """Read Ingredients101: `ingredients_simplified.txt`, a line for each line of `classes.txt`.
+
+    M. Bolaños, A. Ferrà, P. Radeva, ICIAP workshops, 2017. Raises StudyError when the files do not
+    correspond, a dish is there twice or has no ingredients.
+    """
+    lists = annotations(folder)
+    file, rows = lists / "ingredients_simplified.txt", {}
+    dishes = class_names(lists / "classes.txt")
+    for number, (dish, recipe) in enumerate(aligned(lists / "classes.txt", dishes, file), 1):
+        names = rows[row_key("dish", dish)] = ingredient_names(recipe.split(","))
+        if not names:
+            raise unexpected(f"{file} line {number}", recipe, f"ingredients of {dish}")
+    return IngredientTable("dish", rows, str(file))
+
+
+def annotations(folder: Path) -> Path:
+    """Return the folder of the lists; the archive of Ingredients101 spells it with a capital."""
+    for name in ("annotations", "Annotations"):
+        if (folder / name).is_dir():
+            return folder / name
+    raise StudyError(f"{folder / 'annotations'}: no such folder; unpack the annotations there")
+
+
+def class_names(file: Path) -> list[str]:
+    """Return the names of dishes, one a line; raises StudyError when one is blank or twice."""
+    names = lines(file)
+    for number, name in enumerate(names, 1):
+        if not name or name in names[: number - 1]:
+            raise unexpected(f"{file} line {number}", name, "a dish, each once")
+    return names
+
+
+def aligned(file: Path, listed: list[str], other: Path) -> list[tuple[str, str]]:
+    """Return the lines of two files in pairs; raises StudyError when they do not correspond."""
+    others = lines(other)
+    if len(listed) != len(others):
+        expected = f"a line for each of the {len(listed)} of {file.name} beside it"
+        raise unexpected(other, f"{len(others)} lines", expected)
+    return list(zip(listed, others, strict=True))
+
+
+# Plates of published layouts.
+
+
+def food101(folder: Path, table: IngredientTable) -> Plates:
+    """Read Food-101: `images/<dish>/<id>.jpg`, by the lists in `meta/`.
+
+    L. Bossard, M. Guillaumin, L. Van Gool, ECCV 2014. `classes.txt` names the dishes, `train.txt`
+    and `test.txt`, or `.json` in their place, the images of the published parts, `<dish>/<id>`.
+    Raises StudyError when a list is wrong, a listed image is missing, or a dish has no image or no
+    row in the table.
+    """
+    listed = []
+    for part in ("train", "test"):
+        listing, other = (folder / "meta" / f"{part}.{ending}" for ending in ("txt", "json"))
+        if other.exists() and not listing.exists():
+            try:
+                by_dish = json.loads(read_text(other))
+                named = [(other, image) for dish in by_dish for image in by_dish[dish]]
+            except (ValueError, TypeError) as error:
+                raise unexpected(other, str(error), "lists of images by dish") from None
+        else:
+            named = [(f"{listing} line {line}", image) for line, image in numbered_lines(listing)]
+        listed += [(part, where, f"{image}.jpg") for where, image in named]
+    return in_parts(folder / "images", listed, class_names(folder / "meta" / "classes.txt"), table)
+
+
+def recipes5k(folder: Path) -> Plates:
+    """Read Recipes5k: images of the dishes of Food-101, each with the ingredients of its recipe.
+
+    M. Bolaños, A. Ferrà, P. Radeva, ICIAP workshops, 2017. The images are its own,
+    `images/<dish>/<id>.jpg`, none of Food-101's, and so are its parts; all three are published. The
+    label of an image is the line, from 0, of its recipe in `ingredients_simplified_Recipes5k.txt`;
+    one may have no ingredients left after simplification. Raises StudyError when images and labels
+    do not correspond, a label is no line of a recipe, and as `food101` does.
+    """
+    lists = annotations(folder)
+    file = lists / "ingredients_simplified_Recipes5k.txt"
+    recipes = [ingredient_names(line.split(",")) for line in lines(file)]
+    listed, rows = [], {}
+    for name, part in RECIPES5K_PARTS.items():
+        listing, labels = lists / f"{name}_images.txt", lists / f"{name}_labels.txt"
+        pairs = aligned(listing, lines(listing), labels)
+        for line, (image, label) in enumerate(pairs, 1):
+            if not label.isdecimal() or int(label) >= len(recipes):
+                expected = f"the number of a line of {file.name}, 0 to {len(recipes) - 1}"
+                raise unexpected(f"{labels} line {line}", label, expected)
+            rows[row_key("image", image)] = recipes[int(label)]
+            listed.append((part, f"{listing} line {line}", image))
+    dishes = sorted({image.split("/")[0] for _, _, image in listed})
+    return in_parts(folder / "images", listed, dishes, IngredientTable("image", rows, str(file)))
+
+
+def in_parts(
+    root: Path,
+    listed: Iterable[tuple[str, Path | str, str]],
+    dishes: list[str],
+    table: IngredientTable,
+) -> Plates:
+    """Return the plates of published parts, listed as part, where it says so, `<dish>/<id>.jpg`.
+
+    Raises StudyError when an image is missing, of no dish or listed twice, or a dish has no image
+    or no ingredients.
+    """
+    there = {file.relative_to(root).as_posix() for file in root.glob("*/*")}
+    part_of: dict[str, str] = {}
+    for part, where, image in listed:
+        if image.split("/")[0] not in dishes or image not in there or image in part_of:
+            expected = f"a dish of the list, `/` and an image of it below {root}, each once"
+            raise unexpected(where, image, expected, "unpack the dataset again or mend the list")
+        part_of[image] = part
+    dish_names = [image.split("/")[0] for image in part_of]
+    for dish in sorted({*dishes} - {*dish_names}):
+        raise StudyError(f"{root / dish}: no list names an image of it; use the published lists")
+    ingredients = [table.of(image.split("/")[0], image) for image in part_of]
+    official = np.array(list(part_of.values()))
+    return Plates.of(root, list(part_of), dishes, dish_names, ingredients, official=official)
+
+
+def uecfood256(folder: Path, table: IngredientTable) -> Plates:
+    """Read UEC Food-256: `category.txt`, and `<category>/` with `bb_info.txt` and `<image>.jpg`.
+
+    Y. Kawano, K. Yanai, ECCV workshops, 2014. A plate is what lies in one box, see `cut`. A
+    photograph of several dishes lies under the same name in the folder of each, and its plates stay
+    in one part. An image of the table is `<category>/<image>`. Pictures without a box are left out.
+    Raises StudyError when a list is wrong, an image is missing, or a dish has no image or no row in
+    the table.
+    """
+    listing, dishes = folder / "category.txt", {}
+    for number, line in numbered_lines(listing):
+        if number == 1 and line.split()[0] == "id":
+            continue
+        category = re.fullmatch(r"(\d+)\s+(.+)", line)
+        dish = " ".join(category[2].split()) if category else ""
+        if not category or int(category[1]) in dishes or dish in dishes.values():
+            expected = "the number of a category and its name, each once"
+            raise unexpected(f"{listing} line {number}", line, expected)
+        dishes[int(category[1])] = dish
+    if not dishes:
+        raise unexpected(listing, "", "numbers and names of categories")
+    plates = [
+        (box, dishes[category])
+        for category in sorted(dishes)
+        for box in read_boxes(folder / str(category) / "bb_info.txt")
+    ]
+    return Plates.of(
+        cut(folder, [box for box, _ in plates]),
+        [box.file for box, _ in plates],
+        [dishes[category] for category in sorted(dishes)],
+        [dish for _, dish in plates],
+        [table.of(dish, box.source) for box, dish in plates],
+        photographs=np.array([Path(box.source).stem for box, _ in plates]),
+    )
+
+
+class Box(NamedTuple):
+    """The box around a dish in a photograph."""
+
+    file: str  # of what is cut out, `<category>/<image>-<number>.png`; the boxes are numbered
+    source: str  # of the photograph, `<category>/<image>.jpg`
+    corners: tuple[int, ...]  # left, upper, right, lower, pixels; right and lower are just outside
+    where: str  # the line that says so
+
+
+def read_boxes(listing: Path) -> list[Box]:
+    """Return the boxes of `<category>/bb_info.txt`: an image and four corners in each line.
+
+    A box that is listed twice counts once. Raises StudyError when the file is missing or has a line
+    of another kind, or no box.
+    """
+    category = listing.parent.name
+    corners_of: dict[str, dict[tuple[int, ...], str]] = {}
+    for number, line in numbered_lines(listing):
+        if number == 1 and line.split() == BOX.split():
+            continue
+        box = re.fullmatch(r"([^/\s]+)((?:\s+-?\d+){4})", line)
+        if not box:
+            expected = f"`{BOX}`, an image and four whole numbers"
+            raise unexpected(f"{listing} line {number}", line, expected)
+        corners = tuple(map(int, box[2].split()))
+        corners_of.setdefault(box[1], {}).setdefault(corners, f"{listing} line {number}")
+    if not corners_of:
+        raise unexpected(listing, "", f"lines of `{BOX}`")
+    return [
+        Box(f"{category}/{image}-{number}.png", f"{category}/{image}.jpg", corners, where)
+        for image, boxes in corners_of.items()
+        for number, (corners, where) in enumerate(boxes.items(), 1)
+    ]
+
+
+def cut(root: Path, boxes: list[Box]) -> Path:
+    """Return the folder of the boxes cut out, made once.
+
+    It lies in the cache, and its name holds the contents of all photographs and lists of boxes.
+    Processes may call it at once; a killed call leaves no half-made folder. A box is clipped to its
+    photograph. Raises StudyError when nothing is left of a box, a photograph is missing or damaged,
+    or the cache cannot be written.
+    """
+    of_source: dict[str, list[Box]] = {}
+    for box in boxes:
+        of_source.setdefault(box.source, []).append(box)
+    lists = {f"{source.split('/')[0]}/bb_info.txt" for source in of_source}
+    digest = images.fingerprint([root / name for name in sorted({*of_source, *lists})], root)
+
+    def cut_out(folder: Path, source: str) -> None:
+        photograph = images.open_rgb(root / source)
+        width, height = photograph.size
+        for box in of_source[source]:
+            left, upper, right, lower = box.corners
+            inside = max(left, 0), max(upper, 0), min(right, width), min(lower, height)
+            if inside[0] >= inside[2] or inside[1] >= inside[3]:
+                raise StudyError(
+                    f"{box.where}: the box {left} {upper} {right} {lower} holds nothing of "
+                    f"{source}, which has {width}×{height} pixels; correct or remove the line"
+                )
+            photograph.crop(inside).save(folder / box.file)
+
+    def fill(folder: Path) -> None:
+        for box in boxes:
+            (folder / box.file).parent.mkdir(parents=True, exist_ok=True)
+        bar = tqdm(total=len(of_source), desc="cutting out boxes", unit="image", delay=2)
+        with ThreadPoolExecutor(images.WORKERS) as pool, bar:
+            for _ in pool.map(lambda source: cut_out(folder, source), of_source):
+                bar.update()
+
+    return made_once(paths.cache() / f"uecfood256-{digest}-v{VERSION}", fill)

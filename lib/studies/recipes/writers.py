@@ -1,0 +1,332 @@
+"""Who writes the recipes: one small interface, three ways to have it."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from torch.nn.utils.rnn import pad_sequence
+from tqdm.auto import tqdm
+
+import kitchen
+from studies import paths
+from studies.inputs.web import Client, Failure, checked, read_key, secret, well_formed
+from studies.learning import compute
+from studies.learning.fit import adamw, schedule, set_rate
+from studies.paths import StudyError
+from studies.recipes.params import Parameters, Server, Writer
+from studies.recipes.prompt import build_prompt
+from studies.runs.files import made_once, to_json, write_atomic
+
+BREAK = "\n\n"  # between prompt and recipe where a model has no chat template
+
+
+class RecipeWriter(Protocol):
+    """Whoever answers prompts."""
+
+    def write(self, prompts: Sequence[str], recipes: int) -> list[list[str]]:
+        """Return so many recipes for each prompt, in order."""
+
+
+def recipe_writer(parameters: Parameters) -> RecipeWriter:
+    """Return who writes for a run."""
+    generator, writing = parameters.writing.generator, parameters.writing
+    sampling = (writing.temperature, writing.max_tokens, parameters.seed)
+    if generator.name == "server":
+        return ServerWriter(generator, *sampling)
+    model = kitchen_writer(generator) if generator.name == "writer" else generator.model
+    return LocalWriter(model, generator.batch, *sampling)
+
+
+class LocalWriter:
+    """A causal language model of transformers, asked in batches.
+
+    Chat templates are used where the tokenizer has one. `temperature` 0 is greedy; otherwise the
+    draws of a batch depend on `seed` and on the place of the batch alone.
+    """
+
+    def __init__(
+        self, model: str | Path, batch: int, temperature: float, max_tokens: int, seed: int
+    ) -> None:
+        self.model, self.tokenizer = load(str(model))
+        self.batch, self.temperature = batch, temperature
+        self.max_tokens, self.seed = max_tokens, seed
+        self.chats = getattr(self.tokenizer, "chat_template", None) is not None
+
+    def write(self, prompts: Sequence[str], recipes: int) -> list[list[str]]:
+        """Return so many recipes for each prompt, in order."""
+        texts = [self.framed(prompt) for prompt in prompts]
+        written: list[list[str]] = []
+        starts = range(0, len(texts), self.batch)
+        for start in tqdm(starts, desc="writing recipes", unit="batch", delay=2):
+            compute.seed_all(compute.epoch_seed(self.seed, start))
+            answers = self.complete(texts[start : start + self.batch], recipes)
+            written += [
+                answers[first : first + recipes] for first in range(0, len(answers), recipes)
+            ]
+        return written
+
+    def framed(self, prompt: str) -> str:
+        """Return the prompt as the model expects it."""
+        if not self.chats:
+            return prompt + BREAK
+        messages = [{"role": "user", "content": prompt}]
+        return self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+
+    def complete(self, texts: list[str], recipes: int) -> list[str]:
+        """Return the continuations of a batch of texts, those of one text side by side."""
+        # a chat template writes the special tokens itself
+        inputs = self.tokenizer(
+            texts, add_special_tokens=not self.chats, return_tensors="pt", padding=True
+        ).to(self.model.device)
+        sampled = self.temperature > 0
+        chance = {"temperature": self.temperature, "top_k": 0, "top_p": 1.0} if sampled else {}
+        with torch.inference_mode():
+            tokens = self.model.generate(
+                **inputs,
+                do_sample=sampled,
+                num_return_sequences=recipes if sampled else 1,
+                max_new_tokens=self.max_tokens,
+                pad_token_id=self.tokenizer.pad_token_id,
+                **chance,
+            )
+        new = tokens[:, inputs["input_ids"].shape[1] :]
+        answers = [
+            text.strip() for text in self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        ]
+        return answers if sampled else [text for text in answers for _ in range(recipes)]
+
+
+def load(model: str) -> tuple[Any, Any]:
+    """Return model and tokenizer of a folder (also below STUDIES_DATA/weights) or of the hub.
+
+    Weights come from safetensors; no code of the model's repository is run.
+    Raises StudyError when they cannot be had or read.
+    """
+    # imported late: transformers takes seconds
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    put_in = paths.data() / "weights" / model
+    source = str(put_in) if put_in.is_dir() else model
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
+        network = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
+    except Exception as error:  # which one depends on what is missing
+        first = str(error).strip().split("\n")[0][:200]
+        raise StudyError(
+            f"The language model {model} is neither in {put_in} nor to be had from the Hugging "
+            f"Face hub ({first}): run `hf download {model} --local-dir {put_in}` where there is a "
+            "network, and copy the folder."
+        ) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return network.to(compute.device()).eval(), tokenizer
+
+
+# A server is paid for each answer once: it is kept on disk as soon as it is there, so that what was
+# killed goes on where it stopped. What a server says is a stranger's text: answers are kept as they
+# are, but for the key, if one should hold it.
+
+GENERATOR = "writing.generator"  # the parameters that name the server
+
+
+class ServerWriter:
+    """Asks a server for recipes, one request a recipe, and keeps the answers on disk.
+
+    Two processes may share the folder of answers: files appear whole, but what both lack is asked
+    for by both.
+    """
+
+    def __init__(
+        self,
+        settings: Server,
+        temperature: float,
+        max_tokens: int,
+        seed: int,
+        folder: Path | None = None,
+    ):
+        """Read the key; `folder` keeps the answers, by default `cache/answers`.
+
+        Raises StudyError when the address is none, holds secrets of its own or would have the key
+        sent unencrypted, and when the variable of the key is not set or holds what cannot be a key.
+        """
+        variable = f"{GENERATOR}.key_variable"
+        key = read_key(settings.key_variable, variable)
+        checked(settings.url, f"{GENERATOR}.url", "https://host/v1", encrypted=secret(key))
+        self.url = settings.url.rstrip("/")
+        self.client = Client(
+            f"{settings.model} at {self.url}",
+            f"check url and model of {GENERATOR}",
+            f"check the key ({variable} is {settings.key_variable!r})",
+            key,
+            settings.attempts,
+            timeout=settings.timeout,
+        )
+        self.settings = {
+            **{"url": self.url, "model": settings.model, "temperature": float(temperature)},
+            **{"max_tokens": max_tokens, "seed": seed},
+        }
+        self.folder = paths.cache() / "answers" if folder is None else folder
+
+    def write(self, prompts: Sequence[str], recipes: int) -> list[list[str]]:
+        """Return `recipes` texts for each prompt, in order.
+
+        Equal prompts do not share texts: the recipes of a prompt are numbered through, and each
+        has a seed of its own. A text that `max_tokens` cut is kept as it is. An empty one is no
+        recipe: it is asked for again as if it had not arrived.
+
+        Raises StudyError when the server refuses, when it gives no text in `attempts` attempts,
+        and when the folder cannot be written. Answers that arrived before are kept.
+        """
+        requests, numbers = [], Counter()
+        for prompt in (well_formed(prompt) for prompt in prompts for _ in range(recipes)):
+            requests.append(self.settings | {"prompt": prompt, "number": numbers[prompt]})
+            numbers[prompt] += 1
+        texts = self.client.answers(requests, self._kept, self._ask, "recipe")
+        return [texts[start : start + recipes] for start in range(0, len(texts), recipes)]
+
+    def _file(self, request: dict[str, Any]) -> Path:
+        return self.folder / f"{digest(request).hex()}.json"
+
+    def _kept(self, request: dict[str, Any]) -> str | None:
+        """Return the answer that is on disk, None where there is none or it is damaged."""
+        try:
+            kept = json.loads(self._file(request).read_text(encoding="utf-8"))
+            whole = kept["request"] == request and kept["answer"].strip()
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return None
+        return kept["answer"] if whole else None
+
+    def _ask(self, request: dict[str, Any]) -> str:
+        """Ask the server and keep its answer."""
+        body = {name: request[name] for name in ("model", "temperature", "max_tokens")}
+        own = int.from_bytes(digest([request[name] for name in ("seed", "prompt", "number")])[:4])
+        body |= {"seed": own >> 1, "stream": False}  # 31 bits, which every server can hold
+        body["messages"] = [{"role": "user", "content": request["prompt"]}]
+        url = f"{self.url}/chat/completions"
+        text = self.client.ask(self._text, "a text", method="POST", url=url, json=body)
+        write_atomic(self._file(request), to_json({"request": request, "answer": text}))
+        return text
+
+    def _text(self, completion: Any) -> str | Failure:
+        """Return the text of a chat completion."""
+        text = well_formed(completion["choices"][0]["message"]["content"])
+        if not text.strip():
+            remedy = "raise writing.max_tokens if the model thinks before it writes"
+            return Failure("answered with an empty text", remedy)
+        return self.client.without_key(text)
+
+
+def digest(values: Any) -> bytes:
+    """Return 16 bytes that stand for the values."""
+    return blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).digest()
+
+
+# The demo's language model: small, trained in seconds on recipes of kitchens not tested on.
+
+VERSION = 1  # raise it whenever the same settings give another model
+PLATES = 100  # of the most frequent variant, that recipes are read from
+WORDS = 1000  # tokens at most
+WARM_UP = 0.1
+END = "<end>"
+
+
+def kitchen_writer(settings: Writer) -> Path:
+    """Return the folder of the language model, trained at the first call, as `save_pretrained`.
+
+    Raises StudyError when the cache cannot be written.
+    """
+    content = json.dumps([VERSION, settings.model_dump()], sort_keys=True)
+    name = blake2b(content.encode(), digest_size=8).hexdigest()
+    return made_once(paths.cache() / f"writer-{name}", lambda partial: train(settings, partial))
+
+
+def examples(settings: Writer) -> list[tuple[str, str]]:
+    """Return prompts and recipes of a kitchen of its own, every form of prompt equally often.
+
+    The forms are those that the study asks with: the dish alone or with ingredients, each named
+    outright, or with probabilities and, for the dish, with others that it might be.
+    """
+    rng = np.random.default_rng(settings.seed)
+    plates = kitchen.plates(PLATES, settings.seed)
+    dishes = sorted({plate.dish for plate in plates})
+    pairs = []
+    for plate in plates:
+        others = rng.permutation([name for name in dishes if name != plate.dish])[:2]
+        left = rng.dirichlet([1.0, 1.0]) * (1 - (sure := rng.uniform(0.4, 0.79)))
+        unsure = {plate.dish: sure, **dict(zip(others.tolist(), left.tolist(), strict=True))}
+        seen = {name: rng.uniform(0.4, 1.0) for name in plate.ingredients}
+        recipe = kitchen.recipe(plate, settings.seed)
+        for dish in (plate.dish, unsure):
+            # the dish alone twice: as often as with ingredients
+            for ingredients in (None, None, rng.permutation(plate.ingredients).tolist(), seen):
+                pairs.append((build_prompt(dish, ingredients), recipe))
+    return pairs
+
+
+def train(settings: Writer, folder: Path) -> None:
+    """Train the model and save it with its tokenizer; raises OSError when that cannot be."""
+    # imported late: transformers takes seconds
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    pairs = examples(settings)
+    words = ByteLevelBPETokenizer()
+    words.train_from_iterator(
+        [text for pair in pairs for text in pair], vocab_size=WORDS, special_tokens=[END]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words._tokenizer, eos_token=END, pad_token=END, padding_side="left"
+    )
+    compute.seed_all(settings.seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=settings.width,
+            intermediate_size=2 * settings.width,
+            num_hidden_layers=settings.layers,
+            num_attention_heads=settings.heads,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    prompts = tokenizer([prompt + BREAK for prompt, _ in pairs])["input_ids"]
+    recipes = tokenizer([recipe + END for _, recipe in pairs])["input_ids"]
+    optimizer = adamw(model, settings.learning_rate, weight_decay=0.01)
+    rng = np.random.default_rng(settings.seed)
+    for step in tqdm(range(settings.steps), desc="training the writer", unit="step", delay=2):
+        rows = rng.integers(len(pairs), size=settings.batch)
+        chosen = [(prompts[row], recipes[row]) for row in rows]
+        tokens, targets = batch(chosen, tokenizer.pad_token_id)
+        set_rate(optimizer, schedule(step, settings.steps, WARM_UP))
+        loss = model(input_ids=tokens, labels=targets).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    try:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    except Exception as error:
+        if "(os error " not in str(error):
+            raise
+        raise OSError(str(error)) from error  # what is written by Rust has errors of its own
+
+
+def batch(pairs: list[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return tokens (B, L), filled up on the right, and targets (B, L), −100 but for recipes."""
+    tokens = [torch.tensor(prompt + recipe) for prompt, recipe in pairs]
+    targets = [torch.tensor([-100] * len(prompt) + recipe) for prompt, recipe in pairs]
+    return (
+        pad_sequence(tokens, batch_first=True, padding_value=pad),
+        pad_sequence(targets, batch_first=True, padding_value=-100),
+    )

@@ -1,0 +1,451 @@
+"""Recipes of local models, whose next word is known, of a server, and of the demo's own model."""
+
+import json
+import re
+import resource
+import shutil
+import socket
+import threading
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import chains
+import kitchen
+from chats import SECRET, completion, expected, reply
+from sentences import kept, refused
+from studies import paths
+from studies.recipes import writers
+from studies.recipes.params import Writer
+from studies.recipes.writers import LocalWriter
+
+pytest_plugins = ["plates_made", "asking"]
+
+SURE = {
+    "soup": {"salt": 1.0},
+    "pizza": {"oil": 1.0},
+    "salt": {"pepper": 1.0},
+    "pepper": {chains.END: 1.0},
+    chains.END: {"egg": 1.0},
+    "oil": {"oil": 1.0},
+}
+CHANCE = {
+    "soup": {"salt": 0.8, "pepper": 0.2},
+    "pizza": {"oil": 0.5, "egg": 0.5},
+    **{word: {chains.END: 1.0} for word in ("salt", "pepper", "oil", "egg")},
+}
+PROMPTS = ["soup", "stir salt egg soup", "egg pizza", "soup egg soup pizza stir oil", "pizza"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "sure": chains.chain(folder / "sure", SURE),
+        # a model's own settings are not those of the run
+        "chance": chains.chain(folder / "chance", CHANCE, do_sample=True, top_k=1, top_p=0.1),
+        "random": chains.random(folder / "random"),
+        "chat": chains.random(folder / "chat", chains.CHAT, begins=True),
+        "begins": chains.random(folder / "begins", begins=True),
+    }
+
+
+@pytest.fixture
+def local(folders):
+    def make(model, batch=3, temperature=0.0, max_tokens=6, seed=0) -> LocalWriter:
+        return LocalWriter(folders[model], batch, temperature, max_tokens, seed)
+
+    return make
+
+
+class TestGreedy:
+    def test_the_likeliest_words_up_to_the_end_or_the_limit(self, local):
+        # and not the egg behind the end
+        wanted = 2 * [["salt pepper"]] + 3 * [["oil oil oil oil oil oil"]]
+        assert local("sure").write(PROMPTS, 1) == wanted
+        assert local("sure", max_tokens=4).write(["pizza"], 1) == [["oil oil oil oil"]]
+        assert local("sure").write([], 2) == []
+
+    @pytest.mark.parametrize("batch", [2, 3, 100])
+    def test_batches_change_nothing(self, local, batch):
+        alone = local("random", batch=1).write(PROMPTS, 1)
+        assert len({text for (text,) in alone}) > 2
+        assert local("random", batch=batch).write(PROMPTS, 1) == alone
+        assert local("random", batch=batch).write(PROMPTS, 3) == [3 * row for row in alone]
+
+
+class TestSampling:
+    def test_recipes_stand_with_their_prompt(self, local):
+        rows = local("chance", batch=2, temperature=1.0).write(PROMPTS, 4)
+        wanted = [{"salt", "pepper"}, {"salt", "pepper"}, {"oil", "egg"}, None, {"oil", "egg"}]
+        for row, words in zip(rows, wanted, strict=True):
+            assert len(row) == 4
+            assert words is None or set(row) <= words
+
+    @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+    def test_words_are_as_frequent_as_the_temperature_says(self, local, temperature):
+        draws = 600
+        (row,) = local("chance", temperature=temperature, max_tokens=1).write(["soup"], draws)
+        a, b = (share ** (1 / temperature) for share in CHANCE["soup"].values())
+        share, spread = a / (a + b), np.sqrt(a * b) / (a + b)
+        assert abs(Counter(row)["salt"] / draws - share) < 4 * spread / np.sqrt(draws)
+
+    def test_a_batch_depends_on_the_seed_and_its_place_alone(self, local):
+        asked = ["soup"] * 4
+        rows = local("chance", batch=2, temperature=1.0).write(asked, 8)
+        others = local("chance", batch=2, temperature=1.0).write(["pizza"] * 2 + asked[2:], 8)
+        assert others[2:] == rows[2:]
+        assert rows[:2] != rows[2:]
+        assert local("chance", batch=2, temperature=1.0, seed=1).write(asked, 8) != rows
+
+
+@pytest.mark.parametrize(
+    ("model", "framed", "read"),
+    [
+        ("random", f"soup{writers.BREAK}", "soup"),
+        ("begins", f"soup{writers.BREAK}", f"{chains.BEGIN} soup"),
+        ("chat", f"{chains.BEGIN} user soup stir", f"{chains.BEGIN} <unknown> soup stir"),
+    ],
+)
+def test_a_prompt_is_framed_as_the_model_expects_and_begins_once(local, model, framed, read):
+    writer, tokens = local(model), []
+    generate = writer.model.generate
+
+    def reading(**values):
+        for row, mask in zip(values["input_ids"], values["attention_mask"], strict=True):
+            tokens.append(writer.tokenizer.decode(row[mask.bool()]))
+        return generate(**values)
+
+    writer.model.generate = reading
+    writer.write(["soup", "egg soup pizza"], 1)  # the shorter one is padded
+    assert writer.framed("soup") == framed
+    assert tokens[0] == read
+
+
+class TestLoad:
+    def test_a_model_that_is_not_there_or_is_pickled(self, sandbox, folders):
+        message = refused(writers.load, str(sandbox / "none"))
+        assert message.startswith(f"The language model {sandbox / 'none'} is neither in ")
+        assert f"run `hf download {sandbox / 'none'} --local-dir " in message
+        folder = shutil.copytree(folders["sure"], sandbox / "pickled")
+        (folder / "model.safetensors").unlink()
+        torch.save({}, folder / "pytorch_model.bin")
+        assert str(folder) in refused(writers.load, str(folder))
+
+    def test_a_model_below_the_data_folder(self, sandbox, folders):
+        weights = sandbox / "data" / "weights" / "me"
+        weights.mkdir(parents=True)
+        (weights / "small").symlink_to(folders["sure"])
+        model, tokenizer = writers.load("me/small")
+        assert not model.training
+        assert tokenizer.padding_side == "left"
+        assert tokenizer.pad_token_id is not None
+
+    def test_who_writes_is_what_the_parameters_say(self, ordered, folders, monkeypatch):
+        monkeypatch.setattr(writers, "kitchen_writer", lambda _: folders["sure"])
+        writing = ordered("supervised").writing.model_dump()
+        writing |= {"temperature": 0.3, "max_tokens": 5}
+        own = {"name": "local", "model": str(folders["sure"]), "batch": 7}
+        for generator in (writing["generator"], own):
+            asked = ordered("supervised", seed=4, writing=writing | {"generator": generator})
+            writer = writers.recipe_writer(asked)
+            assert (writer.temperature, writer.max_tokens, writer.seed) == (0.3, 5, 4)
+            assert writer.batch == generator["batch"]
+        generator = {
+            **{"name": "server", "url": "http://127.0.0.1:9/v1", "model": "small"},
+            **{"key_variable": "", "timeout": 1.0, "attempts": 1},
+        }
+        asked = ordered("naive", writing=writing | {"generator": generator})
+        assert type(writers.recipe_writer(asked)).__name__ == "ServerWriter"
+
+
+MARKUP = "<h1>Soup</h1>\r\n<script>alert('1')</script>\x00\t&amp; ½ 🍕\u2028 </script>"
+
+
+class TestServer:
+    """What is asked and kept; how a server is asked is looked at in test_web.py."""
+
+    def test_texts_stand_with_their_prompts_and_have_seeds_of_their_own(
+        self, chat, writer, tmp_path
+    ):
+        rows = writer().write(["pizza", "soup", "pizza"], 3)
+        assert [[text.split(",")[0] for text in row] for row in rows] == [
+            ["pizza"] * 3,
+            ["soup"] * 3,
+            ["pizza"] * 3,
+        ]
+        assert [text for row in rows for text in row] == [expected(body) for body in chat.asked]
+        writer(seed=1).write(["pizza", "soup", "pizza"], 3)
+        seeds = [body["seed"] for body in chat.asked]
+        assert len(set(seeds)) == len(seeds) == 18
+        assert all(0 <= seed < 2**31 for seed in seeds)
+        assert writer(folder=tmp_path / "else").write(["pizza", "soup", "pizza"], 3) == rows
+        assert [body["seed"] for body in chat.asked[18:]] == seeds[:9]
+        assert chat.paths == {"/v1/chat/completions"}
+        assert writer().write([], 2) == []
+
+    def test_what_is_sent_and_kept(self, chat, writer, sandbox):
+        mine = writer(model="big", temperature=0.25, max_tokens=7, folder=None)
+        mine.write(["Dish: pizza\n½"], 1)
+        (body,) = chat.asked
+        del body["seed"]
+        assert body == {
+            "model": "big",
+            "messages": [{"role": "user", "content": "Dish: pizza\n½"}],
+            "temperature": 0.25,
+            "max_tokens": 7,
+            "stream": False,
+        }
+        (file,) = (sandbox / "root" / "cache" / "answers").iterdir()
+        request = json.loads(file.read_bytes())["request"]
+        settings = {"url": chat.url, "model": "big", "temperature": 0.25, "max_tokens": 7}
+        assert request == {**settings, "seed": 0, "prompt": "Dish: pizza\n½", "number": 0}
+
+    def test_a_strangers_text_is_kept_as_it_is(self, chat, writer, tmp_path):
+        utf8_cannot = completion("A").replace(b'"A"', rb'"\ud83c\udf55 \ud83c and \udf55"')
+        texts = [completion(MARKUP), completion("1. Boil the", finish_reason="length"), utf8_cannot]
+        chat.script = [reply(200, text) for text in texts]
+        rows = writer().write(["pizza", "soup", "caf\udce9"], 1)
+        assert rows == [[MARKUP], ["1. Boil the"], ["🍕 \ufffd and \ufffd"]]
+        assert chat.prompts()[-1] == "caf\ufffd"
+        assert writer().write(["pizza", "soup", "caf\udce9"], 1) == rows
+        assert len(chat.asked) == 3
+
+    def test_an_answer_is_not_asked_for_again(self, chat, writer, tmp_path):
+        seen = []
+        chat.before = lambda: seen.append(len(kept(tmp_path)))
+        rows = writer().write(["pizza", "soup"], 2)
+        assert seen == [0, 1, 2, 3]  # each is kept before the next is asked for
+        assert writer().write(["pizza", "soup"], 2) == rows
+        assert writer().write(["soup", "salad", "pizza"], 2)[::2] == rows[::-1]
+        assert chat.prompts()[4:] == ["salad"] * 2
+        assert writer(url=chat.url + "/").write(["pizza"], 3)[0][:2] == rows[0]
+        assert len(chat.asked) == 7
+        others = [{"model": "big"}, {"temperature": 0.8}, {"max_tokens": 51}, {"seed": 1}]
+        for count, changed in enumerate([*others, {"url": chat.url.replace("v1", "v2")}], 8):
+            writer(**changed).write(["pizza"], 1)
+            assert len(chat.asked) == count
+
+    def test_a_failure_loses_nothing(self, chat, writer, tmp_path):
+        chat.script = [reply(200, completion(text)) for text in ("one", "two")]
+        chat.script += [reply(200, completion(" \n"))] * 3
+        message = refused(writer().write, ["pizza", "soup"], 2)
+        assert message.startswith(f"small at {chat.url} ")
+        assert "raise writing.max_tokens" in message
+        assert len(kept(tmp_path)) == 2
+        rows = writer().write(["pizza", "soup"], 2)
+        assert rows[0] == ["one", "two"]
+        assert chat.prompts()[5:] == ["soup", "soup"]
+        (tmp_path / "file").touch()
+        assert "cannot write" in refused(writer(folder=tmp_path / "file/answers").write, ["a"], 1)
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda whole: whole[: len(whole) // 2],
+            lambda whole: b"\xff" + whole,
+            lambda whole: b"[" * 100_000,
+            lambda whole: b"null",
+            lambda whole: whole.replace(b"pizza", b"pasta"),
+            lambda whole: json.dumps(json.loads(whole) | {"answer": 3}).encode(),
+            lambda whole: json.dumps(json.loads(whole) | {"answer": ""}).encode(),
+        ],
+        ids=["half", "binary", "deep", "null", "another", "number", "textless"],
+    )
+    def test_a_damaged_file_is_asked_for_again(self, chat, writer, tmp_path, damage):
+        rows = writer().write(["pizza"], 1)
+        (file,) = (tmp_path / "answers").iterdir()
+        whole = file.read_bytes()
+        file.write_bytes(damage(whole))
+        assert writer().write(["pizza"], 1) == rows
+        assert len(chat.asked) == 2
+        assert file.read_bytes() == whole
+
+    def test_two_writers_at_once(self, chat, writer, tmp_path):
+        prompts, rows = [f"dish {number}" for number in range(15)], {}
+        both, together = [writer(), writer()], threading.Barrier(2)
+
+        def work(number: int) -> None:
+            together.wait()
+            rows[number] = both[number].write(prompts, 2)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert rows[0] == rows[1]
+        assert [row[0].split(",")[0] for row in rows[0]] == prompts
+        assert len(kept(tmp_path)) == 30
+
+    def test_the_key_is_sent_in_cipher_or_not_at_all(self, chat, writer, key, monkeypatch):
+        writer(**key).write(["pizza"], 1)
+        assert chat.headers[0]["Authorization"] == f"Bearer {SECRET}"
+        assert "https" in refused(lambda: writer(**key, url="http://host/v1"))
+        for url in ("host/v1", "https://hunter2@host/v1"):
+            assert "writing.generator.url" in refused(lambda url=url: writer(url=url))
+        writer(url="http://host/v1")
+        monkeypatch.setenv("KITCHEN_KEY", "none")
+        writer(**key, url="http://host/v1")
+
+    def test_an_answer_that_holds_the_key(self, chat, writer, key, tmp_path, monkeypatch):
+        chat.script = [reply(200, completion(f"Add {SECRET} and salt"))]
+        mine = writer(**key)
+        assert mine.write(["pizza"], 1) == [["Add [key] and salt"]]
+        assert not any(SECRET in (tmp_path / file).read_text() for file in kept(tmp_path))
+        assert SECRET not in str([repr(mine), vars(mine), vars(mine.client)])
+        monkeypatch.setenv("KITCHEN_KEY", "none")  # which may be a word of a recipe
+        chat.script = [reply(200, completion("Cheese: none"))]
+        assert writer(**key).write(["soup"], 1) == [["Cheese: none"]]
+
+
+SETTINGS = Writer(
+    name="writer", width=8, layers=1, heads=2, steps=3, batch=4, learning_rate=0.01, seed=3
+)
+
+
+@pytest.fixture
+def few_plates(monkeypatch):
+    monkeypatch.setattr(writers, "PLATES", 1)
+    monkeypatch.setattr(writers, "WORDS", 300)
+
+
+@pytest.mark.usefixtures("few_plates")
+def test_examples_are_prompts_of_every_form_of_another_kitchen():
+    pairs, forms = writers.examples(SETTINGS), Counter()
+    plates = kitchen.plates(1, SETTINGS.seed)
+    assert len(pairs) == 8 * len(plates)
+    assert not {*plates} & {*kitchen.plates(1, 0)}
+    for k, (prompt, recipe) in enumerate(pairs):
+        plate = plates[k // 8]
+        assert recipe == kitchen.recipe(plate, SETTINGS.seed)
+        dishes = re.search("^Dish: (.*)$", prompt, re.MULTILINE)[1]
+        seen = re.search("^Visible ingredients: (.*)$", prompt, re.MULTILINE)
+        named = re.sub(r" \(\d+%\)", "", dishes).split(" or ")
+        assert plate.dish.replace("_", " ") in named
+        assert len(set(named)) == len(named) == (3 if "%" in dishes else 1)
+        if "%" in dishes:  # doubts are shares of a whole, below the limit
+            shares = [int(share) for share in re.findall(r"\((\d+)%\)", dishes)]
+            assert 40 <= max(shares) <= 79
+            assert sum(shares) == pytest.approx(100, abs=1.5)
+        if seen:
+            told = re.sub(r" \(\d+%\)", "", seen[1]).split(", ")
+            assert sorted(told) == sorted(plate.ingredients)
+        forms["%" in dishes, bool(seen) and ("%" in seen[1])] += 1
+        forms["seen", bool(seen)] += 1
+    n = len(pairs)
+    assert forms["seen", True] == forms["seen", False] == n / 2
+    assert forms[True, True] == forms[False, True] == n / 8
+
+
+tokens = st.lists(st.integers(1, 50), min_size=1, max_size=6)
+
+
+@given(st.lists(st.tuples(tokens, tokens), min_size=1, max_size=4))
+def test_only_recipes_are_learnt(pairs):
+    inputs, targets = writers.batch(pairs, 0)
+    longest = max(len(prompt) + len(recipe) for prompt, recipe in pairs)
+    assert inputs.shape == targets.shape == (len(pairs), longest)
+    for row, (prompt, recipe) in enumerate(pairs):
+        rest = longest - len(prompt) - len(recipe)
+        assert inputs[row].tolist() == [*prompt, *recipe, *([0] * rest)]
+        assert targets[row].tolist() == [-100] * len(prompt) + recipe + [-100] * rest
+
+
+@pytest.mark.usefixtures("few_plates")
+class TestKitchenWriter:
+    def test_transformers_reads_it_without_a_network(self, sandbox, monkeypatch):
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        folder = writers.kitchen_writer(SETTINGS)
+        assert folder.parent == paths.cache()
+
+        def refuse(*_):
+            raise AssertionError("asked for the network")
+
+        monkeypatch.setattr(socket, "getaddrinfo", refuse)
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+        monkeypatch.setattr(writers, "train", None)  # it is trained once
+        assert writers.kitchen_writer(SETTINGS) == folder
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        for prompt, recipe in writers.examples(SETTINGS)[:8]:
+            text = prompt + writers.BREAK + recipe
+            assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+        (end,) = tokenizer(writers.END)["input_ids"]
+        assert end == tokenizer.eos_token_id == tokenizer.pad_token_id == model.config.eos_token_id
+        assert tokenizer.padding_side == "left"
+        assert not list(folder.glob("*.bin"))
+
+    def test_the_same_settings_give_the_same_bits_and_others_another_folder(
+        self, tmp_path, sandbox, monkeypatch
+    ):
+        for k, name in enumerate(("one", "two")):
+            torch.manual_seed(k)  # what was drawn before does not matter
+            torch.rand(k + 1)
+            writers.train(SETTINGS, tmp_path / name)
+        one, two = (
+            {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+            for name in ("one", "two")
+        )
+        assert one == two
+        assert {"model.safetensors", "tokenizer.json"} <= set(one)
+        monkeypatch.setattr(writers, "train", lambda _, folder: folder.mkdir())
+        others = [SETTINGS, *(SETTINGS.model_copy(update=u) for u in ({"steps": 4}, {"seed": 4}))]
+        assert len({writers.kitchen_writer(one) for one in others}) == 3
+
+    def test_one_that_was_stopped_half_way_leaves_no_folder(self, sandbox, monkeypatch):
+        from transformers import PreTrainedTokenizerFast
+
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PreTrainedTokenizerFast, "save_pretrained", stop)
+            with pytest.raises(KeyboardInterrupt):
+                writers.kitchen_writer(SETTINGS)
+        assert not [name for name in kept(paths.cache()) if name.endswith("model.safetensors")]
+        assert (writers.kitchen_writer(SETTINGS) / "tokenizer.json").exists()
+
+    @pytest.mark.parametrize("library", ["PreTrainedModel", "PreTrainedTokenizerFast"])
+    def test_a_full_disk_is_one_sentence(self, sandbox, monkeypatch, library):
+        """The size limit of a process makes writes fail, as a full disk does."""
+        import transformers
+
+        paths.cache().mkdir(parents=True)
+        whole, limits = getattr(transformers, library), resource.getrlimit(resource.RLIMIT_FSIZE)
+
+        def save(*values, original=whole.save_pretrained, **options):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+            try:
+                return original(*values, **options)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(whole, "save_pretrained", save)
+            message = refused(writers.kitchen_writer, SETTINGS)
+        assert message.startswith(f"cannot write {paths.cache()}/writer-")
+        assert "File too large" in message
+        assert not [path for path in paths.cache().iterdir() if path.suffix == ""]
+        assert (writers.kitchen_writer(SETTINGS) / "tokenizer.json").exists()
+
+    def test_it_learns(self, tmp_path):
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        losses = []
+        for steps in (1, 60):
+            folder = tmp_path / str(steps)
+            writers.train(SETTINGS.model_copy(update={"steps": steps}), folder)
+            model = AutoModelForCausalLM.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            pair = [tokenizer(text)["input_ids"] for text in writers.examples(SETTINGS)[0]]
+            inputs, targets = writers.batch([pair], tokenizer.pad_token_id)
+            with torch.no_grad():
+                losses.append(model(input_ids=inputs, labels=targets).loss.item())
+        assert losses[0] == pytest.approx(np.log(300), rel=0.1)  # of 300 tokens each alike
+        assert losses[1] < 0.9 * losses[0]
