@@ -1,7 +1,6 @@
 """Scores of dishes and ingredients against scikit-learn, on the test set and on resampled ones."""
 
 import math
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -144,20 +143,6 @@ def test_test_sets_do_not_see_each_other_across_blocks(large):
         assert together.shape == (len(drawn),)
         for row in (0, BLOCK - 1, BLOCK, len(drawn) - 1):
             assert metric(drawn[row : row + 1]) == close(together[row : row + 1]), name
-
-
-def test_memory_does_not_grow_with_the_number_of_test_sets(large):
-    drawn = np.ones((16 * BLOCK, 60))
-
-    def peak(metric, sets):
-        tracemalloc.start()
-        metric(drawn[:sets])
-        used = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return used - 2 * 8 * sets  # the values themselves, and their blocks
-
-    for name in ("ingredient_map", "ingredient_macro_f1", "dish_macro_f1", "ece"):
-        assert peak(large[name], 16 * BLOCK) < 1.5 * peak(large[name], BLOCK), name
 
 
 def test_dish_scores_by_hand():

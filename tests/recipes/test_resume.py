@@ -114,12 +114,3 @@ def test_a_full_disk_loses_nothing(start, uninterrupted, root, place, number, ep
     printed = start(root).finish()
     assert len(re.findall(r"^epoch ", printed, re.M)) == EPOCHS - epochs
     assert_same(root, uninterrupted)
-
-
-def test_what_is_done_is_not_done_again(start, uninterrupted):
-    before = {f: f.stat().st_mtime_ns for f in (uninterrupted / RUN).rglob("*.*") if f.stem}
-    before = {file: time for file, time in before.items() if file.name != ".lock"}
-    assert start(uninterrupted).finish() == (
-        f"{uninterrupted / RUN}: already trained\n{uninterrupted / RUN}\n"
-    )
-    assert before == {file: file.stat().st_mtime_ns for file in before}

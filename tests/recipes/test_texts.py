@@ -150,12 +150,6 @@ def test_sight_equals_a_loop_over_pairs(case):
         assert got == pytest.approx(wanted, abs=1e-12, nan_ok=True)
 
 
-def test_a_template_has_no_sight_though_it_describes_the_usual_plate():
-    present = np.array([[1, 1, 0]] * 9 + [[0, 1, 1]], dtype=bool)
-    template = np.repeat(present[:1, None], 10, axis=0)
-    np.testing.assert_allclose(sight(template, present, np.zeros(10)), 0, atol=1e-12)
-
-
 @settings(deadline=None, max_examples=30)
 @given(plates(most=4))
 def test_recipes_dealt_to_plates_by_chance_have_no_sight_on_average(case):
@@ -262,14 +256,6 @@ def test_bleu_equals_its_definition(texts):
         assert whole[i] == pytest.approx(wanted, rel=1e-8, abs=1e-3)
     wanted = np.mean([bleu_by_definition(texts[i], [texts[1]]) for i in (0, -1)])
     assert single[0] == pytest.approx(wanted, rel=1e-8, abs=1e-3)
-
-
-def test_self_bleu_leaves_out_plates_with_the_same_ingredients():
-    recipes = [["chop the olives and fry"], ["chop the olives and fry"], ["boil some rice for me"]]
-    present = np.array([[1, 0], [1, 0], [0, 1]], dtype=bool)
-    np.testing.assert_allclose(self_bleu(recipes, np.zeros(3), present), 0, atol=1e-3)
-    alone = self_bleu(recipes[:2], np.zeros(2), present[:2])
-    assert np.isnan(alone).all()
 
 
 @given(cookbooks(), st.integers(1, 3))
