@@ -85,10 +85,9 @@ def whole_way() -> None:
     """Go from the published file to the filter's decisions; print seconds and peak memory."""
     from studies.learning import compute
     from studies.relevance import data, evaluate
-    from studies.relevance.batching import ByLength, Texts
+    from studies.relevance.examples import ByLength, Texts, tokenized, words
     from studies.relevance.model import Reader, build
     from studies.relevance.params import Parameters
-    from studies.relevance.tokens import tokenized, words
     from studies.runs.files import to_json, write_atomic
     from studies.runs.folder import claim, provenance
 
@@ -108,7 +107,7 @@ def whole_way() -> None:
     batches = ByLength(rows, texts.lengths, 512, 0, round(0.75 * len(rows)))
     drawn = sum(len(batch) for batch in batches)
     with claim(parameters) as folder:
-        network = build(parameters, tokenizer, CLASSES)
+        network = build(parameters, CLASSES, tokenizer)
         reader = Reader(network, tokenizer, collection.wnids, collection.names, parameters)
         reader.save(folder / "model.safetensors")
         facts = provenance(dataset_fingerprint=collection.fingerprint)
@@ -151,10 +150,9 @@ def throughput() -> None:
     import torch
 
     from studies.learning.compute import interleaved, threads
-    from studies.relevance.batching import Texts
-    from studies.relevance.model import build, said_by
+    from studies.relevance.examples import Texts, tokenized, words
+    from studies.relevance.model import build, predict
     from studies.relevance.params import Parameters
-    from studies.relevance.tokens import tokenized, words
 
     rng = np.random.default_rng(0)
     roberta = {"name": "roberta", "width": 256, "layers": 4, "heads": 4, "vocabulary": 2000}
@@ -163,10 +161,10 @@ def throughput() -> None:
     tokenizer = words(parameters.encoder, table["text"])
     tokens = tokenized(table, tokenizer, "benchmark")
     texts = Texts(tokenizer, tokens, np.zeros(TEXTS, dtype=np.int64), LONGEST)
-    network = build(parameters, tokenizer, CLASSES).eval()
+    network = build(parameters, CLASSES, tokenizer).eval()
 
     def grouped() -> None:
-        for _ in said_by(network, texts, np.arange(TEXTS), "32-true", BATCH):
+        for _ in predict(network, texts, np.arange(TEXTS), "32-true", BATCH):
             pass
 
     @torch.inference_mode()

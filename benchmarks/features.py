@@ -19,8 +19,8 @@ from studies.inputs.features import features
 from studies.learning.backbones import Backbone, load_backbone
 from studies.learning.compute import interleaved, threads
 from studies.runs.params import run_files
+from studies.triplets.loss import objective
 from studies.triplets.model import build
-from studies.triplets.objective import objective
 from studies.triplets.params import Parameters
 
 CLASSES, IMAGES, ROUNDS = 32, 2, 3

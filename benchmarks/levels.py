@@ -7,7 +7,7 @@ brackets hold 95 % intervals of the ratio.
 import numpy as np
 from lines import heading, line
 
-from studies.triplets.cost import levels
+from studies.triplets.audit import levels
 
 ROUNDS = {162: 41, 512: 15}
 

@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from studies.learning import compute
 from studies.learning.compute import to_input
 from studies.runs.params import run_files
+from studies.triplets.loss import objective
 from studies.triplets.model import build
-from studies.triplets.objective import objective
 from studies.triplets.params import Parameters
 
 CLASSES, IMAGES = 81, 2  # of a batch of the groceries

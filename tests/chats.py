@@ -2,7 +2,9 @@
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from loopback import Loopback
 
 SECRET = "sk-live-0123456789/abc+DEF="
 
@@ -45,42 +47,23 @@ def raw(line: str):
     return send
 
 
-class Chat:
+class Chat(Loopback):
     """A server of chat completions; `script` holds what it does first, then it answers."""
 
     def __init__(self):
+        super().__init__()
         self.script: list = []
         self.asked: list[dict] = []  # bodies
-        self.headers: list[dict[str, str]] = []
         self.paths: set[str] = set()
-        self.connections: set[tuple] = set()
         self.before = lambda: None  # called as each request arrives
         self.over = threading.Event()
-        chat = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_POST(self):
-                chat.answer(self)
-
-            do_GET = do_POST
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
+        self.url = f"{self.address}/v1"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers.get("Content-Length", 0))))
         self.before()
         self.asked.append(body)
-        self.headers.append(dict(handler.headers))
         self.paths.add(handler.path)
-        self.connections.add(handler.client_address)
         send = self.script.pop(0) if self.script else reply(200, completion(expected(body)))
         send(handler)
 
@@ -93,8 +76,7 @@ class Chat:
 
     def close(self) -> None:
         self.over.set()
-        self.http.shutdown()
-        self.http.server_close()
+        super().close()
 
 
 def expected(body: dict) -> str:

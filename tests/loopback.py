@@ -1,4 +1,4 @@
-"""What tests of downloads share: a web site on the loopback device, and archives to serve."""
+"""Servers on the loopback device; a web site that can misbehave, and archives to serve."""
 
 import io
 import tarfile
@@ -6,43 +6,62 @@ import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from studies.inputs import transfer
+import requests
 
 
-class Site:
-    """A small web site on the loopback device that can be told to misbehave."""
+class Loopback:
+    """A server on the loopback device, in a thread of its own; `answer` answers its requests."""
 
     def __init__(self):
+        self.connections: set[tuple] = set()
+        self.headers: list[dict[str, str]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self):
+                server.connections.add(self.client_address)
+                server.headers.append(dict(self.headers))
+                server.answer(self)
+
+            do_POST = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.http.server_port}"
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        raise NotImplementedError
+
+
+class Site(Loopback):
+    """A small web site that can be told to misbehave."""
+
+    def __init__(self):
+        super().__init__()
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, str | None, int]] = []  # path, Range header, status
         self.cut_after: list[int] = []  # bytes after which each next reply breaks off
         self.ranges = True
         self.etag = '"one"'
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                site.answer(self)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
     def stand_in(self, monkeypatch) -> None:
         """Answer for every other site; paths stay as they are."""
-        attempt = transfer.Resuming._attempt
+        get = requests.get
 
-        def here(resuming, url):
-            return attempt(resuming, f"{self.address}/{url.split('/', 3)[3]}")
+        def here(url, **options):
+            return get(f"{self.address}/{url.split('/', 3)[3]}", **options)
 
-        monkeypatch.setattr(transfer.Resuming, "_attempt", here)
+        monkeypatch.setattr(requests, "get", here)
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         span = handler.headers.get("Range")
@@ -65,6 +84,7 @@ class Site:
         handler.end_headers()
         if self.cut_after:
             body = body[: self.cut_after.pop(0)]
+            handler.close_connection = True
         handler.wfile.write(body)
 
 

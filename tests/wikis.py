@@ -1,11 +1,11 @@
 """An encyclopedia on the loopback device that answers as MediaWiki does, or misbehaves."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, quote, urlsplit
 
 from chats import reply
+from loopback import Loopback
 from studies.inputs import web
 
 PANDA = """The red panda (Ailurus fulgens) is a small mammal.\xa0It is  not a bear.
@@ -54,38 +54,19 @@ LAG = {
 }
 
 
-class Wiki:
+class Wiki(Loopback):
     """A MediaWiki with TextExtracts; `script` holds what it does first, then it answers."""
 
     def __init__(self):
+        super().__init__()
         self.texts = {"Red panda": PANDA}
         self.redirects: dict[str, tuple[str, str]] = {}  # title: title, section
         self.lists: set[str] = set()  # disambiguations
         self.script: list = []
         self.asked: list[str] = []  # titles
         self.queries: list[dict[str, str]] = []
-        self.headers: list[dict[str, str]] = []
-        self.connections: set[tuple] = set()
         self.before = lambda: None  # called as each request arrives
-        wiki = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_GET(self):
-                wiki.answer(self)
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-        self.api = f"http://127.0.0.1:{self.http.server_port}/w/api.php"
-
-    def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+        self.api = f"{self.address}/w/api.php"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.before()
@@ -93,8 +74,6 @@ class Wiki:
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         self.queries.append(query)
         self.asked.append(query["titles"])
-        self.headers.append(dict(handler.headers))
-        self.connections.add(handler.client_address)
         send = self.script.pop(0) if self.script else reply(200, body(self.content(query)))
         send(handler)
 

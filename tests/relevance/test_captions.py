@@ -1,15 +1,18 @@
-"""Captions as plain text, and the JSON that they come from: published and unusual."""
+"""Captions as plain text, the JSON that they come from, and their table on disk."""
 
 import json
 import string
 import unicodedata
 from html import escape
 
+import datasets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentences import refused
+from sentences import kept, refused
+from studies import paths
+from studies.paths import StudyError
 from studies.relevance.captions import (
     NO_CLASS,
     NO_TEXT,
@@ -21,6 +24,7 @@ from studies.relevance.captions import (
     plain,
     several_words,
     sifted,
+    table,
 )
 
 anything = st.text(st.characters(exclude_categories=()))  # surrogates and control characters too
@@ -62,11 +66,10 @@ class TestPlain:
 
     @given(anything)
     def test_what_comes_out_can_be_written_in_one_line(self, text):
-        found = plain(text)
-        assert found == " ".join(found.split())
-        assert not {unicodedata.category(one) for one in found} & {"Cc", "Cs"}
-        assert found.encode().decode() == found
-        assert found == "" or len(found.splitlines()) == 1
+        shown = plain(text)
+        assert shown == " ".join(shown.split())
+        assert not {unicodedata.category(one) for one in shown} & {"Cc", "Cs"}
+        assert len(shown.splitlines()) == bool(shown)
 
     @given(st.text(string.ascii_letters + "éЖ金 .,;:!?'\"()[]-_/"))
     def test_text_without_markup_is_left(self, text):
@@ -76,60 +79,46 @@ class TestPlain:
         ("markup", "shown"),
         [
             ("I <3 dogs &amp; cats &lt;3", "I <3 dogs & cats <3"),
-            ("x <y and z", "x <y and z"),
-            ("5 < 6 > 4", "5 < 6 > 4"),
-            ("caf&eacute;&nbsp;&#233;&#xe9;", "café éé"),
+            ("5 < 6 > 4, x <y and z", "5 < 6 > 4, x <y and z"),
+            ("caf&eacute;&nbsp;&#233;&#xe9; AT&T; &copy2020", "café éé AT&T; ©2020"),
             ("see<script>if (a<b) go()</script> me<style>p {}</style>", "see me"),
-            ("a<br>b<hr/>c", "a b c"),
-            ("<td>one</td><td>two</td>", "one two"),
-            ("<b>gold</b>fish", "goldfish"),
-            ("lone \ud83d half, bell\x07, null\x00", "lone half, bell, null"),
+            ("a<br>b<hr/>c <b>gold</b>fish<script/> d", "a b c goldfish d"),
+            (
+                "lone \ud83d half, bell\x07, null\x00, one \x07 two",
+                "lone half, bell, null, one two",
+            ),
             ("a\u2028b\x0bc\x85d\u3000e", "a b c d e"),
-            ("one \x07 two", "one two"),
             ("before <!-- not\nshown", "before <!-- not shown"),
             ("before <!-- <b>not</b> shown --> after", "before after"),
             ("&#xD800;", "\ufffd"),
-            ("👩‍👩‍👧 e\u0301 \u202babc", "👩‍👩‍👧 e\u0301 \u202babc"),
-            ("", ""),
         ],
     )
     def test_by_hand(self, markup, shown):
         assert plain(markup) == shown
 
     @pytest.mark.timeout(20)
-    @pytest.mark.parametrize(
-        "unit", ["<", "<!--", "<a ", "</", "&", "<![CDATA[", "<script>", "<b>"]
-    )
+    @pytest.mark.parametrize("unit", ["<", "<!--", "<a ", "&", "<![CDATA[", "<script>", "<b>"])
     def test_long_nonsense_takes_no_longer(self, unit):
         assert len(plain(unit * (100_000 // len(unit)))) <= 100_000
 
 
-class TestCut:
-    @given(st.text("ab "), st.integers(1, 12))
-    def test_the_most_whole_words_that_fit(self, text, limit):
-        text = " ".join(text.split())
-        found = cut(text, limit)
-        words = text.split()
-        fit = [n for n in range(1, len(words) + 1) if len(" ".join(words[:n])) <= limit]
-        assert found == (" ".join(words[: fit[-1]]) if fit else text[:limit])
+@given(st.text("ab "), st.integers(1, 12))
+def test_cut_to_the_most_whole_words_that_fit(text, limit):
+    words = text.split()
+    fit = [n for n in range(1, len(words) + 1) if len(" ".join(words[:n])) <= limit]
+    text = " ".join(words)
+    assert cut(text, limit) == (" ".join(words[: fit[-1]]) if fit else text[:limit])
 
 
 @pytest.mark.parametrize(
     ("text", "several"),
     [
-        ("red panda", True),
         ("Boeing 747", True),
-        ("красная панда", True),
         ("एक बिल्ली", True),
-        ("金魚 水槽", True),
         ("金魚　水槽", True),  # an ideographic space
         ("金魚が泳いでいる", False),
         ("DSC_0123", False),
-        ("T-shirt", False),
-        ("it's", False),
-        ("Hello !!! -", False),
-        ("❤ 😀", False),
-        ("  panda  ", False),
+        ("it's !!! - ❤", False),
         ("", False),
     ],
 )
@@ -137,69 +126,73 @@ def test_several_words(text, several):
     assert several_words(text) is several
 
 
-def written(folder, content):
-    """A file of captions."""
-    file = folder / "imagenet_captions.json"
-    file.write_text(json.dumps(content))
-    return file
+@pytest.fixture
+def collect(tmp_path):
+    """Return a function: the content of a file -> its captions."""
+
+    def read(content, **parameters):
+        file = tmp_path / "imagenet_captions.json"
+        text = json.dumps(content) if isinstance(content, list) else content
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return list(imagenet_captions(file, **parameters))
+
+    return read
 
 
-def collect(file, **parameters):
-    return list(imagenet_captions(file, **parameters))
-
-
-class TestReader:
-    def test_published_record(self, tmp_path):
-        (found,) = collect(written(tmp_path, [CUIRASS]))
+class TestFile:
+    def test_published_record(self, collect):
         text = "cuirasses musée des antiquités nationales Saint-Germain-en-Laye"
-        assert found == Caption("n03146219_27278.JPEG", "n03146219", text)
+        wanted = [Caption("n03146219_27278.JPEG", "n03146219", text)]
+        assert collect([CUIRASS]) == wanted
+        assert collect(b"\xef\xbb\xbf" + json.dumps([CUIRASS], indent=1).encode()) == wanted
 
     @pytest.mark.parametrize(
-        ("given_", "text"),
+        ("fields", "text"),
         [
             ({"title": "", "description": "a b"}, "a b"),
             ({"title": "a", "description": None}, "a"),
             ({"title": "<b>open", "description": "a & b"}, "open a & b"),
-            ({"title": "a"}, "a"),
             ({"tags": 5}, ""),
-            ({}, ""),
         ],
     )
-    def test_empty_and_missing_fields(self, tmp_path, given_, text):
-        record = {"filename": "a.JPEG", "wnid": "n1", **given_}
-        assert collect(written(tmp_path, [record])) == [Caption("a.JPEG", "n1", text)]
+    def test_empty_and_missing_fields(self, collect, fields, text):
+        record = {"filename": "a.JPEG", "wnid": "n1", **fields}
+        assert collect([record]) == [Caption("a.JPEG", "n1", text)]
 
-    def test_long_captions_are_cut_at_a_word(self, tmp_path):
+    def test_long_captions_are_cut_at_a_word(self, collect):
         record = CUIRASS | {"description": "palabra " * 12_500}
-        file = written(tmp_path, [record, record])
-        for found in collect(file, limit=100):
-            assert found.text == "cuirasses " + " ".join(["palabra"] * 11)
-        assert {len(found.text) for found in collect(file)} == {2000 - 7}
-        with pytest.raises(ValueError, match="limit"):
-            collect(file, limit=0)
+        (caption,) = collect([record], limit=100)
+        assert caption.text == "cuirasses " + " ".join(["palabra"] * 11)
+        assert len(collect([record])[0].text) == 2000 - 7
 
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            ("", "is damaged"),
+            ("{}", "lists no record"),
+            ("[]", "lists no record"),
+            ("[{}, 5]", "record 1: has no `filename`"),
+            (json.dumps([CUIRASS, 5]), "record 2: is no record"),
+            (json.dumps([CUIRASS])[:-30], "is damaged (Unterminated string"),
+            ('[{"a": ' + "[" * 100_000, "is damaged"),
+            (b'[{"title": "caf\xe9"}]', "line 1: is not UTF-8"),
+            ([{**CUIRASS, "title": 5}], "record 1: `title` is no text, '5'"),
+            ([{**CUIRASS, "description": ["a"]}], "record 1: `description` is no text"),
+            ([CUIRASS, {**CUIRASS, "wnid": None}], "record 2: has no `wnid`"),
+            ([{**CUIRASS, "filename": 7}], "record 1: `filename` is '7', which is no name"),
+            ([{**CUIRASS, "filename": "../../a.JPEG"}], "which is no name"),
+            ([{**CUIRASS, "filename": "a\\b.JPEG"}], "which is no name"),
+            ([{**CUIRASS, "wnid": ".."}], "`wnid` is '..', which is no name"),
+            ([{**CUIRASS, "wnid": "n\ud83d"}], "which is no name"),
+        ],
+    )
+    def test_what_is_wrong_names_file_and_record(self, collect, tmp_path, content, problem):
+        message = refused(collect, content)
+        assert message.startswith(str(tmp_path / "imagenet_captions.json"))
+        assert problem in message
 
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ([{**CUIRASS, "title": 5}], "record 1: `title` is no text, '5'"),
-        ([{**CUIRASS, "description": ["a"]}], "record 1: `description` is no text"),
-        ([CUIRASS, {**CUIRASS, "wnid": None}], "record 2: has no `wnid`"),
-        ([{"wnid": "n1", "title": "a b"}], "record 1: has no `filename`"),
-        ([{**CUIRASS, "filename": ""}], "record 1: has no `filename`"),
-        ([{**CUIRASS, "filename": 7}], "record 1: `filename` is '7', which is no name"),
-        ([{**CUIRASS, "filename": "../../a.JPEG"}], "which is no name"),
-        ([{**CUIRASS, "filename": "a\\b.JPEG"}], "which is no name"),
-        ([{**CUIRASS, "wnid": ".."}], "`wnid` is '..', which is no name"),
-        ([{**CUIRASS, "wnid": "n\ud83d"}], "which is no name"),
-        ([{**CUIRASS, "wnid": "n1\n"}], "which is no name"),
-    ],
-)
-def test_bad_records(tmp_path, content, problem):
-    file = written(tmp_path, content)
-    message = refused(collect, file)
-    assert message.startswith(str(file))
-    assert problem in message
+    def test_missing_file(self, tmp_path):
+        assert "no such file; put" in refused(list, imagenet_captions(tmp_path / "captions.json"))
 
 
 @given(
@@ -214,10 +207,10 @@ def test_bad_records(tmp_path, content, problem):
     st.sets(st.sampled_from(["n1", "n2"])),
 )
 def test_sifted_by_the_letter(captions, classes):
-    found = list(sifted(iter(captions), classes))
-    assert [caption for caption, _ in found] == captions
+    rows = list(sifted(iter(captions), classes))
+    assert [caption for caption, _ in rows] == captions
     good = [one.wnid in classes and several_words(one.text) for one in captions]
-    for place, (caption, reason) in enumerate(found):
+    for place, (caption, reason) in enumerate(rows):
         earlier = [one.image for one, fine in zip(captions[:place], good, strict=False) if fine]
         if caption.wnid not in classes:
             assert reason == NO_CLASS
@@ -227,3 +220,47 @@ def test_sifted_by_the_letter(captions, classes):
             assert reason == ONE_WORD
         else:
             assert reason == (TWICE if caption.image in earlier else "")
+
+
+GIVEN = {
+    Caption("0.JPEG", "n01", "Ein süßes Kätzchen", True): "",
+    Caption("1.JPEG", "n01", "e\u0301 and \u00e9 =1+1 'or' \"1\", \\n 🐈‍⬛", False): "",
+    Caption("0.JPEG", "n01", "my other cat"): TWICE,
+    Caption("a.JPEG", "n02", "cat"): ONE_WORD,
+    Caption("a.JPEG", "n03", "a whale here"): NO_CLASS,
+    Caption("a.JPEG", "n02", "a dog here"): "",
+}
+ROWS = [{**caption._asdict(), "reason": reason} for caption, reason in GIVEN.items()]
+
+
+class TestTable:
+    def stored(self, sandbox):
+        return [file for file in kept(sandbox / "root") if file.endswith(".arrow")]
+
+    def test_written_once_for_the_same_captions_and_classes(self, sandbox):
+        rows = table(lambda: iter(GIVEN), ["n02", "n01"], "here", 3)
+        assert isinstance(rows, datasets.Dataset)
+        assert rows.to_list() == ROWS
+        (file,) = self.stored(sandbox)
+        assert [one["filename"] for one in rows.cache_files] == [str(sandbox / "root" / file)]
+        assert table(lambda: 1 / 0, ["n01", "n02"], "here", 3).to_list() == ROWS
+        table(lambda: GIVEN, ["n01"], "here", 3)
+        table(lambda: GIVEN, ["n01", "n02"], "there", 3)
+        assert len(self.stored(sandbox)) == 3
+
+    def test_no_captions(self, sandbox):
+        assert table(lambda: [], ["n01"]).column_names == [*Caption._fields, "reason"]
+
+    def test_a_mistake_in_the_middle_leaves_nothing(self, sandbox):
+        def broken():
+            yield from GIVEN
+            raise StudyError("captions.json record 12: no name")
+
+        assert refused(lambda: table(broken, ["n01"])) == "captions.json record 12: no name"
+        assert self.stored(sandbox) == []
+        assert len(table(lambda: GIVEN, ["n01"])) == len(GIVEN)
+
+    def test_a_cache_that_cannot_be_written(self, sandbox):
+        paths.root().mkdir()
+        paths.cache().write_text("a file")
+        assert refused(lambda: table(lambda: GIVEN, ["n01"])).startswith("cannot write ")

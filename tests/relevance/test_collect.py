@@ -3,23 +3,29 @@
 import errno
 import json
 import os
+import re
 import tempfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chats import reply
 from sentences import refused
+from studies import paths
 from studies.relevance import collect, data
-from studies.relevance.classes import imagenet
-from studies.relevance.overrides import CORRESPONDENCES
-from studies.relevance.params import Parameters
-from studies.runs.params import run_files
+from studies.relevance.collect import CORRESPONDENCES, class_text, imagenet, overrides, published
 from wikis import PANDA, Wiki
 
 CONTACT = "curator@museum.net"
 PAGES = {0: "Red panda", 1: "Crane (bird)", 2: "Blank"}  # by class number; others have none
 TEXTS = {"Red panda": PANDA, "Crane (bird)": 'A "tall" bird.\n\n\n== Description ==\nGrey, 1 m.'}
+CLASSES = {"n02509815": "lesser panda", "n02012849": "crane", "n03126707": "crane"}
+WORDS = st.text(st.sampled_from("ab é<&\u3000\t"), max_size=12)
+TITLES = st.sampled_from(["Description", "description", "DESCRIPTION", "Diet", "Description of it"])
+SECTIONS = st.lists(st.tuples(st.integers(1, 6), TITLES, st.lists(WORDS, max_size=3)), max_size=6)
 
 
 @pytest.fixture
@@ -31,13 +37,19 @@ def site(monkeypatch):
     site.close()
 
 
+def write(data: Path, lines: list[str]) -> Path:
+    """Write correspondences."""
+    file = data / CORRESPONDENCES
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return file
+
+
 @pytest.fixture
 def folder(sandbox, monkeypatch):
     """Captions, and correspondences of a thousand classes of which all but five are left out."""
-    wiki = sandbox / "data" / CORRESPONDENCES
-    wiki.parent.mkdir()
-    rows = [f"n{number:08}, {PAGES.get(number, '-')}\n" for number in range(1000)]
-    wiki.write_text("".join(rows), encoding="utf-8")
+    lines = [f"n{number:08}, {PAGES.get(number, '-')}" for number in range(1000)]
+    write(sandbox / "data", lines)
     folder = sandbox / "data" / "imagenet_captions"
     folder.mkdir()
     (folder / "imagenet_captions.json").write_text("[]")
@@ -51,9 +63,9 @@ def command(site, capsys):
     """Run the command; return what it prints, or the sentence that it ends with."""
 
     def command(*arguments: object) -> str:
-        given = ["--contact", CONTACT, "--api", site.api, "--rate", "1000", *map(str, arguments)]
+        options = ["--contact", CONTACT, "--api", site.api, "--rate", "1000"]
         try:
-            collect.main(given)
+            collect.main([*options, *map(str, arguments)])
         except SystemExit as stop:
             return str(stop.code)
         return capsys.readouterr().out
@@ -65,124 +77,296 @@ def read(file) -> pd.DataFrame:
     return pd.read_csv(file, dtype=str, keep_default_na=False)
 
 
-def test_texts_sources_and_what_needs_a_decision(site, folder, command):
-    said = command()
-    assert said.splitlines() == [
-        "2 of 5 classes have a text, 3 need a decision:",
-        str(folder / "class_texts.csv"),
-        str(folder / "class_sources.csv"),
-        str(folder / "class_report.csv"),
-    ]
-    texts = read(folder / "class_texts.csv")
-    assert list(texts) == ["wnid", "class", "text"]
-    assert texts["wnid"].tolist() == ["n00000000", "n00000001"]
-    assert texts["class"].tolist() == ["tench", "goldfish"]
-    assert texts["text"][0].startswith("The red panda (Ailurus fulgens) is a small mammal. It is")
-    assert texts["text"][1] == 'A "tall" bird.\nGrey, 1 m.'
-    sources = read(folder / "class_sources.csv")
-    assert sources["title"].tolist() == ["Red panda", "Crane (bird)"]
-    assert sources["url"][1] == "https://en.wikipedia.org/wiki/Crane_%28bird%29"
-    assert sources["revision"].str.isdecimal().all()
-    report = read(folder / "class_report.csv")
-    assert report["problem"].tolist() == ["short", "missing", "missing"]
-    assert report["page"].tolist() == ["Blank", "tiger shark", "hammerhead"]
-    assert "'Blank' has fewer than the 2 sentences" in report["reason"][0]
-    assert sorted(file.name for file in folder.iterdir()) == [
-        *("class_report.csv", "class_sources.csv", "class_texts.csv", "imagenet_captions.json")
-    ]
-    assert site.headers[0]["User-Agent"].startswith("studies/")
-    assert f"({CONTACT})" in site.headers[0]["User-Agent"]
+class TestCommand:
+    def test_texts_sources_and_what_needs_a_decision(self, site, folder, command):
+        assert command().splitlines() == [
+            "2 of 5 classes have a text, 3 need a decision:",
+            *(str(folder / f"class_{name}.csv") for name in ("texts", "sources", "report")),
+        ]
+        names, texts = data.read_class_texts(folder / "class_texts.csv")
+        assert names == {"n00000000": "tench", "n00000001": "goldfish"}
+        assert texts["n00000000"].startswith("The red panda (Ailurus fulgens) is a small mammal.")
+        assert texts["n00000001"] == 'A "tall" bird.\nGrey, 1 m.'
+        sources = read(folder / "class_sources.csv").to_dict("records")
+        date = sources[0].pop("date")
+        assert sources[0] == {
+            **{"wnid": "n00000000", "class": "tench", "title": "Red panda"},
+            "url": "https://en.wikipedia.org/wiki/Red_panda",
+            "revision": str(site.page("Red panda")["lastrevid"]),
+        }
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d", date)
+        assert sources[1]["url"] == "https://en.wikipedia.org/wiki/Crane_%28bird%29"
+        report = read(folder / "class_report.csv")
+        assert report["problem"].tolist() == ["short", "missing", "missing"]
+        assert report["page"].tolist() == ["Blank", "tiger shark", "hammerhead"]
+        assert len(list(folder.iterdir())) == 4
 
+    def test_own_tables_count_more_and_later_ones_most(
+        self, site, folder, command, tmp_path, monkeypatch
+    ):
+        (tmp_path / "first.csv").write_text("class,page\ngoldfish,-\ntiger shark,Nowhere\n")
+        (tmp_path / "second.csv").write_text("class,page\nn00000003,Red panda\n")
+        monkeypatch.chdir(tmp_path)  # a path is as the shell has it
+        printed = command("--overrides", "first.csv", tmp_path / "second.csv")
+        assert printed.startswith("2 of 5 classes have a text, 4 need a decision:")
+        assert read(folder / "class_texts.csv")["wnid"].tolist() == ["n00000000", "n00000003"]
+        report = read(folder / "class_report.csv")
+        assert report["problem"].tolist() == ["shared", "short", "shared", "missing"]
+        assert site.asked == ["Red panda", "Blank", "hammerhead"]
 
-def test_the_study_reads_what_was_written(folder, command):
-    parameters = Parameters.from_files(
-        run_files("relevance", "imagenet_captions")["tfidf"], ["seed=0"]
+    def test_it_goes_on_where_it_stopped(self, site, folder, command):
+        first = json.dumps(site.content({"titles": "Red panda"}))
+        site.script = [reply(200, first), reply(403, "no")]
+        assert "the same command goes on" in command()
+        assert [file.name for file in folder.iterdir()] == ["imagenet_captions.json"]
+        assert command().startswith("2 of 5 classes")
+        again = ["Red panda", "Crane (bird)", "Crane (bird)", "Blank", "tiger shark", "hammerhead"]
+        assert site.asked == again
+        written = {file.name: file.read_bytes() for file in folder.iterdir()}
+        command()
+        assert site.asked == again
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == written
+
+    def test_ctrl_c_says_how_to_go_on(self, site, folder, command):
+        def stopped():
+            raise KeyboardInterrupt
+
+        collect.Wikipedia.pages, before = lambda *_: stopped(), collect.Wikipedia.pages
+        try:
+            assert command() == "stopped; the same command goes on from here"
+        finally:
+            collect.Wikipedia.pages = before
+
+    def test_a_read_only_data_folder_is_told_before_anything_is_asked(
+        self, site, folder, command, monkeypatch
+    ):
+        def read_only(**_):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+        assert command().startswith(f"error: cannot write {folder / 'class_texts.csv'}: Read-only")
+        assert site.asked == []
+
+    def test_what_is_not_there_names_its_command(self, folder, command):
+        (folder / "imagenet_captions.json").unlink()
+        assert "`python -m studies.inputs.download imagenet_captions`" in command()
+
+    def test_another_wiki_has_none_of_the_pages(self, site, folder, command):
+        site.texts = {}
+        assert "check the address" in command()
+        assert not (folder / "class_texts.csv").exists()
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            ["--contact", "nobody"],
+            ["--rate", "0"],
+            ["--api", "http://en.wikipedia.org/w/api.php"],
+            ["--overrides", "/nowhere.csv"],
+        ],
     )
-    told = refused(parameters.require_data)
-    assert "class_texts.csv: no such file" in told
-    assert "python -m studies.relevance.collect --contact <" in told
-    command()
-    parameters.require_data()
-    names, texts = data.collected(folder / "class_texts.csv")
-    assert names == {"n00000000": "tench", "n00000001": "goldfish"}
-    assert texts["n00000001"] == 'A "tall" bird.\nGrey, 1 m.'
+    def test_what_a_user_gets_wrong_is_one_sentence(self, site, folder, command, option):
+        message = command(*option)
+        assert message.startswith("error: ")
+        assert "\n" not in message
+        assert site.asked == []
 
 
-def test_own_tables_count_more_and_later_ones_most(site, folder, command, tmp_path, monkeypatch):
-    (tmp_path / "first.csv").write_text("class,page\ngoldfish,-\ntiger shark,Nowhere\n")
-    (tmp_path / "second.csv").write_text("class,page\nn00000003,Red panda\n")
-    monkeypatch.chdir(tmp_path)  # a path is as the shell has it
-    said = command("--overrides", "first.csv", tmp_path / "second.csv")
-    assert said.startswith("2 of 5 classes have a text, 4 need a decision:")
-    assert read(folder / "class_texts.csv")["wnid"].tolist() == ["n00000000", "n00000003"]
-    report = read(folder / "class_report.csv")
-    assert report["problem"].tolist() == ["shared", "short", "shared", "missing"]
-    assert site.asked == ["Red panda", "Blank", "hammerhead"]
+class TestDecisions:
+    def test_each_is_one_sentence_with_the_line_to_write(self, site):
+        site.redirects |= {"Tail": ("Tailed", "Anatomy"), "Fire fox": ("Red panda", "")}
+        site.lists = {"Crane"}
+        site.texts |= {"Empty": "\n\n\n== Diet ==\nFish.", "Tailed": "A tail. It is long."}
+        problems = {
+            "nowhere at all": "missing",
+            "crane": "disambiguation",
+            "a|b": "invalid",
+            "de:Kranich": "elsewhere",
+            "empty": "no text",
+            "blank": "short",
+            "tail": "section",
+            "fire fox": "shared",
+            "red panda": "shared",
+            "tailed": "shared",
+            "Crane (bird)": "",
+        }
+        classes = {f"n{number:08}": name for number, name in enumerate(problems)}
+        wiki = collect.Wikipedia(CONTACT, site.api, rate=1000)
+        found = wiki.pages(problems)
+        pages = {wnid: found[name] for wnid, name in classes.items()}
+        texts, report = collect.class_texts(classes, pages)
+        assert [classes[wnid] for wnid in texts] == [
+            "tail",
+            "fire fox",
+            "red panda",
+            "tailed",
+            "Crane (bird)",
+        ]
+        assert {row[1]: row[3] for row in report} == {k: v for k, v in problems.items() if v}
+        for wnid, name, asked, problem, reason in report:
+            assert asked == name
+            assert f"({wnid},<title>), or - for no text" in reason
+            assert reason.isprintable()
+            assert ("let it stand" in reason) == (problem in ("section", "shared"))
+        reasons = {row[1]: row[4] for row in report}
+        assert "'nowhere at all' on 2" in reasons["nowhere at all"]
+        assert "'Anatomy' of 'Tailed'" in reasons["tail"]
+        assert "page of n00000008:" in reasons["fire fox"]
 
 
-def test_it_goes_on_where_it_stopped(site, folder, command):
-    site.script = [reply(200, page(site, "Red panda")), reply(403, "no")]
-    said = command()
-    assert said.startswith("error: ")
-    assert "the same command goes on" in said
-    assert [file.name for file in folder.iterdir()] == ["imagenet_captions.json"]
-    assert command().startswith("2 of 5 classes")
-    again = ["Red panda", "Crane (bird)", "Crane (bird)", "Blank", "tiger shark", "hammerhead"]
-    assert site.asked == again
-    written = {file.name: file.read_bytes() for file in folder.iterdir()}
-    command()
-    assert site.asked == again
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == written
+class TestClassText:
+    @pytest.mark.parametrize(
+        ("extract", "text"),
+        [
+            ("\n\n\n== Diet ==\nFish.", ""),
+            ("A bird.\n\n\n== DESCRIPTION  ==  \nGrey.\n== Diet ==\nFish.", "A bird.\nGrey."),
+            ("==Description==\nGrey.", "Grey."),
+            ("A bird.\n== Description ==\n\n\n=== Size ===\nTall.", "A bird.\nTall."),
+            ("A.\n== Description ==\nB.\n= Diet =\nC.", "A.\nB."),
+            ("A.\n== Description ==\nB.\n== Diet ==\nC.\n== Description ==\nD.", "A.\nB.\nD."),
+            ("A.\n== Diet ==\nB.\n=== Description ===\nC.", "A."),
+            ("A.\n== ==\nB.", "A."),
+            ("1 == 1 and\nx ==\n== y\n==\nend", "1 == 1 and\nx ==\n== y\n==\nend"),
+            ("A\xa0 b\u2028c\td \r\n\n\n e", "A b c d\ne"),
+            ("<b>A &amp; B</b>\n{{x}} [1] ½ 🍕", "<b>A &amp; B</b>\n{{x}} [1] ½ 🍕"),
+        ],
+    )
+    def test_by_hand(self, extract, text):
+        assert class_text(extract) == text
+
+    @given(st.lists(WORDS, max_size=3), SECTIONS)
+    def test_any_page(self, lead, page):
+        lines = list(lead)
+        expected = list(lead)
+        for place, (level, title, text) in enumerate(page):
+            lines += ["", "", f"{'=' * level} {title} {'=' * level}", *text]
+            # the section of level 1 or 2 that this one is in
+            above = [(n, name) for n, name, _ in page[: place + 1] if n <= 2][-1:]
+            if above and above[0][0] == 2 and above[0][1].lower() == "description":
+                expected += text
+        whole = [" ".join(line.split()) for line in expected]
+        assert class_text("\n".join(lines)) == "\n".join(line for line in whole if line)
+
+    @pytest.mark.timeout(20)
+    def test_a_long_line_takes_no_time(self):
+        line = "== " + " " * 500_000 + "x" + "= " * 200_000 + "=" * 200_000 + "y"
+        assert class_text(line) == " ".join(line.split())
 
 
-def page(site: Wiki, title: str) -> bytes:
-    return json.dumps(site.content({"titles": title})).encode()
+class TestOverrides:
+    @pytest.fixture
+    def own(self, tmp_path):
+        """Write a table of one's own and read it."""
+
+        def load(text: str | bytes, classes=CLASSES):
+            file = tmp_path / "own.csv"
+            file.write_bytes(text.encode() if isinstance(text, str) else text)
+            return overrides(file, classes)
+
+        return load
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "class,page\nn02509815,Red panda\n",
+            "class,page\r\n Lesser  Panda , Red  panda \r\n",
+            "\ufeffclass,page\n\nn02509815,Red panda\n,\n",
+            "class,page\nn02509815,Red panda\nlesser panda,Panda\n",
+            "class,page\nlesser panda,Panda\nn02509815,Red panda\n",
+        ],
+    )
+    def test_by_wnid_or_name(self, own, text):
+        assert own(text) == {"n02509815": "Red panda"}
+
+    def test_no_page_and_what_needs_quotes(self, own):
+        assert own("class,page\nlesser panda,-\n") == {"n02509815": None}
+        classes = {"n1": "panda, red", "n2": "红熊猫"}
+        pages = own('class,page\n"panda, red","Panda, ""the red"""\n红熊猫,小熊猫\n', classes)
+        assert pages == {"n1": 'Panda, "the red"', "n2": "小熊猫"}
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("", "first line should be `class,page`"),
+            ("class;page\nlesser panda;Panda\n", "first line should be `class,page`"),
+            ("class,page\nlesser panda\n", "line 2: should be"),
+            ("class,page\n\nlesser panda,\n", "line 3: should be"),
+            ("class,page\nlesser panda,Panda,red\n", "line 2: should be"),
+            ("class,page\nlesser panda,A\nLesser panda,B\n", "line 3: Lesser panda was there"),
+            (
+                "class,page\nleser panda,A\n",
+                "line 2: no class has the name leser panda; did you mean lesser panda?",
+            ),
+            ("class,page\nxyz,A\n", "no class has the name xyz; write a class name or a wnid"),
+            ("class,page\ncrane,A\n", "crane is the name of n02012849 and n03126707"),
+            ('class,page\n"lesser panda,A\n', "not CSV"),
+            (b"class,page\nlesser panda,\xe9t\xe9\n", "line 2: is not UTF-8"),
+        ],
+    )
+    def test_what_is_wrong(self, own, tmp_path, text, problem):
+        message = refused(own, text)
+        assert message.startswith(str(tmp_path / "own.csv"))
+        assert problem in message
 
 
-def test_ctrl_c_says_how_to_go_on(folder, command, monkeypatch):
-    def stopped(*_):
-        raise KeyboardInterrupt
+class TestCorrespondences:
+    def test_first_articles(self, sandbox):
+        lines = ["n02509815, Red panda", "n02012849, -", "n03126707, Crane (machine),Mobile crane"]
+        assert published(write(sandbox / "data", lines)) == {
+            "n02509815": "Red panda",
+            "n03126707": "Crane (machine)",
+        }
 
-    monkeypatch.setattr(collect.class_texts, "collect", stopped)
-    assert command() == "stopped; the same command goes on from here"
+    @pytest.mark.parametrize("line", ["n0250981, Red panda", "n02509815", "n02509815, ,x"])
+    def test_what_is_wrong(self, sandbox, line):
+        file = write(sandbox / "data", ["n02012849, -", "", line])
+        assert refused(published, file).startswith(f"{file} line 3: should be a wnid")
 
-
-def test_a_read_only_data_folder_is_told_before_anything_is_asked(
-    site, folder, command, monkeypatch
-):
-    def read_only(**_):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
-    said = command()
-    assert said.startswith(f"error: cannot write in {folder}: Read-only file system; make")
-    assert "\n" not in said
-    assert site.asked == []
-
-
-def test_what_is_not_there_names_its_command(folder, command):
-    (folder / "imagenet_captions.json").unlink()
-    assert "`python -m studies.inputs.download imagenet_captions`" in command()
-
-
-def test_another_wiki_has_none_of_the_pages(site, folder, command):
-    site.texts = {}
-    assert "check the address" in command()
-    assert not (folder / "class_texts.csv").exists()
+    def test_names_stand_in_the_order_of_wnids(self, sandbox):
+        wnids = [f"n{number:08}" for number in range(1000)]
+        lines = [f"{wnid}, -" for wnid in wnids[1::2] + wnids[::2]]
+        file = write(sandbox / "data", lines)
+        names = imagenet()
+        assert list(names) == wnids
+        assert len(set(names.values())) == 1000
+        assert (names["n00000000"], names["n00000999"]) == ("tench", "toilet tissue")
+        write(sandbox / "data", lines[1:])
+        assert refused(imagenet).startswith(f"{file}: has 999 classes, and ImageNet has 1,000")
+        file.unlink()
+        assert "`python -m studies.inputs.download imagenet_wiki`" in refused(imagenet)
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (["--contact", "nobody"], "give your mail address or web page"),
-        (["--rate", "0"], "should be above 0"),
-        (["--api", "http://en.wikipedia.org/w/api.php"], "such as https://"),
-        (["--overrides", "/nowhere.csv"], "/nowhere.csv: no such file"),
-    ],
-)
-def test_what_a_user_gets_wrong_is_one_sentence(site, folder, command, given, said):
-    message = command(*given)
-    assert message.startswith("error: ")
-    assert said in message
-    assert "\n" not in message
-    assert site.asked == []
+SHARED = paths.REPOSITORY.parent / "shared" / "data"
+REAL = [Path(os.environ["STUDIES_DATA"])] if "STUDIES_DATA" in os.environ else []
+REAL = [base for base in [*REAL, SHARED] if (base / CORRESPONDENCES).exists()]
+
+
+@pytest.mark.skipif(not REAL, reason="no imagenet_wiki/ below STUDIES_DATA or ../shared")
+class TestRealCorrespondences:
+    @pytest.fixture(autouse=True)
+    def real(self, sandbox, monkeypatch):
+        monkeypatch.setenv("STUDIES_DATA", str(REAL[0]))
+
+    def test_976_of_1000_classes_have_an_article(self):
+        pages = published(REAL[0] / CORRESPONDENCES)
+        assert len(pages) == 976
+        assert (pages["n02509815"], pages["n04201297"]) == ("Red panda", "Shōji")
+        assert not [title for title in pages.values() if re.search(r"[#<>\[\]|{},]", title)]
+
+    def test_as_wordnet_has_them(self):
+        names = imagenet()
+        by_hand = {
+            "n01440764": "tench",
+            "n02012849": "crane bird",
+            "n02113186": "Cardigan",
+            "n02963159": "cardigan",
+            "n03126707": "crane",
+            "n15075141": "toilet tissue",
+        }
+        assert {wnid: names[wnid] for wnid in by_hand} == by_hand
+        # a shift by one place would leave a handful that share a word with their article
+        words = [
+            [set(re.findall(r"[a-z]+", text.lower())) for text in (names[wnid], page)]
+            for wnid, page in published(REAL[0] / CORRESPONDENCES).items()
+        ]
+        assert sum(bool(name & page) for name, page in words) > 0.8 * len(words)

@@ -1,7 +1,11 @@
 """Scores of a run against the network asked caption by caption, and scikit-learn."""
 
 import json
+import math
+import re
+from collections import Counter
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,15 +21,10 @@ from sklearn.metrics import (
 from sentences import refused
 from studies.inputs.splits import PARTS
 from studies.relevance import data
+from studies.relevance.data import Collection
+from studies.relevance.evaluate import evaluate, named, similarities
 from studies.relevance.filter import relevance
 from studies.runs.folder import load_run
-
-
-@pytest.fixture
-def evaluate():
-    from studies.relevance.evaluate import evaluate
-
-    return evaluate
 
 
 def probabilities(run, parameters):
@@ -95,7 +94,7 @@ class TestPredictor:
         check_scores(load_run(predicted), "probability")
 
     @pytest.mark.parametrize("curve", ["rank", "power"])
-    def test_the_curve_is_of_all_captions(self, kitchen, small, evaluate, curve):
+    def test_the_curve_is_of_all_captions(self, kitchen, small, curve):
         changes = {"filter.curve": curve, "filter.sure": 0.45, "filter.threshold": 0.3}
         parameters = small(changes=changes | {"training.epochs": 1})
         run = load_run(evaluate(parameters))
@@ -110,7 +109,7 @@ class TestPredictor:
 
 class TestBaselines:
     @pytest.mark.parametrize("system", ["name_match", "tfidf"])
-    def test_they_are_scored_as_the_predictor_is(self, kitchen, small, evaluate, system):
+    def test_they_are_scored_as_the_predictor_is(self, kitchen, small, system):
         parameters = small(system)
         run = load_run(evaluate(parameters))
         check_described(run.predictions, parameters)
@@ -122,35 +121,9 @@ class TestBaselines:
         assert facts["captions"] == {part: parts[part] for part in PARTS}
         assert not (run.folder / "model.safetensors").exists()
 
-    def test_name_match_by_hand(self, kitchen, small, evaluate):
-        parameters = small("name_match")
-        frame = load_run(evaluate(parameters)).predictions
-        captions = data.read(parameters).captions
-        for kept, text, wnid in zip(frame["kept"], captions["text"], frame["class"], strict=True):
-            said = text.lower().replace(".", " ").replace(",", " ").split()
-            name = wnid.split("_")
-            places = range(len(said) - len(name) + 1)
-            if any(said[place : place + len(name)] == name for place in places):
-                assert kept
-            if name[0] not in text.lower():
-                assert not kept
-        assert 0 < frame["kept"].sum() < len(frame)
-
-    def test_tfidf_keeps_the_most_similar(self, kitchen, small, evaluate):
-        from studies.relevance import baselines
-
-        parameters = small("tfidf")
-        frame = load_run(evaluate(parameters)).predictions
-        found = data.read(parameters)
-        ((_, similar),) = baselines.similarities(parameters, found)
-        for row, own in enumerate(found.target):
-            others = np.delete(similar[row], own)
-            assert frame["lead"][row] == similar[row, own] - others.max()
-            assert frame["kept"][row] == (similar[row, own] > others.max())
-
 
 class TestDownstream:
-    def test_what_it_builds_on_is_made_first(self, kitchen, small, evaluate):
+    def test_what_it_builds_on_is_made_first(self, kitchen, small):
         parameters = small("downstream_weighted")
         run = load_run(evaluate(parameters))
         assert (parameters.sister("predictor").folder() / "metrics.json").exists()
@@ -172,22 +145,15 @@ class TestDownstream:
             "macro_f1": pytest.approx(f1_score(told["class"], told["said"], **macro)),
         }
 
-    def test_all_waits_for_nobody(self, kitchen, small, evaluate):
-        parameters = small("downstream_all")
-        evaluate(parameters)
-        assert [one.name for one in (kitchen / "runs" / "small" / "relevance").iterdir()] == [
-            "downstream_all"
-        ]
-
 
 class TestAgain:
-    def test_what_is_done_is_left_alone(self, predicted, small, evaluate, capsys):
+    def test_what_is_done_is_left_alone(self, predicted, small, capsys):
         before = {f: f.stat().st_mtime_ns for f in predicted.rglob("*.*") if f.name != ".lock"}
         assert evaluate(small()) == predicted
         assert capsys.readouterr().out == f"{predicted}: already evaluated\n"
         assert before == {file: file.stat().st_mtime_ns for file in before}
 
-    def test_an_evaluation_that_was_cut_off_ends_the_same(self, predicted, small, evaluate):
+    def test_an_evaluation_that_was_cut_off_ends_the_same(self, predicted, small):
         files = [predicted / name for name in ("predictions.parquet", "metrics.json")]
         before = [file.read_bytes() for file in files]
         files[1].unlink()
@@ -195,7 +161,7 @@ class TestAgain:
         evaluate(small())
         assert [file.read_bytes() for file in files] == before
 
-    def test_other_captions(self, predicted, small, evaluate):
+    def test_other_captions(self, predicted, small):
         (predicted / "metrics.json").unlink()
         file = predicted / "provenance.json"
         facts = json.loads(file.read_text())
@@ -204,13 +170,138 @@ class TestAgain:
         assert told.startswith(f"{predicted} was trained on other captions or class texts")
         assert not (predicted / "metrics.json").exists()
 
-    def test_other_parameters(self, predicted, small, evaluate):
+    def test_other_parameters(self, predicted, small):
         told = refused(evaluate, small(changes={"filter.threshold": 0.3}))
         assert "made with other parameters" in told
         assert "filter" in told
 
 
-def test_without_truth(sandbox, small, evaluate):
+# What can be said of a caption without training.
+
+CLASSES = {
+    "n1": ("tabby cat", "The tabby cat is a cat. A cat purrs, a cat naps."),
+    "n2": ("dog", "A dog barks at the cat. The dog runs."),
+    "n3": ("soup", "Soup is hot; hot soup of onions."),
+}
+CAPTIONS = [
+    ("n1", "my tabby cat purrs, purrs and PURRS"),
+    ("n2", "a cat and two dogs"),
+    ("n3", "hot hot hot soup for the dog"),
+    ("n2", "nothing of that kind"),
+    ("n1", "12345 67890"),
+]
+
+
+@pytest.fixture
+def collection():
+    rows = [
+        {"image": str(n), "wnid": wnid, "text": text, "relevant": None, "reason": ""}
+        for n, (wnid, text) in enumerate(CAPTIONS)
+    ]
+    names, texts = zip(*CLASSES.values(), strict=True)
+    table = datasets.Dataset.from_list(rows)
+    return Collection(table, list(CLASSES), list(names), list(texts), [["A.", "B."]] * 3, None)
+
+
+def whole(blocks):
+    """Similarities of all captions, in their order."""
+    rows, similar = zip(*blocks, strict=True)
+    assert np.concatenate(rows).tolist() == list(range(len(CAPTIONS)))
+    found = np.concatenate(similar)
+    assert found.shape == (len(CAPTIONS), len(CLASSES))
+    assert found.dtype == np.float64
+    return found
+
+
+class TestNameMatch:
+    @pytest.mark.parametrize(
+        ("name", "text", "there"),
+        [
+            ("cat", "a CAT.", True),
+            ("cat", "two cats", True),
+            ("cat", "cat's bowl", True),
+            ("cat", "a category, concat", False),
+            ("cat", "cat_01", False),
+            ("fox", "three Foxes", True),
+            ("tabby  cat", "my tabby cats", True),
+            ("tabby cat", "a cat, tabby", False),
+            ("猫", "一只 猫 在", True),
+            ("кошка", "Кошка спит", True),
+            ("a.b", "aXb", False),
+            ("x|y", "x", False),
+            ("cat (animal", "a cat (animal", True),
+        ],
+    )
+    def test_by_hand(self, name, text, there):
+        assert named([text], [name]).tolist() == [[float(there)]]
+
+    def test_all_captions(self, collection, small):
+        found = whole(similarities(small("name_match"), collection))
+        assert found.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1], [0, 0, 0], [0, 0, 0]]
+
+
+def counted(collection, texts):
+    """Vectors of words of several letters: (1 + log count) · (1 + log((1 + n) / (1 + classes)))."""
+    bags = [Counter(re.findall(r"\b\w\w+\b", text.lower())) for text in collection.texts]
+    known = sorted(set().union(*bags))
+    rarity = {w: 1 + math.log((1 + len(bags)) / (1 + sum(w in bag for bag in bags))) for w in known}
+    rows = []
+    for text in texts:
+        bag = Counter(re.findall(r"\b\w\w+\b", text.lower()))
+        row = np.array([(1 + math.log(bag[w])) * rarity[w] if bag[w] else 0 for w in known])
+        rows.append(row / (np.linalg.norm(row) or 1))
+    return np.array(rows)
+
+
+class TestTfidf:
+    def test_cosines(self, collection, small, monkeypatch):
+        wanted = (
+            counted(collection, [text for _, text in CAPTIONS])
+            @ counted(collection, collection.texts).T
+        )
+        found = whole(similarities(small("tfidf"), collection))
+        assert np.allclose(found, wanted)
+        assert (found[3:] == 0).all(axis=1).tolist() == [False, True]  # "of" is of the soup
+        monkeypatch.setattr("studies.relevance.evaluate.BLOCK", 2)
+        assert np.allclose(whole(similarities(small("tfidf"), collection)), wanted)
+
+
+class TestClip:
+    def given(self, small, weights, batch=2):
+        block = {"name": "clip", "weights": str(weights), "batch": batch}
+        return small("tfidf", {"baseline": block})
+
+    @pytest.mark.parametrize("batch", [2, 100])
+    def test_cosines_of_texts_asked_alone(self, collection, small, clip, batch):
+        import torch
+        import transformers
+
+        model = transformers.CLIPTextModelWithProjection.from_pretrained(clip).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(clip)
+
+        def embedded(text):
+            tokens = tokenizer(text)["input_ids"]
+            tokens = tokens if len(tokens) <= 12 else [*tokens[:11], tokens[-1]]
+            with torch.no_grad():
+                (found,) = model(input_ids=torch.tensor([tokens])).text_embeds.double().numpy()
+            return found / np.linalg.norm(found)
+
+        names = [embedded(f"a photo of a {name}") for name, _ in CLASSES.values()]
+        wanted = [[embedded(text) @ name for name in names] for _, text in CAPTIONS]
+        found = whole(similarities(self.given(small, clip, batch), collection))
+        assert np.allclose(found, wanted, atol=1e-5)
+        assert np.ptp(found) > 0.01
+
+    def test_there_is_none(self, collection, small, tmp_path, roberta):
+        for folder in (tmp_path / "nowhere", tmp_path):
+            told = refused(
+                lambda folder=folder: list(similarities(self.given(small, folder), collection))
+            )
+            assert told.startswith("baseline.weights: no CLIP with a text encoder in safetensors")
+            assert str(folder) in told
+
+
+def test_without_truth(sandbox, small):
     """As of published captions: what is kept is counted, a classifier scored on all of the test."""
     place = sandbox / "data" / "imagenet_captions"
     place.mkdir(parents=True)

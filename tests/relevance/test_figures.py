@@ -8,16 +8,16 @@ from sklearn import metrics as sklearn
 
 import hearsay
 from studies.relevance import figures
-from studies.relevance.comparisons import paired_tests
+from studies.relevance.captions import FEATURES, NO_CLASS, NO_TEXT, ONE_WORD, TWICE
 from studies.relevance.data import Collection
-from studies.relevance.results import read, summary
-from studies.relevance.table import FEATURES
+from studies.relevance.figures import FOUND, KEPT, USABLE
+from studies.relevance.filter import BELOW_MEAN
 from studies.reporting.plots import style
-from studies.runs.folder import load_run
+from studies.runs.folder import LoadedRun, load_run
 
 pytest_plugins = ["captions_made"]
 
-FILTER_LABELS = [f"{name} (0–1)" for name in ("precision", "recall", "rejected", "AUC")]
+LOW = "its class is less probable than 0.5"
 
 
 def labels(figure, axis="x"):
@@ -28,88 +28,133 @@ def cells(table):
     return table.astype(str).to_numpy().tolist()
 
 
+def collection(texts=hearsay.TEXTS, wnids=hearsay.CLASS, relevant=None, reasons=None):
+    """Captions of the six classes of `hearsay`, each with two sentences."""
+    columns = {
+        "image": hearsay.IDS[: len(texts)],
+        "wnid": list(wnids),
+        "text": texts,
+        "relevant": relevant or [None] * len(texts),
+        "reason": reasons or [""] * len(texts),
+    }
+    names = list(hearsay.NAMES.values())
+    sentences = [[f"A {name}.", f"The {name} naps."] for name in names]
+    table = datasets.Dataset.from_dict(columns, FEATURES)
+    return Collection(table, hearsay.WNIDS, names, names, sentences, None)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function: what a system says -> its run."""
+
+    def write(says, known=True, rows=slice(None)):
+        hearsay.frame(says, known)[rows].to_parquet(tmp_path / "predictions.parquet")
+        return LoadedRun(tmp_path, {})
+
+    return write
+
+
 class TestDataset:
-    @pytest.fixture
-    def collection(self):
-        """Return a function: the truth of five captions -> a collection of two classes."""
+    FIVE = collection(
+        ["text 0", "text 1", "text 2", "x" * 161, "text 4"],
+        ["n0", "n0", "n1", "n1", "n0"],
+        [True, False, False, None, None],
+    )
 
-        def make(relevant):
-            rows = [
-                {"image": f"{k}.png", "wnid": wnid, "text": f"text {k}", "relevant": true}
-                | {"reason": ""}
-                for k, (wnid, true) in enumerate(
-                    zip(("a", "a", "b", "b", "a"), relevant, strict=True)
-                )
-            ]
-            table = datasets.Dataset.from_list(rows, FEATURES)
-            sentences = [["A cat.", "It purrs."], ["A dog.", "It barks.", "It runs."]]
-            return Collection(table, ["a", "b"], ["cat", "dog"], ["", ""], sentences, None)
-
-        return make
-
-    def test_overview_counts_by_part(self, collection):
+    def test_overview_counts_by_part(self):
         parts = np.array(["train", "test", "train", "train", "validation"])
-        table = figures.overview(collection([True, False, False, None, None]), parts)
-        assert list(table.columns) == [
-            *("part", "captions", "classes", "examples", "describe their class")
-        ]
+        table = figures.overview(self.FIVE, parts)
         assert cells(table) == [
-            ["train", "3", "2", "8", "50%"],
+            ["train", "3", "2", "6", "50%"],
             ["validation", "1", "1", "2", "unknown"],
             ["test", "1", "1", "2", "0%"],
         ]
+        assert list(table.columns)[-1] == "describe their class"
 
-    def test_a_sample_is_from_all_over(self, collection):
-        found = collection([True, False, False, None, None])
-        assert cells(figures.sample(found, 3)) == [
+    def test_a_sample_is_from_all_over(self):
+        assert cells(figures.sample(self.FIVE, 3)) == [
             ["cat", "text 0", "yes"],
             ["dog", "text 2", "no"],
             ["cat", "text 4", "unknown"],
         ]
+        assert figures.sample(self.FIVE)["caption"][3] == "x" * 160 + "…"
 
-    def test_examples_have_a_sentence_of_their_class(self, collection):
-        found = collection([None] * 5)
-        table = figures.examples(found, 12)  # all there are
-        own = {"cat": {"A cat.", "It purrs."}, "dog": {"A dog.", "It barks.", "It runs."}}
-        classes = dict(
-            zip(found.captions["text"], ("cat", "cat", "dog", "dog", "cat"), strict=True)
-        )
-        assert {tuple(row) for row in cells(table)} == {
-            (name, text, sentence) for text, name in classes.items() for sentence in own[name]
-        }
-        assert cells(figures.examples(found, 2))[0] == cells(table)[0]
+    def test_examples_have_a_sentence_of_their_class(self):
+        assert cells(figures.examples(self.FIVE, 3)) == [
+            ["cat", "text 0", "A cat."],
+            ["dog", "text 2", "A dog."],
+            ["cat", "text 4", "The cat naps."],
+        ]
 
 
-class TestTables:
-    def test_scores_of_a_run(self, tells):
-        found = {"precision": 0.25, "auc": 1 / 3, "recall_trained": 0.9, "kept": 28610}
-        table = figures.score_table(
-            load_run(tells("predictor@x", says=hearsay.predicted(1.0), found=found))
-        )
+class TestRun:
+    def test_scores(self, tells):
+        scores = {"precision": 0.25, "auc": 1 / 3, "recall_trained": 0.9, "kept": 28610}
+        run = load_run(tells("predictor@x", says=hearsay.predicted(1.0), found=scores))
+        table = figures.score_table(run)
         assert list(table.columns) == ["metric", "predictor@x"]
         assert cells(table) == [["precision", "0.250"], ["AUC", "0.333"], ["kept", "28,610"]]
-        found = {"accuracy": 1.0, "macro_f1": 0.0}
-        table = figures.score_table(
-            load_run(tells("downstream_all", says=hearsay.classified(1.0), found=found))
-        )
-        assert cells(table) == [["accuracy", "1.000"], ["macro-F1", "0.000"]]
 
-    @pytest.mark.usefixtures("few_resamples")
-    def test_paired_tests_are_one_row_a_pair(self, tells):
-        tells("tfidf", says=hearsay.led(0.5))
-        tells("predictor", says=hearsay.predicted(3.0))
-        for system in ("downstream_all", "downstream_kept"):
-            tells(system, says=hearsay.classified(0.5))
-        tests = paired_tests(read("made_up"))
-        for axes, pair in (
-            (figures.FILTER_AXES, "predictor − tfidf"),
-            (figures.DOWNSTREAM_AXES, "downstream_kept − downstream_all"),
-        ):
-            table = figures.test_table(tests, axes)
-            assert table["difference"].tolist() == [pair]
-            names = [{**figures.FILTER, **figures.DOWNSTREAM}[metric] for metric in axes]
-            wanted = [cell for name in names for cell in (name, f"p ({name})")]
-            assert list(table.columns) == ["difference", *wanted]
+    def test_reasons_are_counted_the_most_frequent_first(self, run):
+        says = hearsay.of_probability(np.full(len(hearsay.IDS), 0.1))
+        says["kept"][:30] = True
+        says["reason"] = np.array([""] * 30 + ["below the mean"] * 20 + ["below 0.5"] * 70)
+        table = figures.outcome(run(says), collection())
+        assert cells(table) == [["below 0.5", "70"], ["kept", "30"], ["below the mean", "20"]]
+        lead = np.where(np.arange(len(hearsay.IDS)) < 100, 1.0, -1.0)
+        table = figures.outcome(run({"kept": lead > 0, "lead": lead}), collection())
+        assert cells(table) == [["kept", "100"], ["dropped", "20"]]
+
+    def test_of_a_classifier_the_mistakes(self, run):
+        said = np.array([*["n0"] * 8, *["n0"] * 5, *["n1"] * 3, *np.repeat(hearsay.WNIDS[2:], 8)])
+        said[-1] = "n9"
+        table = figures.outcome(run({"said": said}), collection())
+        assert list(table.columns) == ["class", "taken for", "captions"]
+        assert cells(table) == [["dog", "cat", "5"], ["grey cow", "n9", "1"]]
+        assert len(figures.outcome(run({"said": said}), collection(), shown=1)) == 1
+        assert figures.outcome(run({"said": hearsay.CLASS[hearsay.TEST]}), collection()).empty
+
+    def test_the_highest_and_the_lowest_score_of_held_out_captions(self, run):
+        probability = np.full(len(hearsay.IDS), 0.5)
+        probability[hearsay.place("n0", 3)] = 1.0  # of training
+        probability[hearsay.place("n0", 15)] = 0.9
+        probability[hearsay.place("n0", 18)] = 0.2
+        probability[hearsay.place("n5", 12)] = 0.6
+        probability[hearsay.place("n5", 13)] = 0.1234
+        table = figures.texts(run(hearsay.of_probability(probability)), collection(), shown=2)
+        assert list(table.columns) == ["class", "caption", "probability", "", "describes it"]
+        assert cells(table) == [
+            ["cat", "cat seen on day 15", "0.900", "kept", "no"],
+            ["cat", "cat seen on day 18", "0.200", "dropped", "yes"],
+            ["grey cow", "grey cow seen on day 12", "0.600", "kept", "yes"],
+            ["grey cow", "grey cow seen on day 13", "0.123", "dropped", "no"],
+        ]
+
+    def test_of_a_classifier_the_first_two(self, run):
+        says = {"said": np.roll(hearsay.CLASS, hearsay.EACH)[hearsay.TEST]}
+        table = figures.texts(run(says, known=False), collection(), shown=1)
+        assert cells(table) == [
+            ["cat", "cat seen on day 12", "grey cow", "unknown"],
+            ["cat", "cat seen on day 13", "grey cow", "unknown"],
+        ]
+
+    def test_a_class_without_test_captions_or_with_one(self, run):
+        mine = (hearsay.CLASS != "n0") | ~hearsay.TEST
+        mine &= (hearsay.CLASS != "n5") | ~hearsay.TEST | (hearsay.NUMBER == 16)
+        table = figures.texts(run(hearsay.predicted(1.0), rows=mine), collection(), shown=2)
+        assert table["caption"].tolist() == ["grey cow seen on day 16"]
+
+    def test_the_largest_and_the_smallest_shares(self, run):
+        """Of the first class 20 of 20 captions are kept, then 17, 14, 11, 8, 5."""
+        each = 20 - 3 * np.repeat(np.arange(len(hearsay.NAMES)), hearsay.EACH)
+        says = hearsay.of_probability(np.where(each > hearsay.NUMBER, 0.9, 0.1))
+        assert len(figures.classes(run(says), collection())) == 6
+        assert cells(figures.classes(run(says), collection(), shown=2)) == [
+            ["cat", "20", "20", "100%"],
+            ["dog", "20", "17", "85%"],
+            ["ant", "20", "8", "40%"],
+            ["grey cow", "20", "5", "25%"],
+        ]
 
     def test_cost_of_several_seeds(self, tells):
         runs = [
@@ -121,46 +166,61 @@ class TestTables:
         ]
         row = figures.cost({"downstream_kept": runs}).iloc[0]
         assert row["captions trained on"] == "1,234"
-        assert (row["training time"], row["epoch kept"], row["seeds"]) == (
-            "61 min",
-            "2, 12",
-            "0, 4",
-        )
-
-    def test_without_a_choice_all_training_captions_are_trained_on(self):
+        assert [row[name] for name in ("training time", "epoch kept", "seeds")] == [
+            *("61 min", "2, 12", "0, 4")
+        ]
         assert figures.trained_on({"captions": {"train": 60, "test": 48}}) == 60
 
 
-class TestDrawn:
-    @pytest.mark.usefixtures("few_resamples")
-    def test_metrics_that_the_frame_has(self, tells):
-        tells("predictor", says=hearsay.predicted(1.0))
-        tells("downstream_all", says=hearsay.classified(0.5))
-        frame = summary(read("made_up"))
-        filters = frame[frame["model"] == "predictor"]
-        assert labels(figures.filter_figure(filters)) == FILTER_LABELS
-        assert figures.downstream_figure(filters) is None
-        others = frame[frame["model"] == "downstream_all"]
-        assert labels(figures.downstream_figure(others)) == ["accuracy (0–1)", "macro-F1 (0–1)"]
-        assert figures.filter_figure(others) is None
+class TestFunnel:
+    def steps(self, found, filtered):
+        texts = hearsay.TEXTS[: len(found)]
+        captions = collection(texts, ["n0"] * len(found), reasons=found)
+        predictions = pd.DataFrame({"kept": [not one for one in filtered], "reason": filtered})
+        return figures.funnel(captions, predictions)
 
-    @pytest.mark.usefixtures("few_resamples")
-    def test_where_truth_is_unknown_there_is_nothing_to_draw(self, tells):
-        tells("predictor", says=hearsay.predicted(1.0), known=False)
-        assert figures.filter_figure(summary(read("made_up"))) is None
+    def test_every_step_says_what_it_drops_and_leaves(self):
+        found = [TWICE, "", NO_TEXT, NO_CLASS, "", "", NO_TEXT, "", "", ONE_WORD, ""]
+        steps = self.steps(found, ["", LOW, BELOW_MEAN, "", LOW, LOW])
+        assert list(steps.itertuples(index=False, name=None)) == [
+            (FOUND, 11, 11),
+            (NO_CLASS, 1, 10),
+            (NO_TEXT, 2, 8),
+            (ONE_WORD, 1, 7),
+            (TWICE, 1, 6),
+            (USABLE, 6, 6),
+            (BELOW_MEAN, 1, 5),
+            (LOW, 3, 2),
+            (KEPT, 2, 2),
+        ]
 
-    def test_curves_against_the_step(self, tells):
+    def test_reasons_that_drop_nothing_are_no_steps(self):
+        assert self.steps(["", ""], ["", ""])["step"].tolist() == [FOUND, USABLE, KEPT]
+        with pytest.raises(ValueError, match="1 rows for 2 captions"):
+            self.steps(["", ""], [""])
+
+    def test_a_bar_a_step_from_top_to_bottom(self):
+        names, left = ["found", "it costs $5 or $6", "usable", "kept"], [123456, 5000, 5000, 0]
+        steps = pd.DataFrame({"step": names, "captions": 1, "left": left})
+        (axis,) = figures.funnel_figure(steps).axes
+        assert [bar.get_width() for bar in axis.patches] == left
+        assert [text.get_text().strip() for text in axis.texts] == [f"{one:,}" for one in left]
+        # dollars are no mathematics
+        assert [one.get_text().replace("\\", "") for one in axis.get_yticklabels()] == names
+        low, high = axis.get_ylim()
+        assert low > high
+        assert axis.get_xlim()[1] > max(left)
+
+
+class TestCurves:
+    def test_training_against_the_step(self, tells):
         run = load_run(tells("predictor", says=hearsay.predicted(1.0)))
         figure = figures.curves({"predictor": [run]})
-        assert labels(figure) == ["step", "step"]
         assert labels(figure, "y") == ["training loss (nats)", "validation accuracy (0–1)"]
         lines = [axis.get_lines()[0].get_xydata().tolist() for axis in figure.axes]
         assert lines == [[[10, 0.5], [20, 0.3]], [[10, 0.3], [20, 0.5]]]
-        assert figures.curves({}) is None
 
-
-class TestPrecisionRecall:
-    def test_every_threshold_of_held_out_captions(self, tells):
+    def test_precision_and_recall_at_every_threshold(self, tells):
         says = {"tfidf": hearsay.led(1.0), "predictor": hearsay.predicted(2.0)}
         filters = {system: [load_run(tells(system, says=one))] for system, one in says.items()}
         # the curve is of the first seed
@@ -172,43 +232,12 @@ class TestPrecisionRecall:
         for line, (system, one) in zip(axis.get_lines(), says.items(), strict=True):
             assert line.get_color() == style(system).colour
             score = one["lead" if system == "tfidf" else "probability"][hearsay.TEST]
-            every = {
-                (
-                    sklearn.recall_score(truth, score >= t),
-                    sklearn.precision_score(truth, score >= t),
-                )
-                for t in score
-            }
-            points = line.get_xydata()
-            assert {tuple(np.round(point, 9)) for point in points} <= {
-                tuple(np.round(point, 9)) for point in every
-            }
-            assert sorted(set(points[:, 0])) == pytest.approx(
-                sorted({recall for recall, _ in every})
-            )
+            rates = (sklearn.recall_score, sklearn.precision_score)
+            every = {tuple(np.round(rate(truth, score >= t), 9) for rate in rates) for t in score}
+            points = {tuple(np.round(point, 9)) for point in line.get_xydata()}
+            assert points <= every
+            assert {recall for recall, _ in points} == {recall for recall, _ in every}
 
-    def test_unknown_truth(self, tells):
-        known = load_run(tells("tfidf", says=hearsay.led(1.0)))
+    def test_unknown_truth_is_not_drawn(self, tells):
         unknown = load_run(tells("predictor", says=hearsay.predicted(1.0), known=False))
         assert figures.precision_recall({"predictor": [unknown]}) is None
-        assert figures.precision_recall({}) is None
-        both = figures.precision_recall({"predictor": [unknown], "tfidf": [known]})
-        assert len(both.axes[0].get_lines()) == 1
-
-
-class TestFunnel:
-    STEPS = ("found", "it costs $5 or $6", "usable", "kept")
-
-    @pytest.mark.parametrize("left", [[123456, 5000, 5000, 70], [3, 0, 0, 0]])
-    def test_a_bar_a_step_from_top_to_bottom(self, left):
-        steps = pd.DataFrame({"step": self.STEPS, "captions": 1, "left": left})
-        (axis,) = figures.funnel_figure(steps).axes
-        assert [bar.get_width() for bar in axis.patches] == left
-        assert [text.get_text().strip() for text in axis.texts] == [f"{one:,}" for one in left]
-        # dollars are no mathematics
-        names = [label.get_text().replace("\\", "") for label in axis.get_yticklabels()]
-        assert names == [*self.STEPS]
-        low, high = axis.get_ylim()
-        assert low > high
-        assert axis.get_xlim()[1] > max(left)
-        assert labels(axis.figure) == ["captions left (number)"]

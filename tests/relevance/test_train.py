@@ -3,21 +3,20 @@
 import hashlib
 import json
 import math
+import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from plug import pulled
-from schedules import cosine
-from sentences import kept, refused
+from sentences import refused
 from studies.inputs.splits import PARTS
 from studies.learning import compute
 from studies.relevance import data
-from studies.relevance.batching import Texts
+from studies.relevance.examples import Texts, words
 from studies.relevance.model import build
-from studies.relevance.tokens import Tokens, words
 from studies.runs.folder import load_run
 
 BAG = {"name": "bag", "width": 16, "vocabulary": 400}
@@ -70,31 +69,23 @@ def fresh(parameters):
     texts = [found.captions["text"][row] for row in rows["train"].tolist()]
     tokenizer = words(parameters.encoder, [*texts, *found.texts])
     compute.prepare(parameters)
-    return tokenizer, build(parameters, tokenizer, len(found.wnids))
+    return tokenizer, build(parameters, len(found.wnids), tokenizer)
 
 
 class TestLoss:
-    def test_binary_cross_entropy_by_hand(self):
-        from studies.relevance.train import predictor_loss
+    def test_both_by_hand(self):
+        from studies.relevance.train import predictor_loss, weighted_cross_entropy
 
         logits, target = torch.tensor([[2.0, -1.0, 0.0], [0.5, 3.0, -2.0]]), torch.tensor([0, 2])
-        wanted = 0
-        for row, own in zip(logits.tolist(), target.tolist(), strict=True):
+        weight, binary, weighted = torch.tensor([0.25, 1.75]), 0, 0
+        for row, own, times in zip(logits.tolist(), target.tolist(), weight.tolist(), strict=True):
             for place, one in enumerate(row):
                 p = 1 / (1 + math.exp(-one))
-                wanted -= math.log(p if place == own else 1 - p) / 6
-        assert predictor_loss(logits, target).item() == pytest.approx(wanted, rel=1e-6)
-
-    def test_weighted_cross_entropy_by_hand(self):
-        from studies.relevance.train import weighted_cross_entropy
-
-        logits, target = torch.tensor([[2.0, -1.0, 0.0], [0.5, 3.0, -2.0]]), torch.tensor([0, 2])
-        weight, wanted = torch.tensor([0.25, 1.75]), 0
-        for row, own, times in zip(logits.tolist(), target.tolist(), weight.tolist(), strict=True):
-            likely = math.exp(row[own]) / sum(map(math.exp, row))
-            wanted -= times * math.log(likely) / 2
-        found = weighted_cross_entropy(logits, target, weight).item()
-        assert found == pytest.approx(wanted, rel=1e-6)
+                binary -= math.log(p if place == own else 1 - p) / 6
+            weighted -= times * math.log(math.exp(row[own]) / sum(map(math.exp, row))) / 2
+        assert predictor_loss(logits, target).item() == pytest.approx(binary, rel=1e-6)
+        loss = weighted_cross_entropy(logits, target, weight).item()
+        assert loss == pytest.approx(weighted, rel=1e-6)
 
     @pytest.mark.parametrize("append", [True, False])
     def test_the_predictor_s_step(self, kitchen, small, train, append):
@@ -145,19 +136,6 @@ class TestLoss:
         if captions in ("kept", "weighted"):
             assert set(chosen) == set(kept_)
         assert run.provenance["trained_on"] == len(set(chosen))
-
-    def test_the_rate_is_that_of_the_step(self, kitchen, small, train, learner, monkeypatch):
-        rates, step = [], learner.training_step
-
-        def spy(self, batch, number):
-            rates.extend({group["lr"] for group in self.trainer.optimizers[0].param_groups})
-            return step(self, batch, number)
-
-        monkeypatch.setattr(learner, "training_step", spy)
-        changes = {"training.warm_up": 0.25, "training.learning_rate": 0.004}
-        train(small("downstream_all", changes))
-        wanted = [0.004 * cosine(step, len(rates), 0.25) for step in range(len(rates))]
-        assert rates == pytest.approx(wanted)
 
 
 class TestWhatIsSeen:
@@ -227,17 +205,14 @@ class TestWhatIsSeen:
         assert run.provenance["best_score"] == pytest.approx(right)
 
     @pytest.mark.parametrize("system", ["predictor", "downstream_all", WEIGHTED])
-    def test_no_test_caption_is_read(self, predicted, small, train, system, monkeypatch):
+    def test_no_test_caption_is_read(self, predicted, small, train, system, seen):
         parameters = small(system, {"training.epochs": 1, "seed": 0, "variant": "again"})
         _, rows = known(parameters)
-        get, asked = Tokens.rows, set()
-
-        def spy(self, numbers):
-            asked.update(np.asarray(numbers).tolist())
-            return get(self, numbers)
-
-        monkeypatch.setattr(Tokens, "rows", spy)
         train(parameters)
+        asked = set()
+        for chosen, texts, _ in seen:
+            chosen = np.array(chosen)
+            asked.update((chosen if texts.pairs is None else texts.pairs[chosen, 0]).tolist())
         assert not asked & set(rows["test"].tolist())
         assert set(rows["validation"].tolist()) <= asked
         if system == WEIGHTED:
@@ -294,8 +269,6 @@ class TestSameBits:
     def test_same_parameters_same_bits_other_seed_others(
         self, predicted, small, train, system, kitchen
     ):
-        import shutil
-
         changes = {"training.epochs": 1, "variant": "again"}
         first = small(system, changes)
         before = bits(train(first))
@@ -305,16 +278,6 @@ class TestSameBits:
         other = small(system, changes, seed=1)
         shutil.copytree(predicted, predicted.parent / "seed1", dirs_exist_ok=True)
         assert not set(bits(train(other)).values()) & set(before.values())
-
-    def test_a_run_that_was_stopped_ends_the_same(self, elsewhere, small, train, learner):
-        parameters = small(changes={"training.epochs": 3})
-        elsewhere("whole")
-        whole = bits(train(parameters))
-        elsewhere("stopped")
-        with pulled(learner, 1, 2):
-            train(parameters)
-        assert not (parameters.folder() / "model.safetensors").exists()
-        assert bits(train(parameters)) == whole
 
     def test_a_finished_run_is_left_alone(self, predicted, small, train, capsys):
         before = {f: f.stat().st_mtime_ns for f in predicted.rglob("*.*") if f.name != ".lock"}
@@ -342,21 +305,76 @@ class TestPublished:
             assert run.model().logits(["a cat"]).shape == (1, 24)
 
 
+class TestTrainingCaptions:
+    """Which captions are taken, against the predictor's run folder read as a table."""
+
+    @pytest.fixture
+    def take(self, predicted, small):
+        """Return a function that gives what is taken, with the training captions."""
+        from studies.relevance.train import training_captions
+
+        def take(captions, seed=0):
+            parameters = small(f"downstream_{captions}", seed=seed)
+            if seed:  # the predictor of another seed, with the same scores
+                other = parameters.sister("predictor").folder()
+                shutil.copytree(predicted, other, dirs_exist_ok=True)
+            found, rows = known(parameters)
+            return *training_captions(parameters, found, rows["train"]), rows["train"]
+
+        return take
+
+    def test_all_kept_weighted_or_random(self, take, predicted):
+        scores = load_run(predicted).predictions
+        kept_ = scores.index[(scores["part"] == "train") & scores["kept"]].tolist()
+        rows, weight, train = take("all")
+        assert (rows.tolist(), weight) == (train.tolist(), None)
+        rows, weight, _ = take("kept")
+        assert (rows.tolist(), weight) == (kept_, None)
+        assert 0 < len(rows) < len(train)
+        rows, weight, _ = take("weighted")
+        assert (rows.tolist(), len(weight)) == (kept_, len(scores))
+        assert weight[rows].mean() == pytest.approx(1)
+        share = weight[rows] / scores["coefficient"].to_numpy()[rows]
+        assert share == pytest.approx(share[0])
+        assert len(set(weight[rows])) > 1
+        assert (weight[np.setdiff1d(train, rows)] == 0).all()
+        drawn = [take("random", seed) for seed in range(4)]
+        for rows, weight, _ in drawn:
+            assert weight is None
+            assert len(rows) == len(set(rows)) == len(kept_)
+            assert set(rows) <= set(train)
+        assert take("random")[0].tolist() == drawn[0][0].tolist()
+        assert len({tuple(rows) for rows, *_ in drawn} | {tuple(kept_)}) == 5
+
+    def test_nothing_is_kept(self, take, predicted):
+        """Also where only captions of the test are kept."""
+        file = predicted / "predictions.parquet"
+        frame = pd.read_parquet(file)
+        frame.assign(kept=frame["kept"] & (frame["part"] == "test")).to_parquet(file)
+        for captions in ("kept", "random"):
+            told = refused(take, captions)
+            assert told.startswith(f"{predicted} keeps no training caption")
+            assert "filter.threshold" in told
+
+    def test_no_scores_or_those_of_other_captions(self, take, predicted):
+        file = predicted / "provenance.json"
+        facts = json.loads(file.read_text())
+        file.write_text(json.dumps(facts | {"dataset_fingerprint": "another"}))
+        told = refused(take, "kept")
+        assert told.startswith(f"{predicted} was trained on other captions or class texts")
+        shutil.rmtree(predicted)
+        told = refused(take, "weighted")
+        assert told.startswith(f"{predicted} is not evaluated")
+        assert "studies.relevance.evaluate" in told
+        assert len(take("all")[0])
+
+
 class TestMistakes:
     def test_what_has_no_network_is_not_trained(self, kitchen, small, train):
-        for system in ("name_match", "tfidf"):
-            assert refused(train, small(system)).startswith(f"{system} has no network")
+        assert refused(train, small("tfidf")).startswith("tfidf has no network")
         assert not (kitchen / "runs").exists()
-
-    def test_a_classifier_before_its_predictor(self, kitchen, small, train):
-        assert "is not evaluated" in refused(train, small(WEIGHTED))
 
     def test_divergence_is_one_sentence(self, kitchen, small, train):
         parameters = small("downstream_all", {"training.learning_rate": 1e30})
         assert refused(train, parameters).endswith("lower learning_rate")
         assert not (parameters.folder() / "model.safetensors").exists()
-
-    def test_no_data(self, sandbox, small, train):
-        source = {"name": "imagenet_captions", "images": None}
-        assert "imagenet_captions" in refused(train, small(changes={"source": source}))
-        assert not (sandbox / "root").exists() or kept(sandbox / "root") == []

@@ -33,15 +33,16 @@ def clock(monkeypatch) -> Clock:
 
 
 @pytest.fixture
-def client(site, clock, tmp_path):
-    """Make a client; all share the folder `pages`."""
+def client(site, clock, sandbox):
+    """Make a client; all share `cache/wikipedia`."""
+    return lambda **changed: Wikipedia(
+        **{"contact": CONTACT, "api": site.api, "rate": 1e9} | changed
+    )
 
-    def make(**changed) -> Wikipedia:
-        rest = {"contact": CONTACT, "api": site.api, "rate": 1e9, "attempts": 3}
-        rest |= {"folder": tmp_path / "pages"}
-        return Wikipedia(**(rest | changed))
 
-    return make
+@pytest.fixture
+def root(sandbox):
+    return sandbox / "root"
 
 
 def page(client, title: str):
@@ -59,24 +60,6 @@ class TestPages:
         assert found.revision == site.page("Red panda")["lastrevid"]
         assert found.date in (before, datetime.now(UTC).date().isoformat())
 
-    def test_what_is_sent(self, site, client):
-        page(client, "Red panda")
-        (query,) = site.queries
-        assert set(query.pop("prop").split("|")) == {"extracts", "pageprops", "info"}
-        assert query == {
-            "action": "query",
-            "titles": "Red panda",
-            "redirects": "1",
-            "explaintext": "1",
-            "exsectionformat": "wiki",
-            "exlimit": "1",
-            "ppprop": "disambiguation",
-            "inprop": "url",
-            "format": "json",
-            "formatversion": "2",
-            "maxlag": "5",
-        }
-
     def test_who_asks(self, site, client, tmp_path, monkeypatch):
         (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password hunter2\n")
         monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -87,9 +70,8 @@ class TestPages:
         )
         assert "Authorization" not in headers
 
-    @pytest.mark.parametrize("title", ["red panda", "Red_panda", " red \n panda "])
-    def test_normalised_title(self, client, title):
-        found = page(client, title)
+    def test_normalised_title(self, client):
+        found = page(client, " red_\n panda ")
         assert (found.title, found.extract) == ("Red panda", PANDA)
 
     def test_redirects(self, site, client):
@@ -124,7 +106,7 @@ class TestPages:
         assert page(client, title).problem == "invalid"
         assert site.asked == []
 
-    @pytest.mark.parametrize("title", ["Shōji", "Ñandú & Co. = 50+1?", "红熊猫", "Панда", "🐼"])
+    @pytest.mark.parametrize("title", ["Ñandú & Co. = 50+1?", "红熊猫", "🐼"])
     def test_titles_of_any_script(self, site, client, title):
         site.texts = {title: f"{title} is a thing."}
         assert page(client, title).extract == f"{title} is a thing."
@@ -138,10 +120,6 @@ class TestPages:
         assert pages["Red panda"] == pages["Red_panda"] == pages["Red  panda"]
         assert site.asked == ["Red panda", "Crane"]
         assert len(site.connections) == 1
-
-    def test_no_titles(self, site, client):
-        assert client().pages([]) == {}
-        assert site.asked == []
 
     def test_a_strangers_text_is_kept_as_it_is(self, site, client):
         site.texts["Soup"] = TEXT
@@ -171,40 +149,24 @@ class TestKept:
         assert page(client, "Nowhere").extract == "It is there now."
         assert site.asked == [*titles, "Nowhere"]
 
-    def test_what_a_file_says(self, site, client):
-        site.redirects["Fire fox"] = ("Red panda", "Behaviour")
-        found = page(client, "fire fox")
-        assert json.loads(client().file("fire fox").read_bytes()) == {
-            "api": site.api,
-            "asked": "fire fox",
-            "date": found.date,
-            "problem": "",
-            "title": "Red panda",
-            "section": "Behaviour",
-            "revision": site.page("Red panda")["lastrevid"],
-            "url": "https://en.wikipedia.org/wiki/Red_panda",
-            "extract": PANDA,
-        }
-
-    def test_it_is_kept_before_the_next_is_asked_for(self, site, client, tmp_path):
+    def test_it_is_kept_before_the_next_is_asked_for(self, site, client, root):
         seen = []
-        site.before = lambda: seen.append(len(kept(tmp_path)))
+        site.before = lambda: seen.append(len(kept(root)))
         client().pages(["Red panda", "Crane", "Soup"])
         assert seen == [0, 1, 2]
-        assert all(file.endswith(".json") for file in kept(tmp_path))
+        assert all(file.endswith(".json") for file in kept(root))
 
-    @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-    def test_an_interrupted_collection_goes_on(self, site, client, clock, monkeypatch, stop):
+    def test_an_interrupted_collection_goes_on(self, site, client, clock, monkeypatch):
         titles = [f"Page {number}" for number in range(8)]
         site.texts = {title: title for title in titles}
 
         def interrupted(seconds):
             if len(site.asked) == 5:
-                raise stop
+                raise KeyboardInterrupt
             clock.sleep(seconds)
 
         monkeypatch.setattr(web, "sleep", interrupted)
-        with pytest.raises(stop):
+        with pytest.raises(KeyboardInterrupt):
             client(rate=1).pages(titles)
         monkeypatch.setattr(web, "sleep", clock.sleep)
         assert site.asked == titles[:5]
@@ -212,29 +174,26 @@ class TestKept:
         assert site.asked == titles
         assert [found.extract for found in pages.values()] == titles
 
-    def test_a_failure_loses_nothing(self, site, client, tmp_path):
+    def test_a_failure_loses_nothing(self, site, client, root):
         site.before = lambda: site.asked[1:] and site.script.append(reply(503, "boom"))
         message = refused(client().pages, ["Red panda", "Crane", "Soup"])
         assert "'Soup'" in message
         assert "the same command goes on" in message
         site.before = lambda: None
         client().pages(["Red panda", "Crane", "Soup"])
-        assert site.asked == ["Red panda", "Crane", "Soup", "Soup", "Soup", "Soup"]
+        assert site.asked == ["Red panda", "Crane", *["Soup"] * 6]
 
     @pytest.mark.parametrize(
         "damage",
         [
-            lambda whole: b"",
             lambda whole: whole[: len(whole) // 2],
             lambda whole: b"\xff" + whole,
             lambda whole: b"[" * 100_000,
-            lambda whole: b"null",
             lambda whole: whole.replace(b'"Red panda"', b'"Crane"'),
             lambda whole: json.dumps(json.loads(whole) | {"extract": 3}).encode(),
-            lambda whole: json.dumps(json.loads(whole) | {"problem": "odd"}).encode(),
             lambda whole: json.dumps(json.loads(whole) | {"more": 1}).encode(),
         ],
-        ids=["empty", "half", "binary", "deep", "null", "another", "number", "odd", "more"],
+        ids=["half", "binary", "deep", "another", "number", "more"],
     )
     def test_a_damaged_file_is_asked_for_again(self, site, client, damage):
         found = page(client, "Red panda")
@@ -245,13 +204,13 @@ class TestKept:
         assert len(site.asked) == 2
         assert file.read_bytes() == whole
 
-    def test_titles_that_are_no_file_names(self, site, client, tmp_path):
+    def test_titles_that_are_no_file_names(self, site, client, root):
         titles = ["A/B", "A\\B", "A:B", "A*B", 'A"B', "A?B", "A B", "A.B", "a b", "A\u0301B", "ÁB"]
         titles += ["..", "../../x", "/etc/passwd", "NUL", ".", "ā" * 127, "ā" * 126 + "a"]
         site.texts = {title[0].upper() + title[1:]: f"of {title}" for title in titles}
         pages = client().pages(titles)
-        names = [Path(name) for name in kept(tmp_path)]
-        assert {name.parent.name for name in names} == {"pages"}
+        names = [Path(name) for name in kept(root)]
+        assert {name.parent for name in names} == {Path("cache/wikipedia")}
         assert len({name.name.casefold() for name in names}) == len(titles)
         assert max(len(name.name.encode()) for name in names) < 200
         again = client().pages(titles)
@@ -266,46 +225,19 @@ class TestKept:
         page(client, "Red panda")
         assert site.asked == ["Red panda"] * 2
 
-    def test_by_default_below_cache(self, client, sandbox):
-        client(folder=None).pages(["Red panda"])
-        (file,) = kept(sandbox / "root")
-        assert Path(file).parent == Path("cache/wikipedia")
-
-    def test_a_folder_that_cannot_be_written(self, site, client, tmp_path):
-        (tmp_path / "file").touch()
-        wiki = client(folder=tmp_path / "file" / "pages")
-        assert "cannot write" in refused(wiki.pages, ["Red panda", "Crane"])
+    def test_a_folder_that_cannot_be_written(self, site, client, root):
+        root.mkdir()
+        (root / "cache").touch()
+        assert "cannot write" in refused(client().pages, ["Red panda", "Crane"])
         assert len(site.asked) == 1
 
 
-WHOLE = body({"query": {"pages": []}})
+OLD = {"pageid": 4, "title": "Red panda", "lastrevid": 1}
 PASSING = {
     "no query": reply(200, '{"batchcomplete": true}'),
-    "empty query": reply(200, '{"query": {}}'),
-    "no page": reply(200, WHOLE),
-    "pages of old": reply(200, '{"query": {"pages": {"4": {"pageid": 4, "title": "Red panda"}}}}'),
-    "no extract": reply(
-        200,
-        body({"query": {"pages": [{"pageid": 4, "title": "Red panda", "lastrevid": 1}]}}),
-    ),
-    "no string": reply(
-        200,
-        body(
-            {
-                "query": {
-                    "pages": [
-                        {
-                            "pageid": 4,
-                            "title": "Red panda",
-                            "lastrevid": 1,
-                            "canonicalurl": "https://x",
-                            "extract": None,
-                        }
-                    ]
-                }
-            }
-        ),
-    ),
+    "no page": reply(200, body({"query": {"pages": []}})),
+    "pages of old": reply(200, body({"query": {"pages": {"4": OLD}}})),
+    "no extract": reply(200, body({"query": {"pages": [OLD]}})),
     "odd error": reply(200, '{"error": "boom"}'),
     "internal": reply(200, '{"error": {"code": "internal_api_error_DBQueryError", "info": "x"}}'),
     "limited": reply(200, '{"error": {"code": "ratelimited", "info": "too fast"}}'),
@@ -314,12 +246,12 @@ PASSING = {
 
 class TestAttempts:
     @pytest.mark.parametrize("fault", PASSING)
-    def test_what_passes_is_tried_again(self, site, client, tmp_path, clock, fault):
+    def test_what_passes_is_tried_again(self, site, client, root, clock, fault):
         site.script = [PASSING[fault]]
         assert page(client, "Red panda").extract == PANDA
         assert site.asked == ["Red panda"] * 2
         assert clock.slept == [1]
-        assert len(kept(tmp_path)) == 1
+        assert len(kept(root)) == 1
 
     @pytest.mark.parametrize(("asked", "waited"), [({}, 5), ({"Retry_After": "9"}, 9)])
     def test_lagging_databases(self, site, client, clock, capsys, asked, waited):
@@ -357,54 +289,22 @@ class TestRefusals:
         assert (clock.slept, site.asked) == ([], ["Red panda"])
 
 
-class TestRate:
-    @pytest.mark.parametrize("rate", [0.5, 1, 4])
-    def test_requests_keep_their_distance(self, site, client, clock, rate):
-        moments = []
-        site.before = lambda: moments.append(clock.now)
-        wiki = client(rate=rate)
-        wiki.pages(["Red panda", "Crane", "Soup"])
-        wiki.pages(["Salad", "Red panda"])
-        assert moments == pytest.approx([1000 + n / rate for n in range(4)])
-
-    def test_a_slow_server_is_pause_enough(self, site, client, clock):
-        def slow():
-            clock.now += 3
-
-        site.before = slow
-        client(rate=0.5).pages(["Red panda", "Crane", "Soup"])
-        assert clock.slept == []
-
-    def test_another_attempt_is_a_request(self, site, client, clock):
-        moments = []
-        site.before = lambda: moments.append(clock.now)
-        site.script = [reply(503, "boom")] * 2
-        client(rate=0.1).pages(["Red panda"])
-        assert moments == pytest.approx([1000, 1010, 1020])
-
-    def test_what_is_kept_takes_no_time(self, client, clock):
-        client().pages(["Red panda", "Crane"])
-        clock.slept.clear()
-        client(rate=0.001).pages(["Red panda", "Crane"])
-        assert clock.slept == []
+@pytest.mark.parametrize("rate", [0.5, 4])
+def test_requests_keep_their_distance(site, client, clock, rate):
+    moments = []
+    site.before = lambda: moments.append(clock.now)
+    wiki = client(rate=rate)
+    wiki.pages(["Red panda", "Crane", "Soup"])
+    wiki.pages(["Salad", "Red panda"])
+    assert moments == pytest.approx([1000 + n / rate for n in range(4)])
 
 
 class TestStart:
     @pytest.mark.parametrize(
         "contact",
         [
-            "",
-            " ",
-            "me",
-            "me@",
-            "@museum.net",
-            "me@museum",
-            "you@example.org",
-            "https://www.example.com/me",
-            "https://",
-            "me@museum.net\r\nX: y",
-            "me@museum.net (me)",
-            "mé@museum.net",
+            *("", "me@", "@museum.net", "you@example.org", "https://www.example.com/me"),
+            *("https://", "me@museum.net\r\nX: y", "me@museum.net (me)", "mé@museum.net"),
         ],
     )
     def test_no_contact_no_requests(self, client, contact):
@@ -412,12 +312,7 @@ class TestStart:
 
     @pytest.mark.parametrize(
         "contact",
-        [
-            "first.last+wiki@dept.museum.net",
-            "https://meta.wikimedia.org/wiki/User:Curator",
-            " https://museum.net ",
-            "me@myexample.org",
-        ],
+        ["https://meta.wikimedia.org/wiki/User:Curator", " me+wiki@dept.myexample.org "],
     )
     def test_whom_to_write_to(self, site, client, contact):
         client(contact=contact).pages(["Red panda"])
@@ -438,7 +333,7 @@ class TestStart:
 
     @pytest.mark.parametrize(
         "changed",
-        [{"rate": rate} for rate in (0, -1, float("nan"), float("inf"))] + [{"attempts": 0}],
+        [{"rate": rate} for rate in (0, -1, float("nan"), float("inf"))],
     )
     def test_numbers_above_zero(self, client, changed):
         assert "above 0" in refused(lambda: client(**changed))

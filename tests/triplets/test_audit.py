@@ -1,8 +1,9 @@
-"""Near-duplicates planted between training and test images, and the scores without them."""
+"""Near-duplicates planted between training and test images; the cost of levels by a known clock."""
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from sklearn.metrics import f1_score
 
@@ -28,16 +29,15 @@ def altered(pixels: np.ndarray, how: str) -> np.ndarray:
 
 
 @pytest.fixture
-def world(sandbox, parameters, write_run, few_resamples):
+def world(sandbox, parameters, write_run):
     """A folder of pictures with planted pairs, and runs of two systems on its test set."""
     folder = sandbox / "data" / "colours"
     for c, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
         for i in range(20):
             Image.fromarray(picture(100 * c + i)).save(folder / name / f"{i:02}.png")
-    settings = parameters()
-    images = data.read(settings)
-    parts = data.split(images, settings)
+    images = data.read(parameters())
+    parts = data.split(images, parameters())
     test, train = np.flatnonzero(parts == "test"), np.flatnonzero(parts == "train")
     for place, how in PLANTED.items():
         pixels = np.asarray(Image.open(folder / images.files[train[3 * place]]))
@@ -52,57 +52,86 @@ def world(sandbox, parameters, write_run, few_resamples):
     return true, answers, [images.files[row] for row in train]
 
 
-def test_planted_pairs_are_found(world):
-    results = read("made_up")
-    bits = audit.nearest(results)
-    near = np.flatnonzero(bits <= DUPLICATE_BITS)
-    assert near.tolist() == list(PLANTED)
-    assert len(bits) == 12
-    found = pd.read_csv(results.folder / "near_duplicates.csv").set_index("test")["train"]
-    tested = results.runs[0].predictions["id"]
-    assert {place: found[tested[place]] for place in PLANTED} == {
-        place: world[2][3 * place] for place in PLANTED
-    }
-
-
-def test_counts_at_each_distance():
-    table = audit.counts(np.array([0, 0, 2, 4, 6, 8, 10, 10, 12, 20]))
-    assert table["bits apart, at most"].tolist() == [0, 4, 8, 10, 12]
-    assert table["test images"].tolist() == [2, 4, 6, 8, 9]
-    assert table["share"].tolist() == ["20.0%", "40.0%", "60.0%", "80.0%", "90.0%"]
-
-
-def test_scores_without_near_duplicates_equal_scikit_learn_on_the_rest(world):
-    true, answers, _ = world
-    results = read("made_up")
-    table = audit.without(results, audit.nearest(results)).set_index("system")
-    rest = [i for i in range(len(true)) if i not in PLANTED]
-    for heading, items in {"all": range(len(true)), "without": rest}.items():
-        for system, seeds in answers.items():
-            scores = [
-                f1_score([true[i] for i in items], [said[i] for i in items], average="macro")
-                for said in seeds
-            ]
-            severe = [sum(true[i][0] != said[i][0] for i in items) for said in seeds]
-            assert table.loc[system, f"macro-F1, {heading}"] == f"{np.mean(scores):.3f}"
-            assert table.loc[system, f"severe errors, {heading}"] == f"{np.mean(severe):.1f}"
-
-
-class TestKept:
-    def test_it_is_computed_once(self, world, monkeypatch):
+class TestNearDuplicates:
+    def test_planted_pairs_are_found(self, world):
         results = read("made_up")
         bits = audit.nearest(results)
-        monkeypatch.setattr(pictures, "hashes", lambda *_: pytest.fail("computed again"))
-        assert audit.nearest(read("made_up")).tolist() == bits.tolist()
+        assert len(bits) == 12
+        assert np.flatnonzero(bits <= DUPLICATE_BITS).tolist() == list(PLANTED)
+        found = pd.read_csv(results.folder / "near_duplicates.csv").set_index("test")["train"]
+        tested = results.runs[0].predictions["id"]
+        for place in PLANTED:
+            assert found[tested[place]] == world[2][3 * place]
 
-    def test_other_test_images_are_looked_at_anew(self, world):
+    def test_counts_at_each_distance(self):
+        table = audit.counts(np.array([0, 0, 2, 4, 6, 8, 10, 10, 12, 20]))
+        assert table["bits apart, at most"].tolist() == [0, 4, 8, 10, 12]
+        assert table["test images"].tolist() == [2, 4, 6, 8, 9]
+        assert table["share"].tolist() == ["20.0%", "40.0%", "60.0%", "80.0%", "90.0%"]
+
+    def test_scores_without_them_equal_scikit_learn_on_the_rest(self, world):
+        true, answers, _ = world
         results = read("made_up")
+        table = audit.without(results, audit.nearest(results)).set_index("system")
+        rest = [i for i in range(len(true)) if i not in PLANTED]
+        for heading, items in {"all": range(len(true)), "without": rest}.items():
+            for system, seeds in answers.items():
+                scores = [
+                    f1_score([true[i] for i in items], [said[i] for i in items], average="macro")
+                    for said in seeds
+                ]
+                severe = [sum(true[i][0] != said[i][0] for i in items) for said in seeds]
+                assert table.loc[system, f"macro-F1, {heading}"] == f"{np.mean(scores):.3f}"
+                assert table.loc[system, f"severe errors, {heading}"] == f"{np.mean(severe):.1f}"
+
+    def test_they_are_computed_once_for_the_same_test_images(self, world, sandbox, monkeypatch):
+        results = read("made_up")
+        bits = audit.nearest(results).tolist()
         file = results.folder / "near_duplicates.csv"
-        bits = audit.nearest(results)
-        pd.read_csv(file).iloc[1:].to_csv(file, index=False)
-        assert audit.nearest(results).tolist() == bits.tolist()
-
-    def test_the_images_are_not_needed_again(self, world, sandbox):
-        bits = audit.nearest(read("made_up"))
+        pd.read_csv(file).iloc[1:].to_csv(file, index=False)  # of other test images
+        assert audit.nearest(results).tolist() == bits
+        monkeypatch.setattr(pictures, "hashes", lambda *_: pytest.fail("computed again"))
         (sandbox / "data" / "colours").rename(sandbox / "elsewhere")
-        assert audit.nearest(read("made_up")).tolist() == bits.tolist()
+        assert audit.nearest(read("made_up")).tolist() == bits
+
+
+class TestLevels:
+    @pytest.mark.parametrize("count", [1, 2, 3, 6])
+    @pytest.mark.parametrize("batch", [4, 162])
+    def test_labels_are_a_tree_and_margins_fall_from_two_to_a_half(self, count, batch):
+        classes = torch.arange(batch) // 2
+        labels = audit.tree(classes, count)
+        assert labels.shape == (batch, count)
+        assert torch.equal(labels[:, -1], classes)
+        for above, below in zip(labels.T[:-1], labels.T[1:], strict=True):
+            parents = set(zip(below.tolist(), above.tolist(), strict=True))
+            assert len(parents) == len(set(below.tolist()))
+        margins = audit.margins(count)
+        assert margins == sorted(margins, reverse=True)
+        if count > 1:
+            assert 2 <= len(labels[:, 0].unique()) <= 4
+            assert (margins[0], margins[-1]) == pytest.approx((2, 0.5))
+
+    def test_ratios_are_medians_of_rounds(self, monkeypatch):
+        seconds = {
+            "plain": np.array([1.0, 2.0, 4.0]),
+            "1": np.array([1.0, 2.0, 4.0]),
+            "3": np.array([3.0, 4.0, 4.0]),  # ratios 3, 2, 1
+        }
+        steps = {}
+
+        def measured(contenders, rounds):
+            assert (rounds, torch.get_num_threads()) == (3, 1)
+            steps.update(contenders)
+            return seconds
+
+        monkeypatch.setattr(audit, "interleaved", measured)
+        table = audit.levels((1, 3), batch=8, rounds=3)
+        assert list(steps) == ["plain", "1", "3"]
+        assert table["levels"].tolist() == [1, 3]
+        assert table["milliseconds"].tolist() == [2000, 4000]
+        assert table["ratio"].tolist() == [1, 2]
+        assert table[["ratio_low", "ratio_high"]].to_numpy().tolist() == [[1, 1], [1, 3]]
+        gradient = steps["plain"]()
+        assert gradient.abs().sum() > 0
+        assert torch.equal(gradient, steps["1"]())  # one level is the plain loss

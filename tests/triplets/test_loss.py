@@ -1,4 +1,4 @@
-"""The loss against brute force, against pytorch-metric-learning, and against its own gradient."""
+"""The loss against brute force, pytorch-metric-learning and its own gradient; its sums."""
 
 import math
 
@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
+from torch.nn.functional import cross_entropy
 
-from studies.triplets.loss import FlexibleMarginLoss, flexible_margin
+from sentences import refused
+from studies.triplets.loss import COLLAPSED, FlexibleMarginLoss, flexible_margin, objective, spread
+from studies.triplets.model import build
 
 MINING = ["semihard", "hardest", "all"]
 TAKE = ["closest", "most_violating"]
@@ -142,9 +145,8 @@ def one_per_pair(embeddings, fine, triplets, mining):
 @pytest.mark.parametrize("take", TAKE)
 @pytest.mark.parametrize("mining", MINING)
 def test_gradcheck(mining, take, combine):
-    embeddings = torch.randn(
-        10, 4, generator=torch.Generator().manual_seed(1), dtype=torch.double, requires_grad=True
-    )
+    generator = torch.Generator().manual_seed(1)
+    embeddings = torch.randn(10, 4, generator=generator, dtype=torch.double, requires_grad=True)
     fine = torch.tensor([0, 0, 0, 1, 1, 2, 2, 3, 3, 4])
     labels = torch.stack([fine // 3, fine], 1)
     loss = FlexibleMarginLoss((1.0, 0.5), combine, mining, take)
@@ -153,15 +155,7 @@ def test_gradcheck(mining, take, combine):
 
 
 @pytest.mark.parametrize("mining", MINING)
-@pytest.mark.parametrize(
-    "labels",
-    [
-        pytest.param([[0, 0]] * 6, id="all the same"),
-        pytest.param([[0, i] for i in range(6)], id="one image a class"),
-        pytest.param([[0, 0], [0, 1]], id="two images, two classes"),
-        pytest.param([[0, 0], [0, 0]], id="two images, one class"),
-    ],
-)
+@pytest.mark.parametrize("labels", [[[0, 0]] * 6, [[0, i] for i in range(6)]])
 def test_without_triplets_loss_and_gradient_are_zero(mining, labels):
     embeddings = torch.randn(len(labels), 8, requires_grad=True)
     loss = FlexibleMarginLoss((2.0, 1.0), mining=mining)(embeddings, torch.tensor(labels))
@@ -176,8 +170,7 @@ def test_a_collapsed_batch_costs_the_margin_and_keeps_its_gradient_finite(mining
     labels = torch.tensor([[i // 4, i // 2] for i in range(8)])
     loss = FlexibleMarginLoss((2.0, 1.0), mining=mining, take="most_violating")(embeddings, labels)
     loss.backward()
-    expected = 2.0 if mining == "hardest" else (2.0 * 4 + 1.0 * 2) / 6
-    assert loss.item() == pytest.approx(expected)
+    assert loss.item() == pytest.approx(2.0 if mining == "hardest" else (2.0 * 4 + 1.0 * 2) / 6)
     assert torch.isfinite(embeddings.grad).all()
 
 
@@ -185,23 +178,86 @@ def test_a_block_smaller_than_the_batch_changes_nothing(monkeypatch):
     embeddings = torch.randn(40, 8, dtype=torch.double)
     labels = torch.arange(40)[:, None] // torch.tensor([20, 4])
     losses = {m: FlexibleMarginLoss((1.0, 0.5), mining=m)(embeddings, labels) for m in MINING}
-    monkeypatch.setattr("studies.triplets.mining.BLOCK", 40 * 7)
+    monkeypatch.setattr("studies.triplets.loss.BLOCK", 40 * 7)
     for mining, whole in losses.items():
         parts = FlexibleMarginLoss((1.0, 0.5), mining=mining)(embeddings, labels)
         assert parts.item() == pytest.approx(whole.item(), rel=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"mining": "semi"}, "mining must be"),
-        ({"take": "farthest"}, "take must be"),
-        ({"combine": "mean"}, "combine must be"),
-        ({"margins": (2.0,)}, "1 margins for 2 levels"),
-    ],
+    "wrong", [{"mining": "semi"}, {"take": "farthest"}, {"combine": "mean"}, {"margins": (2.0,)}]
 )
-def test_wrong_settings_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        FlexibleMarginLoss(**{"margins": (2.0, 1.0), **arguments})(
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        FlexibleMarginLoss(**{"margins": (2.0, 1.0), **wrong})(
             torch.randn(4, 3), torch.zeros(4, 2, dtype=torch.long)
         )
+
+
+LABELS = torch.tensor([[0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, 1], [0, 1, 2], [0, 1, 2]])
+LABELS = torch.cat([LABELS, LABELS + torch.tensor([1, 2, 3])])
+CLASSES = LABELS[:, -1]
+
+
+class TestObjective:
+    @pytest.mark.parametrize(
+        ("system", "weight", "arguments"),
+        [
+            ("cross_entropy", 0, None),
+            ("triplet", 1, ([0.5] * 3,)),
+            ("flexible", 1, ([2.0, 1.0, 0.5],)),
+            ("flexible@sum", 1, ([0.6, 0.7, 0.7], "sum", "semihard", "most_violating")),
+            ("hybrid", 0.5, ([1.0, 0.6, 0.3],)),
+        ],
+    )
+    def test_terms_and_where_their_gradient_goes(self, parameters, system, weight, arguments):
+        torch.manual_seed(0)
+        chosen = parameters(system)
+        network = build(chosen, 6, None)
+        output = network(torch.rand(12, 3, 16, 16))
+        loss = objective(chosen, 3)(output, LABELS, CLASSES)
+        wanted = torch.zeros(())
+        if output.logits is not None:
+            wanted = wanted + cross_entropy(output.logits, CLASSES)
+        if arguments:
+            margin = FlexibleMarginLoss(*arguments)(output.embeddings, LABELS)
+            assert margin > 0.01
+            wanted = wanted + weight * margin
+        assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
+        loss.backward()
+        assert all(p.grad.abs().sum() > 0 for p in network.parameters())
+        heads = {head for head in ("softmax", "embedding") if getattr(network, head) is not None}
+        assert ("softmax" in heads) == (system in ("cross_entropy", "hybrid"))
+        assert ("embedding" in heads) == (system != "cross_entropy")
+
+    @pytest.mark.parametrize("system", ["flexible", "hybrid"])
+    @pytest.mark.parametrize("levels", [1, 2, 4])
+    def test_margins_and_levels_must_agree(self, parameters, system, levels):
+        assert "loss.margins has 3" in refused(objective, parameters(system), levels)
+
+
+class TestSpread:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.integers(1, 12),
+        st.integers(1, 6),
+        st.sampled_from([1e-3, 0.1, 1.0, 10.0]),
+        st.integers(0, 2**32 - 1),
+    )
+    def test_it_is_the_rms_distance_of_all_pairs(self, size, width, noise, seed):
+        rng = np.random.default_rng(seed)
+        points = rng.normal(size=(1, width)) + noise * rng.normal(size=(size, width))
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        squares = [((x - y) ** 2).sum() for x in points for y in points]
+        got = spread(torch.from_numpy(points))
+        assert got == pytest.approx(math.sqrt(np.mean(squares)), abs=1e-7)
+
+    def test_the_alarm_lies_between_equal_points_and_an_untrained_network(self, parameters):
+        assert spread(torch.nn.functional.normalize(torch.ones(300, 128), dim=1)) < COLLAPSED / 10
+        torch.manual_seed(0)
+        colours = torch.rand(40, 3, 1, 1).expand(-1, -1, 16, 16)
+        pixels = (colours + 0.1 * torch.rand(40, 3, 16, 16)).clamp(0, 1)
+        for system in ("triplet", "flexible", "hybrid"):
+            with torch.no_grad():
+                embedded = build(parameters(system), 7, None).eval()(pixels).embeddings
+            assert spread(embedded) > 2 * COLLAPSED

@@ -1,14 +1,25 @@
-"""Batches: k different images of each class, evenly, the same for every approach."""
+"""Batches and what each image is for: counted, and told by pixels on their way into a training."""
 
 from collections import Counter
+from itertools import chain, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
+from studies.inputs import images as pictures
+from studies.runs.folder import load_run
 from studies.triplets import data, sampling
+from studies.triplets.evaluate import evaluate
 from studies.triplets.sampling import ClassBatches
+
+CLASSES = 9
+SYSTEMS = ("cross_entropy", "triplet", "flexible", "flexible@sum", "hybrid")
+sizes_of = st.lists(st.integers(6, 30), min_size=CLASSES, max_size=CLASSES)
 
 
 @st.composite
@@ -52,50 +63,211 @@ class TestClassBatches:
         fresh.set_epoch(3)
         assert list(fresh) == last == list(fresh)
 
-    def test_epoch_and_seed_change_the_batches(self):
-        labels, rows = np.repeat([0, 1], 20), np.arange(40)
-        drawn = []
-        for seed, epoch in [(0, 0), (0, 1), (1, 0)]:
-            batches = ClassBatches(labels, rows, 2, seed, 40)
-            batches.set_epoch(epoch)
-            drawn.append(list(batches))
-        assert drawn[0] != drawn[1] != drawn[2] != drawn[0]
-
-    def test_every_image_is_seen_in_the_long_run(self):
-        labels, rows = np.repeat([0, 1], [50, 4]), np.arange(54)
-        batches, seen = ClassBatches(labels, rows, 2, 0, 54), set()
-        for epoch in range(20):
-            batches.set_epoch(epoch)
-            seen |= {row for batch in batches for row in batch}
-        assert seen == set(range(54))
-
-    def test_the_loss_has_no_say(self, parameters):
-        trees = [(f"group{c % 2}", f"class{c}") for c in np.repeat(range(4), [9, 5, 12, 3])]
-        files = [f"{i}.png" for i in range(len(trees))]
-        found = data.LabelledImages(Path("nowhere"), files, trees, None)
+    def test_epoch_and_seed_change_the_batches_and_the_loss_has_no_say(self, parameters):
+        found = images([9, 5, 12, 3])
         parts = data.split(found, parameters())
-        drawn = [
-            list(sampling.training_batches(found, parts, parameters(system)))
-            for system in ("cross_entropy", "triplet", "flexible", "flexible@sum", "hybrid")
-        ]
-        assert all(batches == drawn[0] for batches in drawn)
-        assert {row for batch in drawn[0] for row in batch} <= set(np.flatnonzero(parts == "train"))
+
+        def drawn(epoch=0, **changes):
+            batches = sampling.training_batches(found, parts, parameters(**changes))
+            batches.set_epoch(epoch)
+            return list(batches)
+
+        assert drawn() != drawn(epoch=1) != drawn(seed=1) != drawn()
+        assert all(drawn(system=system) == drawn() for system in SYSTEMS)
+        assert {row for batch in drawn() for row in batch} <= set(np.flatnonzero(parts == "train"))
 
 
-def test_chunks_hold_every_row_once_in_order():
-    rows = np.arange(3, 20, 2)
-    for size in range(1, 12):
-        chunks = list(sampling.Chunks(rows, size))
-        assert [row for chunk in chunks for row in chunk] == rows.tolist()
-        assert len(chunks) == len(sampling.Chunks(rows, size))
-        assert all(len(chunk) == size for chunk in chunks[:-1])
+def images(sizes, official_every: int = 0) -> data.LabelledImages:
+    """A list of images of so many classes; every so many of a class are an official test image."""
+    classes = np.repeat(np.arange(len(sizes)), sizes)
+    trees = [(f"group{c % 3}", f"class{c}") for c in classes]
+    files = [f"{i}.png" for i in range(len(trees))]
+    official = None
+    if official_every:
+        place = np.concatenate([np.arange(size) for size in sizes])
+        official = np.where(place % official_every == 0, "test", "train")
+    return data.LabelledImages(Path("nowhere"), files, trees, official)
 
 
-def test_the_loader_gives_inputs_labels_and_classes_of_the_same_rows():
-    inputs = np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 2, 2), np.uint8)
-    labels = np.stack([np.arange(10) // 5, np.arange(10)], axis=1)
-    examples = sampling.Examples(inputs, labels, 3 * np.arange(10))
-    batches = list(sampling.loader(examples, sampling.Chunks(np.array([7, 2, 5]), 2)))
-    assert [y.tolist() for _, y, _ in batches] == [[[1, 7], [0, 2]], [[1, 5]]]
-    assert [x[:, 0, 0, 0].tolist() for x, _, _ in batches] == [[7, 2], [5]]
-    assert [c.tolist() for _, _, c in batches] == [[21, 6], [15]]
+def roles_of(found, chosen):
+    parts = data.split(found, chosen)
+    return parts, sampling.roles(found, parts, chosen)
+
+
+@pytest.fixture(scope="module")
+def make(parameters):
+    """Return a function: changes to the parameters of a small system, of two levels."""
+    return lambda **changes: parameters("triplet", **changes)
+
+
+class TestRoles:
+    @settings(max_examples=30, deadline=None)
+    @given(sizes_of, st.integers(0, CLASSES - 2), st.integers(0, 3))
+    def test_whole_classes_leave_training_and_validation(self, make, sizes, held, split_seed):
+        found = images(sizes)
+        parts, roles = roles_of(found, make(held_out=held, split_seed=split_seed))
+        out = set(found.class_index[roles == "gallery"].tolist())
+        assert len(out) == held
+        moved = {"train": "gallery", "validation": "spare", "test": "test"}
+        for c, part, role in zip(found.class_index, parts, roles, strict=True):
+            assert role == (moved[part] if c in out else part)
+
+    def test_the_seed_of_the_split_chooses_them_that_of_training_does_not(self, make):
+        found, chosen = images([12] * CLASSES), {}
+        for split_seed in range(4):
+            for held in (2, 5):
+                _, roles = roles_of(found, make(held_out=held, split_seed=split_seed))
+                chosen[split_seed, held] = set(found.class_index[roles == "gallery"].tolist())
+            assert chosen[split_seed, 2] < chosen[split_seed, 5]
+        assert len({tuple(sorted(classes)) for classes in chosen.values()}) > 2
+        other = roles_of(found, make(held_out=5, split_seed=0, seed=1))[1]
+        assert set(found.class_index[other == "gallery"].tolist()) == chosen[0, 5]
+
+    @settings(max_examples=30, deadline=None)
+    @given(sizes_of, st.integers(0, 3))
+    def test_at_most_so_many_of_a_class_and_fewer_are_among_more(self, make, sizes, split_seed):
+        found, trained = images(sizes), []
+        for most in (1, 5, 10, 20, None):
+            parts, roles = roles_of(found, make(train_per_class=most, split_seed=split_seed))
+            there = Counter(found.class_index[parts == "train"].tolist())
+            kept = Counter(found.class_index[roles == "train"].tolist())
+            assert kept == {c: min(most or count, count) for c, count in there.items()}
+            for part, role in zip(parts, roles, strict=True):
+                assert role in ({"train", "spare"} if part == "train" else {part})
+            trained.append(set(np.flatnonzero(roles == "train").tolist()))
+        assert all(fewer <= more for fewer, more in pairwise(trained))
+
+    @settings(max_examples=20, deadline=None)
+    @given(sizes_of, st.integers(0, 4), st.integers(3, 5), st.integers(0, 3))
+    def test_an_epoch_has_as_many_steps_whatever_is_left_out(
+        self, make, sizes, held, every, split_seed
+    ):
+        found, steps = images(sizes, every), []
+        others = {"held_out": held, "spare_test_of": "official", "split_seed": split_seed}
+        for most in (2, 4, None):
+            changed = make(train_per_class=most, **others)
+            roles = roles_of(found, changed)[1]
+            trained = Counter(found.class_index[roles == "train"].tolist())
+            assume(len(trained) == CLASSES - held)
+            assume(min(trained.values()) >= 2)  # else a class fills less of a batch
+            batches = sampling.training_batches(found, roles, changed)
+            assert {row for one in batches for row in one} <= set(np.flatnonzero(roles == "train"))
+            steps.append(len(batches))
+        wanted = round(np.count_nonzero(roles == "train") / (2 * (CLASSES - held)))
+        assert steps == [max(1, wanted)] * 3
+
+    def test_held_out_classes_do_not_come_back(self, make):
+        found = images([20] * CLASSES)
+        _, without = roles_of(found, make(held_out=3))
+        _, roles = roles_of(found, make(held_out=3, train_per_class=4))
+        out = set(found.class_index[without == "gallery"].tolist())
+        for role, classes in (("train", set(range(CLASSES)) - out), ("gallery", out)):
+            assert Counter(found.class_index[roles == role].tolist()) == dict.fromkeys(classes, 4)
+
+    @settings(max_examples=30, deadline=None)
+    @given(sizes_of, st.integers(3, 5), st.integers(0, 3), st.permutations(["official", "random"]))
+    def test_what_the_other_split_tests_on_is_left_out(
+        self, make, sizes, every, split_seed, splits
+    ):
+        """As the groceries are tuned: neither test set is ever seen."""
+        found, changes = images(sizes, every), {"split_seed": split_seed}
+        first, second = splits
+        parts, roles = roles_of(found, make(**changes, split=first, spare_test_of=second))
+        others = data.split(found, make(**changes, split=second)) == "test"
+        for part, role, other in zip(parts, roles, others, strict=True):
+            assert role == ("spare" if other and part != "test" else part)
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """Return a function that trains and says which files were trained on, validated on, looked
+    among by k-NN in validation, and kept as references.
+    """
+    from studies.triplets import train as module
+
+    def run(chosen, album):
+        files = sorted(album.rglob("*.png"))
+        known = {pictures.decode(file, 16).tobytes(): file for file in files}
+        assert len(known) == len(files)
+        trained, validated, looked = [], [], []
+
+        def names(pixels):
+            return [known[np.asarray(p).tobytes()].relative_to(album).as_posix() for p in pixels]
+
+        def spy(place, name, where, pixels_of):
+            call = getattr(place, name)
+
+            def noted(*given):
+                where.append(names(pixels_of(given)))
+                return call(*given)
+
+            patch.setattr(place, name, noted)
+
+        with monkeypatch.context() as patch:
+            spy(module.Learner, "training_step", trained, lambda given: given[1][0])
+            spy(module.Learner, "validation_step", validated, lambda given: given[1][0])
+            spy(module, "with_references", looked, lambda given: given[3][given[4]])
+            folder = module.train(chosen)
+        return SimpleNamespace(
+            folder=folder,
+            trained=list(chain(*trained)),
+            validated=list(chain(*validated)),
+            looked=list(chain(*looked[:-1])),
+            references=looked[-1],
+        )
+
+    return run
+
+
+def classes_of(files) -> set[str]:
+    return {file.rpartition("/")[0] for file in files}
+
+
+class TestExposure:
+    @pytest.fixture
+    def album(self, sandbox, colours):
+        """The folder of colours, 20 pictures a class; 12 of them are for training."""
+        return colours(sandbox / "data" / "colours", 20)
+
+    @pytest.mark.parametrize("system", ["cross_entropy", "hybrid"])
+    def test_held_out_classes_are_tested_and_never_learned_from(
+        self, album, watch, parameters, system, draw, sandbox, monkeypatch
+    ):
+        chosen = parameters(system, held_out=2, decide="neighbours")
+        first = watch(chosen, album)
+        everything = classes_of(file.relative_to(album).as_posix() for file in album.rglob("*.png"))
+        learned = classes_of(first.trained)
+        out = everything - learned
+        assert len(out) == 2
+        assert classes_of(first.validated) == classes_of(first.looked) == learned
+        assert classes_of(first.references) == everything
+        frame = load_run(evaluate(chosen)).predictions
+        assert classes_of(frame["id"]) == everything
+        assert not set(frame["id"]) & {*first.trained, *first.validated, *first.references}
+        # other pictures of them leave the network as it is
+        for number, name in enumerate(sorted(out)):
+            for file in sorted((album / name).iterdir()):
+                draw(file, (128, 128, 128), seed=9000 + 100 * number + int(file.stem), noise=90)
+        monkeypatch.setenv("STUDIES_ROOT", str(sandbox / "other"))
+        second = watch(chosen, album)
+        assert (second.trained, second.validated) == (first.trained, first.validated)
+        one, other = (load_file(seen.folder / "model.safetensors") for seen in (first, second))
+        for name in one.keys() - {"references"}:
+            assert one[name].tobytes() == other[name].tobytes(), name
+        kept = np.array([file.rpartition("/")[0] not in out for file in first.references])
+        assert (one["references"] == other["references"]).all(1).tolist() == kept.tolist()
+        curves = [(seen.folder / "curves.csv").read_bytes() for seen in (first, second)]
+        assert curves[0] == curves[1]
+
+    def test_fewer_training_images_are_among_more(self, album, watch, parameters):
+        runs = {}
+        for most in (5, 10, None):
+            chosen = parameters("flexible", variant=f"most{most or ''}", train_per_class=most)
+            runs[most] = watch(chosen, album)
+            per_class = Counter(file.rpartition("/")[0] for file in set(runs[most].trained))
+            assert list(per_class.values()) == [most or 12] * 7
+            assert set(runs[most].looked) == set(runs[most].references) == set(runs[most].trained)
+            assert runs[most].validated == runs[5].validated
+            assert len(runs[most].trained) == len(runs[5].trained)
+        for fewer, more in pairwise(runs.values()):
+            assert set(fewer.trained) < set(more.trained)

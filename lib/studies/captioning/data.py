@@ -1,4 +1,9 @@
-"""Captioned images, their parts, and what the network reads of them."""
+"""Captioned images: read from published layouts, divided into parts, and given to the network."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -7,14 +12,37 @@ from torch.utils.data import Dataset
 
 import kitchen
 from studies import demo, paths
-from studies.captioning.captions import CaptionedImages, flickr8k, karpathy
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
 from studies.inputs import images
 from studies.inputs.features import features
-from studies.inputs.splits import refuse_empty
+from studies.inputs.reading import numbered_lines, read_text
+from studies.inputs.splits import PARTS, refuse_empty
+from studies.paths import StudyError
 
-__all__ = ["CaptionedImages", "Examples", "inputs", "read", "split"]
+TOKENS, KARPATHY = "Flickr8k.token.txt", "dataset_flickr8k.json"
+LISTS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
+# Karpathy's own names; restval images are added to training, as is usual
+KARPATHY_PARTS = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class CaptionedImages:
+    """Images of a dataset, their captions, and the published part of each.
+
+    `files` are relative to `root`; `captions` holds a list for each; `official` (N,) is one of
+    `PARTS`, or None when there is no published split.
+    """
+
+    root: Path
+    files: list[str]
+    captions: list[list[str]]
+    official: np.ndarray | None
+
+    @cached_property
+    def paths(self) -> list[Path]:
+        """Return the image files."""
+        return [self.root / file for file in self.files]
 
 
 def read(parameters: Parameters) -> CaptionedImages:
@@ -28,6 +56,109 @@ def read(parameters: Parameters) -> CaptionedImages:
     plates = kitchen.plates(source.per_variant, source.seed)
     captions = [kitchen.captions(one, source.seed) for one in plates]
     return CaptionedImages(root, [one.file for one in plates], captions, None)
+
+
+def flickr8k(folder: Path) -> CaptionedImages:
+    """Read Flickr8k by its official splits.
+
+    M. Hodosh, P. Young, J. Hockenmaier, JAIR 47, 2013. `Flicker8k_Dataset/*.jpg` and, in
+    `Flickr8k_text/` or beside it, `Flickr8k.token.txt` (`<image>#<k>`, tab, caption) and
+    `Flickr_8k.{train,dev,test}Images.txt`. The published token file has captions of an image that
+    does not exist, so only images of a split must be there.
+    Raises StudyError when such an image is missing, has no caption, or is listed twice.
+    """
+    text = text_folder(folder, TOKENS)
+    captions = token_captions(text / TOKENS)
+    entries = []
+    for part, name in LISTS.items():
+        listing = text / f"Flickr_8k.{name}.txt"
+        for number, image in numbered_lines(listing):
+            own = list(captions.get(image, {}).values())
+            entries.append((f"{listing} line {number}", image, part, own))
+    return _published(folder, text, entries)
+
+
+def karpathy(folder: Path) -> CaptionedImages:
+    """Read Flickr8k by the splits of A. Karpathy, L. Fei-Fei, CVPR 2015: `dataset_flickr8k.json`.
+
+    Raises StudyError when the file is not of that form or an image is missing or listed twice.
+    """
+    file = text_folder(folder, KARPATHY) / KARPATHY
+    entries = []
+    try:
+        for entry in json.loads(read_text(file))["images"]:
+            texts = [sentence["raw"].strip() for sentence in entry["sentences"]]
+            part = KARPATHY_PARTS[entry["split"]]
+            entries.append((str(file), str(entry["filename"]), part, list(filter(None, texts))))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StudyError(
+            f"{file}: expected `images` with filename, split and sentences ({error!r}); use the "
+            "published file"
+        ) from None
+    return _published(folder, file, entries)
+
+
+def token_captions(file: Path) -> dict[str, dict[str, str]]:
+    """Return the captions of each image of a token file by their number; empty ones are left out.
+
+    Raises StudyError for a line that is no `<image>#<number>`, tab, caption, or is there twice.
+    """
+    captions: dict[str, dict[str, str]] = {}
+    seen: set[str] = set()
+    for number, line in numbered_lines(file):
+        name, tab, caption = line.partition("\t")
+        image, mark, which = name.partition("#")
+        if not (tab and mark and which.isdecimal()):
+            raise StudyError(
+                f"{file} line {number}: expected `<image>#<number>`, a tab and a caption, found "
+                f"`{line[:60]}`; use the published file"
+            )
+        if name in seen:
+            raise StudyError(f"{file} line {number}: `{name}` is there twice; keep one line")
+        seen.add(name)
+        if caption.strip():
+            captions.setdefault(image, {})[which] = caption.strip()
+    return captions
+
+
+def text_folder(folder: Path, name: str) -> Path:
+    """Return the folder of a text: the published archive has no top folder of its own."""
+    for place in (folder / "Flickr8k_text", folder):
+        if (place / name).is_file():
+            return place
+    raise StudyError(f"{folder / 'Flickr8k_text' / name}: no such file; put it there")
+
+
+def _published(
+    folder: Path, lists: Path, entries: list[tuple[str, str, str, list[str]]]
+) -> CaptionedImages:
+    """Return the listed images, given as place in a file, image, part and captions.
+
+    Raises StudyError when an image is not there, has no caption or is listed twice, and when a part
+    is empty.
+    """
+    # spelt as published, or rightly
+    roots = [folder / name for name in ("Flicker8k_Dataset", "Flickr8k_Dataset")]
+    root = next((root for root in roots if root.is_dir()), None)
+    if root is None:
+        raise StudyError(f"{roots[0]}: no such folder; unpack the images of Flickr8k there")
+    there = {file.name for file in root.iterdir()}
+    parts: dict[str, str] = {}
+    for where, image, part, captions in entries:
+        if image in parts:
+            raise StudyError(f"{where}: `{image}` is listed twice; keep one")
+        if not captions:
+            raise StudyError(f"{where}: `{image}` has no caption; use the published file")
+        if image not in there:
+            raise StudyError(
+                f"{root / image}: is in the {part} split but not there; unpack the images again"
+            )
+        parts[image] = part
+    for part in PARTS:
+        if part not in parts.values():
+            raise StudyError(f"{lists}: the {part} split lists no image; use the published lists")
+    captions = [captions for *_, captions in entries]
+    return CaptionedImages(root, list(parts), captions, np.array(list(parts.values())))
 
 
 def split(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:
@@ -53,9 +184,8 @@ def inputs(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:
 
     (N, 3, S, S) uint8 pixels, or (N, T, F) float16 tokens of a frozen backbone.
     """
-    source = parameters.network.encoder.source
-    if source.name == "backbone" and not source.trained:
-        return features(dataset.paths, dataset.root, source.weights, pooled=False, dtype="float16")
+    if weights := parameters.network.frozen:
+        return features(dataset.paths, dataset.root, weights, pooled=False, dtype="float16")
     return images.load(dataset.paths, parameters.image_size, dataset.root)
 
 

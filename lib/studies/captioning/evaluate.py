@@ -1,14 +1,16 @@
 """Score one system: `python -m studies.captioning.evaluate -f dataset.yaml -f system.yaml`."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from studies.captioning import baselines, data
+from studies.captioning import data
 from studies.captioning.metrics import METRICS, scored
-from studies.captioning.params import Parameters
+from studies.captioning.params import NearestNeighbour, Parameters
 from studies.captioning.tokens import Words
 from studies.inputs import images
+from studies.inputs.features import features
 from studies.inputs.splits import sizes
 from studies.learning import compute
 from studies.paths import relative, run_command
@@ -16,6 +18,7 @@ from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, load_run, provenance
 
 IDS = {metric: metric.lower().replace("bleu-", "bleu").replace("-", "_") for metric in METRICS}
+BLOCK = 256  # test images compared with all training images at once
 
 
 def evaluate(parameters: Parameters) -> Path:
@@ -36,44 +39,80 @@ def evaluate(parameters: Parameters) -> Path:
         compute.prepare(parameters)
         dataset = data.read(parameters)
         parts = data.split(dataset, parameters)
+        fingerprint = images.fingerprint(dataset.paths, dataset.root)
         test = np.flatnonzero(parts == "test")
-        if not parameters.trained:
-            said = baseline(parameters, dataset, parts)
-            facts = provenance(
-                dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
-                images=sizes(parts),
-            )
-            write_atomic(folder / "provenance.json", to_json(facts))
-        else:
+        if parameters.trained:
             run = load_run(folder)
-            run.refuse_other_images(images.fingerprint(dataset.paths, dataset.root), dataset.root)
-            said = run.model().caption(data.inputs(dataset, parameters)[test])
-        ids = [dataset.files[row] for row in test]
-        references = {name: dataset.captions[row] for name, row in zip(ids, test, strict=True)}
-        scores = scored(dict(zip(ids, said, strict=True)), references)
+            run.refuse_other_images(fingerprint, dataset.root)
+            candidates = run.model().caption(data.inputs(dataset, parameters)[test])
+        else:
+            candidates = baseline(parameters, dataset, parts)
+            facts = provenance(dataset_fingerprint=fingerprint, images=sizes(parts))
+            write_atomic(folder / "provenance.json", to_json(facts))
+        references = {dataset.files[row]: dataset.captions[row] for row in test}
+        scores = scored(dict(zip(references, candidates, strict=True)), references)
         frame = scores.by_image.reset_index()
-        frame.insert(1, "candidate", said)
+        frame.insert(1, "candidate", candidates)
         frame.insert(2, "references", list(references.values()))
         frame["bleu_counts"] = scores.bleu_counts.tolist()
         frame["meteor_counts"] = scores.meteor_counts.tolist()
-        found = {IDS[metric]: value for metric, value in scores.corpus().items()}
-        found |= {"n": len(test), "distinct": len(set(said))}
+        metrics = {IDS[metric]: value for metric, value in scores.corpus().items()}
+        metrics |= {"n": len(test), "distinct": len(set(candidates))}
         write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
-        write_atomic(folder / "metrics.json", to_json(found))
+        write_atomic(folder / "metrics.json", to_json(metrics))
     return folder
+
+
+# What a system must beat: one caption for every image, and the caption of the nearest image.
 
 
 def baseline(parameters: Parameters, dataset: data.CaptionedImages, parts: np.ndarray) -> list[str]:
     """Return the captions that a trivial baseline gives the test images."""
-    known = np.flatnonzero(parts == "train")
-    test = np.flatnonzero(parts == "test")
-    captions = [dataset.captions[row] for row in known]
+    train, test = (np.flatnonzero(parts == part) for part in ("train", "test"))
     if parameters.baseline.name == "most_frequent":
-        said = data.training_captions(dataset, parts)
-        words = Words.learn(said, min_count=1)  # else captions with rare words would be alike
-        return [baselines.most_frequent(said, words, parameters.decoding.max_length)] * len(test)
-    space = baselines.feature_space(dataset, parameters.baseline, known)
-    return baselines.nearest_neighbour(space[known], captions, space[test])
+        captions = data.training_captions(dataset, parts)
+        return [most_frequent(captions, parameters.decoding.max_length)] * len(test)
+    space = feature_space(dataset, parameters.baseline, train)
+    return nearest_neighbour(space[train], [dataset.captions[row] for row in train], space[test])
+
+
+def most_frequent(captions: list[str], longest: int) -> str:
+    """Return the caption that is written most often, word for word; the first of several such."""
+    words = Words.learn(captions, min_count=1)  # else captions with rare words would be alike
+    texts = Counter(words.decode(row) for row in words.encode(captions, longest).tolist())
+    return texts.most_common(1)[0][0]
+
+
+def nearest_neighbour(known: np.ndarray, captions: list[list[str]], asked: np.ndarray) -> list[str]:
+    """Return for each asked image the first caption of the most similar known one.
+
+    Similarity is the cosine of features: `known` (N, F) with N lists of captions, `asked` (M, F).
+    """
+    known, asked = (
+        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        for rows in (known.astype(np.float32), asked.astype(np.float32))
+    )
+    nearest = [
+        row
+        for start in range(0, len(asked), BLOCK)
+        for row in (asked[start : start + BLOCK] @ known.T).argmax(1)
+    ]
+    return [captions[row][0] for row in nearest]
+
+
+def feature_space(
+    dataset: data.CaptionedImages, baseline: NearestNeighbour, train: np.ndarray
+) -> np.ndarray:
+    """Return the features (N, F) in which images are near each other, in the order of `files`.
+
+    Of a thumbnail's pixels their mean over the training images, the rows `train`, is taken.
+    """
+    space = baseline.features
+    if space.name == "thumbnail":
+        pixels = images.load(dataset.paths, space.side, dataset.root)
+        flat = pixels.reshape(len(pixels), -1).astype(np.float32)
+        return flat - flat[train].mean(0)
+    return features(dataset.paths, dataset.root, space.weights)
 
 
 if __name__ == "__main__":

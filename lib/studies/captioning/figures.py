@@ -1,6 +1,7 @@
 """What notebooks and reports show of captions and runs: figures, and tables to look at."""
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,18 +15,15 @@ from studies.captioning.params import Parameters
 from studies.inputs.images import open_rgb
 from studies.inputs.splits import PARTS
 from studies.paths import StudyError
-from studies.reporting import plots, tables
+from studies.reporting import plots, publish, tables
 from studies.reporting.results import cost_table
+from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
 
+Systems = Mapping[str, Sequence[LoadedRun]]  # the runs of each system
+
 NAMES = {IDS[metric]: metric for metric in ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")}
-ALL_NAMES = {IDS[metric]: metric for metric in METRICS}
-AXES = {
-    "bleu4": "BLEU-4 (0–1)",
-    "meteor": "METEOR (0–1)",
-    "rouge_l": "ROUGE-L (0–1)",
-    "cider": "CIDEr (0–10)",
-}
+AXES = {name: f"{metric} (0–{10 if name == 'cider' else 1})" for name, metric in NAMES.items()}
 CURVES = {
     "train_loss": "training loss (nats a word)",
     "validation_loss": "validation loss (nats a word)",
@@ -36,19 +34,20 @@ STEPS = {
     "gradient_norm": "gradient norm",
     "epoch": "epoch",
 }
-CASES = (("best", 0.0), ("median", 0.5), ("worst", 1.0))
+CASES = {"best": 0.0, "median": 0.5, "worst": 1.0}
+ATTENDED = 2  # images of each system whose attention a report draws
 
 
 def overview(dataset: data.CaptionedImages, parts: np.ndarray) -> pd.DataFrame:
     """Return how many images and captions every part holds, and how long captions are."""
     rows = []
     for part in PARTS:
-        mine = [given for given, of in zip(dataset.captions, parts, strict=True) if of == part]
-        lengths = [len(caption.split()) for given in mine for caption in given]
+        captions = [dataset.captions[row] for row in np.flatnonzero(parts == part)]
+        lengths = [len(caption.split()) for own in captions for caption in own]
         rows.append(
             {
                 "part": part,
-                "images": len(mine),
+                "images": len(captions),
                 "captions": len(lengths),
                 "words a caption": f"{np.mean(lengths):.1f}",
             }
@@ -65,8 +64,8 @@ def sample(dataset: data.CaptionedImages, shown: int = 6) -> Figure:
 
 def score_table(run: LoadedRun) -> pd.DataFrame:
     """Return a run's scores on the test set, one row a metric."""
-    shown = {ALL_NAMES[name]: f"{run.metrics[name]:.3f}" for name in ALL_NAMES}
-    return pd.DataFrame({"metric": shown.keys(), run.system: shown.values()})
+    scores = {metric: f"{run.metrics[IDS[metric]]:.3f}" for metric in METRICS}
+    return pd.DataFrame({"metric": scores.keys(), run.system: scores.values()})
 
 
 def caption_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
@@ -76,7 +75,7 @@ def caption_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
         {
             "image": frame["id"].str.rpartition("/")[2],
             "caption": frame["candidate"],
-            "a reference": [given[0] for given in frame["references"]],
+            "a reference": frame["references"].str[0],
             "CIDEr": frame["CIDEr"].map("{:.2f}".format),
         }
     )
@@ -94,37 +93,41 @@ def test_table(tests: pd.DataFrame) -> pd.DataFrame:
 
 def agreement(frame: pd.DataFrame) -> Figure:
     """Draw how far each metric agrees with each kind of judge, from `judgements.agreement`."""
-    rows = frame.rename(columns={"metric": "model", "judgements": "metric", "tau": "mean"})
+    rows = frame[frame["against"] == ""]
+    rows = rows.rename(columns={"metric": "model", "judgements": "metric", "tau": "mean"})
     rows = rows.assign(variant="", published=None)
     axes = {judges: f"Kendall's τ_c, {judges} (−1 to 1)" for judges in rows["metric"].unique()}
     return plots.intervals(rows, axes)
 
 
-def agreement_table(frame: pd.DataFrame) -> pd.DataFrame:
+def agreement_table(frame: pd.DataFrame, differences: bool = False) -> pd.DataFrame:
     """Return how far metrics agree with judges, or by how much one does better, to be read."""
-    value = "tau" if "tau" in frame else "difference"
-    known = frame[[value, "ci_low", "ci_high"]].itertuples(index=False)
-    cells = [tables.signed(*row, count=False) for row in known]
-    shown = frame.drop(columns=["ci_low", "ci_high"]).assign(**{value: cells})
-    if "p" in shown:
-        shown["p"] = shown["p"].map(tables.p_value)
-    return shown.rename(columns={"tau": "τ_c", "difference": "difference in τ_c"})
+    rows = frame[(frame["against"] != "") == differences]
+    known = rows[["tau", "ci_low", "ci_high"]].itertuples(index=False)
+    rows = rows.assign(tau=[tables.signed(*row, count=False) for row in known])
+    if not differences:
+        return rows[["metric", "judgements", "tau", "pairs"]].rename(columns={"tau": "τ_c"})
+    rows["p"] = rows["p"].map(tables.p_value)
+    names = {"metric": "first", "against": "second", "tau": "difference in τ_c"}
+    return rows.rename(columns=names)[["first", "second", "judgements", "difference in τ_c", "p"]]
 
 
-def curves(systems: dict[str, list[LoadedRun]]) -> Figure | None:
+def curves(systems: Systems) -> Figure | None:
     """Draw training and validation loss against the step; None without a system."""
     if not systems:
         return None
     return plots.curves(logged(systems, "curves.csv"), "step", CURVES, columns=2)
 
 
-def steps(systems: dict[str, list[LoadedRun]]) -> Figure:
-    """Draw batch loss, learning rate, gradient norm and epoch against the step."""
+def steps(systems: Systems) -> Figure | None:
+    """Draw batch loss, learning rate, gradient norm and epoch against the step; None likewise."""
+    if not systems:
+        return None
     frame = logged(systems, "steps.csv")
     return plots.curves(frame, "step", STEPS, columns=2, log=["gradient_norm"])
 
 
-def logged(systems: dict[str, list[LoadedRun]], name: str) -> pd.DataFrame:
+def logged(systems: Systems, name: str) -> pd.DataFrame:
     """Return a log of every run, one below the other; at most 200 rows a run."""
     frames = []
     for system, runs in systems.items():
@@ -135,30 +138,69 @@ def logged(systems: dict[str, list[LoadedRun]], name: str) -> pd.DataFrame:
     return pd.concat(frames)
 
 
-def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
-    """Return what each system cost, and how many words it knows."""
-    return cost_table(systems, "words", lambda facts: f"{facts['words']:,}")
+def cost(systems: Systems) -> Shown | None:
+    """Show what each system cost, and how many words it knows; None without a system."""
+    if not systems:
+        return None
+    return show(cost_table(systems, "words", lambda facts: f"{facts['words']:,}"))
 
 
-def cases(run: LoadedRun, shown: int = 3) -> list[tuple[str, pd.DataFrame]]:
+def cases(run: LoadedRun, shown: int = 3) -> dict[str, pd.DataFrame]:
     """Return the test images with the best, median and worst captions by CIDEr."""
     frame = run.predictions.sort_values(["CIDEr", "id"], ascending=[False, True])
-    found = []
-    for name, share in CASES:
-        start = round(share * max(0, len(frame) - shown))
-        found.append((name, frame.iloc[start : start + shown]))
-    return found
+    starts = {name: round(share * max(0, len(frame) - shown)) for name, share in CASES.items()}
+    return {name: frame.iloc[start : start + shown] for name, start in starts.items()}
 
 
 def case_pictures(run: LoadedRun) -> Figure:
     """Draw the pictures of the best, median and worst captions of a run."""
-    root = data.read(Parameters.from_run(run.params, run.folder)).root
+    root = dataset_of(run).root
     items = [
         (open_rgb(root / row.id), f"{name}: {row.candidate} ({row.CIDEr:.2f})")
-        for name, frame in cases(run)
+        for name, frame in cases(run).items()
         for row in frame.itertuples()
     ]
     return plots.images(items, columns=3)
+
+
+def gallery(systems: Systems) -> Iterator[Shown]:
+    """Show the best, median and worst captions of each system's first run, and what people said.
+
+    Where the photographs are not at hand, that.
+    """
+    for system, (run, *_) in systems.items():
+        try:
+            root = dataset_of(run).root
+        except StudyError as error:
+            yield missing(error)
+            return
+        for name, frame in cases(run).items():
+            yield publish.heading(f"{system}: {name} by CIDEr")
+            texts = [
+                f"{row.candidate} (CIDEr {row.CIDEr:.2f}). References: {' / '.join(row.references)}"
+                for row in frame.itertuples()
+            ]
+            pictures = [root / name for name in frame["id"]]
+            yield publish.picture_grid(zip(pictures, texts, strict=True), columns=3)
+
+
+def attended(systems: Systems) -> Iterator[Shown | Figure]:
+    """Draw where the words of some captions of each system's first run looked, or say why not."""
+    for system, (run, *_) in systems.items():
+        ids = run.predictions["id"].sort_values().to_numpy()
+        places = np.linspace(0, len(ids) - 1, ATTENDED + 2).round().astype(int)[1:-1]
+        try:
+            drawn = [attention(run, name) for name in ids[places]]
+        except StudyError as error:
+            yield missing(error)
+            return
+        yield publish.heading(system)
+        yield from drawn
+
+
+def missing(error: StudyError) -> Shown:
+    """Return the sentence that stands for pictures which are not at hand."""
+    return publish.paragraph(f"Not shown here: {str(error).rstrip('.')}.", "note")
 
 
 def describe(run: LoadedRun, shown: int = 1) -> Figure | None:
@@ -168,7 +210,7 @@ def describe(run: LoadedRun, shown: int = 1) -> Figure | None:
     """
     if run.params["network"] is None:
         return None
-    root = data.read(Parameters.from_run(run.params, run.folder)).root
+    root = dataset_of(run).root
     files = [root / name for name in run.predictions["id"].head(shown)]
     captions = run.model().describe(files)
     return plots.images([(open_rgb(f), text) for f, text in zip(files, captions, strict=True)])
@@ -181,23 +223,27 @@ def attention(run: LoadedRun, name: str, most: int = 9) -> Figure | None:
     """
     if run.params["network"] is None:
         return None
-    parameters = Parameters.from_run(run.params, run.folder)
-    dataset = data.read(parameters)
+    dataset = dataset_of(run)
     if name not in dataset.files:
         raise StudyError(
             f"{run.folder} was tested on {name}, which {dataset.root} lacks; restore the images"
         )
     row = dataset.files.index(name)
     caption = run.predictions.set_index("id").loc[name, "candidate"]
-    given = data.inputs(dataset, parameters)[row : row + 1]
-    weights = run.model().attention(given, [caption])[0].numpy()
-    side = int(np.sqrt(weights.shape[1]))
+    model = run.model()
+    inputs = data.inputs(dataset, model.parameters)[row : row + 1]
+    weights = model.attention(inputs, [caption])[0].numpy()
+    side = math.isqrt(weights.shape[1])
     maps = weights[:, weights.shape[1] - side * side :].reshape(-1, side, side)
     image = open_rgb(dataset.paths[row]).resize((192, 192))
-    items = [(image, caption)]
-    for word, one in list(zip(caption.split(), maps, strict=False))[:most]:
-        items.append((overlaid(image, one), word))
+    words = list(zip(caption.split(), maps, strict=False))[:most]
+    items = [(image, caption), *((overlaid(image, one), word) for word, one in words)]
     return plots.images(items, columns=5)
+
+
+def dataset_of(run: LoadedRun) -> data.CaptionedImages:
+    """Return the images that a run was made with; raises StudyError when they are not there."""
+    return data.read(Parameters.from_run(run.params, run.folder))
 
 
 def overlaid(image: Image.Image, weights: np.ndarray) -> Image.Image:

@@ -13,7 +13,7 @@ published pairs (Anderson et al., ECCV 2016; Hessel et al., EMNLP 2021). What is
 crowd is τ_b.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from studies import demo, paths
-from studies.captioning.captions import text_folder
+from studies.captioning.data import TOKENS, text_folder, token_captions
 from studies.captioning.metrics import score_captions
 from studies.inputs.download import require
 from studies.inputs.reading import numbered_lines
@@ -64,21 +64,19 @@ class Judged:
     levels: np.ndarray
     scores: pd.DataFrame
 
-    def tau(self, metric: str) -> Callable[[np.ndarray | None], float]:
-        """Return τ_c of a metric as a function of resampled images, None for all as they are."""
+    def tau(self, metric: str, n_resamples: int, seed: int) -> tuple[float, np.ndarray]:
+        """Return τ_c of a metric, and over resampled images, (n_resamples,), each with its pairs.
+
+        The resamples are the same for all metrics.
+        """
         tau = kendall(self.scores[metric].to_numpy(), self.levels)
-        n_images = int(self.images.max()) + 1
+        count = int(self.images.max()) + 1
 
-        def resampled(items: np.ndarray | None) -> float:
-            times = 1 if items is None else np.bincount(items, minlength=n_images)
-            return tau(np.broadcast_to(times, n_images)[self.images])
+        def resampled(drawn: np.ndarray, _: int) -> float:
+            return tau(np.bincount(drawn, minlength=count)[self.images])
 
-        return resampled
-
-    def resampled(self, metric: str, n_resamples: int, seed: int) -> np.ndarray:
-        """Return τ_c over resampled images, (n_resamples,), paired between metrics."""
-        tau, n_images = self.tau(metric), int(self.images.max()) + 1
-        return bootstrap(lambda items, _: tau(items), n_images, n_resamples=n_resamples, seed=seed)
+        samples = bootstrap(resampled, count, n_resamples=n_resamples, seed=seed)
+        return tau(np.ones(len(self.images))), samples
 
 
 def judged(folder: Path, judges: str) -> Judged:
@@ -90,65 +88,49 @@ def judged(folder: Path, judges: str) -> Judged:
 
     Raises StudyError when a file is missing or malformed, or no pair is left.
     """
-    captions = numbered_captions(text_folder(folder) / "Flickr8k.token.txt")
-    references: dict[str, list[str]] = {}
-    for name, caption in captions.items():
-        references.setdefault(image_of(name), []).append(caption)
+    captions = token_captions(text_folder(folder, TOKENS) / TOKENS)
     file = text_folder(folder, FILES[judges]) / FILES[judges]
-    pairs = [
-        (image, caption, said)
-        for image, caption, said in read_pairs(file, judges)
-        if image_of(caption) != image and image in references and caption in captions
-    ]
-    if not pairs:
-        raise StudyError(f"{file}: judges no caption of {text_folder(folder)}; use Flickr8k's own")
-    scores = score_captions(
-        {str(k): captions[caption] for k, (_, caption, _) in enumerate(pairs)},
-        {str(k): references[image] for k, (image, _, _) in enumerate(pairs)},
-    )
-    _, images = np.unique([image for image, _, _ in pairs], return_inverse=True)
-    said = np.array([said for _, _, said in pairs])
-    _, levels = np.unique(said, return_inverse=True)
-    return Judged(judges, images, levels.reshape(said.shape), scores.reset_index(drop=True))
+    images, candidates, grades = [], [], []
+    for number, line in numbered_lines(file):
+        image, caption, grade = _pair(f"{file} line {number}", line, judges)
+        other, _, which = caption.partition("#")
+        text = captions.get(other, {}).get(which)
+        if other != image and image in captions and text is not None:
+            images.append(image)
+            candidates.append(text)
+            grades.append(grade)
+    if not images:
+        raise StudyError(f"{file}: judges no caption of {TOKENS} beside it; use Flickr8k's own")
+    references = [list(captions[image].values()) for image in images]
+    scores = score_captions(dict(enumerate(candidates)), dict(enumerate(references)))
+    _, codes = np.unique(images, return_inverse=True)
+    _, levels = np.unique(grades, return_inverse=True)
+    return Judged(judges, codes, levels.reshape(len(images), -1), scores.reset_index(drop=True))
 
 
-def image_of(caption_id: str) -> str:
-    """Return the image file of a caption id, `x.jpg#2` -> `x.jpg`."""
-    return caption_id.partition("#")[0]
-
-
-def numbered_captions(file: Path) -> dict[str, str]:
-    """Return the captions of a token file by their id, such as `x.jpg#2`."""
-    cells = (line.partition("\t") for _, line in numbered_lines(file))
-    return {name.strip(): caption.strip() for name, _, caption in cells}
-
-
-def read_pairs(file: Path, judges: str) -> list[tuple[str, str, list[float]]]:
-    """Return image, caption id and judgements of each line: three grades, or the share of yes.
+def _pair(where: str, line: str, judges: str) -> tuple[str, str, list[float]]:
+    """Return image, caption id and judgements of a line: three grades, or the share of yes.
 
     Raises StudyError for a line of another form.
     """
-    found = []
-    for number, line in numbered_lines(file):
-        try:
-            image, caption, *numbers = line.split("\t")
-            if judges == "expert":
-                said = [float(int(grade)) for grade in numbers]
-                right = len(said) == 3 and all(1 <= grade <= 4 for grade in said)
-            else:
-                _, yes, no = (float(cell) for cell in numbers)
-                right = min(yes, no) >= 0 < yes + no
-                said = [yes / (yes + no)] if right else []
-        except ValueError:
-            right = False
-        if not right:
-            form = "three grades of 1 to 4" if judges == "expert" else "share, times yes, times no"
-            raise StudyError(
-                f"{file} line {number}: expected image, caption and {form}, with tabs between, "
-                f"found `{line[:80]}`; use the published file"
-            )
-        found.append((image.strip(), caption.strip(), said))
-    return found
+    try:
+        image, caption, *cells = line.split("\t")
+        if judges == "expert":
+            grades = [float(int(grade)) for grade in cells]
+            valid = len(grades) == 3 and all(1 <= grade <= 4 for grade in grades)
+        else:
+            _, yes, no = (float(cell) for cell in cells)
+            valid = min(yes, no) >= 0 < yes + no
+            grades = [yes / (yes + no)] if valid else []
+    except ValueError:
+        valid = False
+    if not valid:
+        form = "three grades of 1 to 4" if judges == "expert" else "share, times yes, times no"
+        raise StudyError(
+            f"{where}: expected image, caption and {form}, with tabs between, found `{line[:80]}`; "
+            "use the published file"
+        )
+    return image.strip(), caption.strip(), grades
 
 
 def kendall(scores: ArrayLike, levels: np.ndarray) -> Callable[[ArrayLike], float]:
@@ -180,41 +162,21 @@ def kendall(scores: ArrayLike, levels: np.ndarray) -> Callable[[ArrayLike], floa
     return tau
 
 
-def agreement(
-    given: Judged,
-    metrics: Sequence[str] = COMPARED,
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return how far each metric agrees with people.
+def agreement(judged: Judged, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Return how far each metric agrees with people, then each claimed difference between two.
 
-    Columns: metric, judgements (whose), tau (Kendall's τ_c, −1 to 1), ci_low, ci_high (95 %
-    percentile bootstrap over images, each with all its pairs), pairs.
+    Columns: metric, against (the metric that is subtracted, "" for none), judgements (whose), tau
+    (Kendall's τ_c, −1 to 1, or the difference), ci_low, ci_high (95 % percentile bootstrap over
+    images, each with all its pairs), p (two-sided, of a difference, see `bootstrap_p`), pairs.
     """
+    taus = {metric: judged.tau(metric, n_resamples, seed) for metric in COMPARED}
     rows = []
-    for metric in metrics:
-        low, high = interval(given.resampled(metric, n_resamples, seed))
-        rows.append((metric, given.judges, given.tau(metric)(None), low, high, len(given.scores)))
-    return pd.DataFrame(rows, columns=["metric", "judgements", "tau", "ci_low", "ci_high", "pairs"])
-
-
-def differences(
-    given: Judged,
-    compared: Sequence[tuple[str, str]] = CLAIMED,
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return how much better the first metric of a pair agrees than the second.
-
-    Columns: first, second, judgements, difference (of τ_c), ci_low, ci_high, p. Both metrics see
-    the same resamples of images; `p` is two-sided, see `statistics.bootstrap_p`.
-    """
-    names = {name for pair in compared for name in pair}
-    samples = {name: given.resampled(name, n_resamples, seed) for name in sorted(names)}
-    rows = []
-    for first, second in compared:
-        gap = samples[first] - samples[second]
-        difference = given.tau(first)(None) - given.tau(second)(None)
-        rows.append((first, second, given.judges, difference, *interval(gap), bootstrap_p(gap)))
-    columns = ["first", "second", "judgements", "difference", "ci_low", "ci_high", "p"]
+    for metric, against in [*((metric, "") for metric in COMPARED), *CLAIMED]:
+        (tau, samples), p = taus[metric], float("nan")
+        if against:
+            tau, samples = tau - taus[against][0], samples - taus[against][1]
+            p = bootstrap_p(samples)
+        low, high = interval(samples)
+        rows.append((metric, against, judged.judges, tau, low, high, p, len(judged.scores)))
+    columns = ["metric", "against", "judgements", "tau", "ci_low", "ci_high", "p", "pairs"]
     return pd.DataFrame(rows, columns=columns)

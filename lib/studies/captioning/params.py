@@ -76,6 +76,12 @@ class Network(Block):
     encoder: Encoder
     decoder: Annotated[Lstm | Transformer, Field(discriminator="name")]
 
+    @property
+    def frozen(self) -> str | None:
+        """Return the weights of the frozen backbone whose tokens are read, None without one."""
+        source = self.encoder.source
+        return source.weights if source.name == "backbone" and not source.trained else None
+
 
 class Thumbnail(Block):
     """The picture itself, reduced: the feature space where no encoder is to be had."""
@@ -169,10 +175,8 @@ class Parameters(RunParameters):
 def check_network(network: Network, image_size: int, augmentation: Augmentation | None) -> None:
     """Raise ValueError when parts of a network do not fit each other."""
     encoder = network.encoder
-    for where, heads in (
-        ("encoder", encoder.heads),
-        ("decoder", getattr(network.decoder, "heads", 1)),
-    ):
+    for where, block in (("encoder", encoder), ("decoder", network.decoder)):
+        heads = getattr(block, "heads", 1)
         if network.width % heads:
             raise ValueError(f"network.{where}.heads ({heads}) must divide width ({network.width})")
     if encoder.projection == "convolution" and encoder.grid is None:
@@ -189,5 +193,5 @@ def check_network(network: Network, image_size: int, augmentation: Augmentation 
         raise ValueError(
             "network.encoder.source: patch must divide image_size, and heads must divide width"
         )
-    if source.name == "backbone" and not source.trained and augmentation is not None:
+    if network.frozen and augmentation is not None:
         raise ValueError("a frozen backbone reads cached features, so augmentation is null")

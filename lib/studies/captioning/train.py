@@ -8,24 +8,58 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from studies.captioning import data
-from studies.captioning.captioner import Captioner
-from studies.captioning.loss import loss
-from studies.captioning.model import Describer, build, to_input
+from studies.captioning.model import Captioner, Describer, build
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import PAD, Words
 from studies.inputs import images
 from studies.inputs.images import augment
 from studies.inputs.splits import sizes
 from studies.learning import compute
+from studies.learning.compute import to_input
 from studies.learning.fit import Batches, Scheduled, fit
 from studies.paths import StudyError, relative, run_command
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, provenance
 
 MONITOR = "validation_loss"
+GROUPS = 4  # captions of like length are read together, so that little is computed on padding
+
+
+def loss(
+    network: Captioner, inputs: Tensor, captions: Tensor, owners: Tensor, smoothing: float
+) -> Tensor:
+    """Return the loss of teacher forcing in nats a word, a scalar.
+
+    The mean cross-entropy of every word given the true words before it:
+    L = −1/M Σ_c Σ_t log p(w_t | image, w_1 … w_{t−1}) over the M words of all captions c, the end
+    of each caption being its last word.
+
+    Args:
+        network: the system.
+        inputs: what its encoder takes, B images, each encoded once.
+        captions: (C, L) int64, each `<bos>`, its words, `<eos>`, then `<pad>`, not counted.
+        owners: (C,) which of the B images each caption describes.
+        smoothing: share of the true word's probability that is spread over all words, 0 for none.
+
+    """
+    memory = network.encoder(inputs)
+    lengths = (captions != PAD).sum(1)
+    total = memory.new_zeros(()).float()
+    for rows in lengths.argsort(stable=True).chunk(GROUPS):
+        tokens = captions[rows, : int(lengths[rows].max())]
+        logits = network.decoder(memory[owners[rows]], tokens[:, :-1])
+        total = total + cross_entropy(
+            logits.float().flatten(0, 1),
+            tokens[:, 1:].flatten(),
+            ignore_index=PAD,
+            label_smoothing=smoothing,
+            reduction="sum",
+        )
+    return total / (lengths - 1).sum()
 
 
 class Learner(Scheduled):
@@ -44,13 +78,11 @@ class Learner(Scheduled):
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
         """Return the loss of one batch."""
-        pixels, captions, owners = batch
+        inputs, captions, owners = batch
         if self.settings.augmentation is not None:
-            pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
-        smoothing = self.settings.label_smoothing
-        self.batch_loss = loss(
-            self.network, to_input(pixels, self.device), captions, owners, smoothing
-        )
+            inputs = augment(inputs, self.chance, **self.settings.augmentation.model_dump())
+        inputs, smoothing = to_input(inputs, self.device), self.settings.label_smoothing
+        self.batch_loss = loss(self.network, inputs, captions, owners, smoothing)
         return self.batch_loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -74,9 +106,9 @@ class Learner(Scheduled):
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
         """Add the loss of a batch, weighted by its words."""
-        given, captions, owners = batch
+        inputs, captions, owners = batch
         words = int((captions[:, 1:] != PAD).sum())
-        value = loss(self.network, to_input(given, self.device), captions, owners, smoothing=0.0)
+        value = loss(self.network, to_input(inputs, self.device), captions, owners, smoothing=0.0)
         self.total += words * float(value)
         self.count += words
 
@@ -103,8 +135,7 @@ class Learner(Scheduled):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it up."""
-        for name, value in checkpoint["learner"].items():
-            setattr(self, name, value)
+        vars(self).update(checkpoint["learner"])
 
 
 def train(parameters: Parameters) -> Path:
@@ -116,23 +147,24 @@ def train(parameters: Parameters) -> Path:
         raise StudyError(f"{parameters.model} is a baseline, and nothing of it is trained")
     dataset = data.read(parameters)
     parts = data.split(dataset, parameters)
-    given = data.inputs(dataset, parameters)
-    known = np.flatnonzero(parts == "train")
+    inputs = data.inputs(dataset, parameters)
     words = Words.learn(data.training_captions(dataset, parts), parameters.min_count)
     with claim(parameters) as folder:
         if (folder / "model.safetensors").exists():
             print(f"{relative(folder)}: already trained", flush=True)
             return folder
         compute.prepare(parameters)
-        network = build(parameters, len(words), given.shape[1:])
+        network = build(parameters, len(words), inputs.shape[1:])
         network = network.to(memory_format=torch.channels_last)
-        examples = data.Examples(given, dataset.captions, words, parameters.decoding.max_length)
-        batches = Batches(known, parameters.images, parameters.seed)
-        rest = Batches(np.flatnonzero(parts == "validation"), parameters.images, None)
+        examples = data.Examples(inputs, dataset.captions, words, parameters.decoding.max_length)
+        rows = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "validation")
+        batches = Batches(rows[0], parameters.images, parameters.seed)
         outcome = fit(
             Learner(parameters, network, parameters.epochs * len(batches)),
             DataLoader(examples, sampler=batches, batch_size=None),
-            DataLoader(examples, sampler=rest, batch_size=None),
+            DataLoader(
+                examples, sampler=Batches(rows[1], parameters.images, None), batch_size=None
+            ),
             folder,
             parameters,
             MONITOR,
@@ -143,7 +175,7 @@ def train(parameters: Parameters) -> Path:
             dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
             images=sizes(parts),
             words=len(words),
-            input_shape=list(given.shape[1:]),
+            input_shape=list(inputs.shape[1:]),
         )
         write_atomic(folder / "provenance.json", to_json(facts))
         Describer(network, words, parameters).save(folder)

@@ -1,7 +1,7 @@
 """Fetch public datasets as published: `python -m studies.inputs.download grocery`.
 
 A broken download goes on where it stopped; an archive cannot write outside its folder; a dataset
-appears under its name only when it is whole.
+appears under its name only when it is whole. `sources.yaml` beside this file lists them.
 """
 
 import argparse
@@ -9,18 +9,56 @@ import difflib
 import hashlib
 import shutil
 import sys
+import zipfile
+import zlib
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
 
-import pooch
 import requests
+import yaml
 from filelock import FileLock
+from pydantic import TypeAdapter
+from tqdm.auto import tqdm
 
 from studies import paths
-from studies.inputs.archives import BadArchive, unpack
-from studies.inputs.published import SOURCES, Part, Source
-from studies.inputs.transfer import Resuming
 from studies.paths import StudyError
+from studies.runs.files import remove, unwritable, whole
+
+# the first releases of Python 3.11, such as Debian 12's, have no filters for tar members
+if sys.version_info >= (3, 12):
+    import tarfile
+else:
+    from backports import tarfile
+
+ATTEMPTS = 5
+TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
+BLOCK = 1 << 14  # bytes; the block in which a connection breaks is lost
+
+
+@dataclass(frozen=True)
+class Part:
+    """One published file and what it becomes; see `sources.yaml`."""
+
+    url: str
+    lands: str
+    holds: str = ""
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One dataset, whose folder below `STUDIES_DATA` has its name; see `sources.yaml`."""
+
+    licence: str
+    size: str
+    parts: tuple[Part, ...] = ()
+    register: str = ""
+
+
+SOURCES = TypeAdapter(dict[str, Source]).validate_python(
+    yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf-8"))
+)
 
 
 def fetch(name: str) -> Path:
@@ -32,24 +70,20 @@ def fetch(name: str) -> Path:
 
     """
     source = _source(name)
-    folder = paths.data() / source.folder
+    folder = paths.data() / name
     if not source.parts and not folder.exists():
         raise StudyError(f"The dataset {name} cannot be fetched freely: {source.register}")
+    keep = paths.data() / "downloads" / name
     for part in source.parts:
         if _is_there(part):
             continue
-        keep = paths.data() / "downloads" / name
         try:
             keep.mkdir(parents=True, exist_ok=True)
             with FileLock(keep / ".lock"):
                 if not _is_there(part):
                     _bring(part, keep)
         except OSError as error:
-            raise StudyError(
-                f"Cannot write the dataset {name} below {paths.data()} "
-                f"({error.strerror or error}): make room or give write permission there, or name "
-                "another folder in STUDIES_DATA."
-            ) from error
+            raise unwritable(keep, error) from error
     return folder
 
 
@@ -63,15 +97,13 @@ def require(name: str, folder: Path) -> Path:
     if folder.exists():
         return folder
     source = _source(name)
-    how = (
-        f"fetch it with `python -m studies.inputs.download {name}` "
-        f"({source.size}, {source.licence})"
-        if source.parts
-        else str(source.register).rstrip(".")
-    )
+    how = source.register.rstrip(".")
+    if source.parts:
+        how = f"fetch it with `python -m studies.inputs.download {name}` "
+        how += f"({source.size}, {source.licence})"
     raise StudyError(
         f"The dataset {name} is not at {folder}: {how}, or set STUDIES_DATA (now {paths.data()}) "
-        f"to the folder that holds {source.folder}/."
+        f"to the folder that holds {name}/."
     )
 
 
@@ -88,6 +120,7 @@ def _is_there(part: Part) -> bool:
 
 
 def _bring(part: Part, keep: Path) -> None:
+    """Download a part, compare its checksum, and put it where it lands."""
     target = paths.data() / part.lands
     if target.is_dir() and any(target.iterdir()):
         raise StudyError(
@@ -95,85 +128,192 @@ def _bring(part: Part, keep: Path) -> None:
         )
     file = keep / part.url.rsplit("/", 1)[-1]
     note = file.with_name(file.name + ".sha256")
-    # An archive may also have been put here by hand; it then stays.
-    ours = not file.exists()
-    _download(part, file, note)
-    digest = _sha256(file)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    working = target.with_name(f".{target.name}.unpacking")
-    _clear(working)
+    ours = not file.exists()  # an archive may also have been put here by hand; it then stays
+    if ours:
+        _download(part.url, file)
     try:
-        if part.holds:
-            working.mkdir()
-            unpack(file, working)
-            _find(part, file, working).replace(target)
-        else:
-            shutil.copyfile(file, working)
-            working.replace(target)
-    except BadArchive as error:
+        digest = _compared(part, file, note)
+        with whole(target) as partial:
+            if part.holds:
+                partial.mkdir()
+                unpack(file, partial)
+                _strip_top_folder(part, file, partial)
+            else:
+                shutil.copyfile(file, partial)
+    except BadFile as error:
         if ours:
             file.unlink()
         raise StudyError(f"{error} Fetch it again, or get it from its publisher.") from error
-    finally:
-        _clear(working)
     note.write_text(f"{digest}  {file.name}\n", encoding="utf-8")
     if ours:
         file.unlink()
 
 
-def _clear(working: Path) -> None:
-    if working.is_dir():
-        shutil.rmtree(working)
-    else:
-        working.unlink(missing_ok=True)
-
-
-def _find(part: Part, file: Path, working: Path) -> Path:
-    for candidate in (working, *sorted(p for p in working.iterdir() if p.is_dir())):
-        if (candidate / part.holds).exists():
-            return candidate
-    raise BadArchive(
-        f"The archive {file} holds no {part.holds}: its publisher has changed its layout, or it is "
-        "another archive."
-    )
-
-
-def _download(part: Part, file: Path, note: Path) -> None:
+def _compared(part: Part, file: Path, note: Path) -> str:
     noted = note.read_text(encoding="utf-8").split()[0] if note.exists() else None
     known = part.sha256 or noted
-    pooch.get_logger().setLevel("WARNING")
-    try:
-        pooch.retrieve(
-            part.url,
-            known_hash=f"sha256:{known}" if known else None,
-            fname=file.name,
-            path=file.parent,
-            downloader=Resuming(file.with_name(file.name + ".part")),
-        )
-    except ValueError as error:
-        remedy = (
-            "fetch it again, and if that does not help report it"
-            if part.sha256
-            else f"if its publisher has changed it, delete {note} and fetch again"
-        )
-        raise StudyError(
-            f"The file from {part.url} has another checksum than expected ({known}): {remedy}."
-        ) from error
-    except requests.HTTPError as error:
-        raise StudyError(
-            f"The server answers {error.response.status_code} for {part.url}: try later, or get "
-            f"the file elsewhere and put it at {file}."
-        ) from error
-    except requests.RequestException as error:
-        raise StudyError(
-            f"The connection to {part.url} failed ({type(error).__name__}): run the same command "
-            f"again to go on where it stopped, or get the file elsewhere and put it at {file}."
-        ) from error
-
-
-def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if known not in (None, digest):
+        changed = "" if part.sha256 else f" If its publisher has changed it, delete {note}."
+        raise BadFile(f"{file} has another checksum than expected ({known}).{changed}")
+    return digest
+
+
+def _strip_top_folder(part: Part, file: Path, folder: Path) -> None:
+    """Let the one folder in `folder` that an archive may have been packed with take its place."""
+    tops = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    top = next((top for top in tops if (top / part.holds).exists()), None)
+    if top is None:
+        raise BadFile(
+            f"The archive {file} holds no {part.holds}: its publisher has changed its layout, or "
+            "it is another archive."
+        )
+    if top != folder:
+        inner = folder.with_name(f"{folder.name}.inner")
+        remove(inner)
+        top.rename(inner)
+        remove(folder)
+        inner.rename(folder)
+
+
+# A download that goes on where it stopped.
+
+
+def _download(url: str, file: Path) -> None:
+    """Bring a file, in several attempts and sittings; StudyError when it cannot be had whole."""
+    remedy = f"get the file elsewhere and put it at {file}"
+    part = file.with_name(file.name + ".part")
+    for left in reversed(range(ATTEMPTS)):
+        before = _size(part)
+        try:
+            _attempt(url, part)
+            break
+        except requests.HTTPError as error:
+            status = error.response.status_code
+            raise StudyError(
+                f"The server answers {status} for {url}: try later, or {remedy}."
+            ) from error
+        except requests.RequestException as error:
+            # a server that cuts every connection at once is not asked for ever
+            if not left or _size(part) <= before:
+                raise StudyError(
+                    f"The connection to {url} failed ({type(error).__name__}): run the same "
+                    f"command again to go on where it stopped, or {remedy}."
+                ) from error
+    part.with_name(part.name + ".etag").unlink(missing_ok=True)
+    part.replace(file)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _attempt(url: str, part: Path) -> None:
+    """Append to what an earlier attempt left.
+
+    The server's validator (ETag or date) is kept beside it and sent as If-Range, so that two
+    versions of a file never mix.
+    """
+    done, mark = _size(part), part.with_name(part.name + ".etag")
+    # compressed transfer would make the bytes on disk others than those that Range counts
+    headers = {"Accept-Encoding": "identity"}
+    if done:
+        headers["Range"] = f"bytes={done}-"
+        if mark.exists():
+            headers["If-Range"] = mark.read_text(encoding="utf-8")
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
+        place = reply.headers.get("Content-Range", "")
+        too_far = reply.status_code == requests.codes.requested_range_not_satisfiable
+        if too_far and place == f"bytes */{done}":
+            return
+        resumed = reply.status_code == requests.codes.partial_content
+        if (too_far and done) or (resumed and not place.startswith(f"bytes {done}-")):
+            part.unlink()
+            return _attempt(url, part)
+        reply.raise_for_status()
+        done = done if resumed else 0
+        length = reply.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        room(part.parent, (total or 0) - done, url)
+        validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
+        # a weak ETag does not promise equal bytes, and If-Range may not carry one
+        if validator and not validator.startswith("W/"):
+            mark.write_text(validator, encoding="utf-8")
+        else:
+            mark.unlink(missing_ok=True)
+        name = url.rsplit("/", 1)[-1]
+        bar = tqdm(total=total, initial=done, desc=name, unit="B", unit_scale=True, delay=2)
+        with part.open("ab" if resumed else "wb") as file, bar:
+            for block in reply.iter_content(BLOCK):
+                file.write(block)
+                bar.update(len(block))
+    if total not in (None, _size(part)):
+        raise requests.ConnectionError("the server closed the connection early")
+
+
+def room(folder: Path, size: int, what: object) -> None:
+    """Raise a StudyError unless the disk of `folder` has `size` bytes free for `what`."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise StudyError(
+            f"{what} needs {size / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free: make "
+            "room or name another folder in STUDIES_DATA."
+        )
+
+
+# What others have packed is unpacked without letting it write anywhere else.
+
+
+class BadFile(StudyError):
+    """A published file is itself at fault: damaged, unsafe, or not what was expected."""
+
+
+def unpack(file: Path, folder: Path) -> None:
+    """Unpack a zip or tar archive into an empty folder.
+
+    Raises:
+        BadFile: it is damaged, no archive, or a member would reach outside the folder.
+        StudyError: it is larger than the room on the disk.
+        OSError: the folder cannot be written.
+
+    """
+
+    def confined(member: tarfile.TarInfo, where: str) -> tarfile.TarInfo | None:
+        room(folder, member.size, file)
+        return tarfile.data_filter(member, where)
+
+    try:
+        if zipfile.is_zipfile(file):
+            _unzip(file, folder)
+        elif tarfile.is_tarfile(file):
+            with tarfile.open(file) as archive:
+                archive.extractall(folder, filter=confined)
+                # tarfile stops before the end of the stream, where gzip keeps its checksum
+                while archive.fileobj.read(1 << 20):
+                    pass
+        else:
+            raise BadFile(f"{file} is neither a zip nor a tar archive, or is damaged.")
+    except tarfile.FilterError as error:
+        raise BadFile(f"The archive {file} was refused: {error}.") from error
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        # decompressors complain of bad data with an OSError that has no number
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise BadFile(f"The archive {file} is damaged ({error}).") from error
+
+
+def _unzip(file: Path, folder: Path) -> None:
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        for member in members:
+            # zipfile would drop what leads outside without a word, and it makes no links
+            path = PureWindowsPath(member.filename)
+            if path.anchor or ".." in path.parts:
+                raise BadFile(f"The archive {file} was refused: {member.filename!r} lies outside.")
+        room(folder, sum(member.file_size for member in members), file)
+        for member in tqdm(members, desc=f"unpacking {file.name}", unit="file", delay=2):
+            archive.extract(member, folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +54,8 @@ def features(
         raise StudyError(f"There is no image to encode below {root}: the list of files is empty.")
     backbone = load_backbone(encoder) if isinstance(encoder, str) else encoder
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    kind = (
-        f"{'pooled' if pooled else 'tokens'}-{dtype}-{'bf16' if where.type == 'cuda' else 'fp32'}"
-    )
+    precision = "bf16" if where.type == "cuda" else "fp32"
+    kind = f"{'pooled' if pooled else 'tokens'}-{dtype}-{precision}"
     slug = re.sub(r"\W+", "_", backbone.name.rsplit(os.sep, 2)[-1])
     data = fingerprint(paths, root, ordered=True)
     name = f"{slug}-{backbone.digest()}-{data}-{kind}-v{VERSION}.npy"
@@ -94,12 +94,15 @@ def _extract(
     with partial.open("ab") as file, ThreadPoolExecutor(WORKERS) as pool, bar:
         file.truncate(end)
         file.seek(end)
-        for batch in _ahead(pool, prepare, paths[done:], batch_size):
+        starts = range(done, len(paths), batch_size)
+        batches = (pool.map(prepare, paths[start : start + batch_size]) for start in starts)
+        # in pairs, since the next batch is to be decoded while the model works on this one
+        for images, _ in pairwise(chain(batches, [()])):
             with (
                 torch.inference_mode(),
                 torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
             ):
-                batch = batch.to(device, memory_format=torch.channels_last)
+                batch = torch.stack(list(images)).to(device, memory_format=torch.channels_last)
                 rows = backbone(batch, pooled).float().cpu().numpy()
             with np.errstate(over="ignore"):
                 rows = rows.astype(dtype)
@@ -133,20 +136,3 @@ def _finished(partial: Path, count: int, dtype: np.dtype, batch_size: int) -> tu
     rows = (partial.stat().st_size - start) // row
     rows = rows if rows == count else rows - rows % batch_size
     return (rows, start + rows * row) if rows else (0, 0)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    prepare: Callable[[Path], Tensor],
-    paths: Sequence[Path],
-    batch_size: int,
-) -> Iterator[Tensor]:
-    # The next batch is decoded while the model works on this one.
-    waiting: Iterator[Tensor] | None = None
-    for start in range(0, len(paths), batch_size):
-        coming = pool.map(prepare, paths[start : start + batch_size])
-        if waiting is not None:
-            yield torch.stack(list(waiting))
-        waiting = coming
-    if waiting is not None:
-        yield torch.stack(list(waiting))

@@ -21,7 +21,7 @@ from studies import paths as places
 from studies.paths import StudyError
 from studies.runs.files import cached, write_header
 
-Fit = Literal["pad", "squash", "crop"]
+Fit = Literal["pad", "squash"]
 # Raise it whenever `decode` gives other pixels for the same file: old caches are then left alone.
 VERSION = 1
 PADDING = 128
@@ -81,7 +81,7 @@ def decode(path: Path, size: int, fit: Fit = "pad") -> np.ndarray:
 
     `pad` keeps the aspect ratio and centres the picture on middle grey (128), which is close to
     zero after normalisation and not taken from the picture, so that the frame tells nothing about
-    it; `crop` keeps the aspect ratio and the central square; `squash` keeps neither.
+    it; `squash` does not keep it.
 
     Raises:
         StudyError: as `open_rgb`.
@@ -91,12 +91,8 @@ def decode(path: Path, size: int, fit: Fit = "pad") -> np.ndarray:
     square = (size, size)
     if fit == "squash":
         image = image.resize(square, Image.Resampling.BICUBIC)
-    elif fit == "crop":
-        image = ImageOps.fit(image, square, Image.Resampling.BICUBIC)
-    elif fit == "pad":
-        image = ImageOps.pad(image, square, Image.Resampling.BICUBIC, color=(PADDING,) * 3)
     else:
-        raise StudyError(f"Unknown fit {fit!r} for images: choose pad, squash or crop.")
+        image = ImageOps.pad(image, square, Image.Resampling.BICUBIC, color=(PADDING,) * 3)
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
@@ -130,28 +126,19 @@ def load(paths: Sequence[Path], size: int, root: Path, fit: Fit = "pad") -> np.n
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    # From the special to the general: most of these are kinds of OSError.
     try:
         yield
     except FileNotFoundError as error:
         raise StudyError(
             f"The image {path} is missing: unpack the dataset again, or drop it from the list."
         ) from error
-    except PermissionError as error:
-        raise StudyError(f"The image {path} may not be read: give read permission.") from error
-    except IsADirectoryError as error:
-        raise StudyError(f"{path} is a folder where an image should be: remove it.") from error
-    except Image.DecompressionBombError as error:
-        raise StudyError(
-            f"The image {path} claims more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels: "
-            "replace it by a smaller one."
-        ) from error
-    except UnidentifiedImageError as error:
-        raise StudyError(f"{path} is not an image: fetch it again or remove it.") from error
     # Pillow's decoders raise nearly anything on damaged data: SyntaxError, struct.error, ...
     except Exception as error:
+        no_image = isinstance(error, UnidentifiedImageError)
+        reason = "it is no image" if no_image else getattr(error, "strerror", None) or error
         raise StudyError(
-            f"The image {path} is damaged or cut short ({error}): fetch it again or remove it."
+            f"The image {path} cannot be read ({reason}): fetch it again, give read permission, or "
+            "remove it."
         ) from error
 
 

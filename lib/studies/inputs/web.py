@@ -9,21 +9,19 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import monotonic, sleep
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
 from pydantic import SecretStr
-from requests.auth import AuthBase
 from tqdm.auto import tqdm
 from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from studies.paths import StudyError
 
-TIMEOUT = (20.0, 60.0)  # seconds to connect, and between two blocks
 LONGEST_BACKOFF = 300.0  # seconds between two attempts, unless the server asks for more
 LONGEST_PAUSE = 3600.0  # seconds; a server that asks for more had better be asked another day
 LONGEST_QUOTE = 200  # characters of a server's complaint
@@ -42,23 +40,11 @@ class Failure:
     wait: float | None = 0.0
 
 
-class Bearer(AuthBase):
-    """Sends the key if there is one; without this, requests sends what ~/.netrc has instead."""
-
-    def __init__(self, key: SecretStr):
-        self.key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request with its key."""
-        if self.key:
-            request.headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
-        return request
-
-
+@dataclass(eq=False)
 class Client:
     """Asks one server, a request at a time, and follows no redirect.
 
-    Args:
+    Attributes:
         name: of the server, as sentences begin.
         remedy: what to look at when it answers otherwise than expected.
         forbidden: what to look at when it answers 401 or 403.
@@ -70,24 +56,21 @@ class Client:
 
     """
 
-    def __init__(
-        self,
-        name: str,
-        remedy: str,
-        forbidden: str,
-        key: SecretStr = SecretStr(""),  # noqa: B008 - it cannot be changed
-        attempts: int = 5,
-        interval: float = 0.0,
-        timeout: float | tuple[float, float] = TIMEOUT,
-        agent: str = "",
-    ):
-        self.name, self.remedy, self.forbidden, self.key = name, remedy, forbidden, key
-        self.attempts, self.interval, self.timeout = attempts, interval, timeout
+    name: str
+    remedy: str
+    forbidden: str
+    key: SecretStr = field(default_factory=lambda: SecretStr(""))
+    attempts: int = 5
+    interval: float = 0.0
+    timeout: float | tuple[float, float] = (20.0, 60.0)
+    agent: str = ""
+
+    def __post_init__(self):
         self.due = monotonic()
         self.session = requests.Session()
-        self.session.auth = Bearer(key)
-        if agent:
-            self.session.headers["User-Agent"] = agent
+        self.session.auth = self._authorised
+        if self.agent:
+            self.session.headers["User-Agent"] = self.agent
 
     def answers(
         self,
@@ -133,6 +116,12 @@ class Client:
             f"{self.name} {answer.problem}{times}{pause}, asked for {what}: {answer.remedy}; "
             "answers that arrived are kept, and the same command goes on from them"
         )
+
+    def _authorised(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request with the key; without this, requests sends what ~/.netrc has."""
+        if self.key:
+            request.headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
+        return request
 
     def _wait_for_turn(self) -> None:
         early = self.due - monotonic()

@@ -6,6 +6,7 @@ stopped, to the bit on a CPU with the same number of threads.
 """
 
 import io
+import logging
 import math
 import os
 import sys
@@ -51,6 +52,84 @@ class Outcome:
         """Return what a run's provenance says of its training."""
         trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
         return {**asdict(self), "threads": parameters.threads, "parameters_trained": trained}
+
+
+def fit(
+    module: lightning.LightningModule,
+    train: DataLoader,
+    validation: DataLoader,
+    folder: Path,
+    parameters: RunParameters,
+    monitor: str,
+    mode: str = "max",
+) -> Outcome:
+    """Train `module.network` into a run folder, from its checkpoint if there is one.
+
+    The module logs its validation metrics as `validation_*`; the one called `monitor` chooses the
+    weights that `module.network` holds at the end. The module ends its training after an epoch by
+    setting `stopped` to the reason. A loader whose `sampler` has `set_epoch` is told the epoch.
+    Raises StudyError when the checkpoint cannot be read or the loss is no number.
+    """
+    keeper = Keeper(folder, parameters.seed, monitor, mode, train.sampler)
+    precision = resolve_precision(parameters.precision)
+    checkpoint = folder / CHECKPOINT
+    with quiet():
+        trainer = lightning.Trainer(
+            accelerator="auto",
+            devices=1,
+            precision=precision,
+            max_epochs=parameters.epochs,
+            check_val_every_n_epoch=parameters.validate_every,
+            num_sanity_val_steps=0,
+            deterministic="warn",
+            callbacks=[keeper, Progress(keeper)],
+            plugins=[AtomicCheckpoints()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=folder,
+        )
+        try:
+            trainer.fit(
+                module,
+                train,
+                validation,
+                ckpt_path=checkpoint if checkpoint.exists() else None,
+                weights_only=True,
+            )
+        except SystemExit:
+            raise KeyboardInterrupt("stopped; the same command goes on from here") from None
+    module.network.load_state_dict(keeper.best["weights"])
+    return Outcome(
+        best_epoch=keeper.best["epoch"],
+        best_score=keeper.best["score"],
+        stopped=keeper.stopped,
+        seconds=keeper.seconds,
+        device=describe(module.device if trainer.interrupted else trainer.strategy.root_device),
+        precision=precision,
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's banner and tips; its errors still come through."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", message=".*The number of training batches.*")
+        warnings.filterwarnings("ignore", module="lightning.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+# What a run must not lose, and checkpoints that a killed process or a full disk cannot spoil.
 
 
 class Keeper(lightning.Callback):
@@ -159,84 +238,78 @@ class Keeper(lightning.Callback):
             setattr(self, name, value)
 
 
-def fit(
-    module: lightning.LightningModule,
-    train: DataLoader,
-    validation: DataLoader,
-    folder: Path,
-    parameters: RunParameters,
-    monitor: str,
-    mode: str = "max",
-) -> Outcome:
-    """Train `module.network` into a run folder, from its checkpoint if there is one.
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints written whole or not at all, and read without unpickling code."""
 
-    The module logs its validation metrics as `validation_*`; the one called `monitor` chooses the
-    weights that `module.network` holds at the end. The module ends its training after an epoch by
-    setting `stopped` to the reason. A loader whose `sampler` has `set_epoch` is told the epoch.
-    Raises StudyError when the checkpoint cannot be read or the loss is no number.
-    """
-    keeper = Keeper(folder, parameters.seed, monitor, mode, train.sampler)
-    precision = resolve_precision(parameters.precision)
-    checkpoint = folder / CHECKPOINT
-    with quiet():
-        trainer = lightning.Trainer(
-            accelerator="auto",
-            devices=1,
-            precision=precision,
-            max_epochs=parameters.epochs,
-            check_val_every_n_epoch=parameters.validate_every,
-            num_sanity_val_steps=0,
-            deterministic="warn",
-            callbacks=[keeper, Progress(keeper)],
-            plugins=[AtomicCheckpoints()],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            default_root_dir=folder,
-        )
+    def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
+        """Write the checkpoint under a temporary name, then rename it."""
+        # through memory: on a full disk torch.save raises what does not say so
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_atomic(Path(path), content.getvalue())
+
+    def load_checkpoint(self, path: Any, *args: Any, **options: Any) -> dict[str, Any]:
+        """Read a checkpoint; raises StudyError when it is damaged."""
         try:
-            trainer.fit(
-                module,
-                train,
-                validation,
-                ckpt_path=checkpoint if checkpoint.exists() else None,
-                weights_only=True,
+            return super().load_checkpoint(path, *args, **options)
+        except Exception as error:  # which one depends on the place of the damage
+            raise StudyError(
+                f"{path}: the checkpoint cannot be read ({type(error).__name__}); delete it, and "
+                "the same command trains from the first epoch"
+            ) from error
+
+
+# How a training shows where it is: a bar for who watches, one line an epoch in a log.
+
+
+class Progress(lightning.Callback):
+    """A bar with time left where someone watches, one line an epoch in a log."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper, self.bar = keeper, None
+
+    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Open the bar, at the epoch that a resumed run starts from."""
+        self.first, self.began = trainer.current_epoch, time.monotonic()
+        if self.first:
+            print(f"resumed after epoch {self.first} of {trainer.max_epochs}", flush=True)
+        if watched():
+            steps = trainer.num_training_batches
+            self.bar = tqdm(
+                total=trainer.max_epochs * steps, initial=self.first * steps, unit="step"
             )
-        except SystemExit:
-            raise KeyboardInterrupt("stopped; the same command goes on from here") from None
-    module.network.load_state_dict(keeper.best["weights"])
-    return Outcome(
-        best_epoch=keeper.best["epoch"],
-        best_score=keeper.best["score"],
-        stopped=keeper.stopped,
-        seconds=keeper.seconds,
-        device=describe(module.device if trainer.interrupted else trainer.strategy.root_device),
-        precision=precision,
-    )
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Move the bar."""
+        if self.bar is not None:
+            self.bar.update()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Say how the epoch went."""
+        row = self.keeper.rows[-1]
+        shown = [name for name in row if name.startswith(("train_loss", "validation_"))]
+        scores = "  ".join(f"{name} {row[name]:.4g}" for name in shown)
+        done, total = trainer.current_epoch + 1, trainer.max_epochs
+        if self.bar is not None:
+            self.bar.set_description(f"epoch {done}/{total}")
+            self.bar.set_postfix_str(scores.replace("validation_", "").replace("_", " "))
+            return
+        spent = time.monotonic() - self.began
+        left = spent / (done - self.first) * (total - done)
+        print(f"epoch {done}/{total}  {scores}  {duration(left)} left", flush=True)
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        """Close the bar, also after an error."""
+        if self.bar is not None:
+            self.bar.close()
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence Lightning's banner and tips; its errors still come through."""
-    import logging
-
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-        warnings.filterwarnings("ignore", message=".*The number of training batches.*")
-        warnings.filterwarnings("ignore", module="lightning.*")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
+def watched() -> bool:
+    """Return whether a person watches: a terminal, JupyterLab, or VS Code's notebooks."""
+    return sys.stderr.isatty() or bool({"JPY_SESSION_NAME", "VSCODE_PID"} & set(os.environ))
 
 
-# What networks with a rising and falling learning rate share in training.
+# Networks trained by AdamW, with a learning rate that rises, then falls along a cosine.
 
 
 class Scheduled(lightning.LightningModule):
@@ -278,33 +351,6 @@ class Scheduled(lightning.LightningModule):
         set_rate(self.trainer.optimizers[0], share)
 
 
-# Checkpoints that a killed process or a full disk cannot spoil.
-
-
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints written whole or not at all, and read without unpickling code."""
-
-    def save_checkpoint(self, checkpoint: dict, path: Any, storage_options: Any = None) -> None:
-        """Write the checkpoint under a temporary name, then rename it."""
-        # through memory: on a full disk torch.save raises what does not say so
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        write_atomic(Path(path), content.getvalue())
-
-    def load_checkpoint(self, path: Any, *args: Any, **options: Any) -> dict[str, Any]:
-        """Read a checkpoint; raises StudyError when it is damaged."""
-        try:
-            return super().load_checkpoint(path, *args, **options)
-        except Exception as error:  # which one depends on the place of the damage
-            raise StudyError(
-                f"{path}: the checkpoint cannot be read ({type(error).__name__}); delete it, and "
-                "the same command trains from the first epoch"
-            ) from error
-
-
-# AdamW with a learning rate that rises, then falls along a cosine.
-
-
 def adamw(
     network: nn.Module,
     rate: float,
@@ -342,59 +388,6 @@ def schedule(step: int, steps: int, warm_up: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
-# How a training shows where it is: a bar for who watches, one line an epoch in a log.
-
-
-class Progress(lightning.Callback):
-    """A bar with time left where someone watches, one line an epoch in a log."""
-
-    def __init__(self, keeper: "Keeper") -> None:
-        self.keeper, self.bar = keeper, None
-
-    def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Open the bar, at the epoch that a resumed run starts from."""
-        self.first, self.began = trainer.current_epoch, time.monotonic()
-        if self.first:
-            print(f"resumed after epoch {self.first} of {trainer.max_epochs}", flush=True)
-        if watched():
-            steps = trainer.num_training_batches
-            self.bar = tqdm(
-                total=trainer.max_epochs * steps, initial=self.first * steps, unit="step"
-            )
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Move the bar."""
-        if self.bar is not None:
-            self.bar.update()
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Say how the epoch went."""
-        row = self.keeper.rows[-1]
-        scores = "  ".join(f"{name} {row[name]:.4g}" for name in ("train_loss", *self.validated()))
-        done, total = trainer.current_epoch + 1, trainer.max_epochs
-        if self.bar is not None:
-            self.bar.set_description(f"epoch {done}/{total}")
-            self.bar.set_postfix_str(scores.replace("validation_", "").replace("_", " "))
-            return
-        spent = time.monotonic() - self.began
-        left = spent / (done - self.first) * (total - done)
-        print(f"epoch {done}/{total}  {scores}  {duration(left)} left", flush=True)
-
-    def validated(self) -> list[str]:
-        """Return the validation metrics of the last epoch, if it had any."""
-        return [name for name in self.keeper.rows[-1] if name.startswith("validation_")]
-
-    def teardown(self, *_: Any, **__: Any) -> None:
-        """Close the bar, also after an error."""
-        if self.bar is not None:
-            self.bar.close()
-
-
-def watched() -> bool:
-    """Return whether a person watches: a terminal, JupyterLab, or VS Code's notebooks."""
-    return sys.stderr.isatty() or bool({"JPY_SESSION_NAME", "VSCODE_PID"} & set(os.environ))
 
 
 # Batches of rows, in an order of its own every epoch.

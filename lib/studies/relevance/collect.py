@@ -1,29 +1,51 @@
 """Bring the class texts of ImageNet: `python -m studies.relevance.collect --contact <mail>`.
 
-One page of Wikipedia a class, one a second. An interrupted collection goes on where it was, and
-with another table of overrides only the pages that are new are asked for.
+One page of Wikipedia a class, one a second: its summary, and its section Description. An
+interrupted collection goes on where it was, and with another table of overrides only the pages that
+are new are asked for.
 """
 
 import argparse
-import sys
+import csv
+import difflib
+import io
+import re
 import tempfile
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from studies import paths
 from studies.inputs.download import require
-from studies.paths import StudyError
-from studies.relevance import class_texts, overrides
-from studies.relevance.classes import imagenet
+from studies.inputs.reading import numbered_lines, read_text
+from studies.paths import StudyError, one_sentence, relative
 from studies.relevance.params import FILE, SOURCES, TEXTS
-from studies.relevance.wikipedia import API, Wikipedia
-from studies.runs.files import write_atomic
-from studies.runs.params import relative
+from studies.relevance.sentences import split
+from studies.relevance.wikipedia import API, Page, Wikipedia
+from studies.runs.files import unwritable, write_atomic
 
 FEWEST = 2  # sentences of a class text, as in the paper
 REPORT = "class_report.csv"
+CORRESPONDENCES = Path("imagenet_wiki", "class_article_correspondences_trainval.csv")
+WNID = re.compile(r"n\d{8}")
+NONE = "-"  # in place of a page: there is none
+REMEDY = "put the table of pages there or correct its name"
+HEADING = re.compile(r"(=+)[^=](?:.*[^=])?(=+)")
+REASONS = {
+    "missing": "there was no page {asked!r} on {date}",
+    "disambiguation": "{asked!r} is a list of pages with that name",
+    "invalid": "{asked!r} cannot be the title of a page",
+    "elsewhere": "{asked!r} leads to another wiki",
+    "no text": "the page {title!r} had no summary on {date}",
+    "short": f"the text of {{title!r}} has fewer than the {FEWEST} sentences that are needed",
+    "section": "{asked!r} leads to the section {section!r} of {title!r}, whose summary may be of "
+    "something wider",
+    "shared": "{title!r} is also the page of {others}",
+}
+
+Titles = dict[str, str | None]  # of a page by wnid, None where a class has no page
 
 
 def collect(wiki: Wikipedia, own: Sequence[Path] = ()) -> tuple[int, int, int]:
@@ -37,36 +59,194 @@ def collect(wiki: Wikipedia, own: Sequence[Path] = ()) -> tuple[int, int, int]:
     """
     classes = imagenet()
     folder = require("imagenet_captions", paths.data() / FILE).parent
-    refuse_read_only(folder)
-    tables = [str(Path(file).resolve()) for file in own]
-    pages = overrides.load([overrides.PUBLISHED, *tables], classes)
-    texts, report = class_texts.collect(classes, pages, wiki, FEWEST)
+    try:  # before an hour of questions
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise unwritable(folder / TEXTS, error) from error
+    titles: Titles = dict(published(paths.data() / CORRESPONDENCES))
+    for file in own:
+        titles |= overrides(file.resolve(), classes)
+    titles = {wnid: titles.get(wnid, name) for wnid, name in classes.items()}
+    asked = {wnid: title for wnid, title in titles.items() if title is not None}
+    found = wiki.pages(asked.values())
+    pages = {wnid: found[title] for wnid, title in asked.items()}
+    texts, report = class_texts(classes, pages)
     if not texts:
         raise StudyError(
             f"no page at {wiki.api} is one of a class with {FEWEST} sentences; check the address"
         )
-    named = {wnid: classes[wnid] for wnid in texts}
-    table = pd.DataFrame({"wnid": texts.keys(), "class": named.values(), "text": texts.values()})
-    write(folder / REPORT, report)
-    write(folder / SOURCES, class_texts.sources(named, pages, wiki))
-    write(folder / TEXTS, table)  # last: with it the collection is complete
+    table = [(wnid, classes[wnid], text) for wnid, text in texts.items()]
+    sources = [
+        (wnid, classes[wnid], page.title, page.url, page.revision, page.date)
+        for wnid, page in pages.items()
+        if wnid in texts
+    ]
+    for name, rows, columns in (
+        (REPORT, report, ["wnid", "class", "page", "problem", "reason"]),
+        (SOURCES, sources, ["wnid", "class", "title", "url", "revision", "date"]),
+        (TEXTS, table, ["wnid", "class", "text"]),  # last: with it the collection is complete
+    ):
+        frame = pd.DataFrame(rows, columns=columns, dtype=object)
+        write_atomic(folder / name, frame.to_csv(index=False, lineterminator="\n"))
     return len(classes), len(texts), len(report)
 
 
-def write(file: Path, table: pd.DataFrame) -> None:
-    """Write a table whole or not at all."""
-    write_atomic(file, table.to_csv(index=False, lineterminator="\n"))
+def imagenet() -> dict[str, str]:
+    """Return the names of ImageNet's classes by wnid, in its order, which is that of wnids.
 
+    The wnids are those of the published correspondences; the names are torchvision's, which tell
+    apart what ImageNet calls `crane` twice. No two are equal, but `Cardigan` is a dog and
+    `cardigan` a jacket. Raises StudyError when the correspondences are not there or not whole.
+    """
+    # imported late: torchvision takes seconds
+    from torchvision.models import ResNet50_Weights
 
-def refuse_read_only(folder: Path) -> None:
-    """Raise StudyError when nothing can be written in a folder."""
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
+    names = ResNet50_Weights.IMAGENET1K_V2.meta["categories"]
+    file = require("imagenet_wiki", paths.data() / CORRESPONDENCES)
+    wnids = sorted(correspondences(file))
+    if len(wnids) != len(names):
         raise StudyError(
-            f"cannot write in {folder}: {error.strerror or error}; make the folder writable, or "
-            "name a data folder of your own in STUDIES_DATA"
-        ) from error
+            f"{file}: has {len(wnids):,} classes, and ImageNet has {len(names):,}; bring the file "
+            "as it was published"
+        )
+    return dict(zip(wnids, names, strict=True))
+
+
+def published(file: Path) -> dict[str, str]:
+    """Return the first article of each class that has one in the published correspondences."""
+    return {wnid: page for wnid, page in correspondences(file).items() if page != NONE}
+
+
+def correspondences(file: Path) -> dict[str, str]:
+    """Return the first article of each class in the correspondences of Bujwid and Sullivan (2021).
+
+    A line is `<wnid>, <article>`, with further articles after further commas, or `-` for none.
+    """
+    pages = {}
+    for number, line in numbered_lines(file):
+        wnid, *articles = (cell.strip() for cell in line.split(","))
+        if not WNID.fullmatch(wnid) or not articles or not articles[0]:
+            raise StudyError(
+                f"{file} line {number}: should be a wnid, a comma and an article, or - for none; "
+                "bring the file as it was published"
+            )
+        pages[wnid] = articles[0]
+    return pages
+
+
+def overrides(file: Path, classes: Mapping[str, str]) -> Titles:
+    """Return the pages that a table of a user names: CSV with the columns `class` and `page`.
+
+    A class is a wnid or a name, in small or capital letters; a line of the wnid counts more than
+    one of the name. A page `-` leaves the class without a text. Raises StudyError when the file is
+    no such table, when no class or several have a name, and when a class is there twice.
+    """
+    wnids = defaultdict(list)
+    for wnid, name in classes.items():
+        wnids[" ".join(name.split()).casefold()].append(wnid)
+    by_name: Titles = {}
+    by_wnid: Titles = {}
+    for line, name, page in override_lines(file):
+        titles, owners = by_wnid, [name]
+        if not WNID.fullmatch(name):
+            titles, owners = by_name, wnids.get(name.casefold(), [])
+        if not owners:
+            near = difflib.get_close_matches(name.casefold(), wnids, n=1)
+            hint = f"did you mean {near[0]}?" if near else "write a class name or a wnid"
+            raise StudyError(f"{file} line {line}: no class has the name {name}; {hint}")
+        if len(owners) > 1:
+            raise StudyError(
+                f"{file} line {line}: {name} is the name of {' and '.join(owners)}; write the wnid "
+                "instead"
+            )
+        if owners[0] in titles:
+            raise StudyError(f"{file} line {line}: {name} was there before; keep one line")
+        titles[owners[0]] = None if page == NONE else page
+    return by_name | by_wnid
+
+
+def override_lines(file: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield line number, class and page of a table of overrides, with single spaces."""
+    reader = csv.reader(io.StringIO(read_text(file, REMEDY), newline=""), strict=True)
+    try:
+        rows = [(reader.line_num, [" ".join(cell.split()) for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise StudyError(f"{file} line {reader.line_num}: not CSV ({error}); mend it") from None
+    rows = [(line, cells) for line, cells in rows if any(cells)]
+    if not rows or rows[0][1] != ["class", "page"]:
+        raise StudyError(f"{file}: its first line should be `class,page`; write that line first")
+    for line, cells in rows[1:]:
+        if len(cells) != 2 or not all(cells):
+            raise StudyError(
+                f"{file} line {line}: should be a wnid or class name, a comma and the title of a "
+                "page; put quotes around a name or title that has a comma"
+            )
+        yield line, *cells
+
+
+def class_texts(
+    classes: Mapping[str, str], pages: Mapping[str, Page]
+) -> tuple[dict[str, str], list[tuple[str, str, str, str, str]]]:
+    """Return the class texts by wnid, and what a person should decide, a row a class.
+
+    `classes` are names, and `pages` the pages of those that should have one, by wnid. A text of
+    fewer than `FEWEST` distinct sentences is left out. A row holds wnid, name, page asked for,
+    problem and reason: for each class whose page is missing, a disambiguation, elsewhere or
+    invalid, or without a text or with a short one; and for each that has a text which may be of
+    something else, since the page is that of other classes too or the title leads to a section of
+    it.
+    """
+    texts = {wnid: class_text(page.extract) for wnid, page in pages.items()}
+    texts = {wnid: text for wnid, text in texts.items() if len(set(split(text))) >= FEWEST}
+    owners = defaultdict(list)
+    for wnid in texts:
+        owners[pages[wnid].title].append(wnid)
+    rows = []
+    for wnid, page in pages.items():
+        others = [other for other in owners[page.title] if other != wnid]
+        problem, reason = complaint(wnid, page, wnid in texts, others)
+        if problem:
+            rows.append((wnid, classes[wnid], page.asked, problem, reason))
+    return texts, rows
+
+
+def class_text(extract: str) -> str:
+    """Return the lead of a page and its section Description, one paragraph a line.
+
+    The section is any of level 2 with that title, and all subsections of it. Headings are left
+    out: they are no sentences. White space is single, all else as on the page.
+    """
+    paragraphs = []
+    kept, described = True, False
+    for paragraph in extract.split("\n"):
+        line = " ".join(paragraph.split())
+        if heading := HEADING.fullmatch(line):
+            level = min(len(heading[1]), len(heading[2]))
+            title = line[level : len(line) - level].strip()
+            if level <= 2:
+                described = level == 2 and title.casefold() == "description"
+            kept = described
+        elif kept and line:
+            paragraphs.append(line)
+    return "\n".join(paragraphs)
+
+
+def complaint(wnid: str, page: Page, long: bool, others: list[str]) -> tuple[str, str]:
+    """Return what is wrong with the page of a class, as a word and as a sentence; empty if fine.
+
+    `long` says whether its text has enough sentences; `others` are classes with the same text.
+    """
+    problem = page.problem
+    if not problem and not long:
+        problem = "short" if class_text(page.extract) else "no text"
+    elif not problem and (page.section or others):
+        problem = "section" if page.section else "shared"
+    if not problem:
+        return "", ""
+    reason = REASONS[problem].format(**page.model_dump(), others=", ".join(others))
+    keep = "let it stand if it describes the class, or " if long else ""
+    remedy = f"name another page in a table of overrides ({wnid},<title>), or - for no text"
+    return problem, f"{reason}: {keep}{remedy}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -89,16 +269,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--api", default=API, metavar="URL", help="of a MediaWiki (%(default)s)")
     parser.add_argument("--rate", default=1.0, type=float, help="requests a second (%(default)s)")
     options = parser.parse_args(arguments)
-    try:
+    with one_sentence():
         wiki = Wikipedia(options.contact, options.api, options.rate)
         classes, texts, undecided = collect(wiki, options.overrides)
-    except StudyError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from here")
     print(f"{texts:,} of {classes:,} classes have a text, {undecided:,} need a decision:")
     for name in (TEXTS, SOURCES, REPORT):
-        print(relative(paths.data() / FILE.parent / name))
+        print(relative(paths.data() / FILE.with_name(name)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a run reads: captions, class texts and their sentences, and the parts they fall into."""
 
 import hashlib
-from collections import Counter
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +13,13 @@ import pandas as pd
 
 import kitchen
 from studies import demo, paths
+from studies.inputs import images
 from studies.inputs.splits import refuse_empty
 from studies.paths import StudyError
-from studies.relevance import examples, sentences
-from studies.relevance.captions import imagenet_captions, of_records
-from studies.relevance.params import FILE, TEXTS, Parameters
-from studies.relevance.table import table
+from studies.relevance import sentences
+from studies.relevance.captions import imagenet_captions, of_records, table
+from studies.relevance.params import FILE, TEXTS, Parameters, Rare
+from studies.runs.folder import LoadedRun
 
 WEB = 1  # raise it whenever the kitchen's web texts are others: tables made before are left alone
 
@@ -28,7 +29,7 @@ class Collection:
     """Captions of images, each of a class that a text describes.
 
     Attributes:
-        everything: a table of all captions that were found, see `table`.
+        everything: a table of all captions that were found, see `captions.table`.
         wnids: the classes, in order.
         names: what each is called.
         texts: the class text of each.
@@ -45,16 +46,14 @@ class Collection:
     folders: dict[str, Path] | None
 
     @cached_property
-    def captions(self) -> datasets.Dataset:
-        """Return the table of the N captions that are not dropped before training."""
-        return self.everything.select(np.flatnonzero(self._column("reason") == ""))
+    def reason(self) -> np.ndarray:
+        """Return why each of all captions is dropped before training, empty where it is not."""
+        return self.everything.data.column("reason").to_numpy(zero_copy_only=False)
 
     @cached_property
-    def reasons(self) -> dict[str, int]:
-        """Return how many captions are dropped before training, by reason."""
-        counts = Counter(self._column("reason"))
-        del counts[""]
-        return dict(counts)
+    def captions(self) -> datasets.Dataset:
+        """Return the table of the N captions that are not dropped before training."""
+        return self.everything.select(np.flatnonzero(self.reason == ""))
 
     @cached_property
     def by_wnid(self) -> dict[str, str]:
@@ -73,6 +72,22 @@ class Collection:
         return np.array(self.captions["relevant"], dtype=np.float64)
 
     @cached_property
+    def sentence_counts(self) -> np.ndarray:
+        """Return how many sentences each class has, (C,)."""
+        return np.array([len(chosen) for chosen in self.sentences])
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """Return the image of each caption, N of them; raises where there are no images."""
+        places = zip(self.captions["wnid"], self.captions["image"], strict=True)
+        return [self.folders[wnid] / name for wnid, name in places]
+
+    @property
+    def root(self) -> Path:
+        """Return the folder that the images of all classes lie in."""
+        return Path(os.path.commonpath(self.folders.values()))
+
+    @cached_property
     def fingerprint(self) -> str:
         """Return a digest of captions and class texts."""
         digest = hashlib.blake2b(repr((self.wnids, self.texts)).encode(), digest_size=16)
@@ -80,25 +95,43 @@ class Collection:
             digest.update(repr(batch).encode())
         return digest.hexdigest()
 
-    @cached_property
-    def files(self) -> list[Path] | None:
-        """Return the image of each caption, N of them; None where there are no images."""
-        if self.folders is None:
-            return None
-        places = zip(self.captions["wnid"], self.captions["image"], strict=True)
-        return [self.folders[wnid] / name for wnid, name in places]
+    def fingerprint_for(self, parameters: Parameters) -> str:
+        """Return a digest of what a system reads: captions and class texts, and images if it does.
+
+        Raises StudyError when an image is missing.
+        """
+        if not parameters.sees_images:
+            return self.fingerprint
+        both = self.fingerprint + images.fingerprint(self.files, self.root)
+        return hashlib.blake2b(both.encode(), digest_size=16).hexdigest()
+
+    def refuse_changed(self, run: LoadedRun, parameters: Parameters) -> None:
+        """Raise StudyError when a run, of these parameters, was made with other data."""
+        what = (
+            "captions, class texts or images"
+            if parameters.sees_images
+            else "captions or class texts"
+        )
+        run.refuse_other_data(self.fingerprint_for(parameters), f"{what} than there are now")
 
     def pairs(self) -> tuple[list[str], np.ndarray]:
         """Return all sentences, (S,), and the examples: rows of captions and sentences, (E, 2)."""
         flat = [sentence for chosen in self.sentences for sentence in chosen]
-        return flat, examples.pairs(self.target, self.sentence_classes())
+        return flat, pairs(self.target, self.sentence_counts)
 
-    def sentence_classes(self) -> np.ndarray:
-        """Return the class number of each sentence, (S,)."""
-        return np.repeat(np.arange(len(self.wnids)), [len(one) for one in self.sentences])
 
-    def _column(self, name: str) -> np.ndarray:
-        return self.everything.data.column(name).to_numpy(zero_copy_only=False)
+def pairs(target: np.ndarray, sentence_counts: np.ndarray) -> np.ndarray:
+    """Return the rows of each caption with each sentence of its class, (E, 2) int32.
+
+    `target` (N,) are class numbers; the sentences of all classes, `sentence_counts` (C,) of each,
+    stand one behind the other. Examples are in the order of captions, and those of a caption in
+    that of sentences.
+    """
+    times = sentence_counts[target]
+    rows = np.repeat(np.arange(len(target), dtype=np.int32), times)
+    first = np.cumsum(sentence_counts) - sentence_counts  # sentence of each class
+    behind = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
+    return np.stack([rows, (first[target][rows] + behind).astype(np.int32)], axis=1)
 
 
 def read(parameters: Parameters) -> Collection:
@@ -107,19 +140,19 @@ def read(parameters: Parameters) -> Collection:
     source = parameters.source
     if source.name == "kitchen":
         return from_kitchen(parameters)
-    folder = paths.data() / FILE.parent
-    names, texts = collected(folder / TEXTS)
     file = paths.data() / FILE
-    images = paths.data() / source.images if source.images else None
+    names, texts = read_class_texts(file.with_name(TEXTS))
     with file.open("rb") as stream:
-        whence = hashlib.file_digest(stream, "blake2b").hexdigest()
-    found = table(
+        digest = hashlib.file_digest(stream, "blake2b").hexdigest()
+    everything = table(
         lambda: imagenet_captions(file, parameters.characters),
         texts,
-        *(source.name, parameters.characters, whence),
+        *(source.name, parameters.characters, digest),
     )
-    folders = {wnid: images / wnid for wnid in texts} if images else None
-    return collection(parameters, found, names, texts, folders)
+    folders = None
+    if source.images:
+        folders = {wnid: paths.data() / source.images / wnid for wnid in texts}
+    return collection(parameters, everything, names, texts, folders)
 
 
 def from_kitchen(parameters: Parameters) -> Collection:
@@ -134,7 +167,7 @@ def from_kitchen(parameters: Parameters) -> Collection:
             yield plate.id, {"filename": f"{plate.id}.png", "wnid": plate.variant, **record}
 
     names = {plate.variant: plate.variant.replace("_", " ") for plate in plates}
-    found = table(
+    everything = table(
         lambda: of_records(records(), parameters.characters),
         names,
         *(source.name, parameters.characters, WEB, source.per_variant, source.seed),
@@ -143,10 +176,10 @@ def from_kitchen(parameters: Parameters) -> Collection:
         plate.variant: root / plate.category / plate.dish / plate.variant for plate in plates
     }
     texts = {variant: kitchen.article(variant) for variant in names}
-    return collection(parameters, found, names, texts, folders)
+    return collection(parameters, everything, names, texts, folders)
 
 
-def collected(file: Path) -> tuple[dict[str, str], dict[str, str]]:
+def read_class_texts(file: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Return names and texts of classes by wnid, as `studies.relevance.collect` wrote them."""
     try:
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
@@ -154,64 +187,95 @@ def collected(file: Path) -> tuple[dict[str, str], dict[str, str]]:
         empty = frame[["wnid", "class", "text"]].eq("").any(axis=None)
         if not len(frame) or frame["wnid"].duplicated().any() or empty:
             raise ValueError("no class, one twice, or an empty cell")
-        by_wnid = frame.set_index("wnid")
-        return by_wnid["class"].to_dict(), by_wnid["text"].to_dict()
     except (OSError, ValueError, KeyError) as error:
-        said = " ".join(str(error).split())
+        problem = " ".join(str(error).split())
         raise StudyError(
-            f"{file}: no table of class texts with the columns wnid, class, text ({said}); delete "
-            "it and collect the class texts again"
+            f"{file}: no table of class texts with the columns wnid, class, text ({problem}); "
+            "delete it and collect the class texts again"
         ) from None
+    by_wnid = frame.set_index("wnid")
+    return by_wnid["class"].to_dict(), by_wnid["text"].to_dict()
 
 
 def collection(
     parameters: Parameters,
-    found: datasets.Dataset,
+    everything: datasets.Dataset,
     names: dict[str, str],
     texts: dict[str, str],
     folders: dict[str, Path] | None,
 ) -> Collection:
     """Return the collection of a table and class texts; raises StudyError when it is empty."""
-    given = parameters.sentences
-    chosen = sentences.of_classes(texts, given.fewest, given.most, given.choice, given.seed)
+    chosen = sentences.of_classes(texts, **parameters.sentences.model_dump())
     wnids = sorted(texts)
-    collected = Collection(
-        everything=found,
-        wnids=wnids,
-        names=[names[wnid] for wnid in wnids],
-        texts=[texts[wnid] for wnid in wnids],
-        sentences=[chosen[wnid] for wnid in wnids],
-        folders=folders,
-    )
-    if not len(collected.captions):
+    by_class = ([of[wnid] for wnid in wnids] for of in (names, texts, chosen))
+    result = Collection(everything, wnids, *by_class, folders)
+    if not len(result.captions):
         raise StudyError(
-            f"none of {len(found):,} captions has several words and a class with a text; see that "
-            "the captions are those published, and collect the texts of more classes"
+            f"none of {len(everything):,} captions has several words and a class with a text; see "
+            "that the captions are those published, and collect the texts of more classes"
         )
-    return collected
+    return result
 
 
 def split(collection: Collection, parameters: Parameters) -> np.ndarray:
-    """Return the part of each caption, (N,) `train`, `validation` or `test`.
+    """Return the part of each caption, (N,) `train`, `validation` or `test`, see `draw_parts`.
 
-    Training and test by `examples.split`; validation is drawn from the training captions of
-    classes that are not rare. Raises StudyError when a part would be empty.
+    Raises StudyError when a part would be empty.
     """
-    rng = np.random.default_rng(parameters.split_seed)
-    rare, classes = parameters.rare, collection.sentence_classes()
-    parts = examples.split(
+    parts = draw_parts(
         collection.target,
-        classes,
-        rng,
-        test_share=parameters.test_share,
-        rare=rare.examples,
-        rare_train=rare.train,
-        rare_test=rare.test,
-    ).astype("<U10")
-    per_class = np.bincount(collection.target, minlength=len(collection.wnids))
-    common = per_class * np.bincount(classes, minlength=len(collection.wnids)) > rare.examples
-    known = np.flatnonzero((parts == "train") & common[collection.target])
-    count = round(parameters.validation_share * np.sum(parts == "train"))
-    parts[rng.permutation(known)[:count]] = "validation"
+        collection.sentence_counts,
+        np.random.default_rng(parameters.split_seed),
+        parameters.test_share,
+        parameters.validation_share,
+        parameters.rare,
+    )
     refuse_empty(parts, paths.data() / FILE.parent, "captions")
     return parts
+
+
+def draw_parts(
+    target: np.ndarray,
+    sentence_counts: np.ndarray,
+    rng: np.random.Generator,
+    test_share: float,
+    validation_share: float,
+    rare: Rare,
+) -> np.ndarray:
+    """Return the part of each caption, (N,); its examples all lie in it.
+
+    `target` (N,) are class numbers, `sentence_counts` (C,) how many sentences each class has.
+    `test_share` of the captions, rounded, are drawn by lot. But a class of at most `rare.examples`
+    examples has at least `rare.train` of them in training and at least `rare.test` in test: where
+    the lot gives one part too few, as many of its captions as needed change over, and captions of
+    other classes make up for it, so that the parts keep their sizes where that is possible. Where a
+    class has too few captions for both, training comes first: a single caption is in training.
+
+    Validation is `validation_share` of the training captions, drawn from those of classes that are
+    not rare.
+    """
+    is_rare = np.bincount(target, minlength=len(sentence_counts)) * sentence_counts <= rare.examples
+    order = rng.permutation(len(target))
+    tests = round(len(target) * test_share)
+    drawn = np.zeros(len(target), dtype=bool)
+    drawn[order[:tests]] = True
+    shuffled = target[order]
+    of_rare = is_rare[shuffled]
+    for number in np.unique(shuffled[of_rare]):
+        members = order[shuffled == number]
+        most = len(members) - _at_least(rare.train, len(members))
+        least = min(_at_least(rare.test, len(members)), most)
+        drawn[members] = np.arange(len(members)) < np.clip(drawn[members].sum(), least, most)
+    common = order[~of_rare]
+    left = max(tests - drawn[order[of_rare]].sum(), 0)
+    drawn[common] = np.arange(len(common)) < left
+    parts = np.where(drawn, "test", "train").astype("<U10")
+    known = np.flatnonzero(~drawn & ~is_rare[target])
+    parts[rng.permutation(known)[: round(validation_share * np.sum(~drawn))]] = "validation"
+    return parts
+
+
+def _at_least(share: float, count: int) -> int:
+    """Return the least whole number that is no less than a share of a count."""
+    # a fifth of 35 is 7, though 0.2 * 35 is a little more
+    return int(np.ceil(round(share * count, 9)))

@@ -1,24 +1,28 @@
 """Score one system: `python -m studies.relevance.evaluate -f dataset.yaml -f system.yaml`."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
+from torch.nn.functional import normalize
+from tqdm.auto import tqdm
 
 from studies.inputs import splits
 from studies.learning import compute
 from studies.paths import relative, run_command
-from studies.relevance import baselines, data, filter, metrics, model, pictures
-from studies.relevance.batching import Texts
+from studies.relevance import data, filter, metrics, model
+from studies.relevance.data import Collection
+from studies.relevance.examples import items, pretrained
 from studies.relevance.params import Parameters
-from studies.relevance.tokens import tokenized
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, load_run, provenance
 
-CHANGED = "captions or class texts than there are now"
-CHANGED_IMAGES = "captions, class texts or images than there are now"
+BLOCK = 4096  # captions at once
 
 
 def evaluate(parameters: Parameters) -> Path:
@@ -45,84 +49,64 @@ def evaluate(parameters: Parameters) -> Path:
         collection = data.read(parameters)
         parts = data.split(collection, parameters)
         if parameters.trained:
-            changed = CHANGED_IMAGES if parameters.sees_images else CHANGED
-            fingerprint = pictures.fingerprint(parameters, collection)
-            load_run(folder).refuse_other_data(fingerprint, changed)
+            collection.refuse_changed(load_run(folder), parameters)
         else:
             facts = {
                 "dataset_fingerprint": collection.fingerprint,
                 "captions": splits.sizes(parts),
             }
             write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
-        found = classified if parameters.downstream is not None else filtered
-        frame = found(parameters, collection, parts)
+        score = filtered if parameters.downstream is None else classified
+        frame = score(parameters, collection, parts)
         write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
         write_atomic(folder / "metrics.json", to_json(metrics.scores(frame)))
     return folder
 
 
-def filtered(
-    parameters: Parameters, collection: data.Collection, parts: np.ndarray
-) -> pd.DataFrame:
+def filtered(parameters: Parameters, collection: Collection, parts: np.ndarray) -> pd.DataFrame:
     """Return what a filter says of all captions, in their order, each read alone."""
     count = len(collection.captions)
     own, mean, highest = np.zeros(count), np.zeros(count), np.zeros(count)
     if parameters.predictor is not None:
-        for rows, likely in probabilities(parameters, collection):
-            own[rows], mean[rows] = filter.own_and_mean(likely, collection.target[rows])
-        said = filter.decide(own, mean, **parameters.filter.model_dump())
+        for rows, logits in predicted(parameters, collection, np.arange(count)):
+            probabilities = logits.sigmoid().numpy()
+            own[rows], mean[rows] = filter.own_and_mean(probabilities, collection.target[rows])
+        decisions = filter.decide(own, mean, parameters.filter)
     else:
-        for rows, similar in baselines.similarities(parameters, collection):
+        for rows, similar in similarities(parameters, collection):
             places = np.arange(len(rows)), collection.target[rows]
             own[rows] = similar[places]
             similar[places] = -np.inf
             highest[rows] = similar.max(axis=1)
-        ahead = baselines.lead(parameters, own, highest)
-        said = pd.DataFrame({"kept": ahead > 0, "lead": ahead})
-    return pd.concat([described(collection, parts), said], axis=1)
+        # a name in the caption is enough, whatever other names are there
+        lead = own if parameters.baseline.name == "name_match" else own - highest
+        decisions = pd.DataFrame({"kept": lead > 0, "lead": lead})
+    return pd.concat([described(collection, parts), decisions], axis=1)
 
 
-def probabilities(
-    parameters: Parameters, collection: data.Collection
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield rows of captions and the predictor's probability of each class, (B,) and (B, C)."""
-    reader = model.load(load_run(parameters.folder()))
-    for rows, logits in read(parameters, collection, reader, np.arange(len(collection.captions))):
-        yield rows, logits.sigmoid().numpy()
-
-
-def classified(
-    parameters: Parameters, collection: data.Collection, parts: np.ndarray
-) -> pd.DataFrame:
+def classified(parameters: Parameters, collection: Collection, parts: np.ndarray) -> pd.DataFrame:
     """Return the class that a downstream classifier gives to each test caption or its image."""
     test = np.flatnonzero(parts == "test")
     frame = described(collection, parts)
-    said = np.zeros(len(parts), dtype=np.int64)
-    reader = model.load(load_run(parameters.folder()))
-    for rows, logits in read(parameters, collection, reader, test):
-        said[rows] = logits.argmax(1).numpy()
-    frame["said"] = [collection.wnids[one] for one in said]
+    classes = np.zeros(len(parts), dtype=np.int64)
+    for rows, logits in predicted(parameters, collection, test):
+        classes[rows] = logits.argmax(1).numpy()
+    frame["said"] = [collection.wnids[number] for number in classes]
     frame["read"] = "image" if parameters.sees_images else "caption"
     return frame.iloc[test].reset_index(drop=True)
 
 
-def read(
-    parameters: Parameters,
-    collection: data.Collection,
-    reader: model.Reader | pictures.Viewer,
-    rows: np.ndarray,
+def predicted(
+    parameters: Parameters, collection: Collection, rows: np.ndarray
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Yield rows and logits of captions or of their images, (B,) and (B, C)."""
-    if parameters.sees_images:
-        items = pictures.pictures(parameters, collection)
-    else:
-        captions = tokenized(collection.captions, reader.words, collection.fingerprint)
-        items = Texts(reader.words, captions, collection.target, parameters.max_tokens)
+    reader = model.load(load_run(parameters.folder()))
+    batches = items(parameters, collection, reader.words)
     size = parameters.training.batch
-    return model.said_by(reader.network, items, rows, parameters.precision, size)
+    return model.predict(reader.network, batches, rows, parameters.precision, size)
 
 
-def described(collection: data.Collection, parts: np.ndarray) -> pd.DataFrame:
+def described(collection: Collection, parts: np.ndarray) -> pd.DataFrame:
     """Return id, class, part and truth of all captions."""
     return pd.DataFrame(
         {
@@ -132,6 +116,80 @@ def described(collection: data.Collection, parts: np.ndarray) -> pd.DataFrame:
             "relevant": pd.array(list(collection.captions["relevant"]), dtype="boolean"),
         }
     )
+
+
+# What can be said of a caption without training: its class by name, by words, by CLIP.
+
+
+def similarities(
+    parameters: Parameters, collection: Collection
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield rows of captions and their similarity to each class, (B,) and (B, C) float64."""
+    baseline = parameters.baseline
+    if baseline.name == "name_match":
+        for rows, texts in blocks(collection, BLOCK):
+            yield rows, named(texts, collection.names)
+    elif baseline.name == "tfidf":
+        vectors = TfidfVectorizer(sublinear_tf=True)
+        classes = vectors.fit_transform(collection.texts)
+        for rows, texts in blocks(collection, BLOCK):
+            yield rows, (vectors.transform(texts) @ classes.T).toarray()
+    else:
+        yield from clip(baseline.weights, baseline.batch, collection, parameters.precision)
+
+
+def blocks(collection: Collection, size: int) -> Iterator[tuple[np.ndarray, list[str]]]:
+    """Yield the captions in their order, so many at a time."""
+    count = len(collection.captions)
+    for start in tqdm(range(0, count, size), desc="reading captions", unit="block", delay=2):
+        rows = np.arange(start, min(start + size, count))
+        yield rows, collection.captions[rows]["text"]
+
+
+def named(texts: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """Return 1 where a text has the name of a class, whole or in plural, else 0, (B, C)."""
+    patterns = []
+    for name in names:
+        words = r"\s+".join(re.escape(word) for word in name.split())
+        whole = re.compile(rf"\b{words}(?:s|es)?\b", re.IGNORECASE)
+        patterns.append((" ".join(name.lower().split()), whole))
+    found = np.zeros((len(texts), len(names)))
+    for row, text in enumerate(texts):
+        lower = text.lower()
+        for place, (name, whole) in enumerate(patterns):
+            # the first look is many times as fast, and most texts name no class
+            found[row, place] = name in lower and whole.search(text) is not None
+    return found
+
+
+def clip(
+    weights: str, batch: int, collection: Collection, precision: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the cosine of captions and "a photo of a <class>" in the text space of a CLIP.
+
+    A. Radford et al., *Learning transferable visual models from natural language supervision*,
+    ICML 2021. Raises StudyError when there are no such weights.
+    """
+    # imported late: transformers takes seconds
+    from transformers import AutoTokenizer, CLIPTextModelWithProjection
+
+    with pretrained("baseline.weights", "CLIP with a text encoder in safetensors", weights):
+        tokenizer = AutoTokenizer.from_pretrained(weights)
+        encoder = CLIPTextModelWithProjection.from_pretrained(
+            weights, use_safetensors=True, dtype=torch.float32
+        )
+    where = compute.device()
+    encoder = encoder.to(where).eval()
+
+    def embedded(texts: Sequence[str]) -> Tensor:
+        tokens = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+        with torch.inference_mode(), compute.autocast(precision):
+            return normalize(encoder(**tokens.to(where)).text_embeds.float(), dim=1)
+
+    names = [f"a photo of a {name}" for name in collection.names]
+    classes = torch.cat([embedded(names[i : i + batch]) for i in range(0, len(names), batch)])
+    for rows, texts in blocks(collection, batch):
+        yield rows, (embedded(texts) @ classes.T).double().cpu().numpy()
 
 
 if __name__ == "__main__":

@@ -1,146 +1,312 @@
-"""What the predictor is trained on: captions, each with the sentences of its class."""
+"""What networks read: tokens on disk, and batches of texts of about one length, or of images."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+import datasets
 import numpy as np
+import torch
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
 
+from studies import paths
+from studies.inputs import images
+from studies.inputs.features import features
 from studies.paths import StudyError
+from studies.relevance.data import Collection
+from studies.relevance.params import Features, Parameters, Pixels, Reading
+from studies.runs.files import unwritable
 
-TRAIN, TEST = "train", "test"
+BEGIN, PAD, END = "<s>", "<pad>", "</s>"
+POOL = 50  # batches whose texts are sorted by length together
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Captions × sentences of their class; an example is two row numbers, its text made on demand.
+class Words:
+    """A tokenizer, with the numbers of the tokens that begin, end and fill up a text."""
 
-    Attributes:
-        captions: N texts; a list, or a memory-mapped column.
-        sentences: S texts.
-        rows: (E, 2) int32, the caption and the sentence of each example, see `pairs`.
+    tokenizer: Tokenizer
+    begin: int
+    end: int
+    pad: int
 
-    """
-
-    captions: Sequence[str]
-    sentences: Sequence[str]
-    rows: np.ndarray
+    def __post_init__(self) -> None:
+        # "<pad>" in a caption is what somebody wrote
+        self.tokenizer.encode_special_tokens = True
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.tokenizer.get_vocab_size()
 
-    def texts(self, examples: np.ndarray) -> list[str]:
-        """Return the texts of some examples: the sentence after the caption."""
-        chosen = self.rows[examples].tolist()
-        return [f"{self.captions[row]} {self.sentences[sentence]}" for row, sentence in chosen]
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of texts, without what begins and ends them."""
+        # the space makes a text the same tokens alone and behind another
+        spaced = [f" {text}" for text in texts]
+        encoded = self.tokenizer.encode_batch(spaced, add_special_tokens=False)
+        return [one.ids for one in encoded]
+
+    def to_json(self) -> str:
+        """Return everything that `from_json` needs."""
+        numbers = {"begin": self.begin, "end": self.end, "pad": self.pad}
+        return json.dumps({**numbers, "tokenizer": self.tokenizer.to_str()})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Words":
+        """Return what `to_json` gave."""
+        values = json.loads(text)
+        return cls(**values | {"tokenizer": Tokenizer.from_str(values["tokenizer"])})
 
 
-def pairs(caption_classes: np.ndarray, sentence_classes: np.ndarray) -> np.ndarray:
-    """Return the rows of each caption with each sentence of its class, (E, 2) int32.
+def words(encoder: Reading, texts: Iterable[str]) -> Words:
+    """Return the tokenizer of an encoder; one without a published encoder is learnt from texts.
 
-    `caption_classes` (N,) and `sentence_classes` (S,) are class numbers. Examples are in the order
-    of captions, and those of a caption in that of sentences. Raises ValueError when the class of a
-    caption has no sentence.
+    Raises StudyError when a published tokenizer is not there or is none of the `tokenizers`
+    library.
     """
-    caption_classes, sentence_classes = _numbers(caption_classes), _numbers(sentence_classes)
-    by_class = np.argsort(sentence_classes, kind="stable")
-    ordered = sentence_classes[by_class]
-    first = np.searchsorted(ordered, caption_classes, side="left")
-    times = np.searchsorted(ordered, caption_classes, side="right") - first
-    if (times == 0).any():
-        row = int(np.argmax(times == 0))
-        raise ValueError(f"class {caption_classes[row]} of caption {row} has no sentence")
-    found = np.empty((times.sum(), 2), dtype=np.int32)
-    found[:, 0] = np.repeat(np.arange(len(times), dtype=np.int32), times)
-    # where the sentences of a caption begin in `by_class`, less where its examples begin
-    shift = first - (np.cumsum(times) - times)
-    found[:, 1] = by_class[np.arange(len(found)) + np.repeat(shift, times)]
+    if encoder.name == "published":
+        return published(encoder.weights)
+    learnt = ByteLevelBPETokenizer()
+    special = [BEGIN, PAD, END]
+    learnt.train_from_iterator(
+        texts, vocab_size=encoder.vocabulary, special_tokens=special, show_progress=False
+    )
+    return Words(learnt._tokenizer, *(learnt.token_to_id(one) for one in (BEGIN, END, PAD)))
+
+
+@contextmanager
+def pretrained(parameter: str, what: str, weights: str) -> Iterator[None]:
+    """Raise StudyError for whatever fails in the block, which reads `weights` from the hub."""
+    try:
+        yield
+    except Exception as error:  # which one depends on what is missing or damaged
+        raise StudyError(
+            f"{parameter}: no {what} at {weights} ({type(error).__name__}); give the name of one "
+            "on the hub, such as FacebookAI/roberta-base or openai/clip-vit-base-patch32, or a "
+            "folder that save_pretrained wrote"
+        ) from error
+
+
+def published(weights: str) -> Words:
+    """Return a published tokenizer."""
+    # imported late: transformers takes seconds
+    from transformers import AutoTokenizer
+
+    with pretrained("encoder.weights", "tokenizer of a text encoder", weights):
+        whole = AutoTokenizer.from_pretrained(weights)
+        begin = whole.cls_token_id if whole.cls_token_id is not None else whole.bos_token_id
+        end = whole.sep_token_id if whole.sep_token_id is not None else whole.eos_token_id
+        found = Words(whole.backend_tokenizer, begin, end, whole.pad_token_id)
+    if None in (found.begin, found.end, found.pad):
+        raise StudyError(
+            f"encoder.weights: the tokenizer at {weights} lacks a token that begins, ends or fills "
+            "up a text; give an encoder such as RoBERTa"
+        )
+    # limits and paddings are the batch's business
+    found.tokenizer.no_truncation()
+    found.tokenizer.no_padding()
     return found
 
 
-def split(
-    caption_classes: np.ndarray,
-    sentence_classes: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    test_share: float,
-    rare: int = 100,
-    rare_train: float = 0.5,
-    rare_test: float = 0.2,
-) -> np.ndarray:
-    """Return the part of each caption, (N,) `train` or `test`; its examples all lie in it.
+def tokenized(texts: datasets.Dataset, words: Words, fingerprint: str) -> datasets.Dataset:
+    """Return `tokens` and their number, `length`, of the column `text`, memory-mapped.
 
-    `test_share` of the captions, rounded, are drawn by lot. But a class of at most `rare` examples
-    has at least `rare_train` of them in training and at least `rare_test` in test: where the lot
-    gives one part too few, as many of its captions as needed change over, and captions of other
-    classes make up for it, so that the parts keep their sizes where that is possible. Where a
-    class has too few captions for both, training comes first: a single caption is in training.
-
-    Raises ValueError for shares outside 0 to 1 or with `rare_train` + `rare_test` above 1, and
-    StudyError when a part would be empty.
+    They are kept below `cache/relevance`; `fingerprint` names the texts: the same name stands for
+    the same texts. Raises StudyError when the cache cannot be written.
     """
-    if not (0 < test_share < 1 and 0 <= rare_train <= 1 and 0 <= rare_test <= 1):
-        raise ValueError(
-            "test_share must be above 0 and below 1, rare_train and rare_test 0 to 1, not "
-            f"{test_share}, {rare_train} and {rare_test}"
-        )
-    if rare_train + rare_test > 1:
-        raise ValueError(f"rare_train + rare_test is above 1: {rare_train} + {rare_test}")
-    caption_classes, sentence_classes = _numbers(caption_classes), _numbers(sentence_classes)
-    count = len(caption_classes)
-    classes = int(max(caption_classes.max(initial=-1), sentence_classes.max(initial=-1))) + 1
-    captions = np.bincount(caption_classes, minlength=classes)
-    sentences = np.bincount(sentence_classes, minlength=classes)
-    is_rare = captions * sentences <= rare
+    key = f"{fingerprint} {words.to_json()}"
+    name = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
+    file = paths.cache() / "relevance" / f"tokens-{name}.arrow"
 
-    order = rng.permutation(count)
-    tests = round(count * test_share)
-    drawn = np.zeros(count, dtype=bool)
-    drawn[order[:tests]] = True
-    of_rare = is_rare[caption_classes[order]]
-    # the captions of each rare class, in the order of the lot
-    members = order[of_rare][np.argsort(caption_classes[order[of_rare]], kind="stable")]
-    starts = np.flatnonzero(np.diff(caption_classes[members], prepend=-1))
-    for group in np.split(members, starts[1:]):
-        most = len(group) - _at_least(rare_train, len(group))
-        least = min(_at_least(rare_test, len(group)), most)
-        taken = min(max(int(drawn[group].sum()), least), most)
-        drawn[group] = np.arange(len(group)) < taken
-    common = order[~of_rare]
-    left = min(max(tests - int(drawn[members].sum()), 0), len(common))
-    drawn[common] = np.arange(len(common)) < left
-    for part, held in ((TRAIN, not drawn.all()), (TEST, drawn.any())):
-        if not held or not count:
-            raise StudyError(
-                f"{count} captions are too few for a {part} set; add captions or change test_share"
-            )
-    return np.where(drawn, TEST, TRAIN)
+    def encode(batch: dict[str, list[str]]) -> dict[str, list]:
+        tokens = words.tokens(batch["text"])
+        return {"tokens": tokens, "length": [len(one) for one in tokens]}
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return texts.map(
+            encode,
+            batched=True,
+            remove_columns=texts.column_names,
+            cache_file_name=str(file),
+            new_fingerprint=name,
+            desc="tokenizing",
+        )
+    except OSError as error:
+        raise unwritable(file, error) from error
+
+
+class Texts(Dataset):
+    """Batches of captions or examples: row numbers in, a batch out.
+
+    Args:
+        words: the tokenizer of `captions` and `sentences`.
+        captions: the tokens of N captions, see `tokenized`.
+        target: (N,), their class numbers.
+        longest: tokens of a text, its begin and end included; what is longer is cut.
+        pairs: (E, 2), the caption and the sentence of each example; None for captions alone.
+        sentences: tokens of S sentences; None leaves them out of the examples.
+        weight: (N,), what each caption counts; None for 1.
+
+    """
+
+    def __init__(
+        self,
+        words: Words,
+        captions: datasets.Dataset,
+        target: np.ndarray,
+        longest: int,
+        pairs: np.ndarray | None = None,
+        sentences: Sequence[list[int]] | None = None,
+        weight: np.ndarray | None = None,
+    ) -> None:
+        self.words, self.captions, self.target, self.longest = words, captions, target, longest
+        self.pairs, self.sentences = pairs, sentences
+        self.weight = np.ones(len(target)) if weight is None else weight
+        lengths = captions.data.column("length").to_numpy().astype(np.int64)
+        if pairs is not None:
+            lengths = lengths[pairs[:, 0]]
+            if sentences is not None:
+                lengths = lengths + np.array([len(one) for one in sentences])[pairs[:, 1]]
+        self.lengths = np.minimum(lengths + 2, longest)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return tokens (B, L), which of them are real (B, L), classes (B,) and weights (B,)."""
+        chosen = np.asarray(rows)
+        captions = chosen if self.pairs is None else self.pairs[chosen, 0]
+        texts = self.captions[captions]["tokens"]
+        if self.sentences is not None:
+            behind = [self.sentences[one] for one in self.pairs[chosen, 1]]
+            texts = [joined(*both, self.longest - 2) for both in zip(texts, behind, strict=True)]
+        return (
+            *padded(self.words, texts, self.longest),
+            torch.from_numpy(self.target[captions]),
+            torch.from_numpy(self.weight[captions]).float(),
+        )
+
+
+def joined(caption: list[int], sentence: list[int], longest: int) -> list[int]:
+    """Return a caption and the sentence behind it, the longer cut first where both are too long."""
+    room = max(longest - len(sentence), (longest + 1) // 2)
+    return [*caption[:room], *sentence][:longest]
+
+
+def padded(words: Words, texts: Sequence[list[int]], longest: int) -> tuple[Tensor, Tensor]:
+    """Return texts with begin and end, filled up to the longest, (B, L), and what is real."""
+    cut = [[words.begin, *text[: longest - 2], words.end] for text in texts]
+    width = max(map(len, cut))
+    tokens = torch.tensor([text + [words.pad] * (width - len(text)) for text in cut])
+    lengths = torch.tensor([len(text) for text in cut])
+    return tokens, torch.arange(width) < lengths[:, None]
+
+
+class Pictures(Dataset):
+    """Batches of images: row numbers in; images, classes and weights out.
+
+    Args:
+        inputs: of N images, see `image_inputs`.
+        target: (N,), their class numbers.
+        weight: (N,), what each counts; None for 1.
+
+    """
+
+    def __init__(
+        self, inputs: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None
+    ) -> None:
+        self.inputs, self.target = inputs, target
+        self.weight = np.ones(len(target)) if weight is None else weight
+        # images are of one length, so that batches of texts and of images are drawn alike
+        self.lengths = np.ones(len(target), dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __getitem__(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return inputs (B, ...), classes (B,) and weights (B,)."""
+        arrays = (one[np.asarray(rows)] for one in (self.inputs, self.target, self.weight))
+        inputs, target, weight = map(torch.from_numpy, arrays)
+        return inputs, target, weight.float()
+
+
+def image_inputs(encoder: Pixels | Features, files: Sequence[Path], root: Path) -> np.ndarray:
+    """Return what a network reads of images, in their order, memory-mapped.
+
+    (N, 3, S, S) uint8 pixels, or (N, F) features. Raises StudyError when an image is missing or
+    cannot be read.
+    """
+    if encoder.name == "features":
+        return features(files, root, encoder.weights)
+    return images.load(files, encoder.size, root)
+
+
+def items(
+    parameters: Parameters,
+    collection: Collection,
+    words: Words | None,
+    weight: np.ndarray | None = None,
+) -> Texts | Pictures:
+    """Return what a system reads: all captions, each alone, or all images.
+
+    `words` is the tokenizer, None of a system that looks at images; `weight` (N,) is what each
+    caption counts.
+    """
+    if words is None:
+        inputs = image_inputs(parameters.encoder, collection.files, collection.root)
+        return Pictures(inputs, collection.target, weight)
+    captions = tokenized(collection.captions, words, collection.fingerprint)
+    return Texts(words, captions, collection.target, parameters.max_tokens, weight=weight)
+
+
+class ByLength(Sampler):
+    """Batches of rows of about one length: in every epoch `draws` of them, drawn afresh.
+
+    They come in random order; without a seed, once each, the longest first.
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        lengths: np.ndarray,
+        size: int,
+        seed: int | None = None,
+        draws: int | None = None,
+    ) -> None:
+        self.rows, self.lengths, self.size = np.asarray(rows), lengths, size
+        self.draws = len(self.rows) if draws is None else draws
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self.seed is None:
+            yield from self._cut(self.rows)
+            return
+        rng = np.random.default_rng([self.seed, self.epoch])
+        rows, pool = epoch_rows(rng, self.rows, self.draws), self.size * POOL
+        pools = (rows[start : start + pool] for start in range(0, len(rows), pool))
+        batches = [batch for one in pools for batch in self._cut(one)]
+        for place in rng.permutation(len(batches)):
+            yield batches[place]
+
+    def __len__(self) -> int:
+        return -(-self.draws // self.size)
+
+    def _cut(self, rows: np.ndarray) -> Iterator[list[int]]:
+        """Yield rows in batches, the longest first."""
+        longest_first = rows[np.argsort(-self.lengths[rows], kind="stable")]
+        for start in range(0, len(rows), self.size):
+            yield longest_first[start : start + self.size].tolist()
 
 
 def epoch_rows(rng: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
-    """Return so many of the rows, in random order: each as often as any other, or once more.
-
-    Raises ValueError when there is no row or none is asked for.
-    """
-    rows = np.asarray(rows)
-    if count < 1 or not len(rows):
-        raise ValueError(f"cannot draw {count} of {len(rows)} rows")
+    """Return so many of the rows, in random order: each as often as any other, or once more."""
     rounds = [rng.permutation(rows) for _ in range(-(-count // len(rows)))]
     return rng.permutation(np.concatenate(rounds)[:count])
-
-
-def _at_least(share: float, count: int) -> int:
-    """Return the least whole number that is no less than a share of a count."""
-    # a fifth of 35 is 7, though 0.2 * 35 is a little more
-    return int(np.ceil(round(share * count, 9)))
-
-
-def _numbers(classes: np.ndarray) -> np.ndarray:
-    """Return class numbers as an array, checked."""
-    classes = np.asarray(classes)
-    if classes.ndim != 1:
-        raise ValueError(f"classes must be (N,), not {classes.shape}")
-    if len(classes) and (classes.dtype.kind not in "iu" or classes.min() < 0):
-        raise ValueError(
-            f"classes must be numbers from 0, not {classes.dtype} with {classes.min()}"
-        )
-    return classes.astype(np.int64)

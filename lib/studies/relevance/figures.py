@@ -1,6 +1,7 @@
 """What notebooks and reports show of captions and runs: figures, and tables to look at."""
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection as Names
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,11 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
 from studies.inputs.splits import PARTS
-from studies.relevance import data
-from studies.relevance.cases import shortened
+from studies.relevance.captions import NO_CLASS, NO_TEXT, ONE_WORD, TWICE
+from studies.relevance.data import Collection
+from studies.relevance.filter import BELOW_MEAN
 from studies.reporting import plots, tables
-from studies.reporting.plots import COLUMN, Drawing, at_paper_size, plain, style
+from studies.reporting.plots import COLUMN, Drawing, at_paper_size, style
 from studies.reporting.results import all_curves, cost_table
 from studies.runs.folder import LoadedRun
 
@@ -23,87 +25,192 @@ FILTER = {
     "kept": "kept",
 }
 TRAINED = {f"{metric}_trained": name for metric, name in FILTER.items() if metric != "kept"}
-FILTER_AXES = {
-    "precision": "precision (0–1)",
-    "recall": "recall (0–1)",
-    "rejected": "rejected (0–1)",
-    "auc": "AUC (0–1)",
-}
 DOWNSTREAM = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
-DOWNSTREAM_AXES = {"accuracy": "accuracy (0–1)", "macro_f1": "macro-F1 (0–1)"}
+FILTER_AXES = {metric: f"{name} (0–1)" for metric, name in FILTER.items() if metric != "kept"}
+DOWNSTREAM_AXES = {metric: f"{name} (0–1)" for metric, name in DOWNSTREAM.items()}
 CURVES = {
     "train_loss": "training loss (nats)",
     "validation_accuracy": "validation accuracy (0–1)",
 }
+FOUND, USABLE, KEPT = "found", "of several words and a class with a text", "kept"
+TRUTH = {True: "yes", False: "no"}  # others: unknown
+SHOWN = 160  # characters of a text
 
 
-def overview(collection: data.Collection, parts: np.ndarray) -> pd.DataFrame:
+def overview(collection: Collection, parts: np.ndarray) -> pd.DataFrame:
     """Return how many captions, classes and examples every part holds."""
     _, pairs = collection.pairs()
     rows = []
     for part in PARTS:
         mine = parts == part
         known = collection.relevant[mine]
+        unknown = np.isnan(known).all()
         rows.append(
             {
                 "part": part,
                 "captions": f"{int(mine.sum()):,}",
                 "classes": len(np.unique(collection.target[mine])),
                 "examples": f"{int(mine[pairs[:, 0]].sum()):,}",
-                "describe their class": "unknown"
-                if np.isnan(known).all()
-                else f"{np.nanmean(known):.0%}",
+                "describe their class": "unknown" if unknown else f"{np.nanmean(known):.0%}",
             }
         )
     return pd.DataFrame(rows)
 
 
-def sample(collection: data.Collection, shown: int = 8) -> pd.DataFrame:
+def sample(collection: Collection, shown: int = 8) -> pd.DataFrame:
     """Return captions from all over the table, each with its class and whether it describes it."""
-    rows = np.linspace(0, len(collection.captions) - 1, shown).round().astype(int)
+    rows = spaced(len(collection.captions), shown)
     frame = collection.captions[rows]
-    words = {True: "yes", False: "no", None: "unknown"}
     return pd.DataFrame(
         {
             "class": [collection.names[collection.target[row]] for row in rows],
             "caption": [shortened(text) for text in frame["text"]],
-            "describes it": [words[known] for known in frame["relevant"]],
+            "describes it": [TRUTH.get(known, "unknown") for known in frame["relevant"]],
         }
     )
 
 
-def examples(collection: data.Collection, shown: int = 3) -> pd.DataFrame:
+def examples(collection: Collection, shown: int = 3) -> pd.DataFrame:
     """Return captions as the predictor reads them in training: a sentence of the class behind."""
-    flat, pairs = collection.pairs()
-    rows = np.linspace(0, len(pairs) - 1, shown).round().astype(int)
+    sentences, pairs = collection.pairs()
+    chosen = pairs[spaced(len(pairs), shown)]
     return pd.DataFrame(
         {
-            "class": [collection.names[collection.target[pairs[row, 0]]] for row in rows],
-            "caption": [collection.captions[int(pairs[row, 0])]["text"] for row in rows],
-            "sentence": [flat[pairs[row, 1]] for row in rows],
+            "class": [collection.names[collection.target[caption]] for caption, _ in chosen],
+            "caption": [collection.captions[int(caption)]["text"] for caption, _ in chosen],
+            "sentence": [sentences[sentence] for _, sentence in chosen],
         }
     )
+
+
+def spaced(count: int, shown: int) -> np.ndarray:
+    """Return places from all over a list."""
+    return np.unique(np.linspace(0, count - 1, min(shown, count)).round().astype(int))
+
+
+def shortened(text: str) -> str:
+    """Return a text, or its beginning."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def score_table(run: LoadedRun) -> pd.DataFrame:
     """Return a run's scores on the test set, one row a metric."""
-    names = {**FILTER, **DOWNSTREAM}
-    shown = {
+    scores = {
         name: f"{value:,}" if metric == "kept" else f"{value:.3f}"
-        for metric, name in names.items()
+        for metric, name in {**FILTER, **DOWNSTREAM}.items()
         if (value := run.metrics.get(metric)) is not None
     }
-    return pd.DataFrame({"metric": shown.keys(), run.system: shown.values()})
+    return pd.DataFrame({"metric": scores.keys(), run.system: scores.values()})
 
 
-def filter_figure(frame: pd.DataFrame) -> Figure | None:
-    """Draw how well each filter finds the captions that describe their class; None if unknown."""
-    return plots.scores(frame, FILTER_AXES)
+def outcome(run: LoadedRun, collection: Collection, shown: int = 8) -> pd.DataFrame:
+    """Return how many captions a filter keeps, and why it drops others.
+
+    Of a classifier, which classes it most often takes for which others.
+    """
+    frame = run.predictions
+    if "said" in frame:
+        wrong = frame[frame["said"] != frame["class"]]
+        counts = wrong.groupby(["class", "said"]).size().sort_values(ascending=False, kind="stable")
+        top = counts[:shown].reset_index(name="captions")
+        names = collection.by_wnid
+        return pd.DataFrame(
+            {
+                "class": [names.get(wnid, wnid) for wnid in top["class"]],
+                "taken for": [names.get(wnid, wnid) for wnid in top["said"]],
+                "captions": [f"{count:,}" for count in top["captions"]],
+            }
+        )
+    reason = (
+        frame["reason"] if "reason" in frame else frame["kept"].map({True: "", False: "dropped"})
+    )
+    counts = reason.replace("", "kept").value_counts()
+    return pd.DataFrame({"": counts.index, "captions": [f"{count:,}" for count in counts]})
 
 
-def downstream_figure(frame: pd.DataFrame) -> Figure | None:
-    """Draw how well each classifier of captions does; None without one."""
-    return plots.scores(frame, DOWNSTREAM_AXES)
+def texts(run: LoadedRun, collection: Collection, shown: int = 4) -> pd.DataFrame:
+    """Return held-out captions of some classes: those that a filter scores highest and lowest.
+
+    Of a classifier, which keeps and drops nothing, the first two of each with the class said.
+    """
+    frame = run.predictions
+    score = next((name for name in ("probability", "lead") if name in frame), None)
+    place = {image: row for row, image in enumerate(collection.captions["image"])}
+    names = collection.by_wnid
+    rows = []
+    for number in spaced(len(collection.wnids), shown):
+        mine = frame[(frame["part"] == "test") & (frame["class"] == collection.wnids[number])]
+        if score is not None:
+            ranked = mine.sort_values(score, ascending=False, kind="stable")
+            mine = pd.concat([ranked[:1], ranked[1:][-1:]])
+        for one in mine[:2].to_dict("records"):
+            caption = collection.captions[place[one["id"]]]["text"]
+            row = {"class": names[one["class"]], "caption": shortened(caption)}
+            if score is not None:
+                row |= {score: f"{one[score]:.3f}", "": "kept" if one["kept"] else "dropped"}
+            else:
+                row["said"] = names[one["said"]]
+            rows.append({**row, "describes it": TRUTH.get(one["relevant"], "unknown")})
+    return pd.DataFrame(rows)
+
+
+def classes(run: LoadedRun, collection: Collection, shown: int = 5) -> pd.DataFrame:
+    """Return the classes of which a filter keeps the largest and the smallest share."""
+    by_class = run.predictions.groupby("class")["kept"].agg(["size", "sum", "mean"])
+    ranked = by_class.sort_values("mean", ascending=False, kind="stable")
+    if len(ranked) > 2 * shown:
+        ranked = pd.concat([ranked[:shown], ranked[-shown:]])
+    return pd.DataFrame(
+        {
+            "class": [collection.by_wnid.get(wnid, wnid) for wnid in ranked.index],
+            "captions": [f"{count:,}" for count in ranked["size"]],
+            "kept": [f"{count:,}" for count in ranked["sum"]],
+            "share": [f"{share:.0%}" for share in ranked["mean"]],
+        }
+    )
+
+
+def funnel(collection: Collection, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the steps from all captions found to those kept: `step`, `captions`, `left`.
+
+    `predictions` is what the predictor's filter says of the collection's captions, (N,) rows with
+    `kept` and `reason`. `found`, `USABLE` and `kept` are totals; the rows between them are the
+    reasons that drop any caption, in the order in which they are asked, each with how many it
+    drops. `left` is what remains after a step. Raises ValueError for a frame of other captions.
+    """
+    if len(predictions) != len(collection.captions):
+        raise ValueError(f"{len(predictions)} rows for {len(collection.captions)} captions")
+    left = len(collection.everything)
+    rows = [(FOUND, left, left)]
+    for reasons, first, total in (
+        (collection.reason, (NO_CLASS, NO_TEXT, ONE_WORD, TWICE), USABLE),
+        (predictions["reason"], (BELOW_MEAN,), KEPT),
+    ):
+        counts = Counter(reasons)
+        del counts[""]
+        others = sorted(set(counts) - set(first))
+        for reason in [*(one for one in first if one in counts), *others]:
+            left -= counts[reason]
+            rows.append((reason, counts[reason], left))
+        rows.append((total, left, left))
+    return pd.DataFrame(rows, columns=["step", "captions", "left"])
+
+
+@at_paper_size
+def funnel_figure(steps: pd.DataFrame) -> Figure:
+    """Draw how many captions are left after each step, of the table that `funnel` gives."""
+    figure = Drawing(figsize=(2 * COLUMN, 0.7 + 0.3 * len(steps)), layout="constrained")
+    axis = figure.subplots()
+    left = steps["left"].to_numpy()
+    names = [plots.plain(step) for step in steps["step"]]
+    bars = axis.barh(np.arange(len(steps)), left, color=style("predictor").colour, height=0.7)
+    axis.bar_label(bars, [f" {count:,}" for count in left], fontsize=7)
+    axis.set_yticks(np.arange(len(steps)), names)
+    axis.invert_yaxis()
+    axis.set_xlim(0, max(1, left.max()) * 1.1)
+    axis.set_xlabel("captions left (number)")
+    axis.grid(False, axis="y")
+    return figure
 
 
 def precision_recall(filters: dict[str, list[LoadedRun]]) -> Figure | None:
@@ -120,43 +227,19 @@ def precision_recall(filters: dict[str, list[LoadedRun]]) -> Figure | None:
         frames.append(pd.DataFrame(points).drop_duplicates("recall"))
     if not frames:
         return None
-    return plots.curves(
-        pd.concat(frames),
-        "recall",
-        {"precision": "precision (0–1)"},
-        x_label="recall (0–1)",
-        columns=1,
-    )
+    axes = {"precision": FILTER_AXES["precision"]}
+    return plots.curves(pd.concat(frames), "recall", axes, x_label=FILTER_AXES["recall"], columns=1)
 
 
-@at_paper_size
-def funnel_figure(steps: pd.DataFrame) -> Figure:
-    """Draw how many captions are left after each step, of the table that `funnel` gives."""
-    figure = Drawing(figsize=(2 * COLUMN, 0.7 + 0.3 * len(steps)), layout="constrained")
-    axis = figure.subplots()
-    places, left = np.arange(len(steps)), steps["left"].to_numpy()
-    axis.barh(places, left, color=style("predictor").colour, height=0.7)
-    for place, count in zip(places, left, strict=True):
-        axis.text(count, place, f" {count:,}", va="center", fontsize=7)
-    axis.set_yticks(places, [plain(step) for step in steps["step"]])
-    axis.invert_yaxis()
-    axis.set_xlim(0, max(1, left.max()) * 1.1)
-    axis.set_xlabel("captions left (number)")
-    axis.grid(False, axis="y")
-    return figure
-
-
-def test_table(tests: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
-    """Return the paired tests in some metrics, one row a pair of systems."""
-    names = {name: said for name, said in {**FILTER, **DOWNSTREAM}.items() if name in metrics}
-    return tables.wide_tests(tests[tests["metric"].isin(names)], names, [])
-
-
-def curves(systems: dict[str, list[LoadedRun]]) -> Figure | None:
-    """Draw the loss and what chooses the epoch against the step; None without a system."""
-    if not systems:
-        return None
+def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
+    """Draw the loss and what chooses the epoch against the step, of one system at least."""
     return plots.curves(all_curves(systems), "step", CURVES, columns=2)
+
+
+def test_table(tests: pd.DataFrame, metrics: Names[str]) -> pd.DataFrame:
+    """Return the paired tests in some metrics, one row a pair of systems."""
+    names = {name: label for name, label in {**FILTER, **DOWNSTREAM}.items() if name in metrics}
+    return tables.wide_tests(tests[tests["metric"].isin(names)], names, [])
 
 
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:

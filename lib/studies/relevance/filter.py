@@ -1,14 +1,39 @@
 """Which captions describe the class of their image, and how much each of them counts."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field, model_validator
+
+from studies.runs.params import Block, Positive
 
 Curve = Literal["linear", "rank", "power"]
+Unit = Annotated[float, Field(ge=0, le=1)]
 
 BELOW_MEAN = "its class is less probable than the classes are on average"
 BELOW_THRESHOLD = "its class is less probable than {threshold:g}"
+
+
+class Filter(Block):
+    """The filter's thresholds and the curve of the coefficients, see `relevance`."""
+
+    threshold: Unit
+    sure: Unit
+    bonus: Unit
+    curve: Curve
+    exponent: Positive  # of the curve `power`
+    lowest: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Filter":
+        top = max(self.threshold, self.sure) + self.bonus
+        if self.threshold > self.sure or top > 1 or self.threshold + self.bonus >= 1:
+            raise ValueError(
+                "threshold must not be above sure, sure + bonus not above 1, and threshold + bonus "
+                "must be below 1"
+            )
+        return self
 
 
 def relevance(
@@ -39,10 +64,7 @@ def relevance(
     that are no class, and parameters outside 0 <= threshold <= sure <= 1, 0 <= bonus,
     threshold + bonus < 1, sure + bonus <= 1, 0 < exponent, 0 < lowest <= 1.
     """
-    own, mean = own_and_mean(probabilities, targets)
-    return decide(
-        own,
-        mean,
+    settings = Filter(
         threshold=threshold,
         sure=sure,
         bonus=bonus,
@@ -50,6 +72,7 @@ def relevance(
         exponent=exponent,
         lowest=lowest,
     )
+    return decide(*own_and_mean(probabilities, targets), settings)
 
 
 def own_and_mean(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,92 +82,48 @@ def own_and_mean(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.nda
     ValueError as `relevance` does.
     """
     probabilities, targets = np.asarray(probabilities), np.asarray(targets)
-    _check_arrays(probabilities, targets)
-    if not len(targets):
-        return np.zeros(0), np.zeros(0)
-    own = probabilities[np.arange(len(targets)), targets].astype(np.float64)
-    # rounding may lift a mean of equal values above them, and no mean exceeds the largest
-    mean = np.minimum(probabilities.mean(axis=1, dtype=np.float64), probabilities.max(axis=1))
-    return own, mean
-
-
-def decide(
-    own: np.ndarray,
-    mean: np.ndarray,
-    *,
-    threshold: float,
-    sure: float,
-    bonus: float,
-    curve: Curve,
-    exponent: float,
-    lowest: float,
-) -> pd.DataFrame:
-    """Return what `relevance` does, of what `own_and_mean` gave."""
-    _check_parameters(threshold, sure, bonus, curve, exponent, lowest)
-    count = len(own)
-    below_mean, below_threshold = own < mean, own < threshold
-    kept = ~(below_mean | below_threshold)
-    coefficient = np.full(count, np.nan)
-    if curve == "rank":
-        coefficient[kept] = _ranked(own[kept], sure)
-    else:
-        value = np.where(own[kept] > sure, 1.0, own[kept] + bonus)
-        base = threshold + bonus
-        even = (value - base) / (1 - base)
-        coefficient[kept] = np.maximum(even ** (exponent if curve == "power" else 1), lowest)
-    reasons = np.array(["", BELOW_MEAN, BELOW_THRESHOLD.format(threshold=threshold)], dtype=object)
-    reason = pd.array(reasons[np.where(below_mean, 1, np.where(below_threshold, 2, 0))], "str")
-    return pd.DataFrame(
-        {"kept": kept, "reason": reason, "probability": own, "coefficient": coefficient}
-    )
-
-
-def _ranked(own: np.ndarray, sure: float) -> np.ndarray:
-    """Return the coefficients of the curve `rank`."""
-    distinct, place = np.unique(own, return_inverse=True)
-    steps = (distinct <= sure).sum() + 1
-    return np.minimum(place + 1, steps) / steps
-
-
-def _check_parameters(
-    threshold: float, sure: float, bonus: float, curve: str, exponent: float, lowest: float
-) -> None:
-    if not 0 <= threshold <= sure <= 1:
-        raise ValueError(f"0 <= threshold <= sure <= 1, not {threshold} and {sure}")
-    if not (bonus >= 0 and threshold + bonus < 1 and sure + bonus <= 1):
-        raise ValueError(
-            "bonus must not be negative, threshold + bonus must be below 1 and sure + bonus at "
-            f"most 1, not {bonus} beside {threshold} and {sure}"
-        )
-    if curve not in ("linear", "rank", "power"):
-        raise ValueError(f"curve must be 'linear', 'rank' or 'power', not {curve!r}")
-    if not 0 < exponent < np.inf:
-        raise ValueError(f"exponent must be above 0 and finite, not {exponent}")
-    if not 0 < lowest <= 1:
-        raise ValueError(f"lowest must be above 0 and at most 1, not {lowest}")
-
-
-def _check_arrays(probabilities: np.ndarray, targets: np.ndarray) -> None:
     if probabilities.ndim != 2 or targets.shape != probabilities.shape[:1]:
         raise ValueError(
             "probabilities must be (N, C) and targets (N,), not "
             f"{probabilities.shape} and {targets.shape}"
         )
-    if probabilities.dtype.kind not in "fiu":
-        raise ValueError(f"probabilities must be numbers, not {probabilities.dtype}")
     if not len(targets):
-        return
-    if targets.dtype.kind not in "iu":
-        raise ValueError(f"targets must be integers, not {targets.dtype}")
-    classes = probabilities.shape[1]
-    outside = np.flatnonzero((targets < 0) | (targets >= classes))
-    if len(outside):
-        row = outside[0]
-        raise ValueError(f"targets must be 0 to {classes - 1}, not {targets[row]} (row {row})")
+        return np.zeros(0), np.zeros(0)
+    if probabilities.dtype.kind not in "fiu" or targets.dtype.kind not in "iu":
+        raise ValueError(
+            "probabilities must be numbers and targets integers, not "
+            f"{probabilities.dtype} and {targets.dtype}"
+        )
+    low, high, classes = targets.min(), targets.max(), probabilities.shape[1]
+    if low < 0 or high >= classes:
+        raise ValueError(f"targets must be 0 to {classes - 1}, not {low} to {high}")
+    low, highest = probabilities.min(), probabilities.max(axis=1)
     # nan is neither: it makes both comparisons false
-    low, high = probabilities.min(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(~((low >= 0) & (high <= 1)))
-    if len(wrong):
-        row = wrong[0]
-        found = low[row] if not low[row] >= 0 else high[row]
-        raise ValueError(f"probabilities must be 0 to 1, not {found} (row {row})")
+    if not (low >= 0 and highest.max() <= 1):
+        raise ValueError(f"probabilities must be 0 to 1, not {low} to {highest.max()}")
+    own = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    # rounding may lift a mean of equal values above them, and no mean exceeds the largest
+    return own, np.minimum(probabilities.mean(axis=1, dtype=np.float64), highest)
+
+
+def decide(own: np.ndarray, mean: np.ndarray, settings: Filter) -> pd.DataFrame:
+    """Return what `relevance` does, of what `own_and_mean` gave."""
+    below_mean, below_threshold = own < mean, own < settings.threshold
+    kept = ~(below_mean | below_threshold)
+    coefficient = np.full(len(own), np.nan)
+    if settings.curve == "rank":
+        distinct, place = np.unique(own[kept], return_inverse=True)
+        steps = (distinct <= settings.sure).sum() + 1
+        coefficient[kept] = np.minimum(place + 1, steps) / steps
+    else:
+        value = np.where(own[kept] > settings.sure, 1.0, own[kept] + settings.bonus)
+        base = settings.threshold + settings.bonus
+        even = (value - base) / (1 - base)
+        exponent = settings.exponent if settings.curve == "power" else 1
+        coefficient[kept] = np.maximum(even**exponent, settings.lowest)
+    threshold = BELOW_THRESHOLD.format(threshold=settings.threshold)
+    reasons = np.array(["", BELOW_MEAN, threshold], dtype=object)
+    reason = pd.array(reasons[np.where(below_mean, 1, np.where(below_threshold, 2, 0))], "str")
+    return pd.DataFrame(
+        {"kept": kept, "reason": reason, "probability": own, "coefficient": coefficient}
+    )

@@ -1,4 +1,7 @@
-"""The predictor: an encoder of text, the mean over real tokens, a dense layer, sigmoids."""
+"""The predictor: an encoder of text, the mean over real tokens, a dense layer, sigmoids.
+
+A downstream classifier is the same network, or one that looks at images.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,17 +15,23 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from studies.learning import compute
+from studies.learning.networks import ScratchCNN
 from studies.paths import StudyError
-from studies.relevance import pictures
-from studies.relevance.batching import ByLength, Texts, padded
+from studies.relevance.examples import (
+    ByLength,
+    Pictures,
+    Texts,
+    Words,
+    image_inputs,
+    padded,
+    pretrained,
+)
 from studies.relevance.params import Parameters
-from studies.relevance.pictures import PictureClassifier, Pictures, Viewer
-from studies.relevance.tokens import Words
 from studies.runs.folder import LoadedRun, fitting_weights, open_weights, write_weights
 
 
-class TextClassifier(nn.Module):
-    """(1): an encoder, the mean over the real tokens, dropout, and a dense layer."""
+class Classifier(nn.Module):
+    """(1): an encoder, of texts the mean over the real tokens, dropout, and a dense layer."""
 
     def __init__(self, encoder: nn.Module, width: int, dropout: float, classes: int) -> None:
         super().__init__()
@@ -30,9 +39,17 @@ class TextClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear(width, classes)
 
-    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map tokens (B, L) int64, of which some are real (B, L) bool, to logits (B, C)."""
-        return self.dense(self.dropout(mean_pool(self.encoder(tokens, real), real)))
+    def forward(self, inputs: Tensor, real: Tensor | None = None) -> Tensor:
+        """Return logits (B, C).
+
+        Of texts, tokens (B, L) int64, of which some are `real` (B, L) bool; of images, pixels
+        (B, 3, S, S) uint8 or features (B, F).
+        """
+        if real is None:
+            states = self.encoder(compute.to_input(inputs, self.dense.weight.device))
+        else:
+            states = mean_pool(self.encoder(inputs, real), real)
+        return self.dense(self.dropout(states))
 
 
 def mean_pool(states: Tensor, real: Tensor) -> Tensor:
@@ -41,16 +58,12 @@ def mean_pool(states: Tensor, real: Tensor) -> Tensor:
     return (states * kept).sum(1) / kept.sum(1)
 
 
-class Vectors(nn.Module):
+class Vectors(nn.Embedding):
     """A vector for each token, whatever stands beside it."""
-
-    def __init__(self, vocabulary: int, width: int) -> None:
-        super().__init__()
-        self.table = nn.Embedding(vocabulary, width)
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
         """Map (B, L) to (B, L, H)."""
-        return self.table(tokens)
+        return super().forward(tokens)
 
 
 class Transformer(nn.Module):
@@ -68,59 +81,71 @@ class Transformer(nn.Module):
 
 
 def build(
-    parameters: Parameters, words: Words, classes: int, config: dict[str, Any] | None = None
-) -> TextClassifier:
+    parameters: Parameters,
+    classes: int,
+    words: Words | None = None,
+    features: int = 0,
+    config: dict[str, Any] | None = None,
+) -> Classifier:
     """Return a fresh network over so many classes.
 
-    With the `config` of a published encoder its weights are left out: a run folder holds those that
-    training made. Raises StudyError when a published encoder is not there or cannot read that much.
+    `words` is the tokenizer of a network that reads texts, `features` how many numbers an image is
+    for one that reads features. With the `config` of a published encoder its weights are left out:
+    a run folder holds those that training made. Raises StudyError when a published encoder is not
+    there or cannot read that much.
     """
-    encoder, longest = parameters.encoder, parameters.max_tokens
+    name = parameters.encoder.name
+    if name == "features":
+        encoder, width = nn.Identity(), features
+    elif name == "pixels":
+        encoder = ScratchCNN(parameters.encoder.size, tuple(parameters.encoder.widths))
+        width = encoder.out_features
+    elif name == "bag":
+        width = parameters.encoder.width
+        encoder = Vectors(len(words), width)
+    else:
+        encoder = Transformer(transformer(parameters, words, config))
+        width = encoder.model.config.hidden_size
     dropout = (parameters.predictor or parameters.downstream).dropout
-    if encoder.name == "bag":
-        return TextClassifier(Vectors(len(words), encoder.width), encoder.width, dropout, classes)
+    return Classifier(encoder, width, dropout, classes)
+
+
+def transformer(parameters: Parameters, words: Words, config: dict[str, Any] | None) -> nn.Module:
+    """Return an encoder of text of the transformers library."""
     # imported late: transformers takes seconds
     import transformers
 
-    if encoder.name == "roberta":
-        given = transformers.RobertaConfig(
-            vocab_size=len(words),
-            hidden_size=encoder.width,
-            num_hidden_layers=encoder.layers,
-            num_attention_heads=encoder.heads,
-            intermediate_size=4 * encoder.width,
-            max_position_embeddings=longest + words.pad + 1,
-            type_vocab_size=1,
-            pad_token_id=words.pad,
-            bos_token_id=words.begin,
-            eos_token_id=words.end,
-        )
-        model = transformers.RobertaModel(given, add_pooling_layer=False)
-    elif config is not None:
-        model = transformers.AutoModel.from_config(
-            transformers.AutoConfig.for_model(**config), dtype=torch.float32
-        )
-    else:
-        model = published(encoder.weights, longest)
-    return TextClassifier(Transformer(model), model.config.hidden_size, dropout, classes)
+    encoder, longest = parameters.encoder, parameters.max_tokens
+    if encoder.name == "published" and config is None:
+        return published(encoder.weights, longest)
+    if encoder.name == "published":
+        settings = transformers.AutoConfig.for_model(**config)
+        return transformers.AutoModel.from_config(settings, dtype=torch.float32)
+    settings = transformers.RobertaConfig(
+        vocab_size=len(words),
+        hidden_size=encoder.width,
+        num_hidden_layers=encoder.layers,
+        num_attention_heads=encoder.heads,
+        intermediate_size=4 * encoder.width,
+        max_position_embeddings=longest + words.pad + 1,
+        type_vocab_size=1,
+        pad_token_id=words.pad,
+        bos_token_id=words.begin,
+        eos_token_id=words.end,
+    )
+    return transformers.RobertaModel(settings, add_pooling_layer=False)
 
 
 def published(name: str, longest: int) -> nn.Module:
     """Return a published encoder of text with its weights."""
     import transformers
 
-    try:
+    with pretrained("encoder.weights", "encoder of text in safetensors", name):
         model = transformers.AutoModel.from_pretrained(
             name, use_safetensors=True, dtype=torch.float32
         )
         # what lacks one of these is no encoder of text
         room, _ = model.config.max_position_embeddings, model.config.hidden_size
-    except Exception as error:  # which one depends on what is missing or damaged
-        raise StudyError(
-            f"encoder.weights: no encoder of text in safetensors at {name} "
-            f"({type(error).__name__}); give the name of one on the hub, such as "
-            "FacebookAI/roberta-base, or a folder that save_pretrained wrote"
-        ) from error
     # RoBERTa counts places from behind its padding token's number
     room -= (model.config.pad_token_id or 0) + 1 if "roberta" in model.config.model_type else 0
     if longest > room:
@@ -130,12 +155,8 @@ def published(name: str, longest: int) -> nn.Module:
     return model
 
 
-def said_by(
-    network: TextClassifier | PictureClassifier,
-    items: Texts | Pictures,
-    rows: np.ndarray,
-    precision: str,
-    size: int,
+def predict(
+    network: Classifier, items: Texts | Pictures, rows: np.ndarray, precision: str, size: int
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Yield rows of items and their logits (B, C), float32 on the CPU, the longest texts first."""
     where = next(network.parameters()).device
@@ -149,31 +170,40 @@ def said_by(
 
 @dataclass
 class Reader:
-    """A trained network with its tokenizer and the classes that it knows."""
+    """A trained network with the classes that it knows, and its tokenizer if it reads texts."""
 
-    network: TextClassifier
-    words: Words
+    network: Classifier
+    words: Words | None
     wnids: list[str]
     names: list[str]
     parameters: Parameters
 
-    def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Return what it says of N texts, (N, C)."""
-        longest = self.parameters.max_tokens
-        tokens, real = padded(self.words, self.words.tokens(texts), longest)
-        where = next(self.network.parameters()).device
-        with torch.inference_mode(), compute.autocast(self.parameters.precision):
-            return self.network(tokens.to(where), real.to(where)).float().cpu().numpy()
+    def logits(self, items: Sequence[str] | Sequence[Path]) -> np.ndarray:
+        """Return what it says of N texts, or of N image files anywhere, (N, C)."""
+        precision, where = self.parameters.precision, next(self.network.parameters()).device
+        if self.words is None:
+            # torch warns of what cannot be written, as a memory map cannot
+            inputs = np.array(image_inputs(self.parameters.encoder, items, Path("/")))
+            size = self.parameters.training.batch
+            return (
+                torch.cat(compute.outputs(self.network, inputs, precision, size))
+                .float()
+                .cpu()
+                .numpy()
+            )
+        batch = padded(self.words, self.words.tokens(items), self.parameters.max_tokens)
+        with torch.inference_mode(), compute.autocast(precision):
+            return self.network(*(one.to(where) for one in batch)).float().cpu().numpy()
 
     def save(self, file: Path) -> None:
         """Write weights, tokenizer and classes as one safetensors file, whole or not at all."""
-        given: dict[str, Any] = {"words": self.words.to_json()}
+        facts: dict[str, Any] = {"words": self.words.to_json()} if self.words else {}
         if self.parameters.encoder.name == "published":
-            given["config"] = self.network.encoder.model.config.to_dict()
-        write_weights(file, self.network, {**given, "wnids": self.wnids, "names": self.names})
+            facts["config"] = self.network.encoder.model.config.to_dict()
+        write_weights(file, self.network, {**facts, "wnids": self.wnids, "names": self.names})
 
 
-def load(run: LoadedRun) -> Reader | Viewer:
+def load(run: LoadedRun) -> Reader:
     """Return the system of a run folder, ready to read captions or to look at images.
 
     Raises StudyError when its weights are missing, damaged, or another system's.
@@ -181,17 +211,11 @@ def load(run: LoadedRun) -> Reader | Viewer:
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
     with open_weights(file) as (metadata, tensors):
-        said = json.loads(metadata["said"])
-        words = None if parameters.sees_images else Words.from_json(said["words"])
-        wnids, names = said["wnids"], said["names"]
+        facts = json.loads(metadata["said"])
+        words = None if parameters.sees_images else Words.from_json(facts["words"])
+        wnids, names = facts["wnids"], facts["names"]
     with fitting_weights(file):
-        if words is None:
-            width = tensors["dense.weight"].shape[1]
-            network = pictures.build(parameters.downstream, len(wnids), width)
-        else:
-            network = build(parameters, words, len(wnids), said.get("config"))
+        features = tensors["dense.weight"].shape[1]
+        network = build(parameters, len(wnids), words, features, facts.get("config"))
         network.load_state_dict(tensors)
-    network = network.to(compute.device()).eval()
-    if words is None:
-        return Viewer(network, wnids, names, parameters)
-    return Reader(network, words, wnids, names, parameters)
+    return Reader(network.to(compute.device()).eval(), words, wnids, names, parameters)

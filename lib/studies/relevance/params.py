@@ -1,5 +1,6 @@
 """The parameters of a relevance run, with units and ranges."""
 
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -8,15 +9,13 @@ from pydantic import Field, model_validator
 from studies import paths
 from studies.inputs.download import require
 from studies.paths import StudyError
-from studies.relevance.filter import Curve
+from studies.relevance.filter import Filter, Unit
 from studies.relevance.sentences import Choice
-from studies.relevance.systems import Baseline, Clip, Downstream, Predictor, Reading, Seeing
-from studies.runs.params import Block, Count, Kitchen, Positive, RunParameters, Share
+from studies.runs.params import Block, Count, Kitchen, Name, Positive, RunParameters, Share
 
 FILE = Path("imagenet_captions", "imagenet_captions.json")  # below STUDIES_DATA
 TEXTS, SOURCES = "class_texts.csv", "class_sources.csv"  # beside it, from Wikipedia
 
-Unit = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -59,27 +58,6 @@ class Rare(Block):
         return self
 
 
-class Filter(Block):
-    """The filter's thresholds and the curve of the coefficients, see `filter.relevance`."""
-
-    threshold: Unit
-    sure: Unit
-    bonus: Unit
-    curve: Curve
-    exponent: Positive  # of the curve `power`
-    lowest: Annotated[float, Field(gt=0, le=1)]
-
-    @model_validator(mode="after")
-    def _fits(self) -> "Filter":
-        top = max(self.threshold, self.sure) + self.bonus
-        if self.threshold > self.sure or top > 1 or self.threshold + self.bonus >= 1:
-            raise ValueError(
-                "threshold must not be above sure, sure + bonus not above 1, and threshold + bonus "
-                "must be below 1"
-            )
-        return self
-
-
 class Training(Block):
     """How a network is trained."""
 
@@ -96,6 +74,93 @@ class Training(Block):
         if self.epochs % self.validate_every:
             raise ValueError("validate_every must divide epochs, so that the last one is validated")
         return self
+
+
+class Roberta(Block):
+    """RoBERTa of random weights, with a tokenizer learnt from the captions and class texts."""
+
+    name: Literal["roberta"]
+    width: Count
+    layers: Count
+    heads: Count
+    vocabulary: Annotated[int, Field(ge=300)]  # tokens
+
+
+class Bag(Block):
+    """A vector for each token and nothing else, so that a text is a bag of tokens."""
+
+    name: Literal["bag"]
+    width: Count
+    vocabulary: Annotated[int, Field(ge=300)]  # tokens
+
+
+class Published(Block):
+    """A published encoder of text, fine-tuned."""
+
+    name: Literal["published"]
+    weights: str  # hub name or local folder
+
+
+class Pixels(Block):
+    """Images, and the scratch network of the triplets study."""
+
+    name: Literal["pixels"]
+    size: Count  # pixels a side
+    widths: Annotated[list[Count], Field(min_length=1)]  # channels of each convolution
+
+    @model_validator(mode="after")
+    def _room(self) -> "Pixels":
+        # a map of one pixel would leave batch norm a single value of a single image
+        least = 2 ** (len(self.widths) + 1) - 1
+        if self.size < least:
+            raise ValueError(
+                f"size is too small for {len(self.widths)} widths, each of which halves the image: "
+                f"make it at least {least}, or give fewer widths"
+            )
+        return self
+
+
+class Features(Block):
+    """Images, and a published vision model that stays as it is: its features are kept on disk."""
+
+    name: Literal["features"]
+    weights: str  # hub name, local folder, or torchvision/<model>
+
+
+Reading = Roberta | Bag | Published
+Seeing = Pixels | Features
+
+
+class Predictor(Block):
+    """Says of every class how probable it is that a caption describes it."""
+
+    encoder: Annotated[Reading, Field(discriminator="name")]
+    dropout: Share
+    append_sentences: bool  # false: the same examples, each with its caption alone
+    epoch_share: Annotated[float, Field(gt=0, le=1)]  # of the training examples
+
+
+class Downstream(Block):
+    """A classifier of captions, or of the images they were found with, trained on some of them."""
+
+    encoder: Annotated[Reading | Seeing, Field(discriminator="name")]
+    dropout: Share
+    scores: Name  # the predictor whose filter says what is kept
+    captions: Literal["all", "kept", "weighted", "random"]  # random: as many as kept, by lot
+
+
+class Baseline(Block):
+    """What can be said of a caption without training."""
+
+    name: Literal["name_match", "tfidf"]
+
+
+class Clip(Block):
+    """Similarity of caption and class name in the text space of a published CLIP."""
+
+    name: Literal["clip"]
+    weights: str  # hub name or local folder
+    batch: Count  # texts at once
 
 
 class Parameters(RunParameters):
@@ -147,35 +212,13 @@ class Parameters(RunParameters):
         """Whether the system looks at images, and reads no caption."""
         return self.downstream is not None and self.encoder.name in ("pixels", "features")
 
-    @property
-    def epochs(self) -> int:
-        """Return the number of epochs."""
-        return self.training.epochs
-
-    @property
-    def validate_every(self) -> int:
-        """Return the number of epochs from validation to validation."""
-        return self.training.validate_every
-
-    @property
-    def learning_rate(self) -> float:
-        """Return the highest learning rate."""
-        return self.training.learning_rate
-
-    @property
-    def backbone_learning_rate(self) -> float:
-        """Return the highest learning rate of a published encoder."""
-        return self.training.backbone_learning_rate
-
-    @property
-    def warm_up(self) -> float:
-        """Return the share of the steps in which the learning rate rises."""
-        return self.training.warm_up
-
-    @property
-    def weight_decay(self) -> float:
-        """Return the weight decay of AdamW."""
-        return self.training.weight_decay
+    # what `learning.fit` asks of a run
+    epochs = property(attrgetter("training.epochs"))
+    validate_every = property(attrgetter("training.validate_every"))
+    learning_rate = property(attrgetter("training.learning_rate"))
+    backbone_learning_rate = property(attrgetter("training.backbone_learning_rate"))
+    warm_up = property(attrgetter("training.warm_up"))
+    weight_decay = property(attrgetter("training.weight_decay"))
 
     def require_data(self) -> None:
         """Raise StudyError when the data is not there, without reading any."""

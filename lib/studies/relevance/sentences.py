@@ -81,52 +81,36 @@ def _ends(text: str, end: re.Match) -> bool:
 
 
 def choose(
-    sentences: Sequence[str],
-    most: int = 10,
-    how: Choice = "longest",
-    rng: np.random.Generator | None = None,
+    sentences: Sequence[str], most: int, choice: Choice, rng: np.random.Generator
 ) -> list[str]:
     """Return up to `most` sentences, each once, in their order.
 
     `longest` takes those of most characters, of equally long ones the first; `random` draws from
-    `rng`. Raises ValueError for another choice.
+    `rng`.
     """
-    if how not in ("longest", "random"):
-        raise ValueError(f"how must be 'longest' or 'random', not {how!r}")
-    if most < 1:
-        raise ValueError(f"most must be 1 or more, not {most}")
     distinct = list(dict.fromkeys(sentences))
-    if how == "longest":
-        places = sorted(range(len(distinct)), key=lambda place: -len(distinct[place]))[:most]
-    elif rng is None:
-        raise ValueError("how='random' needs rng")
+    if choice == "longest":
+        places = sorted(range(len(distinct)), key=lambda place: -len(distinct[place]))
     else:
-        places = rng.permutation(len(distinct))[:most].tolist()
-    return [distinct[place] for place in sorted(places)]
+        places = rng.permutation(len(distinct)).tolist()
+    return [distinct[place] for place in sorted(places[:most])]
 
 
 def of_classes(
-    texts: Mapping[str, str],
-    fewest: int = 2,
-    most: int = 10,
-    how: Choice = "longest",
-    seed: int = 0,
+    texts: Mapping[str, str], fewest: int, most: int, choice: Choice, seed: int
 ) -> dict[str, list[str]]:
     """Return the sentences of each class that go with its captions, by wnid, see `choose`.
 
     What is drawn for a class does not depend on the others. Raises StudyError when a text has
     fewer than `fewest` distinct sentences.
     """
-    if not 1 <= fewest <= most:
-        raise ValueError(f"1 <= fewest <= most, not {fewest} and {most}")
     chosen = {}
     for wnid, text in texts.items():
         rng = np.random.default_rng([seed, *map(ord, wnid)])
-        chosen[wnid] = choose(split(text), most, how, rng)
-        if len(chosen[wnid]) < fewest:
-            count = len(chosen[wnid])
+        chosen[wnid] = choose(split(text), most, choice, rng)
+        if (count := len(chosen[wnid])) < fewest:
             raise StudyError(
-                f"{wnid}: its text has {count} sentence{'' if count == 1 else 's'}, and {fewest} "
-                "are needed; give the class another article or remove it"
+                f"{wnid}: its text has too few sentences ({count} of {fewest}); give the class "
+                "another article or remove it"
             )
     return chosen

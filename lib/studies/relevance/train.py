@@ -4,6 +4,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
@@ -13,14 +14,12 @@ from studies.inputs import splits
 from studies.learning import compute
 from studies.learning.fit import Scheduled, fit
 from studies.paths import StudyError, relative, run_command
-from studies.relevance import data, downstream, pictures
-from studies.relevance.batching import ByLength, Texts
-from studies.relevance.model import Reader, TextClassifier, build
+from studies.relevance import data
+from studies.relevance.examples import ByLength, Pictures, Texts, items, words
+from studies.relevance.model import Classifier, Reader, build
 from studies.relevance.params import Parameters
-from studies.relevance.pictures import PictureClassifier, Pictures, Viewer
-from studies.relevance.tokens import tokenized, words
 from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import claim, provenance
+from studies.runs.folder import claim, load_run, provenance
 
 MONITOR = "validation_accuracy"
 
@@ -32,9 +31,7 @@ class Learner(Scheduled):
     probable: that of their image, since what truly describes it is not known in training.
     """
 
-    def __init__(
-        self, parameters: Parameters, network: TextClassifier | PictureClassifier, steps: int
-    ) -> None:
+    def __init__(self, parameters: Parameters, network: Classifier, steps: int) -> None:
         fine_tuned = parameters.encoder.name == "published"
         super().__init__(
             parameters, network, steps, network.encoder.parameters() if fine_tuned else ()
@@ -89,12 +86,12 @@ def train(parameters: Parameters) -> Path:
             return folder
         compute.prepare(parameters)
         known, rest = (np.flatnonzero(parts == part) for part in ("train", "validation"))
-        facts = {"dataset_fingerprint": pictures.fingerprint(parameters, collection)}
+        facts = {"dataset_fingerprint": collection.fingerprint_for(parameters)}
         weight = None
         if parameters.downstream is not None:
-            taken, weight = downstream.taken(parameters, collection, known)
+            taken, weight = training_captions(parameters, collection, known)
             facts["trained_on"] = len(taken)
-        system, alone = untrained(parameters, collection, known, weight)
+        reader, alone = untrained(parameters, collection, known, weight)
         plan = parameters.training
         if parameters.predictor is not None:
             examples, batches = with_sentences(parameters, collection, known, alone)
@@ -103,7 +100,7 @@ def train(parameters: Parameters) -> Path:
             # an epoch has as many steps whatever is taken
             batches = ByLength(taken, alone.lengths, plan.batch, parameters.seed, len(known))
         outcome = fit(
-            Learner(parameters, system.network, plan.epochs * len(batches)),
+            Learner(parameters, reader.network, plan.epochs * len(batches)),
             DataLoader(examples, sampler=batches, batch_size=None),
             DataLoader(alone, sampler=ByLength(rest, alone.lengths, plan.batch), batch_size=None),
             folder,
@@ -111,12 +108,12 @@ def train(parameters: Parameters) -> Path:
             MONITOR,
         )
         facts = provenance(
-            **outcome.facts(system.network, parameters),
+            **outcome.facts(reader.network, parameters),
             captions=splits.sizes(parts),
             **facts,
         )
         write_atomic(folder / "provenance.json", to_json(facts))
-        system.save(file)
+        reader.save(file)
     return folder
 
 
@@ -125,39 +122,74 @@ def untrained(
     collection: data.Collection,
     known: np.ndarray,
     weight: np.ndarray | None,
-) -> tuple[Reader | Viewer, Texts | Pictures]:
+) -> tuple[Reader, Texts | Pictures]:
     """Return a fresh system, and what it reads: all captions alone, or all images.
 
     `known` are the training captions, `weight` (N,) is what each caption counts.
     """
-    classes = collection.wnids, collection.names
-    if parameters.sees_images:
-        shown = pictures.pictures(parameters, collection, weight)
-        width = shown.inputs.shape[1]
-        network = pictures.build(parameters.downstream, len(collection.wnids), width)
-        return Viewer(network, *classes, parameters), shown
-    # a column is read as it is asked for, which for a published tokenizer is never
-    learnt_from = chain(collection.captions.select(known)["text"], collection.texts)
-    tokenizer = words(parameters.encoder, learnt_from)
-    captions = tokenized(collection.captions, tokenizer, collection.fingerprint)
-    given = tokenizer, captions, collection.target, parameters.max_tokens
-    network = build(parameters, tokenizer, len(collection.wnids))
-    return Reader(network, tokenizer, *classes, parameters), Texts(*given, weight=weight)
+    tokenizer = None
+    if not parameters.sees_images:
+        # a column is read as it is asked for, which for a published tokenizer is never
+        learnt_from = chain(collection.captions.select(known)["text"], collection.texts)
+        tokenizer = words(parameters.encoder, learnt_from)
+    alone = items(parameters, collection, tokenizer, weight)
+    features = alone.inputs.shape[1] if parameters.sees_images else 0
+    network = build(parameters, len(collection.wnids), tokenizer, features)
+    return Reader(network, tokenizer, collection.wnids, collection.names, parameters), alone
 
 
 def with_sentences(
     parameters: Parameters, collection: data.Collection, known: np.ndarray, alone: Texts
 ) -> tuple[Texts, ByLength]:
     """Return the predictor's examples of all captions, and batches of those of the `known`."""
-    given = alone.words, alone.captions, alone.target, alone.longest
+    shared = alone.words, alone.captions, alone.target, alone.longest
     flat, pairs = collection.pairs()
-    texts = Texts(*given, pairs, alone.words.tokens(flat))
+    texts = Texts(*shared, pairs, alone.words.tokens(flat))
     lengths = texts.lengths  # so that batches are the same without the sentences
     if not parameters.predictor.append_sentences:
-        texts = Texts(*given, pairs)
+        texts = Texts(*shared, pairs)
     rows = np.flatnonzero(np.isin(pairs[:, 0], known))
     draws = max(1, round(parameters.predictor.epoch_share * len(rows)))
     return texts, ByLength(rows, lengths, parameters.training.batch, parameters.seed, draws)
+
+
+def training_captions(
+    parameters: Parameters, collection: data.Collection, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return which of the training captions `known` a downstream classifier takes, and weights.
+
+    Weights (N,), None for 1, are the coefficients, and 1 on average over the taken captions, so
+    that one learning rate fits all systems. Raises StudyError when the predictor was not evaluated,
+    or on other captions, or keeps none.
+    """
+    plan = parameters.downstream
+    if plan.captions == "all":
+        return known, None
+    predictor = parameters.sister(plan.scores)
+    folder = predictor.folder()
+    if not (folder / "metrics.json").exists():
+        raise StudyError(
+            f"{relative(folder)} is not evaluated, and {parameters.system} is trained on what it "
+            "keeps; run python -m studies.relevance.evaluate with the same files, which does both"
+        )
+    run = load_run(folder)
+    collection.refuse_changed(run, predictor)
+    kept = known[run.predictions["kept"].to_numpy()[known]]
+    if not len(kept):
+        raise StudyError(
+            f"{relative(folder)} keeps no training caption, so nothing is left to train on; "
+            "train the predictor for longer, or lower filter.threshold"
+        )
+    if plan.captions == "random":
+        rng = np.random.default_rng([parameters.split_seed, parameters.seed])
+        return np.sort(rng.choice(known, len(kept), replace=False)), None
+    return kept, weights(run.predictions, kept) if plan.captions == "weighted" else None
+
+
+def weights(predictions: pd.DataFrame, kept: np.ndarray) -> np.ndarray:
+    """Return the coefficients, scaled to 1 on average over the kept ones, (N,); 0 elsewhere."""
+    coefficients = predictions["coefficient"].to_numpy(dtype=np.float64, na_value=0.0)
+    return np.nan_to_num(coefficients) / coefficients[kept].mean()
 
 
 if __name__ == "__main__":

@@ -9,17 +9,18 @@ API gives the full text of one page a request only.
 import math
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import requests
+from pydantic import BaseModel
 
 from studies import paths
-from studies.inputs.web import Client, Failure, checked
+from studies.inputs.web import Client, Failure, checked, printable, well_formed
 from studies.paths import StudyError
-from studies.relevance.answers import Page, clean, page_of, refusal, today
 from studies.runs.files import to_json, write_atomic
 
 API = "https://en.wikipedia.org/w/api.php"
@@ -36,48 +37,52 @@ QUERY = {
     "formatversion": "2",
     "maxlag": "5",
 }
+LAGGED = 5.0  # seconds; no shorter pause while the databases lag
+PASSING = ("ratelimited", "readonly")  # errors of the API that go by themselves
+
+
+class Page(BaseModel, frozen=True, extra="forbid"):
+    """What the API said of a title; `revision` and `url` are for attribution."""
+
+    api: str
+    asked: str  # before redirects
+    date: str  # of the answer
+    problem: Literal["", "missing", "disambiguation", "invalid", "elsewhere"] = ""
+    title: str = ""
+    section: str = ""  # that the redirect leads to
+    revision: int | None = None
+    url: str = ""
+    extract: str = ""  # plain text with headings as in == this ==
 
 
 class Wikipedia:
-    """Asks a MediaWiki for pages and keeps them on disk.
+    """Asks a MediaWiki for pages and keeps them below `cache/wikipedia`.
 
     Two processes may share the folder: files appear whole, but what both lack is asked for by both.
     """
 
-    def __init__(
-        self,
-        contact: str,
-        api: str = API,
-        rate: float = 1.0,
-        attempts: int = 5,
-        folder: Path | None = None,
-    ):
+    def __init__(self, contact: str, api: str = API, rate: float = 1.0) -> None:
         """Take whom to write to about the requests, and how many of them a second are too many.
 
-        `folder` keeps the pages, by default `cache/wikipedia`. Raises StudyError when `contact` is
-        neither a mail address nor a web page, when `api` is no address or not encrypted, and when
-        `rate` or `attempts` are not above 0.
+        Raises StudyError when `contact` is neither a mail address nor a web page, when `api` is no
+        address or not encrypted, and when `rate` is not above 0.
         """
         agent = f"studies/{version('studies')} ({reachable(contact)}) "
         agent += requests.utils.default_user_agent()
         example = "https://host/w/api.php"
         self.api = checked(api, "the API of the MediaWiki", example, encrypted=True)
-        if not (rate > 0 and math.isfinite(rate) and attempts > 0):
+        if not 0 < rate < math.inf:
             raise StudyError(
-                f"rate and attempts of requests to {api} should be above 0, not {rate} and "
-                f"{attempts}; correct them"
+                f"the rate of requests to {api} should be above 0, not {rate}; mend it"
             )
         remedy = "check that the address is that of a MediaWiki API with TextExtracts"
         forbidden = "see that the contact is yours and lower the rate"
-        self.client = Client(
-            api, remedy, forbidden, attempts=attempts, interval=1 / rate, agent=agent
-        )
-        self.folder = paths.cache() / "wikipedia" if folder is None else folder
+        self.client = Client(api, remedy, forbidden, interval=1 / rate, agent=agent)
 
     def pages(self, titles: Iterable[str]) -> dict[str, Page]:
         """Return a page for each title, also where there is none, from disk where it is kept.
 
-        Raises StudyError when the server refuses, when it gives no whole answer in `attempts`
+        Raises StudyError when the server refuses, when it gives no whole answer in several
         attempts, and when the folder cannot be written. Pages that arrived before are kept.
         """
         cleaned = {title: clean(title) for title in titles}
@@ -92,7 +97,7 @@ class Wikipedia:
         title = clean(title)
         digest = blake2b(f"{self.api}\n{title}".encode(), digest_size=16).hexdigest()
         readable = re.sub(r"\W+", "_", title)[:40]
-        return self.folder / f"{readable}-{digest}.json"
+        return paths.cache() / "wikipedia" / f"{readable}-{digest}.json"
 
     def _kept(self, title: str) -> Page | None:
         """Return the page that is on disk, None where there is none or it is damaged."""
@@ -131,3 +136,48 @@ def reachable(contact: str) -> str:
             f"address or web page as the contact, not {contact!r}"
         )
     return contact
+
+
+# What the answers mean.
+
+
+def page_of(query: dict[str, Any], asked: dict[str, str]) -> Page:
+    """Return the page in an answer; raise ValueError, LookupError or another for other shapes."""
+    if "pages" not in query:
+        if "interwiki" in query:
+            return Page(**asked, problem="elsewhere")
+        query["redirects"]  # which lead round in a circle
+        return Page(**asked, problem="missing")
+    (page,) = query["pages"]
+    title = clean(page["title"])
+    leads = {one["to"]: one.get("tofragment", "") for one in query.get("redirects", [])}
+    found = asked | {"title": title, "section": clean(leads.get(page["title"], ""))}
+    if page.get("invalid"):
+        return Page(**found, problem="invalid")
+    if "pageid" not in page:
+        return Page(**found, problem="missing")
+    found |= {"revision": page["lastrevid"], "url": page["canonicalurl"]}
+    if "disambiguation" in page.get("pageprops", {}):
+        return Page(**found, problem="disambiguation")
+    return Page(**found, extract=well_formed(page["extract"]))
+
+
+def refusal(error: dict[str, Any]) -> Failure:
+    """Return what an error of the API, which comes with status 200, means."""
+    code = error["code"]
+    problem = f"answered {printable(code)} ({printable(str(error.get('info', '')))})"
+    if code == "maxlag":
+        return Failure(problem, "its databases lag behind, so try later", LAGGED)
+    if code in PASSING or code.startswith("internal_api_error"):
+        return Failure(problem, "it is busy, so try later")
+    return Failure(problem, "check the address of the API", None)
+
+
+def clean(title: str) -> str:
+    """Return a title with single spaces that a file can hold."""
+    return " ".join(well_formed(title).replace("_", " ").split())
+
+
+def today() -> str:
+    """Return the date by Greenwich."""
+    return datetime.now(UTC).date().isoformat()

@@ -59,40 +59,33 @@ def weights(
     read-only, are kept for the next call. Raises ValueError as `bootstrap` does.
     """
     draws = list(_draws(n_items, n_seeds, None, n_resamples, seed))
-    items = np.stack([np.bincount(rows, minlength=n_items) for rows, _ in draws])
-    seeds = np.stack([times for _, times in draws])
-    kept = items.astype(np.float64), seeds.astype(np.float64)
-    for array in kept:
-        array.flags.writeable = False
-    return kept
+    items = np.stack([np.bincount(rows, minlength=n_items) for rows, _ in draws]).astype(np.float64)
+    seeds = np.stack([times for _, times in draws]).astype(np.float64)
+    items.flags.writeable = seeds.flags.writeable = False
+    return items, seeds
 
 
 def _draws(
     n_items: int, n_seeds: int, strata: ArrayLike | None, n_resamples: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the items of each resample, (n_items,), and how often it has each seed, (n_seeds,)."""
-    if n_items < 1 or n_seeds < 1 or n_resamples < 1:
+    if min(n_items, n_seeds, n_resamples) < 1:
         raise ValueError(
-            "a bootstrap needs at least one item, one seed and one resample, "
-            f"got n_items={n_items}, n_seeds={n_seeds}, n_resamples={n_resamples}"
+            f"a bootstrap of {n_items} items, {n_seeds} seeds, {n_resamples} resamples"
         )
     labels = np.zeros(n_items, dtype=np.int64) if strata is None else np.asarray(strata)
     if labels.shape != (n_items,):
         raise ValueError(f"strata has shape {labels.shape}, expected ({n_items},)")
-    by_class, first, size = _blocks(labels)
+    # item indices sorted by class, and for each place its class's start and size
+    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    by_class = np.argsort(codes, kind="stable")
+    start, size = np.repeat([np.cumsum(counts) - counts, counts], counts, axis=1)
 
     # Two streams, so that the items drawn do not depend on how many seeds there are.
     item_stream, seed_stream = np.random.default_rng(seed).spawn(2)
     for _ in range(n_resamples):
-        items = by_class[first + item_stream.integers(0, size)]
+        items = by_class[start + item_stream.integers(0, size)]
         yield items, np.bincount(seed_stream.integers(0, n_seeds, n_seeds), minlength=n_seeds)
-
-
-def _blocks(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return item indices sorted by class, and for each place its block's start and size."""
-    _, code, count = np.unique(labels, return_inverse=True, return_counts=True)
-    start = np.cumsum(count) - count
-    return np.argsort(code, kind="stable"), np.repeat(start, count), np.repeat(count, count)
 
 
 def interval(samples: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -101,13 +94,11 @@ def interval(samples: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     (nan, nan) if a sample is nan: a score that is undefined on some resamples has no interval.
 
     Raises:
-        ValueError: no samples, or a level outside (0, 1).
+        ValueError: no samples, or a level above 1.
     """
     samples = np.asarray(samples, dtype=np.float64)
     if samples.size == 0:
         raise ValueError("an interval needs at least one sample")
-    if not 0 < level < 1:
-        raise ValueError(f"level is a share between 0 and 1, got {level}")
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -143,20 +134,96 @@ def mcnemar(only_first: int, only_second: int) -> float:
     Raises:
         ValueError: a negative count.
     """
-    if only_first < 0 or only_second < 0:
-        raise ValueError(f"counts are not negative, got {only_first} and {only_second}")
-    discordant = int(only_first) + int(only_second)
-    if discordant == 0:
+    if only_first == only_second == 0:
         return 1.0
-    return float(binomtest(int(only_first), discordant, 0.5).pvalue)
+    return float(binomtest(only_first, only_first + only_second).pvalue)
+
+
+# Metrics that take weights (R, N): how often each of R test sets holds each of N items.
+#
+# A metric returns R values, those that it has on items repeated so. Sets are taken in blocks where
+# what is computed on the way is large, so that the memory needed does not grow with R.
+
+
+BLOCK = 256  # test sets at once
+
+Metric = Callable[[np.ndarray], np.ndarray]
+
+
+def value(metric: Metric, items: int) -> float:
+    """Return what a metric is on a test set that holds each of its items once."""
+    return float(metric(np.ones((1, items)))[0])
+
+
+def values(metrics: Mapping[str, Metric], items: int) -> dict[str, float]:
+    """Return the `value` of each metric."""
+    return {name: value(metric, items) for name, metric in metrics.items()}
+
+
+def mean(values: np.ndarray) -> Metric:
+    """Return the mean of what each item has, (N,), over those that have it, the others nan.
+
+    The mean of none is nan.
+    """
+    values = values.astype(np.float64)
+    have = ~np.isnan(values)
+    filled, have = np.where(have, values, 0.0), have.astype(np.float64)
+    return lambda weights: share(weights @ filled, weights @ have, np.nan)
+
+
+def macro_f1(predicted: csr_array, true: csr_array) -> Metric:
+    """Return the mean F1 over the labels that are true, of (L, N) ones and (L, N) ones.
+
+    nan where no label is true.
+    """
+    hits = predicted.multiply(true).tocsr()
+
+    def metric(weights: np.ndarray) -> np.ndarray:
+        draws = transposed(weights)
+        occurrences = true @ draws
+        f1 = share(2 * (hits @ draws), occurrences + predicted @ draws)
+        return over_occurring(f1, occurrences)
+
+    return in_blocks(metric)
+
+
+def one_hot(labels: np.ndarray, number: int) -> csr_array:
+    """Return the ones at the label of each item, (L, N), of numbers (N,) below `number`."""
+    ones, items = np.ones(len(labels)), np.arange(len(labels))
+    return csr_array((ones, (labels, items)), shape=(number, len(labels)))
+
+
+def over_occurring(values: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Return the mean of (L, R) values over the labels that are true anywhere, nan without one."""
+    occurs = true > 0
+    return share(np.where(occurs, values, 0).sum(axis=0), occurs.sum(axis=0), np.nan)
+
+
+def in_blocks(metric: Metric) -> Metric:
+    """Return the metric, computed for `BLOCK` test sets at a time."""
+
+    def blockwise(weights: np.ndarray) -> np.ndarray:
+        starts = range(0, len(weights), BLOCK)
+        return np.concatenate([metric(weights[start : start + BLOCK]) for start in starts])
+
+    return blockwise
+
+
+def transposed(weights: np.ndarray) -> np.ndarray:
+    """Return weights as (N, R), laid out as products with sparse arrays want them."""
+    return np.ascontiguousarray(weights.T, dtype=np.float64)
+
+
+def share(part: np.ndarray, whole: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
+    """Return part / whole, and `otherwise` where the whole is 0."""
+    return np.divide(part, whole, out=np.full(np.shape(part), otherwise), where=whole > 0)
 
 
 # A metric with its values on resampled test sets: rows of a tidy table, and paired tests.
 
 
-TEST_COLUMNS = [
-    *("first", "second", "metric", "test", "seeds", "difference", "ci_low", "ci_high", "p")
-]
+PAIR = ["first", "second", "metric", "test"]
+TEST_COLUMNS = [*PAIR, "seeds", "difference", "ci_low", "ci_high", "p"]
 
 
 @dataclass(frozen=True)
@@ -200,14 +267,12 @@ def summary(
     published of it, which is not of its variants.
     """
     rows = []
-    for system, found in resampled.items():
+    for system, metrics in resampled.items():
         model, _, variant = system.partition("@")
-        start = {"study": study, "dataset": dataset, "model": model, "variant": variant}
         known = {} if variant else (published or {}).get(model, {})
-        rows += [
-            {**start, "metric": metric, **one.row(), "published": known.get(metric)}
-            for metric, one in found.items()
-        ]
+        names = {"study": study, "dataset": dataset, "model": model, "variant": variant}
+        for metric, one in metrics.items():
+            rows.append({**names, "metric": metric, **one.row(), "published": known.get(metric)})
     return tables.tidy(rows)
 
 
@@ -218,11 +283,11 @@ def paired_tests(*groups: Mapping[str, Mapping[str, Resampled]]) -> pd.DataFrame
     the columns `TEST_COLUMNS`.
     """
     rows = [
-        {"first": first, "second": second, "metric": metric, **found}
+        {"first": first, "second": second, "metric": metric, **test}
         for group in groups
         for (first, a), (second, b) in combinations(group.items(), 2)
         for metric in a
-        if metric in b and (found := paired(a[metric], b[metric])) is not None
+        if metric in b and (test := paired(a[metric], b[metric])) is not None
     ]
     return pd.DataFrame(rows, columns=TEST_COLUMNS)
 
@@ -232,20 +297,18 @@ def paired(first: Resampled, second: Resampled) -> dict[str, Any] | None:
 
     None when they have no seed in common, or the metric was not resampled.
     """
-    if first.samples is None or second.samples is None:
-        return None
     pairs = matched(first, second)
-    if not pairs:
+    if first.samples is None or second.samples is None or not pairs:
         return None
-    sampled = over_seeds([second.samples[b] - first.samples[a] for a, b in pairs])
-    low, high = interval(sampled)
+    samples = over_seeds([second.samples[b] - first.samples[a] for a, b in pairs])
+    low, high = interval(samples)
     return {
         "test": BOOTSTRAP,
         "seeds": len(pairs),
         "difference": float(np.mean([second.values[b] - first.values[a] for a, b in pairs])),
         "ci_low": low,
         "ci_high": high,
-        "p": bootstrap_p(sampled),
+        "p": bootstrap_p(samples),
     }
 
 
@@ -266,83 +329,3 @@ def over_seeds(samples: list[np.ndarray]) -> np.ndarray:
     # which seeds are drawn does not depend on the items, so one item will do
     _, times = weights(1, len(samples), n_resamples=len(samples[0]))
     return np.einsum("rk,kr->r", times, np.stack(samples)) / len(samples)
-
-
-# Metrics that take weights (R, N): how often each of R test sets holds each of N items.
-#
-# A metric returns R values, those that it has on items repeated so. Sets are taken in blocks where
-# what is computed on the way is large, so that the memory needed does not grow with R.
-
-
-BLOCK = 256  # test sets at once
-
-Metric = Callable[[np.ndarray], np.ndarray]
-
-
-def value(metric: Metric, items: int) -> float:
-    """Return what a metric is on a test set that holds each of its items once."""
-    return float(metric(np.ones((1, items)))[0])
-
-
-def values(metrics: Mapping[str, Metric], items: int) -> dict[str, float]:
-    """Return the `value` of each metric."""
-    return {name: value(metric, items) for name, metric in metrics.items()}
-
-
-def mean(values: np.ndarray) -> Metric:
-    """Return the mean of what each item has, (N,), over those that have it, the others nan.
-
-    The mean of none is nan.
-    """
-    values = values.astype(np.float64)
-    have = ~np.isnan(values)
-    filled, have = np.where(have, values, 0.0), have.astype(np.float64)
-    return lambda weights: share(weights @ filled, weights @ have, np.nan)
-
-
-def macro_f1(said: csr_array, there: csr_array) -> Metric:
-    """Return the mean F1 over the labels that are there, of (L, N) ones and (L, N) ones.
-
-    nan where no label is there.
-    """
-    hits = said.multiply(there).tocsr()
-
-    def metric(weights: np.ndarray) -> np.ndarray:
-        draws = transposed(weights)
-        true = there @ draws
-        f1 = share(2 * (hits @ draws), true + said @ draws)
-        return over_occurring(f1, true)
-
-    return in_blocks(metric)
-
-
-def one_hot(labels: np.ndarray, number: int) -> csr_array:
-    """Return the ones at the label of each item, (L, N), of numbers (N,) below `number`."""
-    ones, items = np.ones(len(labels)), np.arange(len(labels))
-    return csr_array((ones, (labels, items)), shape=(number, len(labels)))
-
-
-def over_occurring(values: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Return the mean of (L, R) values over the labels that are true anywhere, nan without one."""
-    occurs = true > 0
-    return share(np.where(occurs, values, 0).sum(axis=0), occurs.sum(axis=0), np.nan)
-
-
-def in_blocks(metric: Metric) -> Metric:
-    """Return the metric, computed for `BLOCK` test sets at a time."""
-
-    def blockwise(weights: np.ndarray) -> np.ndarray:
-        starts = range(0, len(weights), BLOCK)
-        return np.concatenate([metric(weights[start : start + BLOCK]) for start in starts])
-
-    return blockwise
-
-
-def transposed(weights: np.ndarray) -> np.ndarray:
-    """Return weights as (N, R), laid out as products with sparse arrays want them."""
-    return np.ascontiguousarray(weights.T, dtype=np.float64)
-
-
-def share(part: np.ndarray, whole: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
-    """Return part / whole, and `otherwise` where the whole is 0."""
-    return np.divide(part, whole, out=np.full(np.shape(part), otherwise), where=whole > 0)

@@ -182,14 +182,11 @@ def curves(
     systems = list(frame[hue].unique())
     for axis, (y, label) in zip(axes, ys.items(), strict=True):
         for system in systems:
-            rows = frame.loc[frame[hue] == system].dropna(subset=[x, y])
-            if seed not in frame:
-                rows = rows.assign(**{seed: 0})
-            lines = [one.set_index(x)[y].sort_index() for _, one in rows.groupby(seed)]
-            _curve(axis, lines, system)
+            rows = frame[frame[hue] == system].dropna(subset=[x, y]).set_index(x)
+            by_seed = rows.groupby(seed) if seed in frame else [(None, rows)]
+            _curve(axis, [line[y].sort_index() for _, line in by_seed], system)
         axis.set(xlabel=plain(x_label or x), ylabel="\n".join(map(plain, wrap(label, 20))))
-        if y in log:
-            axis.set_yscale("log")
+        axis.set_yscale("log" if y in log else "linear")
         if pd.api.types.is_integer_dtype(frame[x]):
             axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     _legend_below(figure, systems)
@@ -241,30 +238,22 @@ def confusion(matrix: ArrayLike, names: Sequence[str], title: str) -> Figure:
     size = len(names)
     if counts.shape != (size, size):
         raise ValueError(f"{size} names for a confusion matrix of shape {counts.shape}")
-    total = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
-    side = COLUMN if size <= 10 else PAGE
-    figure = Drawing(figsize=(side, side * 0.9), layout="constrained")
-    axis = figure.subplots()
-    image = axis.imshow(shares, vmin=0, vmax=1, cmap="Blues", interpolation="nearest")
-    bar = figure.colorbar(image, ax=axis, shrink=0.8)
-    bar.set_label("share of the true class (0–1)")
-    bar.outline.set_visible(False)
+    with np.errstate(invalid="ignore"):
+        shares = counts / counts.sum(axis=1, keepdims=True)
+    few, many = size <= 10, size > 40
+    figure, (axis,) = grid(1, 1, 0.9 * (COLUMN if few else PAGE))
+    figure.set_figwidth(COLUMN if few else PAGE)
+    labels = 10 if many else [plain(name, 14 if few else 18) for name in names]
+    cells = [[f"{n:,.0f}" if n else "" for n in row] for row in counts] if few else None
+    written = {"annot": cells, "fmt": "", "annot_kws": {"fontsize": 6.5}}
+    look = {"vmin": 0, "vmax": 1, "cmap": "Blues", "square": True, "rasterized": True, **written}
+    bar = {"label": "share of the true class (0–1)", "shrink": 0.8}
+    sns.heatmap(shares, xticklabels=labels, yticklabels=labels, cbar_kws=bar, ax=axis, **look)
+    unit = f" (index, {size} classes)" if many else ""
+    axis.set(xlabel=f"predicted class{unit}", ylabel=f"true class{unit}", title=plain(title))
+    axis.tick_params(labelsize=5.5 if 25 < size <= 40 else 7)
+    axis.tick_params("y", labelrotation=0)
     axis.grid(False)
-    axis.set_title(plain(title))
-    unit = "" if size <= 40 else f" (index, {size} classes)"
-    axis.set(xlabel=f"predicted class{unit}", ylabel=f"true class{unit}")
-    if size <= 40:
-        short = [plain(name, 14 if size <= 10 else 18) for name in names]
-        font = 7 if size <= 25 else 5.5
-        axis.set_xticks(range(size), short, rotation=90, fontsize=font)
-        axis.set_yticks(range(size), short, fontsize=font)
-    if size <= 10:
-        for (row, column), share in np.ndenumerate(shares):
-            if counts[row, column]:
-                colour = "white" if share > 0.5 else "black"
-                cell = f"{counts[row, column]:,.0f}"
-                axis.text(column, row, cell, ha="center", va="center", color=colour, fontsize=6.5)
     return figure
 
 
@@ -387,42 +376,33 @@ def embedding_map(
         method: what made the map, for the axis labels.
         panel: a column with a panel for each of its values, if there is one.
     """
-    label = "label"
-    if frame[label].nunique() > 10 and top in frame:
-        label = top
+    label = top if top in frame and frame["label"].nunique() > 10 else "label"
     groups = frame[label].astype(str)
-    order = groups.value_counts(sort=False).sort_index()
-    shown = list(order.index)
-    if len(shown) > 10:
-        largest = order.sort_values(ascending=False, kind="stable").index[:9]
-        shown = [name for name in shown if name in set(largest)]
-    looks = {name: (LABELS[i], MARKERS[i % len(MARKERS)], 2) for i, name in enumerate(shown)}
-    rest = f"{len(order) - len(shown)} others"
-    groups = groups.where(groups.isin(shown), rest)
-    if len(shown) < len(order):
+    sizes = groups.value_counts().sort_index()
+    named = sorted(sizes.index if len(sizes) <= 10 else sizes.nlargest(9).index)
+    looks = {name: (LABELS[i], MARKERS[i % len(MARKERS)], 2) for i, name in enumerate(named)}
+    rest = f"{len(sizes) - len(named)} others"
+    if len(named) < len(sizes):
         looks[rest] = (REST, "o", 1)
-    panels = list(frame[panel].unique()) if panel in frame else [""]
-    if len(panels) == 1:
-        figure = Drawing(figsize=(PAGE, 3.6), layout="constrained")
-        axes = [figure.subplots()]
-    else:
-        figure, axes = grid(len(panels), 2 if len(panels) in (2, 4) else 3, 2.3)
+    frame = frame.assign(group=groups.where(groups.isin(named), rest))
+    panels = dict(iter(frame.groupby(panel, sort=False))) if panel in frame else {"": frame}
+    alone = len(panels) == 1
+    figure, axes = grid(len(panels), 2 if len(panels) in (2, 4) else 3, 3.6 if alone else 2.3)
+    figure.set_figwidth(PAGE)
     # Thousands of vector points make a page slow; the axes and words stay vectors.
     size = float(np.clip(6000 / max(1, len(frame)), 5, 24))
     dots = {"s": size, "linewidths": 0, "alpha": 0.8, "rasterized": len(frame) > 1000}
-    for axis, name in zip(axes, panels, strict=True):
-        here = frame[panel] == name if panel in frame else slice(None)
+    for axis, (name, part) in zip(axes, panels.items(), strict=True):
         for group, (colour, marker, layer) in looks.items():
-            part = frame[here][groups[here] == group]
-            axis.scatter(part["x"], part["y"], color=colour, marker=marker, zorder=layer, **dots)
+            mine = part[part["group"] == group]
+            axis.scatter(mine["x"], mine["y"], color=colour, marker=marker, zorder=layer, **dots)
         axis.set(xlabel=f"{method} 1 (no unit)", ylabel=f"{method} 2 (no unit)", title=plain(name))
         axis.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     keys = [
         Line2D([], [], color=colour, marker=marker, linestyle="", label=plain(name, 28))
         for name, (colour, marker, _) in looks.items()
     ]
-    place = {"loc": "outside right upper"}
-    if len(panels) > 1:
-        place = {"loc": "outside lower center", "ncols": min(5, len(keys))}
+    below = {"loc": "outside lower center", "ncols": min(5, len(keys))}
+    place = {"loc": "outside right upper"} if alone else below
     figure.legend(handles=keys, frameon=False, markerscale=0.8, **place)
     return figure

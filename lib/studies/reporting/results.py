@@ -1,7 +1,7 @@
 """The evaluated runs of a dataset, side by side."""
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,11 @@ def by_system(
     return {name: [run for run in runs if run.system == name] for name in names}
 
 
+def seeds_of(runs: Iterable[LoadedRun], between: str = ",") -> str:
+    """Return the seeds of some runs, the smallest first, each once."""
+    return between.join(map(str, sorted({run.params["seed"] for run in runs})))
+
+
 def all_curves(systems: Mapping[str, Sequence[LoadedRun]]) -> pd.DataFrame:
     """Return the curves of all runs of some systems, one at least, with their system and seed."""
     return pd.concat(
@@ -72,8 +77,7 @@ def report_command(study: str, systems: Mapping[str, Sequence[LoadedRun]]) -> st
     """Return what to type to make a report again: a line for every set of seeds."""
     groups: dict[str, list[str]] = {}
     for system, runs in systems.items():
-        seeds = ",".join(map(str, sorted(run.params["seed"] for run in runs)))
-        groups.setdefault(seeds, []).append(system)
+        groups.setdefault(seeds_of(runs), []).append(system)
     dataset = next(iter(systems.values()))[0].params["dataset"]
     start = f"make study DATASET={dataset} STUDY={study}"
     if len(groups) == 1:
@@ -87,26 +91,22 @@ def run_facts(runs: Sequence[LoadedRun], items: str = "images") -> dict[str, str
 
     `items` are what the parts of the dataset hold, as the provenance calls them.
     """
-    known = [run.provenance for run in runs]
-    dirty = any(fact["git"]["dirty"] for fact in known)
+    provenances = [run.provenance for run in runs]
+    git = [provenance["git"] for provenance in provenances]
+    packages = [provenance["packages"] for provenance in provenances]
 
-    def all_of(*path: str) -> str:
-        values = []
-        for fact in known:
-            value: Any = fact
-            for key in path:
-                value = value.get(key, {})
-            if value != {}:  # a baseline was not trained on any device
-                values.append(str(value))
-        return ", ".join(dict.fromkeys(values))
+    def all_of(key: str, facts: list[dict[str, Any]] = provenances) -> str:
+        # a baseline was not trained on any device
+        return ", ".join(dict.fromkeys(str(fact[key]) for fact in facts if key in fact))
 
+    dirty = ", with uncommitted changes" if any(fact["dirty"] for fact in git) else ""
+    software = [f"{name} {all_of(name, packages)}" for name in packages[0]]
     return {
         "dataset": f"{runs[0].params['dataset']}, fingerprint {all_of('dataset_fingerprint')}",
-        items: ", ".join(f"{n:,} {part}" for part, n in known[0][items].items()),
-        "seeds": ", ".join(map(str, sorted({run.params["seed"] for run in runs}))),
-        "commit": all_of("git", "commit") + (", with uncommitted changes" if dirty else ""),
-        "software": f"Python {all_of('python')}, "
-        + ", ".join(f"{name} {all_of('packages', name)}" for name in known[0]["packages"]),
+        items: ", ".join(f"{n:,} {part}" for part, n in provenances[0][items].items()),
+        "seeds": seeds_of(runs, ", "),
+        "commit": all_of("commit", git) + dirty,
+        "software": ", ".join([f"Python {all_of('python')}", *software]),
         "device": all_of("device"),
         "threads": all_of("threads"),
         "platform": all_of("platform"),
@@ -114,24 +114,25 @@ def run_facts(runs: Sequence[LoadedRun], items: str = "images") -> dict[str, str
 
 
 def cost_table(
-    systems: Mapping[str, Sequence[LoadedRun]], heading: str, said: Callable[[dict[str, Any]], str]
+    systems: Mapping[str, Sequence[LoadedRun]], heading: str, extra: Callable[[dict[str, Any]], str]
 ) -> pd.DataFrame:
     """Return what each system cost: parameters, time, memory, chosen epoch; means over seeds.
 
-    Under `heading` stands what a study says in addition of the provenance of a first seed.
+    Under `heading` stands `extra` of the provenance of a first seed.
     """
     rows = []
     for system, runs in systems.items():
-        known = [run.provenance for run in runs]
+        provenances = [run.provenance for run in runs]
+        first = provenances[0]
         rows.append(
             {
                 "system": system,
-                "trained parameters": f"{known[0]['parameters_trained']:,}",
-                "training time": duration(np.mean([fact["seconds"] for fact in known])),
-                "peak memory (MiB)": f"{max(fact['peak_memory_mib'] for fact in known):,}",
-                "device": known[0]["device"],
-                heading: said(known[0]),
-                "epoch kept": ", ".join(str(fact["best_epoch"]) for fact in known),
+                "trained parameters": f"{first['parameters_trained']:,}",
+                "training time": duration(np.mean([one["seconds"] for one in provenances])),
+                "peak memory (MiB)": f"{max(one['peak_memory_mib'] for one in provenances):,}",
+                "device": first["device"],
+                heading: extra(first),
+                "epoch kept": ", ".join(str(one["best_epoch"]) for one in provenances),
                 "seeds": ", ".join(str(run.params["seed"]) for run in runs),
             }
         )

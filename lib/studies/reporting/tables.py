@@ -17,24 +17,10 @@ import pandas as pd
 from studies.runs.files import write_atomic
 
 NAMES = ["study", "dataset", "model", "variant", "metric"]
-WHOLE = ["n", "n_seeds"]
-COLUMNS = [*NAMES, "n", "mean", "std", "n_seeds", "ci_low", "ci_high", "published"]
+NUMBERS = ["n", "mean", "std", "n_seeds", "ci_low", "ci_high", "published"]
+COLUMNS = [*NAMES, *NUMBERS]
+DTYPES = {**dict.fromkeys(NUMBERS, "float64"), "n": "Int64", "n_seeds": "Int64"}
 KEY = ["model", "variant", "metric"]
-
-__all__ = [
-    "COLUMNS",
-    "duration",
-    "legend",
-    "plain",
-    "read",
-    "save",
-    "systems",
-    "tidy",
-    "to_html",
-    "to_latex",
-    "to_markdown",
-    "wide",
-]
 
 
 def tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
@@ -48,20 +34,17 @@ def tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
         ValueError: an unknown column, a missing name, a number that is none, or a second row for
             the same model, variant and metric.
     """
-    rows = list(rows)
-    for row in rows:
-        if unknown := [str(name) for name in row if name not in COLUMNS]:
-            raise ValueError(f"unknown column {', '.join(unknown)}; known: {', '.join(COLUMNS)}")
-    frame = pd.DataFrame(rows, columns=COLUMNS)
-    frame["variant"] = frame["variant"].astype(object).where(frame["variant"].notna(), "")
-    for name in COLUMNS:
-        if name not in NAMES:
-            kind = "Int64" if name in WHOLE else "float64"
-            frame[name] = pd.to_numeric(frame[name]).astype(kind)
-        elif frame[name].isna().any():
+    frame = pd.DataFrame(rows)
+    if unknown := [str(name) for name in frame if name not in COLUMNS]:
+        raise ValueError(f"unknown column {', '.join(unknown)}; known: {', '.join(COLUMNS)}")
+    frame = frame.reindex(columns=COLUMNS)
+    frame["variant"] = frame["variant"].astype(object).fillna("")
+    for name in NAMES:
+        if frame[name].isna().any():
             raise ValueError(f"row {int(frame[name].isna().argmax())} has no {name}")
-        else:
-            frame[name] = frame[name].astype(str).astype("str")
+        frame[name] = frame[name].astype(str)
+    for name, dtype in DTYPES.items():
+        frame[name] = pd.to_numeric(frame[name]).astype(dtype)
     if (twice := frame.duplicated(KEY)).any():
         raise ValueError(f"two rows for {' / '.join(frame.loc[twice.idxmax(), KEY])}")
     group = frame.groupby(["model", "variant"], sort=False).ngroup()
@@ -70,14 +53,9 @@ def tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 def read(path: Path) -> pd.DataFrame:
     """Return the tidy frame that `save` wrote as `<study>.csv`."""
-    numbers = [name for name in COLUMNS if name not in NAMES]
-    frame = pd.read_csv(
-        path,
-        dtype=dict.fromkeys(NAMES, "str"),
-        keep_default_na=False,
-        na_values={name: [""] for name in numbers},
-    )
-    return tidy(frame.to_dict("records"))
+    dtypes = {**dict.fromkeys(NAMES, "str"), **DTYPES}
+    missing = dict.fromkeys(NUMBERS, "")
+    return pd.read_csv(path, dtype=dtypes, keep_default_na=False, na_values=missing)
 
 
 def systems(frame: pd.DataFrame) -> pd.Series:
@@ -102,19 +80,16 @@ def present(frame: pd.DataFrame, metrics: Mapping[str, str]) -> dict[str, str]:
     return {metric: name for metric, name in metrics.items() if metric in have}
 
 
-def rounded(tests: pd.DataFrame) -> pd.DataFrame:
-    """Return paired tests as they are written: four decimals."""
-    return tests.map(lambda x: round(x, 4) if isinstance(x, float) else x)
-
-
 def value(frame: pd.DataFrame, model: str, metric: str) -> pd.Series:
     """Return the row of a tidy frame that has a metric of a model, of no variant."""
-    mine = (frame["model"] == model) & (frame["variant"] == "") & (frame["metric"] == metric)
-    return frame[mine].iloc[0]
+    return frame.set_index(KEY, drop=False).loc[(model, "", metric)]
+
+
+# Tables to read: one row a system, or one row a pair of systems.
 
 
 def wide(
-    frame: pd.DataFrame, metrics: dict[str, str], counts: Collection[str] | None = None
+    frame: pd.DataFrame, metrics: dict[str, str], counts: Collection[str] = ()
 ) -> pd.DataFrame:
     """Return a table to read: one row a system, one column of display cells a metric.
 
@@ -125,8 +100,7 @@ def wide(
     Args:
         frame: a tidy frame.
         metrics: metric id -> heading, in the order of the columns; other metrics are left out.
-        counts: ids of metrics to print as counts. By default those whose totals over the seeds
-            and published values are whole numbers, one of them above 1.
+        counts: ids of metrics to print as counts.
 
     Raises:
         ValueError: two metrics with the same heading.
@@ -137,20 +111,12 @@ def wide(
     table = pd.DataFrame({"system": rows["system"].unique()})
     for metric, heading in metrics.items():
         part = rows[rows["metric"] == metric].set_index("system")
-        count = _is_count(part) if counts is None else metric in counts
-        shown = {row.Index: _cell(row, count) for row in part.itertuples()}
+        shown = {row.Index: _cell(row, metric in counts) for row in part.itertuples()}
         table[heading] = [shown.get(system, "") for system in table["system"]]
-        published = part["published"].dropna()
-        if len(published):
-            shown = {system: _show(value, count) for system, value in published.items()}
+        if len(published := part["published"].dropna()):
+            shown = {system: _show(value, metric in counts) for system, value in published.items()}
             table[f"{heading} published"] = [shown.get(system, "") for system in table["system"]]
     return table
-
-
-def _is_count(part: pd.DataFrame) -> bool:
-    totals = part["mean"] * part["n_seeds"].astype("float64").fillna(1)
-    values = pd.concat([totals, part["published"]]).dropna()
-    return bool(((values - values.round()).abs() < 1e-6).all() and (values > 1).any())
 
 
 def _cell(row: Any, count: bool) -> str:
@@ -165,17 +131,7 @@ def _cell(row: Any, count: bool) -> str:
 
 
 def _show(value: float, count: bool) -> str:
-    if not count:
-        return f"{value:z.3f}"
-    return f"{value:z,.1f}".removesuffix(".0")
-
-
-def duration(seconds: float) -> str:
-    """Return `45 s`, `12 min` or `3 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{value:z,.1f}".removesuffix(".0") if count else f"{value:z.3f}"
 
 
 def legend(frame: pd.DataFrame) -> str:
@@ -198,6 +154,95 @@ def _range(values: pd.Series) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
+def duration(seconds: float) -> str:
+    """Return `45 s`, `12 min` or `3 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+# Paired tests are a long frame, one row a pair, metric and test, with the columns `first`,
+# `second`, `metric`, `test`, `difference` (second minus first), `p`, and of a bootstrap `ci_low`
+# and `ci_high`.
+
+BOOTSTRAP = "paired bootstrap"
+
+
+def wide_tests(
+    tests: pd.DataFrame, metrics: dict[str, str], counts: Collection[str]
+) -> pd.DataFrame:
+    """Return one row a pair: each metric's difference with its interval, and the p of each test.
+
+    Args:
+        tests: a long frame, as above. A test that is made seed by seed is called "<name>, seed
+            <k>"; the seeds share a cell.
+        metrics: metric id -> name, in the order of the columns.
+        counts: ids of the metrics that are counts.
+    """
+    rows = []
+    for (first, second), pair in tests.groupby(["first", "second"], sort=False):
+        row = {"difference": f"{second} − {first}"}
+        for metric, name in metrics.items():
+            for test in pair[pair["metric"] == metric].itertuples():
+                if test.test == BOOTSTRAP:
+                    values = test.difference, test.ci_low, test.ci_high
+                    row[name] = signed(*values, metric in counts)
+                    row[f"p ({name})"] = p_value(test.p)
+                else:
+                    heading = f"p ({name}, {test.test.partition(', seed')[0]})"
+                    row[heading] = ", ".join(filter(None, [row.get(heading), p_value(test.p)]))
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+def signed(value: float, low: float, high: float, count: bool) -> str:
+    """Return a difference with its interval, such as "+0.053 [−0.051, +0.133]"."""
+    return f"{_signed(value, count)} [{_signed(low, count)}, {_signed(high, count)}]"
+
+
+def _signed(value: float, count: bool) -> str:
+    shown = f"{value:+,.1f}".removesuffix(".0") if count else f"{value:+.3f}"
+    zero = not shown.strip("+-0.,")
+    return shown[1:] if zero else shown.replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """Return a p-value to three digits; empty when it is missing."""
+    if pd.isna(p):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def rounded(tests: pd.DataFrame) -> pd.DataFrame:
+    """Return paired tests as they are written: four decimals."""
+    return tests.map(lambda x: round(x, 4) if isinstance(x, float) else x)
+
+
+def between(tests: pd.DataFrame, first: str, second: str, metric: str) -> pd.Series | None:
+    """Return the bootstrap of two systems in a metric as second minus first, None without one."""
+    rows = tests[(tests["metric"] == metric) & (tests["test"] == BOOTSTRAP)]
+    for a, b, sign in ((first, second, 1), (second, first, -1)):
+        mine = rows[(rows["first"] == a) & (rows["second"] == b)]
+        if len(mine):
+            row = mine.iloc[0].copy()
+            row["first"], row["second"], row["difference"] = first, second, sign * row["difference"]
+            row["ci_low"], row["ci_high"] = sorted([sign * row["ci_low"], sign * row["ci_high"]])
+            return row
+    return None
+
+
+def in_words(row: pd.Series) -> str:
+    """Return a difference in words and figures, such as "b − a +0.053 [−0.051, +0.133]"."""
+    numbers = signed(row.difference, row.ci_low, row.ci_high, False)
+    return f"{row.second} − {row['first']} {numbers}"
+
+
+def side(row: pd.Series) -> int:
+    """Return on which side of zero an interval is: 1, −1, or 0 for both."""
+    return int(row.ci_low > 0) - int(row.ci_high < 0)
+
+
 def save(
     frame: pd.DataFrame,
     tests: pd.DataFrame,
@@ -206,7 +251,7 @@ def save(
     metrics: dict[str, str],
     caption: str,
     note: str,
-    counts: Collection[str] | None = None,
+    counts: Collection[str] = (),
     shown: pd.DataFrame | None = None,
 ) -> None:
     """Write `<study>.csv`, `<study>_tests.csv`, `<study>.md` and `<study>.tex` into `folder`.
@@ -241,11 +286,12 @@ def save(
     write_atomic(folder / f"{study}.tex", to_latex(table, caption, label, note))
 
 
-# A frame as a table in Markdown, LaTeX or HTML that shows exactly the text of its cells.
+# A frame as a table in Markdown, LaTeX or HTML that shows exactly the text of its cells. (tabulate
+# and pandas' Styler neither escape all marks of all three nor keep intervals apart from values.)
 
 
 RANGE = r"\[[-+−]?[\d.,]+, [-+−]?[\d.,]+\]"
-INTERVAL = re.compile(rf"(?P<value>.*\S) (?P<interval>{RANGE})")
+INTERVAL = re.compile(rf"(.*\S) ({RANGE})")
 LONG = 30  # characters; a column with a longer cell is prose
 NUMBER = re.compile(r"(< )?[-+−]?\d[\d.,]*(e-?\d+)?( ± [\d.,]+)?( \[.*\])?")
 LATEX = {
@@ -283,6 +329,12 @@ def _cells(table: pd.DataFrame) -> tuple[list[str], list[list[str]], list[bool]]
     return [_text(name) for name in table.columns], rows, numeric
 
 
+def _apart(cell: str) -> tuple[str, str]:
+    """Return the value of a cell, and its interval or nothing."""
+    parts = INTERVAL.fullmatch(cell)
+    return (parts[1], parts[2]) if parts else (cell, "")
+
+
 def markdown_text(text: Any) -> str:
     """Return text for one line of Markdown, with every mark in it escaped."""
     text = re.sub(r"[\\`*|~$]", r"\\\g<0>", _text(text))
@@ -291,12 +343,78 @@ def markdown_text(text: Any) -> str:
     return re.sub(r"\](?=[(\[:])", r"\\]", text)
 
 
+def markdown_paragraph(text: str) -> str:
+    """Return text as a Markdown paragraph, never a heading, a list or a quotation."""
+    text = re.sub(r"^[#>+-]", r"\\\g<0>", markdown_text(text))
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
+
+
 def to_markdown(table: pd.DataFrame) -> str:
     """Return a Markdown table; a cell shows exactly its text, whatever marks that text holds."""
     headings, rows, numeric = _cells(table)
     rules = ["---:" if number else "---" for number in numeric]
     lines = [map(markdown_text, headings), rules, *(map(markdown_text, row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def to_latex(table: pd.DataFrame, caption: str, label: str, note: str = "") -> str:
+    r"""Return a LaTeX table to \input (it needs the package booktabs), intervals below the values.
+
+    All text is escaped; `label` is used as it is. Letters beyond Latin need XeLaTeX or LuaLaTeX.
+    """
+    headings, rows, numeric = _cells(table)
+    lines = [_latex_row(headings), r"\midrule"]
+    for row in rows:
+        values, intervals = zip(*map(_apart, row), strict=True)
+        lines.append(_latex_row(values))
+        if any(intervals):
+            lines += [_latex_row(intervals, r"\scriptsize "), r"\addlinespace"]
+    if lines[-1] == r"\addlinespace":
+        lines.pop()
+    body = "\n".join(lines)
+    columns = "".join("r" if number else "l" for number in numeric)
+    below = f"\\par\\smallskip\n{{\\footnotesize {_latex(note)}\\par}}\n" if note else ""
+    return rf"""\begin{{table}}[t]
+\centering
+\small
+\caption{{{_latex(caption)}}}
+\label{{{label}}}
+\begin{{tabular}}{{{columns}}}
+\toprule
+{body}
+\bottomrule
+\end{{tabular}}
+{below}\end{{table}}
+"""
+
+
+def _latex(text: Any) -> str:
+    return re.sub(r"-(?=-)|[^-]", lambda mark: LATEX.get(mark[0], mark[0]), _text(text))
+
+
+def _latex_row(cells: Iterable[str], size: str = "") -> str:
+    return " & ".join(size + _latex(cell) if cell else "" for cell in cells) + r" \\"
+
+
+def to_html(table: pd.DataFrame) -> str:
+    """Return a `<table>`, escaped; cells have the class `number`, or `prose` in columns of text."""
+    headings, rows, numeric = _cells(table)
+    kinds = []
+    for column, number in enumerate(numeric):
+        prose = any(len(row[column]) > LONG for row in rows)
+        kinds.append(' class="number"' if number else ' class="prose"' if prose else "")
+    head = "".join(map('<th scope="col"{}>{}</th>'.format, kinds, map(escape, headings)))
+    lines = ("".join(map("<td{}>{}</td>".format, kinds, map(_html, row, numeric))) for row in rows)
+    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
+
+
+def _html(cell: str, number: bool) -> str:
+    value, interval = _apart(cell)
+    if number and interval:
+        return f"{escape(value)} <small>{escape(interval)}</small>"
+    # an interval inside prose is not broken over two lines
+    return re.sub(RANGE, r'<span class="whole">\g<0></span>', escape(cell))
 
 
 class Shown:
@@ -316,158 +434,3 @@ def show(table: pd.DataFrame, caption: str = "") -> Shown:
     scroll = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
     html = f'<figure class="table">{heading}{scroll}{to_html(table)}</div></figure>'
     return Shown(html, f"{to_markdown(table)}{caption}")
-
-
-def _latex(text: Any) -> str:
-    return re.sub(r"-(?=-)|[^-]", lambda found: LATEX.get(found[0], found[0]), _text(text))
-
-
-def to_latex(table: pd.DataFrame, caption: str, label: str, note: str = "") -> str:
-    r"""Return a LaTeX table to \input (it needs the package booktabs), intervals below the values.
-
-    All text is escaped; `label` is used as it is. Letters beyond Latin need XeLaTeX or LuaLaTeX.
-    """
-    headings, rows, numeric = _cells(table)
-    body: list[str] = []
-    for row in rows:
-        found = [INTERVAL.fullmatch(cell) for cell in row]
-        top = [m["value"] if m else cell for m, cell in zip(found, row, strict=True)]
-        body.append(_latex_row(map(_latex, top)))
-        if any(found):
-            below = [rf"\scriptsize {_latex(m['interval'])}" if m else "" for m in found]
-            body += [_latex_row(below), r"\addlinespace"]
-    if body and body[-1] == r"\addlinespace":
-        body.pop()
-    lines = [
-        r"\begin{table}[t]",
-        r"\centering",
-        r"\small",
-        rf"\caption{{{_latex(caption)}}}",
-        rf"\label{{{label}}}",
-        rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in numeric)}}}",
-        r"\toprule",
-        _latex_row(map(_latex, headings)),
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        *([r"\par\smallskip", rf"{{\footnotesize {_latex(note)}\par}}"] if note else []),
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_row(cells: Iterable[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def to_html(table: pd.DataFrame) -> str:
-    """Return a `<table>`, escaped; cells have the class `number`, or `prose` in columns of text."""
-    headings, rows, numeric = _cells(table)
-    long = [any(len(row[i]) > LONG for row in rows) for i in range(len(headings))]
-    kinds = [
-        ' class="number"' if number else ' class="prose"' if text else ""
-        for number, text in zip(numeric, long, strict=True)
-    ]
-
-    def line(tag: str, cells: Iterable[str]) -> str:
-        return "".join(
-            f"<{tag}{kind}>{cell}</{tag.split()[0]}>"
-            for kind, cell in zip(kinds, cells, strict=True)
-        )
-
-    body = "".join(f"<tr>{line('td', map(_html, row, numeric))}</tr>\n" for row in rows)
-    head = line('th scope="col"', [escape(heading) for heading in headings])
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>"
-
-
-def _html(cell: str, number: bool) -> str:
-    if number and (found := INTERVAL.fullmatch(cell)):
-        return f"{escape(found['value'])} <small>{escape(found['interval'])}</small>"
-    # an interval inside prose is not broken over two lines
-    return re.sub(RANGE, r'<span class="whole">\g<0></span>', escape(cell))
-
-
-def markdown_paragraph(text: str) -> str:
-    """Return text as a Markdown paragraph, never a heading, a list or a quotation."""
-    text = re.sub(r"^[#>+-]", r"\\\g<0>", markdown_text(text))
-    return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
-
-
-# Paired tests between systems as a table to read: one row a pair of systems.
-#
-# The tests are a long frame, one row a pair, metric and test, with the columns `first`, `second`,
-# `metric`, `test`, `difference` (second minus first), `p`, and for bootstraps `ci_low`, `ci_high`.
-
-
-BOOTSTRAP = "paired bootstrap"
-
-
-def signed(value: float, low: float, high: float, count: bool) -> str:
-    """Return a difference with its interval, such as "+0.053 [−0.051, +0.133]"."""
-    return f"{_signed(value, count)} [{_signed(low, count)}, {_signed(high, count)}]"
-
-
-def _signed(value: float, count: bool) -> str:
-    shown = f"{value:+,.1f}".removesuffix(".0") if count else f"{value:+.3f}"
-    zero = not shown.strip("+-0.,")
-    return shown[1:] if zero else shown.replace("-", "−")
-
-
-def p_value(p: float) -> str:
-    """Return a p-value to three digits; empty when it is missing."""
-    if pd.isna(p):
-        return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def wide_tests(
-    tests: pd.DataFrame, metrics: dict[str, str], counts: Collection[str]
-) -> pd.DataFrame:
-    """Return one row a pair: each metric's difference with its interval, and the p of each test.
-
-    Args:
-        tests: a long frame, as above. A test that is made seed by seed is called "<name>, seed
-            <k>"; the seeds share a cell.
-        metrics: metric id -> name, in the order of the columns.
-        counts: ids of the metrics that are counts.
-    """
-    rows = []
-    for (first, second), pair in tests.groupby(["first", "second"], sort=False):
-        row = {"difference": f"{second} − {first}"}
-        for metric, name in metrics.items():
-            for test in pair[pair["metric"] == metric].itertuples():
-                if test.test == BOOTSTRAP:
-                    values = test.difference, test.ci_low, test.ci_high
-                    row[name] = signed(*values, metric in counts)
-                    row[f"p ({name})"] = p_value(test.p)
-                else:
-                    heading = f"p ({name}, {test.test.partition(', seed')[0]})"
-                    row[heading] = ", ".join(filter(None, [row.get(heading), p_value(test.p)]))
-        rows.append(row)
-    return pd.DataFrame(rows).fillna("")
-
-
-def between(tests: pd.DataFrame, first: str, second: str, metric: str) -> pd.Series | None:
-    """Return the bootstrap of two systems in a metric as second minus first, None without one."""
-    rows = tests[(tests["metric"] == metric) & (tests["test"] == BOOTSTRAP)]
-    for a, b, sign in ((first, second, 1), (second, first, -1)):
-        mine = (rows["first"] == a) & (rows["second"] == b)
-        if mine.any():
-            row = rows[mine].iloc[0].copy()
-            ends = sorted(sign * row[["ci_low", "ci_high"]].to_numpy(dtype=float))
-            row["first"], row["second"], row["difference"] = first, second, sign * row["difference"]
-            row["ci_low"], row["ci_high"] = ends
-            return row
-    return None
-
-
-def in_words(row: pd.Series) -> str:
-    """Return a difference in words and figures, such as "b − a +0.053 [−0.051, +0.133]"."""
-    said = signed(row.difference, row.ci_low, row.ci_high, False)
-    return f"{row.second} − {row['first']} {said}"
-
-
-def side(row: pd.Series) -> int:
-    """Return on which side of zero an interval is: 1, −1, or 0 for both."""
-    return int(row.ci_low > 0) - int(row.ci_high < 0)

@@ -1,13 +1,24 @@
-"""Near-duplicates of training images among the test images, and the scores without them."""
+"""Measured once beside the runs: near-duplicates of test images, and what label levels cost."""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from studies.inputs import images
+from studies.learning.compute import interleaved, threads
+from studies.reporting.bootstrap import bootstrap, interval
 from studies.runs.files import write_atomic
 from studies.triplets import data
+from studies.triplets.loss import FlexibleMarginLoss
 from studies.triplets.params import Parameters
 from studies.triplets.results import Results
+
+LEVELS = (1, 2, 3, 4, 6, 8)
+MARGINS = (2.0, 0.5)  # of the top and of the lowest level; a plain margin is that of the lowest
+DIMENSIONS = 128
 
 
 def nearest(results: Results) -> np.ndarray:
@@ -21,28 +32,22 @@ def nearest(results: Results) -> np.ndarray:
     if not file.exists() or set(pd.read_csv(file)["test"]) != set(tested):
         parameters = Parameters.from_run(run.params, run.folder)
         dataset = data.read(parameters)
-        parts = data.split(dataset, parameters)
-        found = images.nearest_duplicates(images.hashes(dataset.paths, dataset.root), parts)
-        frame = pd.DataFrame(
-            {
-                "test": [dataset.files[row] for row in found["test"]],
-                "train": [dataset.files[row] for row in found["train"]],
-                "bits": found["distance"],
-            }
-        )
-        write_atomic(file, frame.to_csv(index=False))
-    bits = pd.read_csv(file, index_col="test")["bits"]
-    return bits.loc[tested].to_numpy()
+        hashes = images.hashes(dataset.paths, dataset.root)
+        pairs = images.nearest_duplicates(hashes, data.split(dataset, parameters))
+        for part in ("test", "train"):
+            pairs[part] = [dataset.files[row] for row in pairs[part]]
+        write_atomic(file, pairs.rename(columns={"distance": "bits"}).to_csv(index=False))
+    return pd.read_csv(file, index_col="test")["bits"].loc[tested].to_numpy()
 
 
 def counts(bits: np.ndarray) -> pd.DataFrame:
     """Return how many test images have a training image within so many of the 64 bits."""
-    found = images.count_duplicates(bits)
+    table = images.count_duplicates(bits)
     return pd.DataFrame(
         {
-            "bits apart, at most": found["distance"],
-            "test images": found["near_duplicates"],
-            "share": found["share"].map("{:.1%}".format),
+            "bits apart, at most": table["distance"],
+            "test images": table["near_duplicates"],
+            "share": table["share"].map("{:.1%}".format),
         }
     )
 
@@ -52,16 +57,70 @@ def without(results: Results, bits: np.ndarray) -> pd.DataFrame:
 
     Means over seeds.
     """
-    far, rows = bits > images.DUPLICATE_BITS, []
+    chosen = {"all": bits >= 0, "without": bits > images.DUPLICATE_BITS}
+    shown = {"macro-F1": ("macro_f1", "{:.3f}"), "severe errors": ("severe_errors", "{:.1f}")}
+    rows = []
     for system, answers in results.plain().answers.items():
-        row = {"system": system}
-        for metric, name, digits in (
-            ("macro_f1", "macro-F1", 3),
-            ("severe_errors", "severe errors", 1),
-        ):
-            score = results.scores[system][metric]
-            for heading, items in (("all", np.ones(len(far), dtype=bool)), ("without", far)):
-                value = np.mean([score(one.at(items)) for one in answers])
-                row[f"{name}, {heading}"] = f"{value:.{digits}f}"
+        scores, row = results.scores(system), {"system": system}
+        for name, (metric, form) in shown.items():
+            for heading, items in chosen.items():
+                values = [scores[metric](one.at(items)) for one in answers.values()]
+                row[f"{name}, {heading}"] = form.format(np.mean(values))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+# What the flexible margin costs beside a plain one, by the number of label levels (claim T8).
+
+
+def levels(
+    counts: Sequence[int] = LEVELS, batch: int = 162, mining: str = "semihard", rounds: int = 41
+) -> pd.DataFrame:
+    """Return the time of loss and gradient by the number of levels, one row each.
+
+    `levels`; `milliseconds` of a step of `batch` images; `ratio` to a plain margin on the classes
+    alone, the median over the rounds of one step of each; `ratio_low` and `ratio_high`, its 95 %
+    bootstrap interval. One thread, processor time.
+    """
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(batch, DIMENSIONS, generator=generator, requires_grad=True)
+    classes = torch.arange(batch) // 2
+
+    def step(labels: Tensor) -> Callable[[], Tensor]:
+        loss = FlexibleMarginLoss(margins(labels.shape[1]), mining=mining)
+        return lambda: torch.autograd.grad(loss(embeddings, labels), embeddings)[0]
+
+    contenders = {str(count): step(tree(classes, count)) for count in counts}
+    with threads(1):
+        seconds = interleaved({"plain": step(classes[:, None]), **contenders}, rounds)
+    rows = []
+    for count in counts:
+        ratios = seconds[str(count)] / seconds["plain"]
+        medians = bootstrap(lambda drawn, _, r=ratios: float(np.median(r[drawn])), rounds)
+        low, high = interval(medians)
+        rows.append(
+            {
+                "levels": count,
+                "milliseconds": 1e3 * float(np.median(seconds[str(count)])),
+                "ratio": float(np.median(ratios)),
+                "ratio_low": low,
+                "ratio_high": high,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def tree(classes: Tensor, count: int) -> Tensor:
+    """Return labels (B, count) of a tree over the classes (B,), which are its lowest level.
+
+    Each level halves the one below it often enough to leave a few groups at the top.
+    """
+    halvings = np.log2(max(2, int(classes.max()) + 1)) - 1
+    shifts = np.linspace(halvings, 0, count).round() if count > 1 else np.zeros(1)
+    return classes[:, None] >> torch.from_numpy(shifts.astype(np.int64))
+
+
+def margins(count: int) -> list[float]:
+    """Return the margins of a tree of so many levels, top first: `[2, 1, 0.5]` for three."""
+    top, lowest = MARGINS
+    return np.geomspace(lowest, top, count)[::-1].tolist()

@@ -9,10 +9,9 @@ from studies.inputs import images
 from studies.inputs.features import features
 from studies.inputs.splits import refuse_empty, stratified
 from studies.paths import StudyError
-from studies.triplets import sources
-from studies.triplets.labels import LabelledImages
+from studies.triplets import readers
 from studies.triplets.params import Parameters
-from studies.triplets.table import from_table
+from studies.triplets.readers import LabelledImages
 
 
 def read(parameters: Parameters) -> LabelledImages:
@@ -23,12 +22,12 @@ def read(parameters: Parameters) -> LabelledImages:
     parameters.require_data()
     source = parameters.source
     if source.name == "grocery":
-        return sources.grocery(paths.data() / "grocery")
+        return readers.grocery(paths.data() / "grocery")
     if source.name == "hyperkvasir":
-        return sources.hyperkvasir(paths.data() / "hyperkvasir", source.test_fold)
+        return readers.hyperkvasir(paths.data() / "hyperkvasir", source.test_fold)
     if source.name == "table":
-        return from_table(paths.data() / source.file, source.groups)
-    return sources.from_folder(root(parameters))
+        return readers.from_table(paths.data() / source.file, source.groups)
+    return readers.from_folder(root(parameters))
 
 
 def root(parameters: Parameters) -> Path:

@@ -11,7 +11,7 @@ from studies.learning import compute
 from studies.paths import relative, run_command
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, load_run
-from studies.triplets import clustering, data, metrics, sampling
+from studies.triplets import data, metrics, sampling
 from studies.triplets.params import Parameters
 
 
@@ -36,64 +36,41 @@ def evaluate(parameters: Parameters) -> Path:
         run.refuse_other_images(images.fingerprint(dataset.paths, dataset.root), dataset.root)
         parts = data.split(dataset, parameters)
         test = np.flatnonzero(parts == "test")
-        classifier = run.model()
-        probabilities, embedded = classifier.look(data.inputs(dataset, parameters)[test])
-        # at the last level the classes, which several groups of labels make together
+        probabilities, embedded = run.model().look(data.inputs(dataset, parameters)[test])
+        # of the lowest level, the classes, which several groups of labels make together
         numbers = [*map(len, dataset.names[:-1]), len(dataset.class_names)]
         answers = metrics.Answers(
             true=dataset.class_index[test],
             predicted=probabilities.argmax(1),
-            clusters=np.stack(
-                [clustering.clusters(embedded, n, parameters.seed) for n in numbers], 1
-            ),
-            first_match=clustering.first_match(embedded, dataset.class_index[test]),
+            clusters=np.stack([metrics.clusters(embedded, n, parameters.seed) for n in numbers], 1),
+            first_match=metrics.first_match(embedded, dataset.class_index[test]),
         )
-        frame = answers_frame(answers, dataset, [dataset.files[row] for row in test])
-        frame["confidence"] = probabilities.max(1)
-        frame[["map_x", "map_y"]] = flat_map(embedded, parameters.seed)
+        predictions = pd.DataFrame(
+            {
+                "id": [dataset.files[row] for row in test],
+                **dataset.in_words(answers.true, "true_"),
+                **dataset.in_words(answers.predicted, "predicted_"),
+                **{f"cluster_level{k}": found for k, found in enumerate(answers.clusters.T, 1)},
+                "first_match": answers.first_match,
+                "confidence": probabilities.max(1),
+            }
+        )
+        predictions[["map_x", "map_y"]] = flat_map(embedded, parameters.seed)
         roles = sampling.roles(dataset, parts, parameters)
-        trained = np.unique(dataset.class_index[roles == "train"])
-        unseen = np.setdiff1d(np.arange(len(dataset.classes)), trained)
+        everything = np.arange(len(dataset.classes))
+        unseen = np.setdiff1d(everything, dataset.class_index[roles == "train"])
         scored = metrics.included(dataset.counts, parameters.min_count)
-        found = {
-            name: score(answers)
-            for name, score in metrics.scores(dataset.classes, scored, unseen).items()
-        }
-        found |= {"n": len(test), "n_classes": len(scored)}
-        classes = class_frame(dataset, scored, unseen)
+        scores = metrics.scores(dataset.classes, scored, unseen)
+        values = {name: score(answers) for name, score in scores.items()}
+        values |= {"n": len(test), "n_classes": len(scored)}
+        classes = pd.DataFrame(dataset.in_words(everything))
+        classes["images"] = [dataset.counts[label] for label in everything]
+        classes["scored"] = classes.index.isin(scored)
+        classes["unseen"] = classes.index.isin(unseen)
         write_atomic(folder / "classes.csv", classes.to_csv(index=False))
-        write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
-        write_atomic(folder / "metrics.json", to_json(found))
+        write_atomic(folder / "predictions.parquet", lambda path: predictions.to_parquet(path))
+        write_atomic(folder / "metrics.json", to_json(values))
     return folder
-
-
-def answers_frame(
-    answers: metrics.Answers, dataset: data.LabelledImages, ids: list[str]
-) -> pd.DataFrame:
-    """Return one row a test image: its id, then truth, prediction and cluster at each level."""
-    frame = pd.DataFrame({"id": ids})
-    for kind, classes in (("true", answers.true), ("predicted", answers.predicted)):
-        frame[f"{kind}_class"] = [dataset.class_names[label] for label in classes]
-        for level, names in enumerate(dataset.names):
-            labels = dataset.classes[classes, level]
-            frame[f"{kind}_level{level + 1}"] = [names[label] for label in labels]
-    for level in range(len(dataset.names)):
-        frame[f"cluster_level{level + 1}"] = answers.clusters[:, level]
-    frame["first_match"] = answers.first_match
-    return frame
-
-
-def class_frame(
-    dataset: data.LabelledImages, scored: list[int], unseen: np.ndarray
-) -> pd.DataFrame:
-    """Return one row a class: name, label at each level, images, whether scored, whether unseen."""
-    frame = pd.DataFrame({"class": dataset.class_names})
-    for level, names in enumerate(dataset.names):
-        frame[f"level{level + 1}"] = [names[label] for label in dataset.classes[:, level]]
-    frame["images"] = [dataset.counts[label] for label in range(len(frame))]
-    frame["scored"] = frame.index.isin(scored)
-    frame["unseen"] = frame.index.isin(unseen)
-    return frame
 
 
 def flat_map(embedded: np.ndarray, seed: int) -> np.ndarray:

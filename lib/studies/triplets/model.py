@@ -8,7 +8,7 @@ dimensions on the unit sphere (triplet losses), or in one head of each kind (hyb
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from torch.nn.functional import normalize
 from studies.learning import compute
 from studies.learning.networks import Dense, ScratchCNN
 from studies.runs.files import write_atomic
-from studies.runs.folder import fitting_weights, open_weights
+from studies.runs.folder import LoadedRun, fitting_weights, open_weights
 from studies.triplets.params import Parameters
+from studies.triplets.readers import LabelledImages
 
 CHUNK = 256  # images embedded at once
 
@@ -71,15 +72,13 @@ def build(parameters: Parameters, classes: int, features: int | None) -> Network
 class Classifier:
     """A trained network with what it needs to name classes.
 
-    `decide` is `softmax` or `neighbours`. `classes` (C, H) are the labels of each class and `names`
-    the label paths of each level; `references` (R, d) and `reference_classes` (R,) are the embedded
-    images that k-NN looks among: those trained on, and those of classes held out of training.
+    `classes` (C, H) are the labels of each class and `names` the label names of each level;
+    `references` (R, d) and `reference_classes` (R,) are the embedded images that k-NN looks among:
+    those trained on, and those of classes held out of training.
     """
 
+    parameters: Parameters
     network: Network
-    precision: str
-    decide: str
-    neighbours: int
     names: list[list[str]]
     classes: np.ndarray
     references: np.ndarray
@@ -88,19 +87,21 @@ class Classifier:
     def look(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (N, C) class probabilities and (N, d) embeddings of length 1.
 
-        The probabilities are those of softmax or the shares of inverse-distance weighted k-NN.
+        The probabilities are those of softmax or the votes of the neighbours.
         """
-        logits, embedded = run(self.network, inputs, self.precision)
-        if self.decide == "softmax":
+        logits, embedded = run(self.network, inputs, self.parameters.precision)
+        if self.parameters.decide == "softmax":
             return logits.softmax(1).numpy(), embedded.numpy()
-        votes = vote(
-            embedded.numpy(),
-            self.references,
-            self.reference_classes,
-            len(self.classes),
-            self.neighbours,
-        )
-        return votes, embedded.numpy()
+        return self.vote(embedded.numpy()), embedded.numpy()
+
+    def vote(self, embedded: np.ndarray) -> np.ndarray:
+        """Return (N, C) shares of the votes of the k nearest references, weighted by 1/distance."""
+        neighbours = min(self.parameters.neighbours, len(self.references))
+        knn = KNeighborsClassifier(neighbours, weights="distance")
+        knn.fit(self.references, self.reference_classes)
+        votes = np.zeros((len(embedded), len(self.classes)))
+        votes[:, knn.classes_] = knn.predict_proba(embedded)
+        return votes
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Return (N, H) label indices of pixels (N, 3, S, S) uint8 or features (N, F)."""
@@ -109,11 +110,22 @@ class Classifier:
     def save(self, file: Path) -> None:
         """Write weights, references and names as one safetensors file, whole or not at all."""
         tensors = {f"network.{k}": v.contiguous() for k, v in self.network.state_dict().items()}
-        tensors["classes"] = torch.from_numpy(self.classes)
-        tensors["references"] = torch.from_numpy(self.references)
-        tensors["reference_classes"] = torch.from_numpy(self.reference_classes)
-        content = {"names": json.dumps(self.names)}
-        write_atomic(file, save(tensors, metadata=content))
+        for name in ("classes", "references", "reference_classes"):
+            tensors[name] = torch.from_numpy(getattr(self, name))
+        write_atomic(file, save(tensors, metadata={"names": json.dumps(self.names)}))
+
+
+def with_references(
+    parameters: Parameters,
+    network: Network,
+    dataset: LabelledImages,
+    inputs: np.ndarray,
+    rows: np.ndarray,
+) -> Classifier:
+    """Return the classifier of a network whose references are these rows of the dataset."""
+    references = run(network, inputs[rows], parameters.precision).embeddings.numpy()
+    known = references, dataset.class_index[rows]
+    return Classifier(parameters, network, dataset.names, dataset.classes, *known)
 
 
 def run(network: Network, inputs: np.ndarray, precision: str) -> Output:
@@ -133,23 +145,8 @@ def gather(outputs: list[Output]) -> Output:
     )
 
 
-def vote(
-    queries: np.ndarray,
-    references: np.ndarray,
-    reference_classes: np.ndarray,
-    classes: int,
-    neighbours: int,
-) -> np.ndarray:
-    """Return (N, C) shares of the votes of the k nearest references, weighted by 1 / distance."""
-    knn = KNeighborsClassifier(min(neighbours, len(references)), weights="distance")
-    knn.fit(references, reference_classes)
-    votes = np.zeros((len(queries), classes))
-    votes[:, knn.classes_] = knn.predict_proba(queries)
-    return votes
-
-
-def load(run: Any) -> Classifier:
-    """Return the classifier of a run folder (`studies.runs.folder.LoadedRun`), ready to predict.
+def load(run: LoadedRun) -> Classifier:
+    """Return the classifier of a run folder, ready to predict.
 
     Raises StudyError when its weights are missing, damaged, or another system's.
     """
@@ -157,23 +154,12 @@ def load(run: Any) -> Classifier:
     file = run.folder / "model.safetensors"
     with open_weights(file) as (metadata, tensors):
         names = json.loads(metadata["names"])
-    state = {
-        key.removeprefix("network."): value
-        for key, value in tensors.items()
-        if key.startswith("network.")
+    known = {
+        name: tensors.pop(name).numpy() for name in ("classes", "references", "reference_classes")
     }
-    features = state.get("trunk.layers.0.weight")
-    width = None if features is None else features.shape[1]
     with fitting_weights(file):
-        network = build(parameters, len(tensors["classes"]), width)
-        network.load_state_dict(state)
-    return Classifier(
-        network.to(compute.device()).eval(),
-        parameters.precision,
-        parameters.decide,
-        parameters.neighbours,
-        names,
-        tensors["classes"].numpy(),
-        tensors["references"].numpy(),
-        tensors["reference_classes"].numpy(),
-    )
+        first = tensors.get("network.trunk.layers.0.weight")  # of a frozen backbone's dense layer
+        features = None if first is None else first.shape[1]
+        network = build(parameters, len(known["classes"]), features)
+        network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items()})
+    return Classifier(parameters, network.to(compute.device()).eval(), names, **known)

@@ -28,7 +28,7 @@ class HyperKvasir(Block):
 
 
 class Table(Block):
-    """A CSV file of images and labels below STUDIES_DATA (columns: `studies.triplets.table`)."""
+    """A CSV file of images and labels below STUDIES_DATA (columns: `readers.from_table`)."""
 
     name: Literal["table"]
     file: str
@@ -129,30 +129,19 @@ class Parameters(RunParameters):
 
     def require_data(self) -> None:
         """Raise StudyError when the images are not there, without reading any."""
-        if self.source.name == "grocery":
+        source = self.source
+        if source.name == "grocery":
             require("grocery", paths.data() / "grocery")
-        elif self.source.name == "hyperkvasir":
+        elif source.name == "hyperkvasir":
             for part in ("labeled-images", "2_fold_split.csv"):
                 require("hyperkvasir", paths.data() / "hyperkvasir" / part)
-        elif (
-            self.source.name == "table" and not (file := paths.data() / self.source.file).is_file()
-        ):
-            raise StudyError(
-                f"{file}: no such file; put the table there, or point STUDIES_DATA at the folder "
-                "that holds it"
-            )
-        elif (
-            self.source.name == "folder"
-            and not (folder := paths.data() / self.source.folder).is_dir()
-        ):
-            raise StudyError(
-                f"{folder}: no such folder; put the images there, one folder a class, or point "
-                "STUDIES_DATA at the folder that holds it"
-            )
-
-    @property
-    def _labels_nest(self) -> bool:
-        return self.source.name != "table" or not self.source.groups
+        elif source.name in ("table", "folder"):
+            own = paths.data() / (source.file if source.name == "table" else source.folder)
+            if not own.exists():
+                raise StudyError(
+                    f"{own}: no such file or folder; put it there, or point STUDIES_DATA at the "
+                    "folder that holds it"
+                )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Parameters":
@@ -166,7 +155,8 @@ class Parameters(RunParameters):
                 f"{'semihard, hardest or all' if needs_mining else 'null'}"
             )
         if self.loss.name in ("flexible_margin", "hybrid"):
-            check_margins(self.loss.margins, self.loss.combine, self._labels_nest)
+            nested = self.source.name != "table" or not self.source.groups
+            check_margins(self.loss.margins, self.loss.combine, nested)
         if self.decide == "softmax" and self.loss.name not in ("cross_entropy", "hybrid"):
             raise ValueError(f"loss {self.loss.name} trains no softmax; set decide: neighbours")
         if self.decide == "softmax" and self.held_out:

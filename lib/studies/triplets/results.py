@@ -1,30 +1,34 @@
-"""All evaluated runs of a dataset as numbers, and their tidy table."""
+"""All evaluated runs of a dataset as numbers: their tidy table, and the tests between them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from studies import paths
-from studies.reporting import bootstrap, tables
+from studies.reporting import bootstrap
+from studies.reporting.bootstrap import TEST_COLUMNS, Resampled
 from studies.reporting.results import by_system, read_runs
 from studies.runs.folder import LoadedRun
+from studies.runs.params import read_yaml
 from studies.triplets.metrics import Answers, Score, scores
 
 ORDER = ["cross_entropy", "triplet", "flexible", "hybrid"]
-# I. S. Petrova, MOIT 13(2), 2025. Its split is not published, so the official one has no column.
-PUBLISHED = {
-    ("grocery_random", "macro_f1"): {"cross_entropy": 0.72, "triplet": 0.82, "flexible": 0.88},
-    ("hyperkvasir", "macro_f1"): {"cross_entropy": 0.71, "triplet": 0.76, "flexible": 0.85},
-    ("grocery_random_frozen", "macro_f1"): {
-        "cross_entropy": 0.93,
-        "triplet": 0.93,
-        "flexible": 0.96,
-    },
-    ("grocery_random_frozen", "severe_errors"): {"cross_entropy": 4, "triplet": 6, "flexible": 1},
-}
+PAPER = read_yaml(Path(__file__).with_name("paper.yaml"))  # its claims and published scores
+TESTED = ("macro_f1", "severe_errors", "unseen_macro_f1")  # metrics with paired tests
+SPACE = ("nmi", "nmi_level1")  # tested between systems without variant, and across
+ACROSS = [
+    {"triplet@hardest", "triplet@two_stages"},
+    {"triplet", "flexible@one_stage"},
+    {"triplet@two_stages", "flexible"},
+    {"cross_entropy@untrained", "flexible"},
+    {"cross_entropy@held_out_untrained", "flexible@held_out"},
+]
 
 
 @dataclass(frozen=True)
@@ -61,45 +65,71 @@ class Results:
         return np.stack([pd.factorize(self.classes[level])[0] for level in levels], axis=1)
 
     @cached_property
-    def truth(self) -> np.ndarray:
-        """Return (N,) the class of each test item."""
-        return self.answers[next(iter(self.systems))][0].true
-
-    @cached_property
-    def answers(self) -> dict[str, list[Answers]]:
-        """Return for each system what each seed's run said of the test items."""
+    def answers(self) -> dict[str, dict[int, Answers]]:
+        """Return for each system, by seed, what its run said of the test items."""
         index = {name: i for i, name in enumerate(self.classes["class"])}
         clusters = [f"cluster_level{level + 1}" for level in range(self.labels.shape[1])]
-
-        def said(predictions: pd.DataFrame) -> Answers:
-            return Answers(
-                predictions["true_class"].map(index).to_numpy(),
-                predictions["predicted_class"].map(index).to_numpy(),
-                predictions[clusters].to_numpy(),
-                predictions["first_match"].to_numpy(),
-            )
-
         return {
-            system: [said(run.predictions) for run in runs] for system, runs in self.systems.items()
+            system: {
+                run.params["seed"]: Answers(
+                    run.predictions["true_class"].map(index).to_numpy(),
+                    run.predictions["predicted_class"].map(index).to_numpy(),
+                    run.predictions[clusters].to_numpy(),
+                    run.predictions["first_match"].to_numpy(),
+                )
+                for run in runs
+            }
+            for system, runs in self.systems.items()
         }
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """Return (N,) the class of each test item."""
+        return next(iter(next(iter(self.answers.values())).values())).true
 
     def unseen(self, system: str) -> np.ndarray:
         """Return the classes that a system was not trained on."""
         return np.flatnonzero(read_classes(self.systems[system][0])["unseen"])
 
+    def scores(self, system: str) -> dict[str, Score]:
+        """Return the metrics of a system, each a function of the answers."""
+        return scores(self.labels, np.flatnonzero(self.classes["scored"]), self.unseen(system))
+
     @cached_property
-    def scores(self) -> dict[str, dict[str, Score]]:
-        """Return for each system its metrics, each a function of the answers."""
-        scored = np.flatnonzero(self.classes["scored"])
-        return {name: scores(self.labels, scored, self.unseen(name)) for name in self.systems}
+    def resampled(self) -> dict[str, dict[str, Resampled]]:
+        """Return for each system its metrics on the test items and on resampled ones.
 
-    def strata(self, metric: str) -> np.ndarray | None:
-        """Return what the bootstrap draws within: the class for macro-F1, nothing otherwise."""
-        return self.truth if metric.endswith("macro_f1") else None
+        Items are drawn within their class for macro-F1, freely otherwise.
+        """
+        resampled: dict[str, dict[str, Resampled]] = {}
+        for system, answers in self.answers.items():
+            resampled[system] = {}
+            unseen = int(np.isin(self.truth, self.unseen(system)).sum())
+            for metric, score in self.scores(system).items():
+                values = {seed: score(one) for seed, one in answers.items()}
+                samples = {
+                    seed: bootstrap.bootstrap(
+                        lambda items, _, score=score, one=one: score(one.at(items)),
+                        len(self.truth),
+                        strata=self.truth if metric.endswith("macro_f1") else None,
+                    )
+                    for seed, one in answers.items()
+                }
+                if metric.startswith(("nmi", "ari")):
+                    samples = centred(samples, float(np.mean(list(values.values()))))
+                items = unseen if metric.startswith("unseen") else len(self.truth)
+                resampled[system][metric] = Resampled(items, values, samples)
+        return resampled
 
-    def seeds(self, system: str) -> list[int]:
-        """Return the seeds that a system was run with."""
-        return [run.params["seed"] for run in self.systems[system]]
+
+def centred(samples: dict[int, np.ndarray], observed: float) -> dict[int, np.ndarray]:
+    """Return the bootstrap samples (R,) of each seed, moved so that their mean is the observed one.
+
+    A resample repeats images, and repeated images agree with themselves: every clustering scores
+    higher on it, often so much that the interval would not hold the observed value.
+    """
+    mean = bootstrap.over_seeds(list(samples.values())).mean()
+    return {seed: one - mean + observed for seed, one in samples.items()}
 
 
 def read(dataset: str) -> Results:
@@ -107,25 +137,21 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when they were tested on different images.
     """
-    runs = read_runs(dataset, "triplets", "images")
-    return of_runs(runs)
+    return of_runs(read_runs(dataset, "triplets", "images"))
 
 
 def of_runs(runs: list[LoadedRun]) -> Results:
     """Return the results of some runs of one dataset."""
-    systems = by_system(runs, place)
-    return Results(runs[0].params["dataset"], systems, read_classes(runs[0]))
+    return Results(runs[0].params["dataset"], by_system(runs, place), read_classes(runs[0]))
 
 
 def read_classes(run: LoadedRun) -> pd.DataFrame:
     """Return the classes of a run; a class may be called 007 or NA."""
     frame = pd.read_csv(run.folder / "classes.csv", dtype="str", keep_default_na=False)
-    yes = {"True": True, "False": False}
-    return frame.assign(
-        images=frame["images"].astype(int),
-        scored=frame["scored"].map(yes),
-        unseen=frame["unseen"].map(yes),
-    )
+    frame["images"] = frame["images"].astype(int)
+    for flag in ("scored", "unseen"):
+        frame[flag] = frame[flag] == "True"
+    return frame
 
 
 def place(system: str) -> tuple[int, int, str]:
@@ -136,45 +162,53 @@ def place(system: str) -> tuple[int, int, str]:
 
 def summary(results: Results) -> pd.DataFrame:
     """Return the tidy frame: mean, standard deviation over seeds and interval of every metric."""
-    rows = []
-    for system, answers in results.answers.items():
-        model, _, variant = system.partition("@")
-        unseen = np.isin(results.truth, results.unseen(system))
-        for metric, score in results.scores[system].items():
-            values = [score(one) for one in answers]
-            samples = bootstrap.bootstrap(
-                lambda items, k, score=score, answers=answers: score(answers[k].at(items)),
-                len(results.truth),
-                len(answers),
-                results.strata(metric),
-            )
-            low, high = bootstrap.interval(unbiased(metric, samples, float(np.mean(values))))
-            published = PUBLISHED.get((results.dataset, metric), {}) if not variant else {}
-            rows.append(
-                {
-                    "study": "triplets",
-                    "dataset": results.dataset,
-                    "model": model,
-                    "variant": variant,
-                    "metric": metric,
-                    "n": int(unseen.sum()) if metric.startswith("unseen") else len(unseen),
-                    "mean": float(np.mean(values)),
-                    "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-                    "n_seeds": len(values),
-                    "ci_low": low,
-                    "ci_high": high,
-                    "published": published.get(model),
-                }
-            )
-    return tables.tidy(rows)
+    published = PAPER["published"].get(results.dataset)
+    return bootstrap.summary("triplets", results.dataset, results.resampled, published)
 
 
-def unbiased(metric: str, samples: np.ndarray, observed: float) -> np.ndarray:
-    """Return bootstrap samples (R,), moved to the observed value for NMI and ARI.
+def pairs(systems: Iterable[str]) -> list[tuple[str, str]]:
+    """Return which systems are compared: models under the same variant, a variant with none.
 
-    A resample repeats images, and repeated images agree with themselves: every clustering scores
-    higher on it, often so much that the interval would not hold the observed value.
+    And those of `ACROSS`.
     """
-    if metric.startswith(("nmi", "ari")):
-        return samples - samples.mean() + observed
-    return samples
+    compared = []
+    for first, second in combinations(systems, 2):
+        (model, _, variant), (other, _, others) = first.partition("@"), second.partition("@")
+        same_model = model == other and not variant
+        if variant == others or same_model or {first, second} in ACROSS:
+            compared.append((first, second))
+    return compared
+
+
+def paired_tests(results: Results) -> pd.DataFrame:
+    """Return the paired tests between systems, second minus first, on the seeds both were run with.
+
+    Macro-F1 and severe errors: bootstrap over test items (within class for macro-F1) and seeds.
+    Severe errors also, seed by seed: exact McNemar on the items.
+    """
+    rows = []
+    for first, second in pairs(results.systems):
+        pair = {"first": first, "second": second}
+        space = "@" not in first + second or {first, second} in ACROSS
+        for metric in TESTED + (SPACE if space else ()):
+            a, b = (results.resampled[system].get(metric) for system in (first, second))
+            if a and b and (test := bootstrap.paired(a, b)):
+                rows.append({**pair, "metric": metric, **test})
+        a, b = results.answers[first], results.answers[second]
+        for seed in sorted(set(a) & set(b)):
+            test = severe_mcnemar(results.labels, a[seed], b[seed])
+            rows.append({**pair, "test": f"exact McNemar, seed {seed}", **test})
+    return pd.DataFrame(rows, columns=TEST_COLUMNS)
+
+
+def severe_mcnemar(labels: np.ndarray, first: Answers, second: Answers) -> dict[str, Any]:
+    """Return McNemar's exact test on the severe errors of two runs, second minus first."""
+    wrong = [labels[a.predicted, 0] != labels[a.true, 0] for a in (first, second)]
+    only_first = int((wrong[0] & ~wrong[1]).sum())
+    only_second = int((wrong[1] & ~wrong[0]).sum())
+    return {
+        "metric": "severe_errors",
+        "seeds": 1,
+        "difference": only_second - only_first,
+        "p": bootstrap.mcnemar(only_first, only_second),
+    }

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from studies.triplets import data
-from studies.triplets.data import LabelledImages
 from studies.triplets.params import Parameters
+from studies.triplets.readers import LabelledImages
 
 
 class Examples(Dataset):
@@ -62,20 +62,6 @@ class ClassBatches(Sampler):
         return self.steps
 
 
-class Chunks(Sampler):
-    """Rows in order, a fixed number at a time: for validation."""
-
-    def __init__(self, rows: np.ndarray, size: int) -> None:
-        self.rows, self.size = rows, size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for start in range(0, len(self.rows), self.size):
-            yield self.rows[start : start + self.size].tolist()
-
-    def __len__(self) -> int:
-        return -(-len(self.rows) // self.size)
-
-
 def roles(dataset: LabelledImages, parts: np.ndarray, parameters: Parameters) -> np.ndarray:
     """Return (N,) what each image is for: its part, unless the parameters keep it out of training.
 
@@ -120,8 +106,3 @@ def training_batches(
         parameters.seed,
         np.count_nonzero(whole == "train"),
     )
-
-
-def loader(examples: Examples, batches: Sampler) -> DataLoader:
-    """Return a loader whose `sampler` makes whole batches, so that Lightning sets its epoch."""
-    return DataLoader(examples, sampler=batches, batch_size=None)

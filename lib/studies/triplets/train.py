@@ -6,20 +6,20 @@ import lightning
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from studies.inputs import images
 from studies.inputs.images import augment
 from studies.inputs.splits import sizes
 from studies.learning import compute
-from studies.learning.fit import fit
+from studies.learning.fit import Batches, fit
 from studies.paths import StudyError, relative, run_command
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, provenance
 from studies.triplets import data, sampling
+from studies.triplets.loss import COLLAPSED, Objective, objective, spread
 from studies.triplets.metrics import f1_over, included, severe_errors
-from studies.triplets.model import CHUNK, Classifier, Network, build, gather, vote
-from studies.triplets.model import run as run_network
-from studies.triplets.objective import COLLAPSED, objective, spread
+from studies.triplets.model import CHUNK, Network, build, gather, with_references
 from studies.triplets.params import Parameters
 
 MONITOR = "validation_macro_f1"
@@ -35,18 +35,17 @@ class Learner(lightning.LightningModule):
         self,
         parameters: Parameters,
         network: Network,
+        objective: Objective,
         dataset: data.LabelledImages,
         inputs: np.ndarray,
         roles: np.ndarray,
     ) -> None:
         super().__init__()
-        self.settings, self.network = parameters, network
-        self.objective = objective(parameters, len(dataset.names))
-        self.classes, self.inputs = dataset.classes, inputs
+        self.settings, self.network, self.objective = parameters, network, objective
+        self.dataset, self.inputs = dataset, inputs
         self.train_rows = np.flatnonzero(roles == "train")
-        self.train_classes = dataset.class_index[self.train_rows]
         scored = included(dataset.counts, parameters.min_count)
-        self.scored = sorted(set(scored) & set(self.train_classes.tolist()))
+        self.scored = np.intersect1d(scored, dataset.class_index[self.train_rows])
         self.chance = torch.Generator()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -75,7 +74,7 @@ class Learner(lightning.LightningModule):
         self.outputs, self.truth = [], []
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
-        """Collect embeddings and logits."""
+        """Collect logits and embeddings."""
         self.outputs.append(self.network(compute.to_input(batch[0], self.device)))
         self.truth.append(batch[2].cpu())
 
@@ -83,24 +82,16 @@ class Learner(lightning.LightningModule):
         """Log macro-F1 and severe errors on the validation set; stop when the space collapsed."""
         logits, embedded = gather(self.outputs)
         if self.settings.decide == "neighbours":
-            known = run_network(
-                self.network, self.inputs[self.train_rows], self.settings.precision
-            ).embeddings
-            votes = vote(
-                embedded.numpy(),
-                known.numpy(),
-                self.train_classes,
-                len(self.classes),
-                self.settings.neighbours,
-            )
+            votes = with_references(
+                self.settings, self.network, self.dataset, self.inputs, self.train_rows
+            ).vote(embedded.numpy())
         else:
             votes = logits.numpy()
         predicted, true = votes.argmax(1), torch.cat(self.truth).numpy()
+        classes = self.dataset.classes
         scores = {
             MONITOR: f1_over(true, predicted, self.scored),
-            "validation_severe_errors": float(
-                severe_errors(self.classes[true], self.classes[predicted])
-            ),
+            "validation_severe_errors": float(severe_errors(classes[true], classes[predicted])),
         }
         self.log_dict(scores, batch_size=len(true))
         # then D(a,p) − D(a,n) is nearly 0 for every triplet, and the loss nearly the margin
@@ -117,7 +108,7 @@ def train(parameters: Parameters) -> Path:
     Resumes from the last checkpoint. Raises StudyError for whatever a user can mend.
     """
     dataset = data.read(parameters)
-    objective(parameters, len(dataset.names))
+    loss = objective(parameters, len(dataset.names))
     if not included(dataset.counts, parameters.min_count):
         raise StudyError(
             f"no class of {relative(dataset.root)} has more than {parameters.min_count} images; "
@@ -136,41 +127,30 @@ def train(parameters: Parameters) -> Path:
             print(f"{relative(folder)}: already trained", flush=True)
             return folder
         compute.prepare(parameters)
-        network = build(
-            parameters, len(dataset.classes), inputs.shape[1] if inputs.ndim == 2 else None
-        )
+        features = inputs.shape[1] if inputs.ndim == 2 else None
+        network = build(parameters, len(dataset.classes), features)
         network = network.to(memory_format=torch.channels_last)
-        learner = Learner(parameters, network, dataset, inputs, roles)
         examples = sampling.Examples(inputs, dataset.labels, dataset.class_index)
+        training = sampling.training_batches(dataset, roles, parameters)
+        validation = Batches(np.flatnonzero(roles == "validation"), CHUNK, seed=None)
         outcome = fit(
-            learner,
-            sampling.loader(examples, sampling.training_batches(dataset, roles, parameters)),
-            sampling.loader(
-                examples, sampling.Chunks(np.flatnonzero(roles == "validation"), CHUNK)
-            ),
+            Learner(parameters, network, loss, dataset, inputs, roles),
+            # a sampler of whole batches, so that its epoch can be set
+            DataLoader(examples, sampler=training, batch_size=None),
+            DataLoader(examples, sampler=validation, batch_size=None),
             folder,
             parameters,
             MONITOR,
         )
         network = network.to(compute.device())
         known = np.flatnonzero(np.isin(roles, ["train", "gallery"]))
-        trained = Classifier(
-            network,
-            parameters.precision,
-            parameters.decide,
-            parameters.neighbours,
-            dataset.names,
-            dataset.classes,
-            references=run_network(network, inputs[known], parameters.precision).embeddings.numpy(),
-            reference_classes=dataset.class_index[known],
-        )
         facts = provenance(
             **outcome.facts(network, parameters),
             dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
             images=sizes(roles),
         )
         write_atomic(folder / "provenance.json", to_json(facts))
-        trained.save(file)
+        with_references(parameters, network, dataset, inputs, known).save(file)
     return folder
 
 

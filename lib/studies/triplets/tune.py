@@ -22,33 +22,30 @@ from studies.triplets.params import Parameters
 def trials(dataset: str) -> dict[str, list[Parameters]]:
     """Return what is tried for each model; raises StudyError when models have unequal numbers."""
     folder = paths.REPOSITORY / "params" / "triplets" / dataset
-    shared, found = read_yaml(folder / "dataset.yaml"), {}
+    shared, tried = read_yaml(folder / "dataset.yaml"), {}
     for file in sorted((folder / "trials").glob("*.yaml")):
         listed = read_yaml(file)
-        parts = [listed.get("base"), listed.get("trials")]
-        if isinstance(parts[1], dict):
-            parts += parts[1].values()
-        if not all(isinstance(part, dict) for part in parts):
+        try:
+            values = [
+                {**shared, **listed["base"], **changes, "variant": name, "seed": 0}
+                for name, changes in listed["trials"].items()
+            ]
+        except (AttributeError, KeyError, TypeError):
             raise StudyError(
                 f"{relative(file)}: must hold `base` and `trials`, and each trial `name: value` "
                 "lines or {}"
-            )
-        origin = {"": relative(file)}
-        found[file.stem] = [
-            Parameters.check(
-                {**shared, **listed["base"], **given, "variant": name, "seed": 0}, origin
-            )
-            for name, given in listed["trials"].items()
-        ]
-    if not found:
+            ) from None
+        tried[file.stem] = [Parameters.check(one, {"": relative(file)}) for one in values]
+    numbers = {model: len(one) for model, one in tried.items()}
+    if not any(numbers.values()):
         raise StudyError(f"{relative(folder / 'trials')}: lists no trial")
-    if len({len(tried) for tried in found.values()}) > 1:
-        numbers = ", ".join(f"{model} {len(tried)}" for model, tried in found.items())
+    if len(set(numbers.values())) > 1:
+        counts = ", ".join(f"{model} {number}" for model, number in numbers.items())
         raise StudyError(
             f"{relative(folder / 'trials')}: every model needs the same number of trials, found "
-            f"{numbers}"
+            f"{counts}"
         )
-    return found
+    return tried
 
 
 def record(dataset: str) -> pd.DataFrame:
@@ -58,24 +55,26 @@ def record(dataset: str) -> pd.DataFrame:
     """
     rows = []
     for model, tried in trials(dataset).items():
-        plain = [dict(leaves(parameters.resolved())) for parameters in tried]
-        varied = {name for values in plain for name, _ in values.items() ^ plain[0].items()}
-        for parameters, values in zip(tried, plain, strict=True):
-            base = plain[0] if values is not plain[0] else {}
-            differs = {
-                name: value
-                for name, value in values.items()
-                if name in varied - {"variant"} and value != base.get(name)
-            }
-            if not (parameters.folder() / "model.safetensors").exists():
+        settings = [dict(leaves(parameters.resolved())) for parameters in tried]
+        first = settings[0]
+        varied = {name for one in settings for name, _ in one.items() ^ first.items()}
+        varied -= {"variant"}
+        for parameters, setting in zip(tried, settings, strict=True):
+            folder = parameters.folder()
+            if not (folder / "model.safetensors").exists():
                 continue
-            run = load_run(parameters.folder())
+            run = load_run(folder)
             best = run.curves.set_index("epoch").loc[run.provenance["best_epoch"]]
+            differs = [
+                f"{name} {value}"
+                for name, value in setting.items()
+                if name in varied and (setting is first or value != first.get(name))
+            ]
             rows.append(
                 {
                     "model": model,
                     "trial": parameters.variant,
-                    "setting": "; ".join(f"{name} {value}" for name, value in differs.items()),
+                    "setting": "; ".join(differs),
                     "validation_macro_f1": round(best["validation_macro_f1"], 4),
                     "validation_severe_errors": int(best["validation_severe_errors"]),
                     "epoch": run.provenance["best_epoch"],
@@ -110,10 +109,9 @@ def tune(dataset: str) -> Path:
     # imported late: Lightning alone takes seconds
     from studies.triplets.train import train
 
-    everything = trials(dataset)
-    for tried in everything.values():
+    for tried in trials(dataset).values():
         for parameters in tried:
-            print(f"{parameters.system}", flush=True)
+            print(parameters.system, flush=True)
             train(parameters)
     file = record_file(dataset)
     write_atomic(file, record(dataset).to_csv(index=False))

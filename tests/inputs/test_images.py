@@ -1,0 +1,359 @@
+"""Photographs as arrays: what is decoded, kept and varied, and which are near-duplicates."""
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance, ImageFile, ImageFilter
+from scipy.fft import dctn
+from torchvision.transforms.v2 import functional as tv
+
+from sentences import refused
+from studies.inputs import images
+from studies.inputs.images import DUPLICATE_BITS, augment, nearest_duplicates
+
+
+@pytest.fixture(autouse=True)
+def _alone(sandbox):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def draw(path: Path, seed: int, size=(40, 20)) -> Path:
+    """Write a PNG of random pixels (lossless, so that what is decoded is known)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def album(tmp_path) -> list[Path]:
+    return [draw(tmp_path / "album" / f"{name}.png", seed) for seed, name in enumerate("cab")]
+
+
+@pytest.fixture
+def cache(sandbox) -> Path:
+    return sandbox / "root/cache/images"
+
+
+class TestFingerprint:
+    def test_order_and_place_of_the_folder_do_not_matter(self, album, tmp_path, monkeypatch):
+        first = images.fingerprint(album, tmp_path / "album")
+        assert images.fingerprint(album[::-1], tmp_path / "album") == first
+        moved = shutil.copytree(tmp_path / "album", tmp_path / "elsewhere/deep")
+        assert images.fingerprint([moved / p.name for p in album], moved) == first
+        monkeypatch.chdir(tmp_path)
+        assert images.fingerprint([Path("album") / p.name for p in album], Path("album")) == first
+        ordered = images.fingerprint(album, tmp_path, ordered=True)
+        assert ordered != images.fingerprint(album[::-1], tmp_path, ordered=True)
+
+    @pytest.mark.parametrize("change", ["edit", "rename", "drop", "swap"])
+    def test_any_change_shows(self, album, tmp_path, change):
+        first = images.fingerprint(album, tmp_path)
+        one, two = album[0].read_bytes(), album[1].read_bytes()
+        if change == "edit":
+            album[0].write_bytes(one[:-20] + bytes([one[-20] ^ 1]) + one[-19:])
+        elif change == "rename":
+            album[0] = album[0].rename(album[0].with_name("z.png"))
+        elif change == "drop":
+            album = album[1:]
+        else:
+            album[0].write_bytes(two)
+            album[1].write_bytes(one)
+        assert images.fingerprint(album, tmp_path) != first
+
+
+class TestDecode:
+    def test_pixels_are_those_of_the_file(self, tmp_path):
+        path = draw(tmp_path / "x.png", 0, (30, 30))
+        decoded = images.decode(path, 30)
+        assert decoded.dtype == np.uint8
+        assert decoded.flags.c_contiguous
+        assert np.array_equal(decoded, np.asarray(Image.open(path)).transpose(2, 0, 1))
+
+    def test_pad_keeps_the_ratio_on_grey(self, tmp_path):
+        for size, axis in (((40, 20), 1), ((10, 20), 2)):
+            Image.new("RGB", size, (200, 10, 30)).save(tmp_path / "x.png")
+            rows = np.moveaxis(images.decode(tmp_path / "x.png", 20), axis, 0)
+            assert (rows[5:15] == np.array([200, 10, 30])[:, None]).all()
+            assert (rows[[*range(5), *range(15, 20)]] == 128).all()
+
+    def test_squash_takes_everything(self, tmp_path):
+        pixels = np.zeros((20, 40, 3), np.uint8)
+        pixels[:, 10:30] = 255
+        Image.fromarray(pixels).save(tmp_path / "x.png")
+        squashed = images.decode(tmp_path / "x.png", 20, "squash")
+        assert squashed.shape == (3, 20, 20)
+        assert (squashed[:, :, [0, 1, 18, 19]] == 0).all()
+        assert (squashed[:, :, 8:12] == 255).all()
+
+    def test_exif_orientation_is_applied(self, tmp_path):
+        upright = np.zeros((32, 32, 3), np.uint8)
+        upright[:16] = 255
+        exif = Image.Exif()
+        exif[0x0112] = 6  # "turn right by 90 degrees to show"
+        Image.fromarray(np.rot90(upright)).save(tmp_path / "x.jpg", exif=exif, quality=95)
+        seen = images.decode(tmp_path / "x.jpg", 32)
+        assert seen[:, 4:12].mean() > 240
+        assert seen[:, 20:].mean() < 15
+
+    def test_a_large_jpeg_read_small_is_the_same_picture(self, tmp_path):
+        ramp = np.linspace(0, 255, 1600).astype(np.uint8)
+        Image.fromarray(np.stack([np.tile(ramp, (800, 1))] * 3, -1)).save(tmp_path / "x.jpg")
+        full = Image.open(tmp_path / "x.jpg").resize((64, 32), Image.Resampling.BICUBIC)
+        seen = images.decode(tmp_path / "x.jpg", 64)[:, 16:48]
+        assert np.abs(seen.astype(int) - np.asarray(full).transpose(2, 0, 1)).max() <= 3
+
+    def test_other_colours(self, tmp_path):
+        def middle(image, kind="png", **keep) -> list[int]:
+            image.save(tmp_path / f"x.{kind}", **keep)
+            return images.decode(tmp_path / f"x.{kind}", 8)[:, 4, 4].tolist()
+
+        size = (8, 8)
+        assert middle(Image.new("L", size, 77)) == [77] * 3
+        assert middle(Image.new("1", size, 1)) == [255] * 3
+        assert middle(Image.fromarray(np.full(size, 40000, np.uint16))) == [40000 >> 8] * 3
+        palette = Image.new("P", size, 1)
+        palette.putpalette([0, 0, 0, 10, 200, 30])
+        assert middle(palette) == [10, 200, 30]
+        assert middle(palette, transparency=1) == [255] * 3
+        assert middle(Image.new("RGBA", size, (255, 0, 0, 0))) == [255] * 3
+        half = middle(Image.new("RGBA", size, (255, 0, 0, 128)))
+        assert half == pytest.approx([255, 127, 127], abs=1)
+        assert middle(Image.new("LA", size, (0, 255))) == [0] * 3
+        assert middle(Image.new("RGB", size, (1, 2, 3)), "gif") == [1, 2, 3]
+        ink = middle(Image.new("CMYK", size, (255, 0, 0, 0)), "jpg", quality=100)
+        assert ink == pytest.approx([0, 255, 255], abs=3)
+
+
+class TestBadFiles:
+    def test_damaged(self, tmp_path):
+        assert not ImageFile.LOAD_TRUNCATED_IMAGES
+        draw(tmp_path / "x.png", 0, (64, 64))
+        Image.open(tmp_path / "x.png").save(tmp_path / "x.jpg")
+        for file in (tmp_path / "x.png", tmp_path / "x.jpg"):
+            whole = file.read_bytes()
+            for content in (whole[: len(whole) // 2], b"", b"<html>404</html>", whole[:3]):
+                file.write_bytes(content)
+                assert f"{file} cannot be read" in refused(images.decode, file, 8)
+
+    def test_missing_and_folder(self, tmp_path):
+        assert "nowhere.jpg is missing" in refused(images.decode, tmp_path / "nowhere.jpg", 8)
+        assert f"{tmp_path} cannot be read (Is a directory)" in refused(images.decode, tmp_path, 8)
+
+    def test_decompression_bomb(self, tmp_path, monkeypatch):
+        path = draw(tmp_path / "x.png", 0)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+        assert "exceeds limit of 600 pixels" in refused(images.decode, path, 8)
+
+
+class TestLoad:
+    def test_rows_follow_the_list_and_the_array_is_read_only(self, album, tmp_path):
+        loaded = images.load(album, 16, tmp_path)
+        assert isinstance(loaded, np.memmap)
+        assert loaded.shape == (3, 3, 16, 16)
+        assert not loaded.flags.writeable
+        for row, path in zip(loaded, album, strict=True):
+            assert np.array_equal(row, images.decode(path, 16))
+        assert np.array_equal(images.load(album[::-1], 16, tmp_path), loaded[::-1])
+
+    def test_decodes_once_and_again_only_on_change(self, album, tmp_path, monkeypatch):
+        calls, decode = [], images.decode
+        monkeypatch.setattr(images, "decode", lambda *a: calls.append(a[0]) or decode(*a))
+        first = images.load(album, 16, tmp_path)
+        assert sorted(calls) == sorted(album)
+        assert np.array_equal(images.load(album, 16, tmp_path), first)
+        assert len(calls) == 3
+        images.load(album, 8, tmp_path)
+        images.load(album, 16, tmp_path, "squash")
+        assert len(calls) == 9
+        draw(album[1], 99)
+        changed = images.load(album, 16, tmp_path)
+        assert (changed == first).all((1, 2, 3)).tolist() == [True, False, True]
+        monkeypatch.setattr(images, "VERSION", images.VERSION + 1)
+        images.load(album, 16, tmp_path)
+        assert len(calls) == 15
+
+    def test_one_bad_image_leaves_nothing_that_could_be_taken_for_a_result(
+        self, album, tmp_path, cache
+    ):
+        good = album[2].read_bytes()
+        album[2].write_bytes(good[:200])
+        assert "b.png" in refused(images.load, album, 16, tmp_path)
+        assert {path.suffix for path in cache.iterdir()} == {".lock"}
+        album[2].write_bytes(good)
+        expected = [images.decode(p, 16) for p in album]
+        assert np.array_equal(images.load(album, 16, tmp_path), expected)
+
+    def test_no_images(self, tmp_path):
+        assert "list of files is empty" in refused(images.load, [], 16, tmp_path)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class TestAugment:
+    """Images are varied by no more than was asked for, and by the given chance alone."""
+
+    @pytest.fixture
+    def batch(self) -> torch.Tensor:
+        return torch.randint(0, 256, (6, 3, 20, 20), dtype=torch.uint8, generator=seeded(5))
+
+    def test_no_strength_gives_back_the_input(self, batch):
+        same = augment(batch, seeded(0), flip=0, shift=0, zoom=0, colour=0)
+        assert same.dtype == torch.float32
+        assert torch.equal(same, batch / 255)
+        assert torch.equal(augment(batch / 255, seeded(0), 0, 0, 0, 0), batch / 255)
+
+    def test_only_the_generator_decides(self, batch):
+        torch.manual_seed(1)
+        one = augment(batch, seeded(3))
+        torch.manual_seed(2)
+        assert torch.equal(augment(batch, seeded(3)), one)
+        assert not torch.equal(augment(batch, seeded(4)), one)
+
+    def test_the_input_is_left_alone_and_the_range_is_kept(self, batch):
+        values = batch / 255
+        before = values.clone()
+        out = augment(values, seeded(0), colour=0.9)
+        assert torch.equal(values, before)
+        assert out.min() >= 0
+        assert out.max() <= 1
+        assert out.shape == batch.shape
+
+    def test_flips_mirror_each_image_or_leave_it(self, batch):
+        many = batch.repeat(100, 1, 1, 1) / 255
+        out = augment(many, seeded(0), flip=0.5, shift=0, zoom=0, colour=0)
+        mirrored = (out == many.flip(-1)).flatten(1).all(1)
+        kept = (out == many).flatten(1).all(1)
+        assert (mirrored ^ kept).all()
+        assert 0.44 < mirrored.float().mean() < 0.56
+        moved = augment(batch, seeded(0), flip=1, shift=1e-7, zoom=0, colour=0)
+        assert torch.allclose(moved, batch.flip(-1) / 255, atol=1e-4)
+
+    def test_shift_moves_by_at_most_its_part_of_the_side(self):
+        dots = torch.zeros(400, 3, 41, 41)
+        dots[:, :, 20, 20] = 1
+        out = augment(dots, seeded(0), flip=0, shift=0.1, zoom=0, colour=0)[:, 0]
+        weight = out / out.sum((1, 2), keepdim=True)
+        for profile in (weight.sum(1), weight.sum(2)):
+            moved = profile @ torch.arange(41.0) - 20
+            assert moved.abs().max() <= 4.1 + 1e-3
+            assert moved.max() > 3.5
+            assert moved.min() < -3.5
+
+    def test_zoom_scales_about_the_centre(self):
+        square = torch.zeros(400, 3, 80, 80)
+        square[:, :, 30:50, 30:50] = 1
+        out = augment(square, seeded(0), flip=0, shift=0, zoom=0.2, colour=0)
+        side = out[:, 0].sum((1, 2)).sqrt() / 20
+        assert 0.79 < side.min() < 0.83
+        assert 1.17 < side.max() < 1.21
+        assert torch.allclose(out, out.flip(-1), atol=1e-4)
+
+    def test_colour_equals_the_three_steps_of_torchvision_one_by_one(self):
+        # values kept away from 0 and 1: torchvision clips after each step, this once at the end
+        batch = 0.35 + 0.2 * torch.rand(5, 3, 16, 16, generator=seeded(0))
+        gain = torch.rand(5, 3, generator=seeded(1)) * 0.4 + 0.8
+        out = images.recolour(batch, *gain.unbind(1))
+        for image, got, (brightness, contrast, saturation) in zip(
+            batch, out, gain.tolist(), strict=True
+        ):
+            step = tv.adjust_contrast(tv.adjust_brightness(image, brightness), contrast)
+            # torchvision rounds its weights of grey to four digits
+            assert torch.allclose(got, tv.adjust_saturation(step, saturation), atol=2e-4)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Image.Image]:
+    """Sixty pictures of random blobs, 120 × 90."""
+    rng, scenes = np.random.default_rng(0), []
+    for _ in range(60):
+        coarse = Image.fromarray(rng.integers(20, 220, (8, 10, 3), dtype=np.uint8))
+        smooth = coarse.resize((120, 90), Image.Resampling.BICUBIC)
+        scenes.append(smooth.filter(ImageFilter.GaussianBlur(1)))
+    return scenes
+
+
+def recompressed(image: Image.Image) -> Image.Image:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=25)
+    return Image.open(stream)
+
+
+def noisy(image: Image.Image) -> Image.Image:
+    noise = np.random.default_rng(1).normal(0, 8, (90, 120, 3))
+    return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
+
+
+DISGUISES = {
+    "recompressed": recompressed,
+    "noisy": noisy,
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.8),
+    "more contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.15),
+    "smaller": lambda image: image.resize((60, 45), Image.Resampling.BICUBIC),
+    "grey": lambda image: image.convert("L"),
+}
+
+
+class TestDuplicates:
+    """The same picture in other guises is found, other pictures are not."""
+
+    @pytest.mark.parametrize("disguise", DISGUISES)
+    def test_the_same_picture_is_found_and_no_other(self, tmp_path, scenes, disguise):
+        files = [tmp_path / f"{number:03}.png" for number in range(120)]
+        pictures = [*scenes, *map(DISGUISES[disguise], scenes)]
+        for file, picture in zip(files, pictures, strict=True):
+            picture.save(file)
+        hashes = images.hashes(files, tmp_path)
+        found = nearest_duplicates(hashes, np.repeat(["train", "test"], 60))
+        assert found["test"].tolist() == list(range(60, 120))
+        assert (found["train"] == found["test"] - 60).all()
+        assert found["distance"].max() <= DUPLICATE_BITS
+        others = nearest_duplicates(hashes[:60], np.array(["train", "test"] * 30))
+        assert others["distance"].min() > DUPLICATE_BITS + 2
+
+    def test_against_a_cosine_transform_read_in_diagonals(self, scenes):
+        for scene in scenes[:5]:
+            pixels = np.asarray(scene.resize((32, 32)))
+            waves = dctn(pixels @ np.array([0.299, 0.587, 0.114]))
+            diagonals = [
+                waves[row, total - row] for total in range(1, 12) for row in range(total + 1)
+            ][:64]
+            expected = "".join("1" if wave > np.median(diagonals) else "0" for wave in diagonals)
+            [code] = images.hash_pixels(pixels.transpose(2, 0, 1)[None])
+            assert "".join(f"{octet:08b}" for octet in code.tobytes()) == expected
+            assert expected.count("1") == 32
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        codes=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 15), min_size=2, max_size=30),
+        chosen=st.randoms(use_true_random=False),
+        block=st.integers(1, 40),
+    )
+    def test_nearest_equals_a_loop(self, codes, chosen, block):
+        parts = ["train", "test", *chosen.choices(["train", "validation", "test"], k=len(codes))]
+        parts = np.array(parts[: len(codes)])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(images, "HASH_BLOCK", block)
+            found = nearest_duplicates(np.array(codes, dtype=np.uint64), parts)
+        training, expected = np.flatnonzero(parts == "train"), []
+        for i in np.flatnonzero(parts == "test"):
+            apart = [(codes[i] ^ codes[j]).bit_count() for j in training]
+            expected.append((i, training[int(np.argmin(apart))], min(apart)))
+        assert list(found.itertuples(index=False, name=None)) == expected
+
+    def test_counts_by_hand(self):
+        table = images.count_duplicates(np.array([2, 40, 0]), distances=(0, 2, 64))
+        assert table.columns.tolist() == ["distance", "test_images", "near_duplicates", "share"]
+        assert table.to_numpy().tolist() == [[0, 3, 1, 1 / 3], [2, 3, 2, 2 / 3], [64, 3, 3, 1.0]]

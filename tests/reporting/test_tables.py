@@ -1,0 +1,284 @@
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from studies.reporting import tables
+from studies.reporting.bootstrap import TEST_COLUMNS
+from studies.reporting.tables import BOOTSTRAP, COLUMNS, tidy, wide
+
+
+def row(model="flexible", metric="macro_f1", **values) -> dict:
+    return {"study": "s", "dataset": "d", "model": model, "metric": metric, **values}
+
+
+def test_tidy_has_exactly_the_columns_and_keeps_the_order():
+    rows = [row("b", "f1", mean=0.5, n=10), row("a", "f1", variant="sum", mean=1)]
+    frame = tidy([*rows, row("b", "errors", mean=3), row("a", "f1", variant=None)])
+    assert list(frame.columns) == list(tidy([]).columns) == COLUMNS
+    systems = list(zip(frame["model"], frame["variant"], frame["metric"], strict=True))
+    assert systems == [("b", "", "f1"), ("b", "", "errors"), ("a", "sum", "f1"), ("a", "", "f1")]
+    assert frame["mean"].dtype == "float64"
+    assert frame["n"].dtype == "Int64"
+    assert frame.loc[0, "n"] == 10
+    assert frame.loc[1, "n"] is pd.NA
+
+
+@pytest.mark.parametrize(
+    ("rows", "word"),
+    [
+        ([row(meen=1)], "meen"),
+        ([row(), row(variant=None)], "flexible /  / macro_f1"),
+        ([{"study": "s", "dataset": "d", "model": "m"}], "row 0 has no metric"),
+        ([row(mean="many")], "many"),
+    ],
+)
+def test_tidy_refuses(rows, word):
+    with pytest.raises(ValueError, match=word):
+        tidy(rows)
+
+
+def test_rows_of_systems_and_the_metrics_that_they_have():
+    frame = tidy([row("a", "f1"), row("a", "f1", variant="v"), row("a", "errors", n=7), row("b")])
+    mine = tables.of(frame, {"a@v": [], "b": [], "c": []})
+    assert mine[["model", "variant"]].to_numpy().tolist() == [["a", "v"], ["b", ""]]
+    assert tables.present(mine, {"errors": "E", "f1": "F1"}) == {"f1": "F1"}
+    assert list(tables.present(frame, {"errors": "E", "map": "M", "f1": "F1"})) == ["errors", "f1"]
+    assert tables.value(frame, "a", "errors")["n"] == 7
+
+
+def test_wide_shows_mean_spread_interval_and_published_value():
+    frame = tidy(
+        [
+            row(mean=0.8519, std=0.0041, n_seeds=3, ci_low=0.8312, ci_high=0.87, published=0.85),
+            row(variant="sum", mean=-0.0001, std=0.1, n_seeds=1, ci_low=-0.7, ci_high=0.9),
+            row("triplet"),
+            row("triplet", "severe_errors", mean=16 / 3, std=0.58, n_seeds=3, published=6),
+            row("flexible", "severe_errors", mean=1084, n_seeds=1, ci_low=990, ci_high=1102.5),
+            row("flexible", "left_out", mean=0.5),
+        ]
+    )
+    metrics = {"macro_f1": "macro-F1", "severe_errors": "severe", "nmi": "NMI"}
+    table = wide(frame, metrics, ["severe_errors"])
+    assert list(table.columns) == [
+        *("system", "macro-F1", "macro-F1 published", "severe", "severe published", "NMI")
+    ]
+    assert table.to_numpy().tolist() == [
+        ["flexible", "0.852 ± 0.004 [0.831, 0.870]", "0.850", "1,084 [990, 1,102.5]", "", ""],
+        ["flexible@sum", "0.000 [-0.700, 0.900]", "", "", "", ""],
+        ["triplet", "", "", "5.3 ± 0.6", "6", ""],
+    ]
+    assert wide(tidy([]), metrics).shape == (0, 4)
+
+
+def test_two_metrics_cannot_share_a_heading():
+    with pytest.raises(ValueError, match="heading"):
+        wide(tidy([row()]), {"a": "F1", "b": "F1"})
+
+
+def test_legend_tells_items_and_seeds():
+    frame = tidy([row(n=1084, n_seeds=3, ci_low=0.1), row("b", n=1084, n_seeds=1)])
+    assert tables.legend(frame).startswith("1,084 test items; 1 to 3 seeds; ±")
+    assert tables.legend(tidy([row(mean=1)])) == ""
+
+
+def test_durations():
+    assert [*map(tables.duration, (89, 5000, 11100))] == ["89 s", "83 min", "3 h 05 min"]
+
+
+def test_save_writes_four_files_and_nothing_else(tmp_path: Path):
+    frame = tidy([row(mean=0.5, std=0.1, n=9, n_seeds=2, ci_low=0.4, ci_high=0.6)])
+    tests = pd.DataFrame({"first": ["a|b"], "second": ["c"], "p": [0.04]})
+    shown = pd.DataFrame({"chance": ["0.040"]})
+    folder = tmp_path / "reports" / "d"
+    metrics = {"macro_f1": "macro-F1"}
+    tables.save(frame, tests, folder, "s", metrics, "All 100 %.", "- Note_ here.", shown=shown)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"s.csv", "s.md", "s.tex", "s_tests.csv"}
+    assert (folder / "s_tests.csv").read_text() == "first,second,p\na|b,c,0.04\n"
+    page = MarkdownIt().enable("table").render((folder / "s.md").read_text())
+    for part in ("<strong>All 100 %.</strong>", "<p>- Note_ here. 9 test items;", ">chance</th>"):
+        assert part in page
+    tex = (folder / "s.tex").read_text()
+    assert r"\label{tab:s-d}" in tex
+    assert r"- Note\_ here. 9 test items" in tex
+
+
+def test_what_was_saved_is_read_back_exactly(tmp_path: Path):
+    rows = [row(mean=0.1 + 0.2, n=7, n_seeds=3, ci_low=1 / 3), row(variant="04", published=0.85)]
+    frame = tidy([*rows, row("NA", variant="nan,\n|")])
+    tables.save(frame, pd.DataFrame(), tmp_path, "s", {}, "", "")
+    pd.testing.assert_frame_equal(tables.read(tmp_path / "s.csv"), frame, check_exact=True)
+
+
+# Differences between systems.
+
+
+@pytest.mark.parametrize(
+    ("values", "count", "shown"),
+    [
+        ((0.0528, -0.0511, 0.1325), False, "+0.053 [−0.051, +0.133]"),
+        ((4, -4, 12), True, "+4 [−4, +12]"),
+        ((-1.5, -1200, 0), True, "−1.5 [−1,200, 0]"),
+        ((-0.0001, 0.0, 0.0004), False, "0.000 [0.000, 0.000]"),
+    ],
+)
+def test_differences_carry_their_sign(values, count, shown):
+    assert tables.signed(*values, count) == shown
+
+
+def test_p_values_and_tests_are_rounded():
+    shown = ["< 0.001", "0.001", "0.050", "1.000", ""]
+    assert [*map(tables.p_value, (0.0004, 0.001, 0.0496, 1, None))] == shown
+    tests = pd.DataFrame({"first": ["a"], "seeds": [3], "p": [0.00004999], "ci_low": [-0.12345]})
+    assert tables.rounded(tests).to_numpy().tolist() == [["a", 3, 0.0, -0.1235]]
+
+
+def test_a_pair_of_systems_is_a_row():
+    rows = [
+        ("a", "b", "f1", BOOTSTRAP, 1, 0.053, -0.051, 0.133, 0.38),
+        ("a", "b", "errors", BOOTSTRAP, 1, -1, -7, 5, 0.82),
+        ("a", "b", "errors", "exact McNemar, seed 0", 1, -1, None, None, 0.5),
+        ("a", "b", "errors", "exact McNemar, seed 1", 1, -1, None, None, 0.0002),
+        ("a", "c", "f1", BOOTSTRAP, 1, 0.1, 0.05, 0.15, 0.001),
+        ("a", "c", "left_out", BOOTSTRAP, 1, 9, 9, 9, 0.001),
+    ]
+    names = {"f1": "macro-F1", "errors": "severe errors"}
+    table = tables.wide_tests(pd.DataFrame(rows, columns=TEST_COLUMNS), names, counts={"errors"})
+    assert table.loc[0].to_dict() == {
+        "difference": "b − a",
+        "macro-F1": "+0.053 [−0.051, +0.133]",
+        "p (macro-F1)": "0.380",
+        "severe errors": "−1 [−7, +5]",
+        "p (severe errors)": "0.820",
+        "p (severe errors, exact McNemar)": "0.500, < 0.001",
+    }
+    assert [*table.loc[1]] == ["c − a", "+0.100 [+0.050, +0.150]", "0.001", "", "", ""]
+    assert tables.wide_tests(pd.DataFrame(columns=TEST_COLUMNS), names, ()).empty
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_second_minus_first_whichever_came_first(sign):
+    rows = [
+        ("a", "b", "x", BOOTSTRAP, 3, 0.1, -0.2, 0.5, 0.04),
+        ("a", "b", "y", BOOTSTRAP, 3, -0.3, -0.4, -0.1, 0.01),
+        ("a", "c", "x", "exact McNemar, seed 0", 1, 0.3, None, None, 0.01),
+    ]
+    tests = pd.DataFrame(rows, columns=TEST_COLUMNS)
+    before = tests.copy()
+    pair = ["a", "b"][::sign]
+    x, y = (tables.between(tests, *pair, metric) for metric in "xy")
+    assert [*x["first":"metric"]] == [*pair, "x"]
+    assert [*x["seeds":]] == [3, sign * 0.1, *([-0.2, 0.5] if sign == 1 else [-0.5, 0.2]), 0.04]
+    assert [*y["difference":]] == [sign * -0.3, *sorted([sign * -0.4, sign * -0.1]), 0.01]
+    assert (tables.side(x), tables.side(y)) == (0, -sign)
+    assert tables.between(tests, "a", "c", "x") is tables.between(tests, "a", "b", "z") is None
+    pd.testing.assert_frame_equal(tests, before)
+
+
+# Markup shows exactly the text of the cells.
+
+NASTY = [
+    "a|b",
+    "**bold** _it_ cross_entropy `code`",
+    "[x](javascript:alert(1)) ![i](y)",
+    "<script>alert(1)</script> & &lt; &amp;amp;",
+    "back\\slash \\| $x^2$ 50% #1 {a} ~~gone~~",
+    "two\nlines\tand\u2028more\x00",
+    "[0.1, 0.2] *",
+]
+text = st.text(max_size=30) | st.sampled_from(NASTY)
+
+
+def squeezed(value: str) -> str:
+    """What a cell should show: the text on one line, without characters that cannot be seen."""
+    return " ".join("".join(c if c.isprintable() else " " for c in value).split())
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(text, text), min_size=1, max_size=3))
+def test_markdown_and_html_show_exactly_the_text(rows):
+    table = pd.DataFrame(rows, columns=["left|<b>", "_right_ &"])
+    markdown = MarkdownIt().enable(["table", "strikethrough"]).render(tables.to_markdown(table))
+    for page, more in ((markdown, set()), (tables.to_html(table), {"small", "span"})):
+        shown = ElementTree.fromstring(page)
+        cells = [["".join(cell.itertext()) for cell in line] for line in shown.iter("tr")]
+        assert cells == [[*table.columns], *([*map(squeezed, line)] for line in rows)]
+        tags = {element.tag for element in shown.iter()}
+        assert tags <= {"table", "thead", "tbody", "tr", "th", "td"} | more
+
+
+def test_html_sets_intervals_apart_in_numbers_and_keeps_them_whole_in_prose():
+    prose = "b − a +0.053 [−0.051, +0.133]; c − a −4 [−9, +1]"
+    page = tables.to_html(pd.DataFrame({"d": ["+0.1 [−0.1, +0.3]"], "p": ["< 0.1"], "s": [prose]}))
+    assert '<td class="number">+0.1 <small>[−0.1, +0.3]</small></td>' in page
+    assert '<td class="number">&lt; 0.1</td>' in page
+    assert page.count('<span class="whole">[') == 2
+
+
+def test_numbers_are_aligned_and_rounded_and_missing_cells_empty():
+    table = pd.DataFrame(
+        {"pair": ["a − b", "c"], "p": [0.00012, np.nan], "n": [12, 3], "ok": [True, None]}
+    ).assign(d=["+0.053 [−0.051, +0.133]", ""])
+    assert tables.to_markdown(table).splitlines() == [
+        "| pair | p | n | ok | d |",
+        "| --- | ---: | ---: | --- | ---: |",
+        "| a − b | 0.0001 | 12 | yes | +0.053 [−0.051, +0.133] |",
+        "| c |  | 3 |  |  |",
+    ]
+
+
+def untex(cell: str) -> str:
+    """The text that TeX prints for a cell, for the marks that occur in `NASTY`."""
+    for tex, plain in [
+        *((r"\textasciitilde{}", "~"), (r"\textasciicircum{}", "^"), (r"\textbar{}", "|")),
+        *((r"\textless{}", "<"), (r"\textgreater{}", ">"), (r"\textasciigrave{}", "`")),
+        *((r"{[}", "["), (r"{]}", "]"), ("{*}", "*"), (r"\textbackslash{}", "\0")),
+    ]:
+        cell = cell.replace(tex, plain)
+    return re.sub(r"\\([{}$&#_%])", r"\1", cell).replace("\0", "\\")
+
+
+def test_latex_escapes_everything():
+    tex = tables.to_latex(
+        pd.DataFrame({"a": NASTY, "b": ["x"] * len(NASTY)}), "100 % of $5 & more", "t:1"
+    )
+    body = tex.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
+    cells = [re.split(r"(?<!\\) & ", line.removesuffix(r" \\"))[0] for line in body]
+    assert [untex(cell) for cell in cells] == [squeezed(cell) for cell in NASTY]
+    # Unescaped specials: what is left when every escape that TeX knows is taken away.
+    bare = re.sub(r"\\[{}$&#_%]|\\text\w+\{\}|\{[][*]\}", "", "".join(cells))
+    assert not set("\\{}$&#_%^~<>|`") & set(bare)
+    assert r"\caption{100 \% of \$5 \& more}" in tex
+
+
+def test_latex_sets_intervals_below_their_values():
+    table = pd.DataFrame({"system": ["a_b", "c--d"], "F1": ["0.8 ± 0.1 [0.7, 0.9]", "0.5"]})
+    assert tables.to_latex(table, "c", "l", "n").endswith(r"""\begin{tabular}{lr}
+\toprule
+system & F1 \\
+\midrule
+a\_b & 0.8 $\pm$ 0.1 \\
+ & \scriptsize {[}0.7, 0.9{]} \\
+\addlinespace
+c-{}-d & 0.5 \\
+\bottomrule
+\end{tabular}
+\par\smallskip
+{\footnotesize n\par}
+\end{table}
+""")
+
+
+@pytest.mark.parametrize(
+    "line", ["# no heading", "- no item", "+ no item", "1. no item", "2) no item", "> none", "---"]
+)
+def test_a_markdown_paragraph_is_nothing_else(line):
+    page = MarkdownIt().render(tables.markdown_paragraph(line))
+    assert page.replace("&gt;", ">") == f"<p>{line}</p>\n"
