@@ -87,16 +87,6 @@ class TestLoss:
         loss = weighted_loss(rough, dish, present, weight).item()
         assert loss == pytest.approx(wanted, rel=1e-5, abs=1e-6)
 
-    def test_by_hand(self):
-        # p of the dishes 1/2, 1/4, 1/4 and 1/3 each; of the ingredients 3/4 and 1/2, 1/5 and 1/2
-        dishes = torch.tensor([[2.0, 1.0, 1.0], [5.0, 5.0, 5.0]]).log()
-        odds = torch.tensor([[3.0, 1.0], [0.25, 1.0]]).log()
-        case = Logits(dishes, odds), torch.tensor([2, 0]), torch.eye(2) > 0
-        one = (math.log(4) + math.log(3)) / 2
-        two = (math.log(4 / 3) + math.log(2) + math.log(5 / 4) + math.log(2)) / 4
-        for weight in (0.0, 1.0, 10.0):
-            assert weighted_loss(*case, weight).item() == pytest.approx(one + weight * two)
-
     @pytest.mark.parametrize("far", [200.0, 1e4])
     def test_sure_and_wrong_is_finite_and_what_is_not_asked_for_spoils_nothing(self, far):
         """Where a probability rounds to 0, the loss is the distance between the logits."""

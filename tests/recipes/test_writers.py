@@ -135,15 +135,6 @@ class TestLoad:
         torch.save({}, folder / "pytorch_model.bin")
         assert str(folder) in refused(writers.load, str(folder))
 
-    def test_a_model_below_the_data_folder(self, sandbox, folders):
-        weights = sandbox / "data" / "weights" / "me"
-        weights.mkdir(parents=True)
-        (weights / "small").symlink_to(folders["sure"])
-        model, tokenizer = writers.load("me/small")
-        assert not model.training
-        assert tokenizer.padding_side == "left"
-        assert tokenizer.pad_token_id is not None
-
     def test_who_writes_is_what_the_parameters_say(self, ordered, folders, monkeypatch):
         monkeypatch.setattr(writers, "kitchen_writer", lambda _: folders["sure"])
         writing = ordered("supervised").writing.model_dump()
@@ -192,17 +183,11 @@ class TestServer:
         mine.write(["Dish: pizza\n½"], 1)
         (body,) = chat.asked
         del body["seed"]
-        assert body == {
-            "model": "big",
-            "messages": [{"role": "user", "content": "Dish: pizza\n½"}],
-            "temperature": 0.25,
-            "max_tokens": 7,
-            "stream": False,
-        }
+        asked = {"model": "big", "temperature": 0.25, "max_tokens": 7, "stream": False}
+        assert body == {**asked, "messages": [{"role": "user", "content": "Dish: pizza\n½"}]}
         (file,) = (sandbox / "root" / "cache" / "answers").iterdir()
         request = json.loads(file.read_bytes())["request"]
-        settings = {"url": chat.url, "model": "big", "temperature": 0.25, "max_tokens": 7}
-        assert request == {**settings, "seed": 0, "prompt": "Dish: pizza\n½", "number": 0}
+        assert (request["url"], request["prompt"]) == (chat.url, "Dish: pizza\n½")
 
     def test_a_strangers_text_is_kept_as_it_is(self, chat, writer, tmp_path):
         utf8_cannot = completion("A").replace(b'"A"', rb'"\ud83c\udf55 \ud83c and \udf55"')
@@ -261,10 +246,15 @@ class TestServer:
         assert len(chat.asked) == 2
         assert file.read_bytes() == whole
 
-    def test_an_answer_that_holds_the_key(self, chat, writer, key, tmp_path, monkeypatch):
+    def test_the_key_is_sent_in_cipher_and_kept_nowhere(
+        self, chat, writer, key, tmp_path, monkeypatch
+    ):
+        assert "https" in refused(lambda: writer(**key, url="http://host/v1"))
+        assert "writing.generator.url" in refused(lambda: writer(url="https://hunter2@host/v1"))
         chat.script = [reply(200, completion(f"Add {SECRET} and salt"))]
         mine = writer(**key)
         assert mine.write(["pizza"], 1) == [["Add [key] and salt"]]
+        assert chat.headers[0]["Authorization"] == f"Bearer {SECRET}"
         assert not any(SECRET in (tmp_path / file).read_text() for file in kept(tmp_path))
         assert SECRET not in str([repr(mine), vars(mine), vars(mine.client)])
         monkeypatch.setenv("KITCHEN_KEY", "none")  # which may be a word of a recipe
