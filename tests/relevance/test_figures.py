@@ -138,12 +138,6 @@ class TestRun:
             ["cat", "cat seen on day 13", "grey cow", "unknown"],
         ]
 
-    def test_a_class_without_test_captions_or_with_one(self, run):
-        mine = (hearsay.CLASS != "n0") | ~hearsay.TEST
-        mine &= (hearsay.CLASS != "n5") | ~hearsay.TEST | (hearsay.NUMBER == 16)
-        table = figures.texts(run(hearsay.predicted(1.0), rows=mine), collection(), shown=2)
-        assert table["caption"].tolist() == ["grey cow seen on day 16"]
-
     def test_the_largest_and_the_smallest_shares(self, run):
         """Of the first class 20 of 20 captions are kept, then 17, 14, 11, 8, 5."""
         each = 20 - 3 * np.repeat(np.arange(len(hearsay.NAMES)), hearsay.EACH)

@@ -1,7 +1,6 @@
 """Classifiers of images in worlds of coloured squares, where what can be learnt is known."""
 
 import csv
-import hashlib
 import json
 
 import numpy as np
@@ -86,11 +85,6 @@ def scored(parameters, coefficient):
     frame.to_parquet(folder / "predictions.parquet")
 
 
-def bits(folder):
-    names = ("model.safetensors", "curves.csv")
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-
-
 def accuracy(parameters, train):
     """The accuracy on test images, without `evaluate`, which would run the predictor."""
     train(parameters)
@@ -162,34 +156,6 @@ def test_what_is_dropped_or_counts_little_is_not_learnt(world, train, captions, 
     assert load_run(parameters.folder()).provenance["trained_on"] == taken.sum()
 
 
-def test_the_same_bits_twice_and_after_a_stop(world, train, sandbox, monkeypatch, capsys):
-    from studies.relevance.train import Learner
-
-    world()
-    found = []
-    for root in ("one", "two"):
-        monkeypatch.setenv("STUDIES_ROOT", str(sandbox / root))
-        found.append(bits(train(chosen())))
-    monkeypatch.setenv("STUDIES_ROOT", str(sandbox / "three"))
-    begin = Learner.on_train_epoch_start
-
-    def killed(self):
-        if self.current_epoch == 3:
-            raise RuntimeError("killed")
-        begin(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "on_train_epoch_start", killed)
-        with pytest.raises(RuntimeError, match="killed"):
-            train(chosen())
-    capsys.readouterr()
-    found.append(bits(train(chosen())))
-    said = capsys.readouterr().out
-    assert "epoch 4/6" in said
-    assert "epoch 3/6" not in said
-    assert found[0] == found[1] == found[2]
-
-
 def test_other_images_than_those_of_training_are_refused(world, train):
     world()
     seeing, reading = chosen(epochs=1), chosen(epochs=1, encoder=BAG, variant="reading")
@@ -200,17 +166,6 @@ def test_other_images_than_those_of_training_are_refused(world, train):
     assert "was trained on other captions, class texts or images" in refused(evaluate, seeing)
     evaluate(reading)  # which does not look at them
     assert collection.fingerprint_for(reading) == collection.fingerprint
-
-
-def test_a_missing_image_is_one_sentence(world, train):
-    world()
-    file = data.read(chosen()).files[5]
-    file.unlink()
-    told = refused(train, chosen())
-    assert str(file) in told
-    assert "missing" in told
-    file.write_bytes(b"no image")
-    assert str(file) in refused(train, chosen())
 
 
 def test_features_of_a_frozen_model(world, tmp_path):

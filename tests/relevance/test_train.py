@@ -373,8 +373,3 @@ class TestMistakes:
     def test_what_has_no_network_is_not_trained(self, kitchen, small, train):
         assert refused(train, small("tfidf")).startswith("tfidf has no network")
         assert not (kitchen / "runs").exists()
-
-    def test_divergence_is_one_sentence(self, kitchen, small, train):
-        parameters = small("downstream_all", {"training.learning_rate": 1e30})
-        assert refused(train, parameters).endswith("lower learning_rate")
-        assert not (parameters.folder() / "model.safetensors").exists()

@@ -9,12 +9,10 @@ import pytest
 
 from chats import reply
 from sentences import kept, refused
-from studies.inputs import web
 from studies.relevance.wikipedia import Wikipedia
 from wikis import LAG, PANDA, Clock, Wiki, body
 
 CONTACT = "curator@museum.net"
-TEXT = "<h1>Soup</h1>\r\n<script>alert('1')</script>\x00\t&amp; ½ 🍕\u2028 </script>"
 
 
 @pytest.fixture
@@ -106,26 +104,12 @@ class TestPages:
         assert page(client, title).problem == "invalid"
         assert site.asked == []
 
-    @pytest.mark.parametrize("title", ["Ñandú & Co. = 50+1?", "红熊猫", "🐼"])
-    def test_titles_of_any_script(self, site, client, title):
-        site.texts = {title: f"{title} is a thing."}
-        assert page(client, title).extract == f"{title} is a thing."
-        assert site.asked == [title]
-        assert page(client, title).title == title
-        assert len(site.asked) == 1
-
     def test_a_title_is_asked_for_once(self, site, client):
         pages = client().pages(["Red panda", "Crane", "Red_panda", "Red  panda", "Crane"])
         assert list(pages) == ["Red panda", "Crane", "Red_panda", "Red  panda"]
         assert pages["Red panda"] == pages["Red_panda"] == pages["Red  panda"]
         assert site.asked == ["Red panda", "Crane"]
         assert len(site.connections) == 1
-
-    def test_a_strangers_text_is_kept_as_it_is(self, site, client):
-        site.texts["Soup"] = TEXT
-        assert page(client, "Soup").extract == TEXT
-        assert page(client, "Soup").extract == TEXT
-        assert len(site.asked) == 1
 
     def test_what_utf8_cannot_hold(self, site, client):
         site.texts["Soup"] = "SOUP"
@@ -148,40 +132,6 @@ class TestKept:
         client().file("Nowhere").unlink()
         assert page(client, "Nowhere").extract == "It is there now."
         assert site.asked == [*titles, "Nowhere"]
-
-    def test_it_is_kept_before_the_next_is_asked_for(self, site, client, root):
-        seen = []
-        site.before = lambda: seen.append(len(kept(root)))
-        client().pages(["Red panda", "Crane", "Soup"])
-        assert seen == [0, 1, 2]
-        assert all(file.endswith(".json") for file in kept(root))
-
-    def test_an_interrupted_collection_goes_on(self, site, client, clock, monkeypatch):
-        titles = [f"Page {number}" for number in range(8)]
-        site.texts = {title: title for title in titles}
-
-        def interrupted(seconds):
-            if len(site.asked) == 5:
-                raise KeyboardInterrupt
-            clock.sleep(seconds)
-
-        monkeypatch.setattr(web, "sleep", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            client(rate=1).pages(titles)
-        monkeypatch.setattr(web, "sleep", clock.sleep)
-        assert site.asked == titles[:5]
-        pages = client().pages(titles)
-        assert site.asked == titles
-        assert [found.extract for found in pages.values()] == titles
-
-    def test_a_failure_loses_nothing(self, site, client, root):
-        site.before = lambda: site.asked[1:] and site.script.append(reply(503, "boom"))
-        message = refused(client().pages, ["Red panda", "Crane", "Soup"])
-        assert "'Soup'" in message
-        assert "the same command goes on" in message
-        site.before = lambda: None
-        client().pages(["Red panda", "Crane", "Soup"])
-        assert site.asked == ["Red panda", "Crane", *["Soup"] * 6]
 
     @pytest.mark.parametrize(
         "damage",
@@ -218,12 +168,6 @@ class TestKept:
         for title in titles:
             assert again[title].extract == site.texts[title[0].upper() + title[1:]]
         assert site.asked == titles
-
-    def test_another_wiki_has_other_pages(self, site, client):
-        page(client, "Red panda")
-        client(api=site.api.replace("/w/", "/de/")).pages(["Red panda"])
-        page(client, "Red panda")
-        assert site.asked == ["Red panda"] * 2
 
     def test_a_folder_that_cannot_be_written(self, site, client, root):
         root.mkdir()
@@ -337,6 +281,3 @@ class TestStart:
     )
     def test_numbers_above_zero(self, client, changed):
         assert "above 0" in refused(lambda: client(**changed))
-
-    def test_the_real_one_by_default(self):
-        assert Wikipedia(CONTACT).api == "https://en.wikipedia.org/w/api.php"
