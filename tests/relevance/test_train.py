@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import hearsay
 from sentences import refused
 from studies.inputs.splits import PARTS
 from studies.learning import compute
@@ -221,47 +222,23 @@ class TestWhatIsSeen:
             assert not asked & set(dropped)
 
 
-class TestTestCaptionsChangeNothing:
-    def write(self, sandbox, other=()):
-        """ImageNet-Captions of three classes; of some captions the text is another."""
-        place = sandbox / "data" / "imagenet_captions"
-        place.mkdir(parents=True, exist_ok=True)
-        kinds = ["cat", "dog", "soup"]
-        records = [
-            {
-                **{"filename": f"n{kind}_{n}.JPEG", "wnid": f"n{kind}"},
-                "title": f"photo {n} of my {name}",
-                "description": f"a {name} at home" if n % 2 else "seen on sunday",
-            }
-            for kind, name in enumerate(kinds)
-            for n in range(20)
-        ]
-        for row in other:
-            records[row] |= {"title": f"zebra {row} quagga", "description": None}
-        (place / "imagenet_captions.json").write_text(json.dumps(records))
-        texts = [f"n{k},{n},A {n} is a {n}. It is warm. It is old." for k, n in enumerate(kinds)]
-        (place / "class_texts.csv").write_text("\n".join(["wnid,class,text", *texts]))
-
-    def test_weights_are_the_same_to_the_bit(self, sandbox, small, train, monkeypatch):
-        changes = {"source": {"name": "imagenet_captions", "images": None}}
-        parameters = small(changes=changes | {"training.epochs": 1})
-        self.write(sandbox)
-        _, rows = known(parameters)
-        found = {}
-        for name, other in {
-            "before": [],
-            "test": rows["test"].tolist(),
-            "train": rows["train"].tolist()[:5],
-        }.items():
-            monkeypatch.setenv("STUDIES_ROOT", str(sandbox / name))
-            self.write(sandbox, other)
-            folder = train(parameters)
-            found[name] = bits(folder), load_run(folder).provenance
-        assert found["test"][0] == found["before"][0]
-        assert found["train"][0] != found["before"][0]
-        fingerprints = {facts["dataset_fingerprint"] for _, facts in found.values()}
-        assert len(fingerprints) == 3
-        assert found["before"][1]["captions"] == {part: len(rows[part]) for part in PARTS}
+def test_test_captions_change_no_bit_of_the_weights(sandbox, small, train, monkeypatch):
+    source = {"name": "imagenet_captions", "images": None}
+    parameters = small(changes={"source": source, "training.epochs": 1})
+    hearsay.publish(sandbox / "data")
+    _, rows = known(parameters)
+    found = {}
+    for name, others in {"before": [], "test": rows["test"], "train": rows["train"][:5]}.items():
+        monkeypatch.setenv("STUDIES_ROOT", str(sandbox / name))
+        texts = [f"zebra {n} quagga" if n in others else x for n, x in enumerate(hearsay.TEXTS)]
+        shutil.rmtree(sandbox / "data" / "imagenet_captions")
+        hearsay.publish(sandbox / "data", texts)
+        folder = train(parameters)
+        found[name] = bits(folder), load_run(folder).provenance
+    assert found["test"][0] == found["before"][0]
+    assert found["train"][0] != found["before"][0]
+    assert len({facts["dataset_fingerprint"] for _, facts in found.values()}) == 3
+    assert found["before"][1]["captions"] == {part: len(rows[part]) for part in PARTS}
 
 
 class TestSameBits:
