@@ -109,12 +109,6 @@ class TestDownstream:
 
 
 class TestAgain:
-    def test_what_is_done_is_left_alone(self, predicted, small, capsys):
-        before = {f: f.stat().st_mtime_ns for f in predicted.rglob("*.*") if f.name != ".lock"}
-        assert evaluate(small()) == predicted
-        assert capsys.readouterr().out == f"{predicted}: already evaluated\n"
-        assert before == {file: file.stat().st_mtime_ns for file in before}
-
     def test_an_evaluation_that_was_cut_off_ends_the_same(self, predicted, small):
         files = [predicted / name for name in ("predictions.parquet", "metrics.json")]
         before = [file.read_bytes() for file in files]
