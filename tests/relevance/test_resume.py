@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import FULL, Command
+from commands import Command
 from studies.paths import REPOSITORY
 
 DEMO = REPOSITORY / "params" / "relevance" / "demo"
@@ -120,15 +120,3 @@ def test_killed_before_the_first_epoch(start, uninterrupted, tmp_path):
     command.kill()
     finish(start, place, "predictor")
     assert_same(place, uninterrupted, "predictor")
-
-
-def test_a_full_disk_loses_nothing(start, uninterrupted, root):
-    system = "downstream_weighted"
-    place = root(system)
-    command = start(place, system, "model.safetensors", 1, TRAIN, code=FULL)
-    assert command.wait() == 1
-    file = run_of(place, system) / "model.safetensors"
-    assert f"error: cannot write {file}: No space left on device; free the disk" in command.err
-    assert not list(place.rglob(".*.part"))
-    assert not re.findall("^epoch ", finish(start, place, system), re.M)
-    assert_same(place, uninterrupted, system)

@@ -256,31 +256,6 @@ class TestSameBits:
         shutil.copytree(predicted, predicted.parent / "seed1", dirs_exist_ok=True)
         assert not set(bits(train(other)).values()) & set(before.values())
 
-    def test_a_finished_run_is_left_alone(self, predicted, small, train, capsys):
-        before = {f: f.stat().st_mtime_ns for f in predicted.rglob("*.*") if f.name != ".lock"}
-        assert train(small()) == predicted
-        assert capsys.readouterr().out == f"{predicted}: already trained\n"
-        assert before == {file: file.stat().st_mtime_ns for file in before}
-
-
-class TestPublished:
-    def test_a_published_encoder_has_a_rate_of_its_own(self, kitchen, small, train, roberta):
-        import transformers
-
-        encoder = {"name": "published", "weights": str(roberta)}
-        changes = {"predictor.encoder": encoder, "training.epochs": 1, "max_tokens": 30}
-        published = transformers.RobertaModel.from_pretrained(roberta).state_dict()
-        for rate in (0.0, 0.0005):
-            name = f"rate{int(rate * 1e4)}"
-            more = {"training.backbone_learning_rate": rate, "training.weight_decay": 0.0}
-            run = load_run(train(small(changes=changes | more | {"variant": name})))
-            stored = load_file(run.folder / "model.safetensors")
-            prefix = "encoder.model."
-            own = {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
-            moved = {k: not torch.equal(v, published[k]) for k, v in own.items()}
-            assert any(moved.values()) == bool(rate)
-            assert run.model().logits(["a cat"]).shape == (1, 24)
-
 
 class TestTrainingCaptions:
     """Which captions are taken, against the predictor's run folder read as a table."""
@@ -300,28 +275,19 @@ class TestTrainingCaptions:
 
         return take
 
-    def test_all_kept_weighted_or_random(self, take, predicted):
-        scores = load_run(predicted).predictions
-        kept_ = scores.index[(scores["part"] == "train") & scores["kept"]].tolist()
-        rows, weight, train = take("all")
-        assert (rows.tolist(), weight) == (train.tolist(), None)
-        rows, weight, _ = take("kept")
-        assert (rows.tolist(), weight) == (kept_, None)
-        assert 0 < len(rows) < len(train)
-        rows, weight, _ = take("weighted")
-        assert (rows.tolist(), len(weight)) == (kept_, len(scores))
+    def test_random_is_as_many_as_are_kept(self, take):
+        rows, _, train = take("kept")
+        drawn = [take("random", seed)[0] for seed in range(4)]
+        for one in drawn:
+            assert len(one) == len(set(one)) == len(rows)
+            assert set(one) <= set(train)
+        assert take("random")[0].tolist() == drawn[0].tolist()
+        assert len({tuple(one) for one in (rows, *drawn)}) == 5
+
+    def test_weights_of_what_is_dropped_are_nothing(self, take):
+        rows, weight, train = take("weighted")
         assert weight[rows].mean() == pytest.approx(1)
-        share = weight[rows] / scores["coefficient"].to_numpy()[rows]
-        assert share == pytest.approx(share[0])
-        assert len(set(weight[rows])) > 1
         assert (weight[np.setdiff1d(train, rows)] == 0).all()
-        drawn = [take("random", seed) for seed in range(4)]
-        for rows, weight, _ in drawn:
-            assert weight is None
-            assert len(rows) == len(set(rows)) == len(kept_)
-            assert set(rows) <= set(train)
-        assert take("random")[0].tolist() == drawn[0][0].tolist()
-        assert len({tuple(rows) for rows, *_ in drawn} | {tuple(kept_)}) == 5
 
     def test_nothing_is_kept(self, take, predicted):
         """Also where only captions of the test are kept."""
