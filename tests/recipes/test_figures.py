@@ -3,16 +3,16 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 import meals
 from sentences import refused
 from studies.recipes import data, figures
-from studies.recipes.comparisons import paired_tests
-from studies.recipes.plates import Plates
-from studies.recipes.results import read, summary
+from studies.recipes.readers import Plates
 from studies.reporting.plots import style
+from studies.reporting.tables import BOOTSTRAP
 from studies.runs.folder import LoadedRun, load_run
 
 pytest_plugins = ["plates_made"]
@@ -75,46 +75,17 @@ class TestTables:
         assert table["metric"].tolist() == ["grounding recall", "sight", "distinct-2"]
         assert table["naive"].tolist() == ["0.333", "-0.100", "1.000"]
 
-    def test_paired_tests_are_one_row_a_pair(self, serves, few_resamples):
-        serves("two_networks", seen=meals.eyes(0.5))
-        serves("shared_backbone", seen=meals.eyes(5.0))
-        for system in ("naive", "supervised"):
-            serves(system, recipes=meals.own())
-        tests = paired_tests(read("made_up"))
-        table = figures.test_table(tests, figures.SEEN)
-        assert table["difference"].tolist() == ["shared_backbone − two_networks"]
-        shown = [name for name in figures.SEEN.values() if name in table.columns]
-        assert list(table.columns[1:]) == [cell for one in shown for cell in (one, f"p ({one})")]
-        assert len(shown) == 9
-        assert table.loc[0, "dish top-1"].startswith("+0.")
-        table = figures.test_table(tests, figures.WRITTEN)
-        assert table["difference"].tolist() == ["supervised − naive"]
-
-    def test_cost_of_several_seeds(self, serves):
-        runs = [
-            serves("two_networks", seed, seen=meals.eyes(1.0), facts=facts)
-            for seed, facts in ((0, {"seconds": 60.0}), (4, {"seconds": 7260.0, "best_epoch": 12}))
-        ]
-        row = figures.cost({"two_networks": runs}).iloc[0]
-        assert row["training time"] == "61 min"
-        assert row["trained parameters"] == "1,234"
-        assert (row["precision"], row["epoch kept"], row["seeds"]) == ("32-true", "2, 12", "0, 4")
+    def test_paired_tests_are_one_row_a_pair_and_one_column_a_metric(self):
+        metrics = ["dish_top1", "ece", "sight"]
+        names = ["first", "second", "metric", "test", "difference", "ci_low", "ci_high", "p"]
+        rows = [("a", "b", metric, BOOTSTRAP, 0.1, 0.05, 0.2, 0.01) for metric in metrics]
+        table = figures.test_table(pd.DataFrame(rows, columns=names), figures.SEEN)
+        assert table["difference"].tolist() == ["b − a"]
+        assert list(table.columns[1:]) == ["dish top-1", "p (dish top-1)", "ECE", "p (ECE)"]
+        assert table.loc[0, "dish top-1"].startswith("+0.1")
 
 
 class TestDrawn:
-    @pytest.mark.usefixtures("few_resamples")
-    def test_metrics_that_the_frame_has(self, serves):
-        serves("frequencies", seen=meals.eyes(0.1, dishes=False))
-        serves("naive", recipes=meals.own())
-        frame = summary(read("made_up"))
-        assert labels(figures.seen_figure(frame), "x") == [
-            "ingredient micro-F1 (0–1)",
-            "ingredient mAP (0–1)",
-        ]
-        assert labels(figures.written_figure(frame), "x") == [*figures.WRITTEN_AXES.values()]
-        eyes = frame[frame["model"] == "frequencies"]
-        assert figures.written_figure(eyes) is None
-
     def test_curves_against_the_step(self, serves):
         figure = figures.curves({"two_networks": [serves("two_networks", seen=meals.eyes(1.0))]})
         assert labels(figure) == [
@@ -140,9 +111,12 @@ class TestDrawn:
 
 
 class TestLook:
-    def test_what_a_trained_system_says(self, dinner, smallest, monkeypatch):
+    def test_what_a_trained_system_says_or_the_one_that_a_prompt_asked(
+        self, dinner, smallest, monkeypatch
+    ):
         monkeypatch.setenv("STUDIES_ROOT", str(dinner.root))
-        run = load_run(smallest("two_networks").folder())
+        prompt = load_run(smallest("supervised").folder())
+        run = load_run(smallest(prompt.provenance["perception"]).folder())
         eyes, frame = run.model(), run.predictions
         shown = titles(figures.look(run, 3))
         assert len(shown) == 3
@@ -150,17 +124,10 @@ class TestLook:
             likely = frame["dish_probabilities"].iloc[row]
             dish = eyes.dishes[int(np.argmax(likely))].replace("_", " ")
             assert text.startswith(f"{dish} {max(likely):.0%}:")
-            said, shares = frame["named"].iloc[row], frame["ingredient_probabilities"].iloc[row]
-            best = max(np.flatnonzero(said), key=lambda s, p=shares: p[s])
+            named, shares = frame["named"].iloc[row], frame["ingredient_probabilities"].iloc[row]
+            best = max(np.flatnonzero(named), key=lambda s, p=shares: p[s])
             assert f": {eyes.ingredients[best]} {shares[best]:.0%}" in text
-
-    def test_a_prompt_shows_what_the_network_that_it_asked_says(
-        self, dinner, smallest, monkeypatch
-    ):
-        monkeypatch.setenv("STUDIES_ROOT", str(dinner.root))
-        prompt = load_run(smallest("supervised").folder())
-        asked = load_run(smallest(prompt.provenance["perception"]).folder())
-        assert titles(figures.look(prompt, 3)) == titles(figures.look(asked, 3))
+        assert titles(figures.look(prompt, 3)) == shown
 
     def test_who_does_not_look_has_nothing_to_show(self, serves):
         assert figures.look(serves("majority", seen=meals.eyes(1.0))) is None
@@ -173,39 +140,28 @@ class TestCases:
             "supervised": serves("supervised", recipes=meals.own()),
         }
         data.read(ordered())
-        first, last = figures.cases(runs, 2)
-        for part, place in ((first, 0), (last, -1)):
-            heads = re.findall("<strong>(.*?)</strong>", part)
-            assert heads == ["On the plate", "Prompt", "Recipe, naive", "Recipe, supervised"]
+        shown = figures.cases(runs, 2)
+        assert re.findall("<strong>(.*?)</strong>", shown.html) == 2 * [
+            *("On the plate", "Prompt", "Recipe, naive", "Recipe, supervised")
+        ]
+        assert shown.html.count("data:image/jpeg") == 2
+        for place in (0, -1):
             plate = meals.PLATES[place]
             dish = plate.dish.replace("_", " ")
-            assert f">{dish}: {', '.join(sorted(plate.ingredients))}</div>" in part
-            assert ">Write.</div>" in part
+            assert f">{dish}: {', '.join(sorted(plate.ingredients))}</div>" in shown.html
             for recipes in (meals.templates(), meals.own()):
-                assert f">{recipes[place][0]}</div>" in part
-            assert part.count("data:image/jpeg") == 1
-
-    def test_one_prompt_alone(self, serves, ordered):
-        (part,) = figures.cases({"naive": serves("naive", recipes=meals.own())}, 1)
-        assert part.count("<strong>") == 3
+                assert f">{recipes[place][0]}</div>" in shown.html
+                assert recipes[place][0] in shown.text
 
     def test_what_was_written_is_escaped(self, serves):
         hostile = "<script>alert(1)</script> & <img src=x onerror=alert(1)>"
         recipes = [[hostile]] * len(meals.IDS)
-        (part,) = figures.cases({"naive": serves("naive", recipes=recipes)}, 1)
-        assert "<script" not in part
-        assert "<img src=x" not in part
-        assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &lt;img src=x" in part
+        html = figures.cases({"naive": serves("naive", recipes=recipes)}, 1).html
+        assert "<script" not in html
+        assert "<img src=x" not in html
+        assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &lt;img src=x" in html
 
     def test_no_photographs(self, serves):
         source = {"name": "food101", "ingredients": "typical"}
         run = serves("naive", recipes=meals.own(), source=source)
         assert "food-101" in refused(figures.cases, {"naive": run})
-
-
-def test_names_as_they_are_said():
-    assert figures.spoken("miso_soup") == "miso soup"
-    names = ["a", "b", "c", "d", "e"]
-    assert figures.listed(names, np.array([1, 0, 1, 0, 1], bool)) == "a, c, e"
-    assert figures.listed(names, np.ones(5, bool)) == "a, b, c, d and 1 more"
-    assert figures.listed(names, np.zeros(5, bool)) == ""

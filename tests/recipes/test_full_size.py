@@ -4,7 +4,6 @@ Published weights are random ones here, as they would have to be fetched; names,
 are theirs.
 """
 
-import re
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,16 +17,16 @@ import transformers
 from safetensors.torch import load_file
 from torchvision.models import DenseNet
 
-from studies.learning.networks import FineTuned
 from studies.recipes import evaluate as evaluation
 from studies.recipes.model import DenseTrunk, build
 from studies.recipes.params import Parameters
 from studies.runs.folder import load_run
 from studies.runs.params import read_yaml, run_files
 
-DATASETS = ["food101", "recipes5k", "uecfood256"]
+FINE_TUNED = ["food101", "recipes5k", "uecfood256"]
+DATASETS = [*FINE_TUNED, "food101_scratch"]
 TRUNKS = {"two_networks": 2, "shared_backbone": 1}
-DISHES = {"food101": 101, "recipes5k": 101, "uecfood256": 256}
+DISHES = {"food101": 101, "recipes5k": 101, "uecfood256": 256, "food101_scratch": 101}
 DENSENET121 = 6_953_856  # parameters without the classifier
 INGREDIENTS = 33
 
@@ -36,60 +35,26 @@ def shipped(dataset: str, system: str, *overrides: str) -> Parameters:
     return Parameters.from_files(run_files("recipes", dataset)[system], ["seed=0", *overrides])
 
 
-class TestNetworks:
-    @pytest.mark.parametrize("dataset", DATASETS)
-    @pytest.mark.parametrize("system", TRUNKS)
-    def test_densenet121_and_two_heads(self, dataset, system):
-        parameters = shipped(dataset, system)
-        given = DISHES[dataset], INGREDIENTS
-        network = build(parameters.network, *given, None, pretrained=False)
-        assert len(network.trunks) == TRUNKS[system]
-        for trunk in network.trunks:
-            assert isinstance(trunk, FineTuned)
-            assert isinstance(trunk.backbone.model, DenseNet)
-            assert trunk.backbone.name == "torchvision/densenet121"
-            assert sum(p.numel() for p in trunk.parameters() if p.requires_grad) == DENSENET121
-        assert network.dish.weight.shape == (given[0], 1024)
-        assert network.ingredients.weight.shape == (given[1], 1024)
-        trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
-        assert trained == TRUNKS[system] * DENSENET121 + 1025 * sum(given)
-
-    @pytest.mark.parametrize("system", TRUNKS)
-    def test_from_scratch_it_is_the_same_network(self, system):
-        parameters = shipped("food101_scratch", system)
-        network = build(parameters.network, 101, INGREDIENTS, None)
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("system", TRUNKS)
+def test_shipped_networks_are_densenet121_with_two_heads(dataset, system):
+    parameters = shipped(dataset, system)
+    sizes = DISHES[dataset], INGREDIENTS
+    network = build(parameters.network, *sizes, None, pretrained=False)
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    assert trained == TRUNKS[system] * DENSENET121 + 1025 * sum(sizes)
+    if dataset == "food101_scratch":
         assert [type(trunk) for trunk in network.trunks] == [DenseTrunk] * TRUNKS[system]
-        trained = sum(p.numel() for p in network.parameters())
-        assert trained == TRUNKS[system] * DENSENET121 + 1025 * (101 + INGREDIENTS)
         # the map of the shipped picture size has places enough to take means over
         with torch.no_grad():
             side = parameters.image_size
-            seen = network.trunks[0].features(torch.zeros(2, 3, side, side))
-        assert seen.shape == (2, 1024, 2, 2)
-
-
-class TestFiles:
-    @pytest.mark.parametrize("dataset", DATASETS)
-    def test_published_weights_are_fine_tuned_at_a_low_rate(self, dataset):
-        for system in TRUNKS:
-            parameters = shipped(dataset, system)
-            assert parameters.network.trunk.trained
-            low = parameters.backbone_learning_rate
-            assert 0 < low <= parameters.learning_rate / 10
-            assert parameters.image_size == 224
-            assert parameters.augmentation is not None
-
-    @pytest.mark.parametrize("dataset", DATASETS)
-    def test_headers_say_that_sizes_are_a_guess(self, dataset):
-        said = Path(run_files("recipes", dataset)["naive"][0]).read_text()
-        assert "a documented guess" in re.sub(r"\n# ", " ", said)
-        assert "not published" in said
-
-    def test_datasets_differ_in_their_source_and_shares_alone(self):
-        values = {name: read_yaml(run_files("recipes", name)["naive"][0]) for name in DATASETS}
-        own = ("dataset", "source", "validation_share", "test_share")
-        shared = [{k: v for k, v in one.items() if k not in own} for one in values.values()]
-        assert shared[0] == shared[1] == shared[2]
+            maps = network.trunks[0].features(torch.zeros(2, 3, side, side))
+        assert maps.shape == (2, 1024, 2, 2)
+    else:
+        names = [trunk.backbone.name for trunk in network.trunks]
+        assert names == ["torchvision/densenet121"] * TRUNKS[system]
+        # published weights are fine-tuned at a low rate
+        assert 0 < parameters.backbone_learning_rate <= parameters.learning_rate / 10
 
 
 FOODS = {dish: ([f"{k}" for k in range(6)], ["90"]) for dish in ("apple_pie", "miso_soup")}
@@ -162,7 +127,7 @@ def world(
         checkpoint = folder / "torch" / "hub" / "checkpoints" / Path(url).name
         checkpoint.parent.mkdir(parents=True)
         torch.save(published, checkpoint)
-        for dataset in DATASETS:
+        for dataset in FINE_TUNED:
             writing = shipped(dataset, "naive").writing.model_dump()
             writing |= {"plates": 2, "max_tokens": 6}
             writing["generator"]["model"] = str(model.relative_to(folder / "data" / "weights"))
@@ -177,7 +142,7 @@ def world(
     return SimpleNamespace(folder=folder, runs=runs, reached=reached, published=published)
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", FINE_TUNED)
 class TestStudy:
     def test_both_networks_were_trained_and_scored(self, world, dataset):
         counts = {"food101": (10, 2, 2), "recipes5k": (2, 1, 2), "uecfood256": (8, 2, 2)}[dataset]
@@ -216,23 +181,11 @@ class TestStudy:
             assert all(len(written) == 2 for written in run.predictions["recipes"])
             assert 0 <= run.metrics["grounding_recall"] <= 1
         assert naive.predictions["id"].tolist() == supervised.predictions["id"].tolist()
-        seen = world.runs[dataset, eyes].predictions.set_index("id")
-        names = evaluation.NAMES
-        ingredients = read_yaml(naive.folder / names)["ingredients"]
-        for image, short, long in zip(
-            naive.predictions["id"],
-            naive.predictions["prompt"],
-            supervised.predictions["prompt"],
-            strict=True,
+        for short, long in zip(
+            naive.predictions["prompt"], supervised.predictions["prompt"], strict=True
         ):
             (told,) = set(long.splitlines()) - set(short.splitlines())
-            named = [
-                name
-                for name, is_there in zip(ingredients, seen.loc[image, "named"], strict=True)
-                if is_there
-            ]
-            said = re.sub(r" \(\d+%\)", "", told.removeprefix("Visible ingredients: "))
-            assert sorted(said.split(", ")) == (sorted(named) or ["none recognised"])
+            assert told.startswith("Visible ingredients: ")
 
     def test_ingredients_are_those_of_the_source(self, world, dataset):
         run = world.runs[dataset, "two_networks"]

@@ -7,14 +7,14 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from sentences import refused
 from studies.triplets import data
-from studies.triplets.labels import LabelledImages
 
 
-def made_up(counts: list[int], official: list[str] | None = None) -> LabelledImages:
+def made_up(counts: list[int], official: list[str] | None = None) -> data.LabelledImages:
     trees = [(f"c{c // 2}", f"c{c}") for c, count in enumerate(counts) for _ in range(count)]
     files = [f"{i}.jpg" for i in range(len(trees))]
-    return LabelledImages(Path("/nowhere"), files, trees, official and np.array(official))
+    return data.LabelledImages(Path("/nowhere"), files, trees, official and np.array(official))
 
 
 class TestSplit:
@@ -38,22 +38,20 @@ class TestSplit:
             assert drawn["test"] == min(round(count * test), count - 1)
             assert abs(drawn["validation"] - count * validation) <= 0.5 or drawn["train"] == 1
 
-    def test_other_split_seed_other_split(self, parameters):
-        found = made_up([50, 50])
-        assert (
-            data.split(found, parameters(split_seed=0))
-            != data.split(found, parameters(split_seed=1))
-        ).any()
-
-    def test_training_seed_does_not_change_the_split(self, parameters):
-        found = made_up([50, 50])
-        assert (data.split(found, parameters()) == data.split(found, parameters(seed=7))).all()
-
-    def test_seventy_ten_twenty(self, parameters):
-        parts = data.split(made_up([100, 10, 1]), parameters(validation_share=0.1))
+    def test_its_own_seed_alone_draws_it(self, parameters):
+        found = made_up([100, 10, 1])
+        parts = data.split(found, parameters(validation_share=0.1))
         assert Counter(parts[:100]) == {"train": 70, "validation": 10, "test": 20}
         assert Counter(parts[100:110]) == {"train": 7, "validation": 1, "test": 2}
         assert parts[110] == "train"
+        assert (parts == data.split(found, parameters(validation_share=0.1, seed=7))).all()
+        assert (parts != data.split(found, parameters(validation_share=0.1, split_seed=1))).any()
+
+    def test_what_cannot_be_split(self, parameters):
+        found = made_up([6, 6])
+        assert "split: random" in refused(data.split, found, parameters(split="official"))
+        few = parameters(validation_share=0.05)
+        assert "too few images" in refused(data.split, found, few)
 
     @settings(max_examples=60, deadline=None)
     @given(

@@ -1,10 +1,11 @@
-"""Scores against scikit-learn, loops and hand-made cases."""
+"""Scores and the clusters of a space: against scikit-learn, loops and hand-made cases."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
@@ -13,6 +14,7 @@ from sklearn.metrics import (
     normalized_mutual_info_score,
 )
 
+from studies.triplets import metrics
 from studies.triplets.metrics import Answers, included, macro_f1, scores, severe_errors
 
 label = st.integers(0, 6)
@@ -51,30 +53,15 @@ def test_macro_f1_by_hand():
     true, predicted = [0, 0, 1, 2], [0, 2, 1, 1]
     assert macro_f1(true, predicted, {0: 51, 1: 60, 2: 50}) == pytest.approx(2 / 3)
     assert macro_f1(true, predicted, {0: 51, 1: 60, 2: 51}) == pytest.approx(4 / 9)
+    assert macro_f1([0, 0], [0, 0], {0: 60, 9: 60}) == 0.5  # a class never seen counts as zero
+    assert macro_f1([], [], {0: 60}) == 0
+    assert math.isnan(macro_f1([0], [0], {0: 50}))
+    assert severe_errors(np.zeros((0, 3), int), np.zeros((0, 3), int)) == 0
 
 
 def test_more_than_fifty_means_more():
-    counts = {3: 51, 1: 50, 2: 49, 0: 1000}
-    assert included(counts) == [0, 3]
-    assert included(counts, 49) == [0, 1, 3]
-    assert included(counts, 0) == [0, 1, 2, 3]
-
-
-def test_a_class_never_seen_counts_as_zero():
-    assert macro_f1([0, 0], [0, 0], {0: 60, 9: 60}) == 0.5
-
-
-def test_perfect_and_hopeless():
-    assert macro_f1([0, 1, 2], [0, 1, 2], dict.fromkeys(range(3), 99)) == 1
-    assert macro_f1([0, 1, 2], [1, 2, 0], dict.fromkeys(range(3), 99)) == 0
-
-
-def test_empty():
-    assert macro_f1([], [], {0: 60}) == 0
-    assert math.isnan(macro_f1([], [], {}))
-    assert math.isnan(macro_f1([0], [0], {0: 50}))
-    assert severe_errors([], []) == 0
-    assert severe_errors(np.zeros((0, 3), int), np.zeros((0, 3), int)) == 0
+    assert included({3: 51, 1: 50, 2: 49, 0: 1000}) == [0, 3]
+    assert included({3: 51, 1: 50, 2: 49, 0: 1000}, 0) == [0, 1, 2, 3]
 
 
 @st.composite
@@ -160,15 +147,74 @@ def test_unseen_classes_are_scored_on_their_own_images(case, data):
         assert math.isnan(found["unseen_macro_f1"](answers))
 
 
-@settings(deadline=None)
-@given(trees(), st.data())
-def test_answers_at_some_items_are_those_of_the_items(case, data):
-    _, _, answers = case
-    size = len(answers.true)
-    items = data.draw(st.lists(st.integers(0, size - 1), max_size=12))
-    mask = np.isin(np.arange(size), items)
-    drawn, masked = answers.at(np.array(items, dtype=int)), answers.at(mask)
-    for name in ("true", "predicted", "clusters", "first_match"):
-        whole = getattr(answers, name).tolist()
-        assert getattr(drawn, name).tolist() == [whole[i] for i in items]
-        assert getattr(masked, name).tolist() == [whole[i] for i in sorted(set(items))]
+partitions = st.integers(1, 40).flatmap(
+    lambda size: st.tuples(
+        *[st.lists(st.integers(0, 6), min_size=size, max_size=size).map(np.array)] * 2
+    )
+)
+ONE, EACH = np.zeros(5, dtype=int), np.arange(5)
+
+
+@settings(max_examples=200)
+@given(partitions)
+@example((ONE, ONE))
+@example((ONE, EACH))
+@example((EACH, EACH[::-1] * 3))
+@example((np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])))  # less alike than by chance
+def test_nmi_and_ari_equal_scikit_learn(pair):
+    wanted = normalized_mutual_info_score(*pair)
+    assert metrics.nmi(*pair) == pytest.approx(wanted, abs=1e-9)
+    assert metrics.ari(*pair) == pytest.approx(adjusted_rand_score(*pair), abs=1e-9)
+
+
+def first_match_by_hand(points, classes) -> list[int]:
+    """Sort all others by distance, then by their place; count until one has the class."""
+    ranks = []
+    for i, point in enumerate(points):
+        others = [j for j in range(len(points)) if j != i]
+        others.sort(key=lambda j, point=point: (math.dist(point, points[j]), j))
+        hits = [rank for rank, j in enumerate(others, 1) if classes[j] == classes[i]]
+        ranks.append(hits[0] if hits else 0)
+    return ranks
+
+
+@pytest.mark.parametrize("block", [7, 512])
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 5), st.booleans(), st.integers(0, 2**32 - 1))
+def test_first_match_equals_a_loop(block, size, width, ties, seed):
+    rng = np.random.default_rng(seed)
+    # images at the same distance come in their order
+    points = rng.integers(-2, 3, (size, width)) if ties else rng.normal(size=(size, width))
+    labels = rng.integers(0, 4, size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "BLOCK", block)
+        got = metrics.first_match(points, labels)
+    assert got.tolist() == first_match_by_hand(points.tolist(), labels.tolist())
+
+
+def test_in_a_collapsed_space_all_come_in_their_order():
+    labels = np.arange(700) % 5
+    got = metrics.first_match(np.full((700, 16), 0.25, np.float32), labels)
+    # image k < 5 is the first of class k; its own first match is image k + 5, itself left out
+    assert got.tolist() == [5, 6, 7, 8, 9] + [label + 1 for label in labels[5:].tolist()]
+
+
+@pytest.mark.parametrize("number", [2, 12])
+def test_well_separated_blobs_are_the_clusters(number):
+    rng = np.random.default_rng(0)
+    truth = rng.permutation(np.repeat(np.arange(number), 15))
+    points = (np.eye(number)[truth] + rng.normal(0, 0.02, (len(truth), number))).astype("float32")
+    found = metrics.clusters(points, number, seed=3)
+    assert adjusted_rand_score(truth, found) == 1
+    assert (metrics.first_match(points, truth) == 1).all()
+    np.random.default_rng().normal(size=3)
+    assert np.array_equal(metrics.clusters(points, number, seed=3), found)
+
+
+def test_fewer_points_than_clusters_and_a_collapsed_space():
+    assert sorted(metrics.clusters(np.eye(3, dtype=np.float32), 9, seed=0)) == [0, 1, 2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same = metrics.clusters(np.ones((8, 4), np.float32), 3, seed=0)
+    assert set(same) == {0}
+    assert metrics.nmi(np.arange(8) % 2, same) == 0

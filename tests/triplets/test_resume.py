@@ -13,13 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from commands import FULL, Command
-from studies.paths import REPOSITORY
 
-TINY = REPOSITORY / "params" / "triplets" / "tiny"
-GIVEN = ("-f", TINY / "dataset.yaml", "-f", TINY / "flexible.yaml", "-p", "seed=0")
+GIVEN = ("-p", "dataset=tiny", "-p", "system=flexible", "-p", "seed=0")
 RUN = Path("runs", "tiny", "triplets", "flexible", "seed0")
 TRAIN, EVALUATE = "studies.triplets.train", "studies.triplets.evaluate"
 EPOCHS = 20
@@ -30,13 +29,10 @@ def uninterrupted(tmp_path_factory):
     """The root of a run made by the plain commands."""
     root = tmp_path_factory.mktemp("uninterrupted")
     for module in (TRAIN, EVALUATE):
+        command = [sys.executable, "-m", module, *GIVEN]
+        environment = {**os.environ, "STUDIES_ROOT": str(root)}
         done = subprocess.run(
-            [sys.executable, "-m", module, *map(str, GIVEN)],
-            env={**os.environ, "STUDIES_ROOT": str(root)},
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
+            command, env=environment, cwd=root, capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.splitlines()[-1] == str(root / RUN)
@@ -56,27 +52,29 @@ def root(uninterrupted, tmp_path):
     return tmp_path / "root"
 
 
-def finish(start, root) -> str:
-    """Run both commands to their end; return what training printed."""
-    said = start(root, TRAIN).finish()
-    start(root, EVALUATE).finish()
-    return said
+@pytest.fixture
+def finish(start, uninterrupted):
+    """Run both commands to their end, compare every bit, and return what training printed."""
 
+    def finish(root) -> str:
+        said = start(root, TRAIN).finish()
+        start(root, EVALUATE).finish()
+        one, other = root / RUN, uninterrupted / RUN
+        for name in ("metrics.json", "curves.csv", "params.yaml", "classes.csv"):
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+        weights, others = (load_file(folder / "model.safetensors") for folder in (one, other))
+        assert weights.keys() == others.keys()
+        for name in weights:
+            assert torch.equal(weights[name], others[name]), name
+        frames = [pd.read_parquet(folder / "predictions.parquet") for folder in (one, other)]
+        pd.testing.assert_frame_equal(*frames, check_exact=True)
+        names = [
+            {str(file.relative_to(folder)) for file in folder.rglob("*")} for folder in (one, other)
+        ]
+        assert names[0] == names[1]
+        return said
 
-def assert_same(one: Path, other: Path):
-    one, other = one / RUN, other / RUN
-    for name in ("metrics.json", "curves.csv", "params.yaml", "classes.csv"):
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    weights, others = (load_file(folder / "model.safetensors") for folder in (one, other))
-    assert weights.keys() == others.keys()
-    for name in weights:
-        assert torch.equal(weights[name], others[name]), name
-    frames = [pd.read_parquet(folder / "predictions.parquet") for folder in (one, other)]
-    pd.testing.assert_frame_equal(*frames, check_exact=True)
-    names = [
-        sorted(str(f.relative_to(folder)) for f in folder.rglob("*")) for folder in (one, other)
-    ]
-    assert names[0] == names[1]
+    return finish
 
 
 def halves(root: Path) -> list[Path]:
@@ -96,20 +94,19 @@ def kill_while_writing_a_checkpoint(command: Command, root: Path) -> bool:
     return False
 
 
-def test_killed_while_drawing_and_reading_the_plates(start, uninterrupted, tmp_path):
+def test_killed_while_drawing_and_reading_the_plates(start, finish, tmp_path):
     root = tmp_path / "root"
     command = start(root, TRAIN)
     assert command.until(lambda: len(list(root.rglob("*.png"))) > 20)
     command.kill()
-    assert not (root / RUN / "model.safetensors").exists()
     command = start(root, TRAIN)
     assert command.until(lambda: command.epochs >= 1)
     command.kill()
-    finish(start, root)
-    assert_same(root, uninterrupted)
+    assert not (root / RUN / "model.safetensors").exists()
+    finish(root)
 
 
-def test_killed_while_writing_checkpoints(start, uninterrupted, root):
+def test_killed_while_writing_checkpoints(start, finish, root):
     killed = 0
     for _ in range(3):
         command = start(root, TRAIN)
@@ -118,13 +115,11 @@ def test_killed_while_writing_checkpoints(start, uninterrupted, root):
             break
         assert halves(root)
     assert killed
-    printed = finish(start, root)
-    assert printed.startswith(("epoch 1/20", "resumed after epoch", str(root / RUN)))
+    assert finish(root).startswith(("epoch 1/20", "resumed after epoch", str(root / RUN)))
     assert not halves(root)
-    assert_same(root, uninterrupted)
 
 
-def test_killed_at_random_moments(start, uninterrupted, root):
+def test_killed_at_random_moments(start, finish, root):
     chance = random.Random(3)
     resumed = []
     for _ in range(5):
@@ -135,64 +130,52 @@ def test_killed_at_random_moments(start, uninterrupted, root):
         command.kill()
         assert command.process.exitcode == -signal.SIGKILL
         resumed.append(command.epochs)
-        assert not (root / RUN / "model.safetensors").exists()
         if resumed[-1] > EPOCHS // 2:  # a killed process may have gone some epochs beyond its goal
             break
     assert len(resumed) > 1
-    printed = finish(start, root)
+    printed = finish(root)
     after = int(re.match(r"resumed after epoch (\d+) of 20\n", printed)[1])
     assert after in (resumed[-1], resumed[-1] + 1)
     assert printed.count("\nepoch ") == EPOCHS - after
-    assert_same(root, uninterrupted)
 
 
-def test_stopped_by_ctrl_c(start, uninterrupted, root):
+def test_stopped_by_ctrl_c(start, finish, root):
     command = start(root, TRAIN)
     assert command.until(lambda: command.epochs >= 2)
     command.signal(signal.SIGINT)
     assert command.wait() == 1
     assert command.err == "stopped; the same command goes on from here\n"
-    assert finish(start, root).startswith("resumed after epoch ")
-    assert_same(root, uninterrupted)
+    assert finish(root).startswith("resumed after epoch ")
 
 
-def test_killed_after_the_last_epoch_and_while_scoring(start, uninterrupted, root):
+def test_killed_after_the_last_epoch_and_while_scoring(start, finish, uninterrupted, root):
     shutil.copytree(uninterrupted / RUN, root / RUN)
     for name in ("model.safetensors", "provenance.json", "metrics.json", "predictions.parquet"):
         (root / RUN / name).unlink()
-    command = start(root, TRAIN)
-    assert command.wait() == 0
-    assert "epoch 1" not in command.out
+    assert "epoch 1" not in start(root, TRAIN).finish()
     command = start(root, EVALUATE)
     assert command.until((root / RUN / "classes.csv").exists)
     command.kill()
-    finish(start, root)
-    assert_same(root, uninterrupted)
+    finish(root)
 
 
 def test_what_is_done_is_not_done_again(start, uninterrupted):
     before = {f: f.stat().st_mtime_ns for f in (uninterrupted / RUN).rglob("*.*") if f.stem}
     before = {file: time for file, time in before.items() if file.name != ".lock"}
     for module, word in ((TRAIN, "trained"), (EVALUATE, "evaluated")):
-        command = start(uninterrupted, module)
-        assert command.wait() == 0
-        assert command.out == f"{uninterrupted / RUN}: already {word}\n{uninterrupted / RUN}\n"
+        printed = start(uninterrupted, module).finish()
+        assert printed == f"{uninterrupted / RUN}: already {word}\n{uninterrupted / RUN}\n"
     assert before == {file: file.stat().st_mtime_ns for file in before}
 
 
-def test_two_same_commands_at_once(start, uninterrupted, root):
-    commands = [start(root, TRAIN) for _ in range(2)]
-    assert [command.wait() for command in commands] == [0, 0]
-    assert [command.err for command in commands] == ["", ""]
-    first, second = sorted(commands, key=lambda one: one.epochs, reverse=True)
-    assert (first.epochs, second.epochs) == (EPOCHS, 0)
-    lines = second.out.splitlines()
-    assert lines[-2:] == [f"{root / RUN}: already trained", str(root / RUN)]
-    if len(lines) == 3:
-        assert lines[0] == f"{root / RUN}: another process is at work here; waiting for it to end"
-    scoring = [start(root, EVALUATE) for _ in range(2)]
-    assert [command.wait() for command in scoring] == [0, 0]
-    assert_same(root, uninterrupted)
+def test_two_same_commands_at_once(start, finish, root):
+    for module in (TRAIN, EVALUATE):
+        commands = [start(root, module) for _ in range(2)]
+        for command in commands:
+            command.finish()
+        if module == TRAIN:
+            assert sorted(command.epochs for command in commands) == [0, EPOCHS]
+    finish(root)
 
 
 def one_line(command: Command) -> str:
@@ -202,62 +185,30 @@ def one_line(command: Command) -> str:
     return command.err
 
 
-def test_a_run_made_with_other_parameters_is_refused(start, uninterrupted):
-    before = (uninterrupted / RUN / "params.yaml").read_bytes()
+def test_what_the_command_line_gets_wrong_changes_nothing(start, uninterrupted, tmp_path):
+    resolved = yaml.safe_load((uninterrupted / RUN / "params.yaml").read_text())
+    other = tmp_path / "root" / RUN / "params.yaml"
+    other.parent.mkdir(parents=True)
+    other.write_text(yaml.safe_dump(resolved | {"epochs": 21}))
     for module in (TRAIN, EVALUATE):
-        message = one_line(start(uninterrupted, module, "-p", "epochs=21", "-p", "neighbours=3"))
-        assert f"{uninterrupted / RUN} was made with other parameters (" in message
-        assert "epochs was 20, now 21" in message
-        assert "neighbours was 5, now 3" in message
-    assert (uninterrupted / RUN / "params.yaml").read_bytes() == before
-
-
-def test_a_wrong_parameter_makes_nothing(start, tmp_path):
-    message = one_line(start(tmp_path / "root", TRAIN, "-p", "epoch=21"))
-    assert message == ("error: command line: unknown parameter `epoch`; did you mean `epochs`?\n")
-    assert not (tmp_path / "root").exists()
-
-
-def test_a_root_below_a_file(start, tmp_path):
+        message = one_line(start(tmp_path / "root", module))
+        assert "was made with other parameters (epochs was 21, now 20)" in message
+    assert "did you mean `epochs`?" in one_line(start(tmp_path / "new", TRAIN, "-p", "epoch=21"))
+    assert not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("x")
-    message = one_line(start(tmp_path / "file" / "root", TRAIN))
-    assert str(tmp_path / "file") in message
-    assert "Not a directory" in message
-    assert (tmp_path / "file").read_text() == "x"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root ignores permission bits")
-def test_a_root_without_write_permission(start, tmp_path):
-    folder = tmp_path / "closed"
-    folder.mkdir(mode=0o500)
-    assert "Permission denied" in one_line(start(folder, TRAIN))
-    assert list(folder.iterdir()) == []
+    assert "Not a directory" in one_line(start(tmp_path / "file" / "root", TRAIN))
 
 
 @pytest.mark.parametrize(
     ("place", "number", "epochs"),
     [("checkpoint/last.ckpt", 4, 3), ("curves.csv", 3, 2), ("model.safetensors", 1, EPOCHS)],
 )
-def test_a_full_disk(start, uninterrupted, root, place, number, epochs):
+def test_a_full_disk(start, finish, root, place, number, epochs):
     name = place.rpartition("/")[2]
     message = one_line(start(root, TRAIN, name, number, TRAIN, code=FULL))
-    file = root / RUN / place
-    assert message.startswith(f"error: cannot write {file}: No space left on device; free the disk")
-    assert message.endswith("then run the same command again\n")
+    assert f"cannot write {root / RUN / place}: No space left on device" in message
     kept = torch.load(root / RUN / "checkpoint" / "last.ckpt", weights_only=True)
     assert kept["epoch"] == epochs - 1
     assert not list(root.rglob(".*.part"))
-    printed = finish(start, root)
+    printed = finish(root)
     assert printed.count("epoch ") - printed.count("resumed after epoch ") == EPOCHS - epochs
-    assert_same(root, uninterrupted)
-
-
-def test_a_damaged_checkpoint(start, uninterrupted, root):
-    file = root / RUN / "checkpoint" / "last.ckpt"
-    file.parent.mkdir(parents=True)
-    content = (uninterrupted / RUN / "checkpoint" / "last.ckpt").read_bytes()
-    file.write_bytes(content[: len(content) // 2])
-    assert f"{file}: the checkpoint cannot be read (" in one_line(start(root, TRAIN))
-    file.unlink()
-    finish(start, root)
-    assert_same(root, uninterrupted)

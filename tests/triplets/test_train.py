@@ -7,26 +7,22 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import load_file
 from sklearn.metrics import f1_score, silhouette_score
 
 from plug import pulled
-from studies.inputs import images
-from studies.paths import StudyError
+from sentences import refused
+from studies.inputs import features, images
 from studies.runs.folder import load_run
-from studies.triplets.loss import FlexibleMarginLoss
+from studies.triplets.evaluate import evaluate
+from studies.triplets.loss import COLLAPSED, FlexibleMarginLoss
 from studies.triplets.model import build, run
 
 SYSTEMS = ["cross_entropy", "triplet", "flexible", "flexible@sum", "hybrid"]
 CHANCE = 1 / 7
 AUGMENTATION = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.1}
-
-
-@pytest.fixture
-def evaluate():
-    from studies.triplets.evaluate import evaluate
-
-    return evaluate
 
 
 @pytest.fixture
@@ -36,37 +32,28 @@ def few(sandbox, colours):
     return sandbox
 
 
+@pytest.fixture
+def elsewhere(sandbox, monkeypatch):
+    """Return a function that moves to a fresh STUDIES_ROOT."""
+    return lambda name: monkeypatch.setenv("STUDIES_ROOT", str(sandbox / name))
+
+
 class TestLearning:
     @pytest.mark.parametrize("system", SYSTEMS)
-    def test_easy_images_are_told_apart(self, colour_runs, system):
+    def test_easy_images_are_told_apart(self, colour_runs, parameters, trained, system):
         loaded = load_run(colour_runs[system])
-        frame = loaded.predictions
-        truth, predicted = frame["true_level3"], frame["predicted_level3"]
-        assert f1_score(truth, predicted, average="macro") > 0.9
-        assert loaded.curves["validation_macro_f1"].max() > 3 * CHANCE
-
-    @pytest.mark.parametrize("system", ["cross_entropy", "hybrid"])
-    def test_the_loss_falls(self, colour_runs, system):
-        losses = load_run(colour_runs[system]).curves["train_loss"]
-        assert losses.iloc[-1] < 0.5 * losses.iloc[0]
-
-    @pytest.mark.parametrize("system", ["triplet", "flexible", "flexible@sum", "hybrid"])
-    def test_classes_of_unseen_images_draw_together(self, colour_runs, parameters, trained, system):
-        frame = load_run(colour_runs[system]).predictions
-        root = trained / "data" / "colours"
-        pixels = np.stack([images.decode(root / file, 16) for file in frame["id"]])
-        torch.manual_seed(0)
-        before = run(build(parameters(system), 7, None), pixels, "32-true").embeddings
-        _, after = load_run(colour_runs[system]).model().look(pixels)
+        frame, scores = loaded.predictions, loaded.curves["validation_macro_f1"]
         truth = frame["true_level3"]
-        assert silhouette_score(after, truth) > silhouette_score(before, truth) + 0.05
-
-    @pytest.mark.parametrize("system", SYSTEMS)
-    def test_the_best_epoch_is_the_earliest_best(self, colour_runs, system):
-        loaded = load_run(colour_runs[system])
-        scores = loaded.curves["validation_macro_f1"]
+        assert f1_score(truth, frame["predicted_level3"], average="macro") > 0.9
+        assert loaded.provenance["stopped"] == ""
         assert loaded.provenance["best_score"] == pytest.approx(scores.max())
-        assert loaded.provenance["best_epoch"] == int(scores.argmax()) + 1
+        assert loaded.provenance["best_epoch"] == int(scores.argmax()) + 1  # the earliest best
+        # classes of unseen images draw together
+        pixels = [images.decode(trained / "data/colours" / file, 16) for file in frame["id"]]
+        torch.manual_seed(0)
+        before = run(build(parameters(system), 7, None), np.stack(pixels), "32-true").embeddings
+        _, after = loaded.model().look(np.stack(pixels))
+        assert silhouette_score(after, truth) > silhouette_score(before, truth)
 
     def test_the_hierarchy_shows_in_the_distances(self, colour_runs):
         """With margins 2, 1, 0.5 siblings end nearer to each other than strangers."""
@@ -78,6 +65,12 @@ class TestLearning:
         siblings = distances[same[..., 1] & ~same[..., 2]].mean()
         strangers = distances[~same[..., 0]].mean()
         assert distances[same[..., 2]].mean() < siblings < strangers
+
+    def test_provenance_says_what_was_trained(self, colour_runs):
+        facts = json.loads((colour_runs["triplet"] / "provenance.json").read_text())
+        convolutions, norms = 25 * 3 * 8 + 9 * 8 * 16, 2 * (8 + 16)
+        assert facts["parameters_trained"] == convolutions + norms + 257 * 32 + 33 * 16
+        assert facts["images"] == {"train": 126, "validation": 42, "test": 42}
 
 
 class TestSchedule:
@@ -97,68 +90,48 @@ class TestSchedule:
             {"from_epoch": 1, "learning_rate": 0.002, "mining": "all"},
             {"from_epoch": 3, "learning_rate": 0.0001, "mining": "hardest"},
         ]
-        folder = train(parameters("flexible", epochs=4, stages=stages))
-        curves = load_run(folder).curves
+        curves = load_run(train(parameters("flexible", epochs=4, stages=stages))).curves
         assert curves["learning_rate"].tolist() == [0.003, 0.002, 0.002, 0.0001]
         steps = np.diff([0, *curves["step"]])
         assert len(set(steps)) == 1
         kinds = ["semihard", "all", "all", "hardest"]
         assert seen == [kind for kind in kinds for _ in range(steps[0])]
 
-    @pytest.mark.parametrize("system", ["cross_entropy", "triplet", "hybrid"])
-    def test_learning_rate_0_keeps_the_weights_to_the_bit(self, few, parameters, train, system):
-        mining = None if system == "cross_entropy" else "semihard"
-        stages = [{"from_epoch": 0, "learning_rate": 0.0, "mining": mining}]
-        tensors = load_file(train(parameters(system, stages=stages)) / "model.safetensors")
+    def test_learning_rate_0_keeps_the_weights_to_the_bit(self, few, parameters, train):
+        stages = [{"from_epoch": 0, "learning_rate": 0.0, "mining": "semihard"}]
+        tensors = load_file(train(parameters("hybrid", stages=stages)) / "model.safetensors")
         torch.manual_seed(0)
-        fresh = build(parameters(system), 7, None)
-        for name, value in fresh.named_parameters():
+        for name, value in build(parameters("hybrid"), 7, None).named_parameters():
             assert tensors[f"network.{name}"].tobytes() == value.detach().numpy().tobytes()
-        moved = [name for name in tensors if name.endswith("running_mean")]
-        assert all(np.abs(tensors[name]).max() > 0 for name in moved)
 
 
 class TestSameBits:
-    def bits(self, folder) -> dict[str, str]:
-        kept = ("model.safetensors", "metrics.json", "predictions.parquet", "curves.csv")
-        return {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in kept}
-
-    @pytest.fixture
-    def elsewhere(self, sandbox, monkeypatch):
-        """Return a function that moves to a fresh STUDIES_ROOT."""
-        return lambda name: monkeypatch.setenv("STUDIES_ROOT", str(sandbox / name))
-
     @pytest.mark.parametrize("system", ["cross_entropy", "flexible"])
-    def test_same_seed_same_bits_other_seed_others(
-        self, few, parameters, train, evaluate, learner, elsewhere, system
+    def test_same_seed_same_bits_stopped_or_not_other_seed_others(
+        self, few, parameters, train, learner, elsewhere, system
     ):
-        settings = parameters(system, augmentation=AUGMENTATION)
+        def bits(**changes) -> list[str]:
+            folder = evaluate(parameters(system, augmentation=AUGMENTATION, **changes))
+            kept = ("model.safetensors", "metrics.json", "predictions.parquet", "curves.csv")
+            return [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in kept]
+
         elsewhere("one")
-        first = self.bits(evaluate(settings))
+        first = bits()
+        assert bits(seed=1)[0] != first[0]
         elsewhere("two")
         torch.rand(5)  # chance drawn before must not matter
-        assert self.bits(evaluate(settings)) == first
-        other = self.bits(evaluate(parameters(system, augmentation=AUGMENTATION, seed=1)))
-        assert other["model.safetensors"] != first["model.safetensors"]
-        assert other["curves.csv"] != first["curves.csv"]
-
-    @pytest.mark.parametrize("system", ["cross_entropy", "flexible"])
-    def test_a_run_that_was_stopped_ends_the_same(
-        self, few, parameters, train, evaluate, learner, elsewhere, system
-    ):
-        settings = parameters(system, augmentation=AUGMENTATION)
-        elsewhere("whole")
-        whole = self.bits(evaluate(settings))
+        assert bits() == first
         elsewhere("stopped")
+        settings = parameters(system, augmentation=AUGMENTATION)
         with pulled(learner, 2, 1):
             train(settings)
         assert not (settings.folder() / "model.safetensors").exists()
-        assert self.bits(evaluate(settings)) == whole
+        assert bits() == first
 
-    def test_all_approaches_see_the_same_batches(self, few, parameters, train, monkeypatch):
-        from studies.triplets.train import Learner
-
-        step, seen = Learner.training_step, {}
+    def test_all_approaches_see_the_same_batches(
+        self, few, parameters, train, learner, monkeypatch
+    ):
+        step, seen = learner.training_step, {}
 
         def spy(self, batch, index):
             content = batch[0].numpy().tobytes() + batch[1].numpy().tobytes()
@@ -166,126 +139,128 @@ class TestSameBits:
             drawn.append(hashlib.sha256(content).hexdigest())
             return step(self, batch, index)
 
-        monkeypatch.setattr(Learner, "training_step", spy)
+        monkeypatch.setattr(learner, "training_step", spy)
         for system in SYSTEMS:
             train(parameters(system))
-        assert set(seen) == set(SYSTEMS)
-        assert len({tuple(drawn) for drawn in seen.values()}) == 1
+        assert len({tuple(seen[system]) for system in SYSTEMS}) == 1
         assert len(set(seen["triplet"])) > len(seen["triplet"]) // 2  # and they do change
 
-    def test_a_finished_run_is_left_alone(self, few, parameters, train, capsys):
-        folder = train(parameters("triplet"))
-        before = {file: file.stat().st_mtime_ns for file in folder.iterdir() if file.is_file()}
-        capsys.readouterr()
-        assert train(parameters("triplet")) == folder
-        assert "already trained" in capsys.readouterr().out
-        after = {file: file.stat().st_mtime_ns for file in before}
-        assert {f for f in before if before[f] != after[f]} <= {folder / ".lock"}
 
-    def test_other_parameters_are_refused(self, few, parameters, train):
-        train(parameters("triplet"))
-        with pytest.raises(StudyError, match="neighbours was 5, now 3"):
-            train(parameters("triplet", neighbours=3))
-
-
-class TestMistakes:
-    @pytest.mark.parametrize("system", SYSTEMS)
+class TestRefused:
+    @pytest.mark.parametrize("system", ["cross_entropy", "triplet", "hybrid"])
     def test_divergence_is_one_sentence(self, few, parameters, train, system):
         mining = None if system == "cross_entropy" else "semihard"
         stages = [{"from_epoch": 0, "learning_rate": 1e30, "mining": mining}]
-        with pytest.raises(StudyError, match="lower learning_rate") as caught:
-            train(parameters(system, stages=stages))
-        assert "\n" not in str(caught.value)
+        assert "lower learning_rate" in refused(train, parameters(system, stages=stages))
 
-    @pytest.mark.parametrize("margins", [[1.0], [2.0, 1.0], [2.0, 1.0, 0.5, 0.2]])
-    def test_margins_that_do_not_fit_the_tree(self, few, parameters, train, margins):
-        loss = {"name": "flexible_margin", "margins": margins, "combine": "max", "take": "closest"}
-        settings = parameters("flexible", loss=loss)
-        with pytest.raises(StudyError, match=f"has {len(margins)} values and the labels 3 levels"):
-            train(settings)
+    @pytest.mark.parametrize(
+        ("system", "changes", "words"),
+        [
+            ("flexible", {"margins": [2.0, 1.0]}, "has 2 values and the labels 3 levels"),
+            ("triplet", {"held_out": 6}, "6 of 7 classes"),
+            ("triplet", {"min_count": 15}, "has more than 15 images"),
+            ("triplet", {"weights": "nowhere"}, "nowhere"),
+        ],
+    )
+    def test_what_cannot_be_trained_makes_no_folder(
+        self, few, parameters, train, system, changes, words
+    ):
+        if "margins" in changes:
+            loss = {"name": "flexible_margin", "combine": "max", "take": "closest", **changes}
+            changes = {"loss": loss}
+        if "weights" in changes:
+            changes = {
+                "backbone": {"name": "frozen", "hidden": 32, "weights": str(few / "nowhere")}
+            }
+        settings = parameters(system, **changes)
+        assert words in refused(train, settings)
         assert not settings.folder().exists()
 
-    def test_too_many_classes_held_out(self, few, parameters, train):
-        settings = parameters("triplet", held_out=6)
-        with pytest.raises(StudyError, match="6 of 7 classes leaves fewer than two") as caught:
-            train(settings)
-        assert "\n" not in str(caught.value)
-        assert not settings.folder().exists()
 
-    def test_no_class_is_large_enough_to_score(self, few, parameters, train):
-        with pytest.raises(StudyError, match=r"no class of .* has more than 15 images; lower"):
-            train(parameters("triplet", min_count=15))
+def test_a_frozen_backbone_end_to_end(few, parameters, monkeypatch):
+    """From a local folder: nothing is fetched, features are made once."""
+    torch.manual_seed(0)
+    config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 32, 64], depths=[1, 1, 1, 1])
+    transformers.ConvNextModel(config).save_pretrained(few / "weights")
+    processor = transformers.ConvNextImageProcessor(size={"shortest_edge": 32})
+    processor.save_pretrained(few / "weights")
+    backbone = {"name": "frozen", "weights": str(few / "weights"), "hidden": 32}
+    heads = {
+        "flexible": {"embedding": 16},
+        "cross_entropy": {"softmax": 7},
+        "hybrid": {"softmax": 7, "embedding": 16},
+    }
+    files = sorted((few / "data/colours").rglob("*.png"))
+    ids = [file.relative_to(few / "data/colours").as_posix() for file in files]
+    for system, widths in heads.items():
+        folder = evaluate(parameters(system, backbone=backbone, epochs=10))
+        monkeypatch.setattr(features, "_extract", lambda *_: pytest.fail("made a second time"))
+        (cache,) = (few / "root/cache/features").glob("*.npy")
+        stored = np.load(cache)
+        assert stored.shape == (105, 64)
+        loaded = load_run(folder)
+        trained = 65 * 32 + 33 * sum(widths.values())
+        assert loaded.provenance["parameters_trained"] == trained
+        tensors = load_file(folder / "model.safetensors")
+        for head, width in widths.items():
+            assert tensors[f"network.{head}.weight"].shape == (width, 32)
+        frame = loaded.predictions
+        score = f1_score(frame["true_level3"], frame["predicted_level3"], average="macro")
+        assert score > 2 * CHANCE
+        # the file alone turns features into the predictions that were written
+        model = loaded.model()
+        labels = model.predict(stored[[ids.index(file) for file in frame["id"]]])
+        assert [model.names[2][k] for k in labels[:, 2]] == frame["predicted_level3"].tolist()
 
 
-class TestFrozen:
-    """A frozen backbone from a local folder: nothing is fetched, features are made once."""
+class TestCollapse:
+    """A space that collapses ends the training, in one sentence, and it stays ended."""
 
     @pytest.fixture
-    def weights(self, few):
-        torch.manual_seed(0)
-        config = transformers.ConvNextConfig(hidden_sizes=[8, 16, 32, 64], depths=[1, 1, 1, 1])
-        transformers.ConvNextModel(config).save_pretrained(few / "weights")
-        processor = transformers.ConvNextImageProcessor(size={"shortest_edge": 32})
-        processor.save_pretrained(few / "weights")
-        return {"name": "frozen", "weights": str(few / "weights"), "hidden": 32}
+    def alike(self, sandbox):
+        """Pictures that differ as files and not as pixels: any network embeds all at one point."""
+        picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8))
+        for number in range(4 * 15):
+            note = PngInfo()
+            note.add_text("number", f"{number:02}")
+            tree = ["warm/red/pale", "warm/red/dark", "warm/blue/dark", "cold/blue/pale"]
+            file = sandbox / "data/colours" / tree[number % 4] / f"{number:02}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(file, pnginfo=note)
 
-    def test_end_to_end(self, few, weights, parameters, evaluate, monkeypatch):
-        from studies.inputs import features
+    def contents(self, folder) -> list:
+        facts = json.loads((folder / "provenance.json").read_text())
+        files = [(folder / name).read_bytes() for name in ("curves.csv", "model.safetensors")]
+        return [*files, *(facts[name] for name in ("best_epoch", "best_score", "stopped"))]
 
-        settings = {"backbone": weights, "epochs": 10}
-        folders = {"flexible": evaluate(parameters("flexible", **settings))}
-        cache = sorted((few / "root" / "cache" / "features").glob("*.npy"))
-        assert len(cache) == 1
-        stored = np.load(cache[0])
-        assert stored.shape == (105, 64)
+    @pytest.mark.parametrize("system", ["triplet", "flexible", "hybrid"])
+    def test_it_ends_and_is_never_taken_up_again(
+        self, alike, parameters, train, learner, elsewhere, capsys, system
+    ):
+        settings = parameters(system, epochs=6, validate_every=2)
+        folder = train(settings)
+        said = [line for line in capsys.readouterr().out.splitlines() if "collapsed" in line]
+        run = load_run(folder)
+        assert said == [f"training stops: it {run.provenance['stopped']}"]
+        assert run.provenance["stopped"].startswith("collapsed by epoch 2: ")
+        assert run.curves["epoch"].tolist() == [1, 2]
+        points = load_file(folder / "model.safetensors")["references"]
+        assert np.linalg.norm(points[:, None] - points, axis=-1).max() < COLLAPSED
+        assert load_run(evaluate(settings)).metrics["macro_f1"] < 0.5
+        before = self.contents(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(learner, "training_step", lambda *_: pytest.fail("trained again"))
+            train(settings)
+            (folder / "model.safetensors").unlink()  # as if killed after the last checkpoint
+            (folder / "provenance.json").unlink()
+            train(settings)
+        assert self.contents(folder) == before
+        elsewhere("again")
+        with pulled(learner, 1, 1):
+            train(settings)
+        assert self.contents(train(settings)) == before
 
-        def never(*_):
-            raise AssertionError("features are computed a second time")
-
-        monkeypatch.setattr(features, "_extract", never)
-        for system in ("cross_entropy", "hybrid"):
-            folders[system] = evaluate(parameters(system, **settings))
-        heads = {
-            "flexible": {"embedding": 16},
-            "cross_entropy": {"softmax": 7},
-            "hybrid": {"softmax": 7, "embedding": 16},
-        }
-        for system, folder in folders.items():
-            tensors = load_file(folder / "model.safetensors")
-            shapes = {name: value.shape for name, value in tensors.items() if "network" in name}
-            wanted = {"trunk.layers.0.weight": (32, 64), "trunk.layers.0.bias": (32,)}
-            for head, width in heads[system].items():
-                wanted |= {f"{head}.weight": (width, 32), f"{head}.bias": (width,)}
-            assert shapes == {f"network.{name}": shape for name, shape in wanted.items()}
-            loaded = load_run(folder)
-            trained = 65 * 32 + 33 * sum(heads[system].values())
-            assert loaded.provenance["parameters_trained"] == trained
-            frame = loaded.predictions
-            score = f1_score(frame["true_level3"], frame["predicted_level3"], average="macro")
-            assert score > 2 * CHANCE
-            # the file alone turns features into the predictions that were written
-            rows = [sorted(_ids(few)).index(file) for file in frame["id"]]
-            model = loaded.model()
-            got = [model.names[2][label[2]] for label in model.predict(stored[rows])]
-            assert got == frame["predicted_level3"].tolist()
-
-    def test_missing_weights(self, few, parameters, evaluate):
-        backbone = {"name": "frozen", "weights": str(few / "nowhere"), "hidden": 32}
-        settings = parameters("flexible", backbone=backbone)
-        with pytest.raises(StudyError, match="nowhere"):
-            evaluate(settings)
-        assert not settings.folder().exists()
-
-
-def _ids(folder) -> list[str]:
-    root = folder / "data" / "colours"
-    return [file.relative_to(root).as_posix() for file in root.rglob("*.png")]
-
-
-def test_provenance_says_what_was_trained(colour_runs):
-    facts = json.loads((colour_runs["triplet"] / "provenance.json").read_text())
-    convolutions, norms = 25 * 3 * 8 + 9 * 8 * 16, 2 * (8 + 16)
-    assert facts["parameters_trained"] == convolutions + norms + 257 * 32 + 33 * 16
-    assert facts["images"] == {"train": 126, "validation": 42, "test": 42}
-    assert facts["threads"] == 1
-    assert facts["seconds"] > 0
+    def test_cross_entropy_has_no_such_alarm(self, alike, parameters, train):
+        run = load_run(train(parameters("cross_entropy", epochs=6, validate_every=2)))
+        assert run.provenance["stopped"] == ""
+        assert len(run.curves) == 6

@@ -1,6 +1,6 @@
 """Train one system: `python -m studies.captioning.train -f dataset.yaml -f system.yaml`."""
 
-import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def loss(
     return total / (lengths - 1).sum()
 
 
-class Learner(Scheduled):
+class TeacherForcing(Scheduled):
     """One system in training by teacher forcing, with the six curves of the paper.
 
     `steps` is how many there are in all; the learning rate rises over the first `warm_up` of them
@@ -73,69 +73,31 @@ class Learner(Scheduled):
         trunk = network.encoder.trunk
         fine_tuned = parameters.network.encoder.source.name == "backbone" and trunk is not None
         super().__init__(parameters, network, steps, trunk.parameters() if fine_tuned else ())
-        self.history: list[dict[str, float]] = []
-        self.best, self.waited, self.stopped = math.inf, 0, ""
+        self.gradient_norm = parameters.gradient_norm
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
-        """Return the loss of one batch."""
+    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Return the loss a word of images, captions (C, T) and owners (C,), their images."""
         inputs, captions, owners = batch
         if self.settings.augmentation is not None:
             inputs = augment(inputs, self.chance, **self.settings.augmentation.model_dump())
         inputs, smoothing = to_input(inputs, self.device), self.settings.label_smoothing
-        self.batch_loss = loss(self.network, inputs, captions, owners, smoothing)
-        return self.batch_loss
+        return loss(self.network, inputs, captions, owners, smoothing)
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Scale large gradients down; note what happened in this step."""
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.network.parameters(), self.settings.gradient_norm
-        )
-        self.history.append(
-            {
-                "step": self.global_step + 1,
-                "epoch": self.current_epoch + 1,
-                "learning_rate": optimizer.param_groups[0]["lr"],
-                "batch_loss": float(self.batch_loss.detach()),
-                "gradient_norm": float(norm),
-            }
-        )
-
-    def on_validation_epoch_start(self) -> None:
-        """Begin to sum the validation loss."""
-        self.total, self.count = 0.0, 0
-
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
-        """Add the loss of a batch, weighted by its words."""
-        inputs, captions, owners = batch
-        words = int((captions[:, 1:] != PAD).sum())
-        value = loss(self.network, to_input(inputs, self.device), captions, owners, smoothing=0.0)
-        self.total += words * float(value)
-        self.count += words
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the loss a word; stop when it has not become better for long."""
-        value = self.total / self.count
-        self.log(MONITOR, value, batch_size=self.count)
-        self.waited = 0 if value < self.best else self.waited + 1
-        self.best = min(value, self.best)
-        if self.waited >= self.settings.patience:
-            epochs = self.waited * self.settings.validate_every
+    def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
+        """Return the validation loss a word; stop when it has not become better for long."""
+        total, count = 0.0, 0
+        for inputs, captions, owners in batches:
+            words = int((captions[:, 1:] != PAD).sum())
+            inputs = to_input(inputs, self.device)
+            total += words * float(loss(self.network, inputs, captions, owners, smoothing=0.0))
+            count += words
+        before = curves[MONITOR].dropna() if MONITOR in curves else pd.Series(dtype=float)
+        values = [*before, total / count]
+        waited = len(values) - 1 - int(np.argmin(values))
+        if waited >= self.settings.patience:
+            epochs = waited * self.settings.validate_every
             self.stopped = f"has not become better on validation data for {epochs} epochs"
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the curves of the steps, then keep what a resumed run needs.
-
-        In this order: a run that is killed between the two makes the epoch again, and its rows.
-        """
-        folder = Path(self.trainer.default_root_dir)
-        write_atomic(folder / "steps.csv", pd.DataFrame(self.history).to_csv(index=False))
-        checkpoint["learner"] = {
-            name: getattr(self, name) for name in ("history", "best", "waited")
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it up."""
-        vars(self).update(checkpoint["learner"])
+        return {MONITOR: values[-1]}
 
 
 def train(parameters: Parameters) -> Path:
@@ -160,7 +122,7 @@ def train(parameters: Parameters) -> Path:
         rows = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "validation")
         batches = Batches(rows[0], parameters.images, parameters.seed)
         outcome = fit(
-            Learner(parameters, network, parameters.epochs * len(batches)),
+            TeacherForcing(parameters, network, parameters.epochs * len(batches)),
             DataLoader(examples, sampler=batches, batch_size=None),
             DataLoader(
                 examples, sampler=Batches(rows[1], parameters.images, None), batch_size=None

@@ -34,7 +34,7 @@ def prepare(parameters: RunParameters) -> None:
 
 
 def device() -> torch.device:
-    """Return the device that Lightning's `auto` takes."""
+    """Return the device that training takes."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -53,7 +53,7 @@ def resolve_precision(precision: str) -> str:
 
 @contextmanager
 def autocast(precision: str) -> Iterator[None]:
-    """Compute as training does; for use outside Lightning."""
+    """Compute as training does, elsewhere."""
     enabled = resolve_precision(precision) == "bf16-mixed"
     with torch.autocast(device().type, dtype=torch.bfloat16, enabled=enabled):
         yield

@@ -29,7 +29,7 @@ def evaluate(parameters: Parameters) -> Path:
     """
     folder = parameters.folder()
     if parameters.trained and not (folder / "model.safetensors").exists():
-        # imported late: Lightning alone takes seconds
+        # imported late: a run that is trained needs none of it
         from studies.recipes.train import train
 
         train(parameters)

@@ -28,12 +28,6 @@ SEEN = {
     "ingredient_macro_f1": "ingredient macro-F1",
     "jaccard": "Jaccard",
 }
-TESTED = ("dish_top1", "ingredient_micro_f1", "ingredient_map", "variant_accuracy")
-SEEN_AXES = {
-    "dish_top1": "dish top-1 (0–1)",
-    "ingredient_micro_f1": "ingredient micro-F1 (0–1)",
-    "ingredient_map": "ingredient mAP (0–1)",
-}
 WRITTEN = {
     "grounding_precision": "grounding precision",
     "grounding_recall": "grounding recall",
@@ -43,12 +37,10 @@ WRITTEN = {
     "bleu4": "BLEU-4",
     "rouge_l": "ROUGE-L",
 }
-WRITTEN_AXES = {
-    "grounding_precision": "grounding precision (0–1)",
-    "grounding_recall": "grounding recall (0–1)",
-    "sight": "sight (−1 to 1)",
-    "self_bleu": "self-BLEU (0–1)",
-}
+TESTED = ("dish_top1", "ingredient_micro_f1", "ingredient_map", "variant_accuracy")
+SEEN_AXES = {metric: f"{SEEN[metric]} (0–1)" for metric in TESTED[:3]}
+WRITTEN_AXES = {metric: f"{WRITTEN[metric]} (0–1)" for metric in [*WRITTEN][:4]}
+WRITTEN_AXES["sight"] = "sight (−1 to 1)"
 CURVES = {
     "train_loss": "training loss, (1) + weight × (2) (nats)",
     "validation_dish_top1": "validation dish top-1 (0–1)",
@@ -62,16 +54,10 @@ def overview(plates: Plates, parts: np.ndarray) -> pd.DataFrame:
     rows = []
     for part in PARTS:
         dish, present = plates.dish[parts == part], plates.present[parts == part]
-        rows.append(
-            {
-                "part": part,
-                "pictures": f"{len(dish):,}",
-                "dishes": len(np.unique(dish)),
-                "ingredients": int(present.any(0).sum()),
-                "ingredients a picture": f"{present.sum(1).mean():.1f}",
-            }
-        )
-    return pd.DataFrame(rows)
+        counts = f"{len(dish):,}", len(np.unique(dish)), int(present.any(0).sum())
+        rows.append((part, *counts, f"{present.sum(1).mean():.1f}"))
+    names = ["part", "pictures", "dishes", "ingredients", "ingredients a picture"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def sample(plates: Plates, shown: int = 6) -> Figure:

@@ -122,11 +122,11 @@ class Server(Block):
     @model_validator(mode="after")
     def _no_key(self) -> "Server":
         # checked for the whole block, whose values a complaint does not quote
-        if not re.fullmatch(r"\w*", self.key_variable, re.ASCII):
-            raise ValueError(
-                "key_variable should be the name of an environment variable, not the key itself: "
-                "export the key in a variable, and write its name there"
-            )
+        refuse(
+            not re.fullmatch(r"\w*", self.key_variable, re.ASCII),
+            "key_variable should be the name of an environment variable, not the key itself: "
+            "export the key in a variable, and write its name there",
+        )
         return self
 
 
@@ -201,36 +201,34 @@ class Parameters(RunParameters):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Parameters":
-        if sum(one is not None for one in (self.network, self.baseline, self.prompt)) != 1:
-            raise ValueError(
-                "a system is a network, a baseline or a prompt: set the others to null"
-            )
-        if self.prompt is not None and self.writing is None:
-            raise ValueError("a prompt needs someone to write: set writing")
-        writer_seed = getattr(self.writing and self.writing.generator, "seed", None)
-        if self.source.name == "kitchen" and writer_seed == self.source.seed:
-            raise ValueError(
-                "writing.generator.seed is that of source, so the writer would have read the "
-                "recipes it is tested on: give it another"
-            )
-        if self.epochs % self.validate_every:
-            raise ValueError("validate_every must divide epochs, so that the last one is validated")
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share + test_share must leave something to train on")
-        if self.network is not None:
-            self._check_network(self.network)
+        network, writing, kitchen = self.network, self.writing, self.source.name == "kitchen"
+        kinds = [one for one in (network, self.baseline, self.prompt) if one is not None]
+        refuse(len(kinds) != 1, "a system is a network, a baseline or a prompt: set others to null")
+        refuse(self.prompt and not writing, "a prompt needs someone to write: set writing")
+        writer_seed = getattr(writing and writing.generator, "seed", None)
+        refuse(
+            kitchen and writer_seed == self.source.seed,
+            "writing.generator.seed is that of source, so the writer would have read the recipes "
+            "it is tested on: give it another",
+        )
+        every = self.validate_every
+        refuse(self.epochs % every, "validate_every must divide epochs, so that the last is scored")
+        held_out = self.validation_share + self.test_share
+        refuse(held_out >= 1, "validation_share + test_share must leave something to train on")
+        if network is not None:
+            frozen = network.frozen and self.augmentation
+            refuse(frozen, "a frozen backbone reads cached features, so augmentation is null")
+            variants = network.names == "variant" and not kitchen
+            refuse(variants, "network.names: only the kitchen's dishes have variants")
+            # the stem halves the side twice, and so does every block but the last once; a map of
+            # one place would leave nothing to normalise by in a batch of one picture
+            blocks, side = len(getattr(network.trunk, "blocks", ())), self.image_size
+            problem = f"network.trunk.blocks has {blocks} blocks: too many for image_size {side}"
+            refuse(blocks and side >> (blocks + 1) < 2, problem)
         return self
 
-    def _check_network(self, network: Network) -> None:
-        if network.frozen and self.augmentation is not None:
-            raise ValueError("a frozen backbone reads cached features, so augmentation is null")
-        # the stem halves the side twice, and so does every block but the last once; a map of one
-        # place would leave nothing to normalise by in a batch of one picture
-        blocks = getattr(network.trunk, "blocks", [])
-        if blocks and self.image_size >> (len(blocks) + 1) < 2:
-            raise ValueError(
-                f"network.trunk.blocks has {len(blocks)} blocks: too many for image_size "
-                f"{self.image_size}"
-            )
-        if network.names == "variant" and self.source.name != "kitchen":
-            raise ValueError("network.names: only the kitchen's dishes have variants")
+
+def refuse(wrong: object, problem: str) -> None:
+    """Raise ValueError, which pydantic makes a complaint of, when parameters contradict."""
+    if wrong:
+        raise ValueError(problem)

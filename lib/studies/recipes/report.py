@@ -378,19 +378,10 @@ def write(
     """Write tables, claims and the entry of the index; return the folder, `reports/<dataset>`."""
     folder = paths.reports() / results.dataset
     names = {**figures.SEEN, **figures.WRITTEN}
-    tables.save(
-        frame,
-        tests,
-        folder,
-        "recipes",
-        tables.present(frame, names),
-        f"{TITLE} Dataset {results.dataset}.",
-        note(results),
-        [],
-        figures.test_table(tests, names),
-    )
+    caption, shown = f"{TITLE} Dataset {results.dataset}.", figures.test_table(tests, names)
+    columns, below = tables.present(frame, names), note(results)
+    tables.save(frame, tests, folder, "recipes", columns, caption, below, [], shown)
     write_atomic(folder / "claims" / "recipes.md", claims_markdown(claims))
     table, legend = scores(frame, results.prompts or results.perceptions)
-    summed_up = lead(results, frame, claims)
-    publish.write_entry(folder, "recipes", TITLE, summed_up, table, legend)
+    publish.write_entry(folder, "recipes", TITLE, lead(results, frame, claims), table, legend)
     return relative(folder)

@@ -1,8 +1,11 @@
 """Train one system: `python -m studies.recipes.train -f dataset.yaml -f system.yaml -p seed=0`."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
@@ -45,7 +48,7 @@ def weighted_loss(logits: Logits, dish: Tensor, present: Tensor, weight: float) 
     return loss
 
 
-class Learner(Scheduled):
+class TwoHeads(Scheduled):
     """Both heads in training.
 
     Two networks share nothing, so the gradient of each is that of its own loss alone. The epoch is
@@ -59,34 +62,30 @@ class Learner(Scheduled):
             parameters, network, steps, network.trunks.parameters() if fine_tuned else ()
         )
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
-        """Return the loss of one batch."""
+    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Return the loss of pixels or features, (B,) dishes and (B, S) ingredients."""
         pixels, dish, present = batch
         if self.settings.augmentation is not None:
             pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         logits = self.network(compute.to_input(pixels, self.device))
         return weighted_loss(logits, dish, present, self.settings.network.ingredient_weight)
 
-    def on_validation_epoch_start(self) -> None:
-        """Begin to collect what the network says of the validation set."""
-        self.outputs, self.truth = [], []
-
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
-        """Collect logits and truth."""
-        self.outputs.append(self.network(compute.to_input(batch[0], self.device)))
-        self.truth.append(batch[1:])
-
-    def on_validation_epoch_end(self) -> None:
-        """Log top-1 of dishes, mean average precision of ingredients, and their mean."""
-        logits = gathered(self.outputs)
-        dish, present = (torch.cat(parts).cpu().numpy() for parts in zip(*self.truth, strict=True))
-        top1 = float((logits.dishes.argmax(1).numpy() == dish).mean())
-        scores = {"validation_dish_top1": top1}
+    def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
+        """Return top-1 of dishes, mean average precision of ingredients, and their mean."""
+        outputs, truth = [], []
+        for pixels, *targets in batches:
+            outputs.append(self.network(compute.to_input(pixels, self.device)))
+            truth.append(targets)
+        logits = gathered(outputs)
+        dish, present = (torch.cat(parts).cpu().numpy() for parts in zip(*truth, strict=True))
+        scores = {
+            "validation_dish_top1": float((logits.dishes.argmax(1).numpy() == dish).mean()),
+        }
         if self.settings.network.ingredient_weight:
             probabilities = logits.ingredients.sigmoid().numpy()
             metrics = ingredient_metrics(probabilities, probabilities > 0.5, present)
             scores["validation_ingredient_map"] = value(metrics["ingredient_map"], len(present))
-        self.log_dict({MONITOR: float(np.mean(list(scores.values()))), **scores}, batch_size=1)
+        return {MONITOR: float(np.mean(list(scores.values()))), **scores}
 
 
 def train(parameters: Parameters) -> Path:
@@ -113,7 +112,7 @@ def train(parameters: Parameters) -> Path:
         examples = data.Examples(inputs, dish, plates.present)
         batches = Batches(known, parameters.images, parameters.seed)
         outcome = fit(
-            Learner(parameters, network, parameters.epochs * len(batches)),
+            TwoHeads(parameters, network, parameters.epochs * len(batches)),
             DataLoader(examples, sampler=batches, batch_size=None),
             DataLoader(examples, sampler=Batches(rest, CHUNK, None), batch_size=None),
             folder,

@@ -37,7 +37,7 @@ def evaluate(parameters: Parameters) -> Path:
         for system in parameters.after:
             evaluate(parameters.sister(system))
         if parameters.trained and not (folder / "model.safetensors").exists():
-            # imported late: Lightning alone takes seconds
+            # imported late: a run that is trained needs none of it
             from studies.relevance.train import train
 
             train(parameters)

@@ -1,7 +1,9 @@
 """Train one system: `python -m studies.relevance.train -f dataset.yaml -f system.yaml`."""
 
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,7 @@ from studies.runs.folder import claim, load_run, provenance
 MONITOR = "validation_accuracy"
 
 
-class Learner(Scheduled):
+class Reading(Scheduled):
     """A classifier of texts or images in training; `steps` is how many there are.
 
     The epoch is chosen by the share of validation captions, read alone, whose class is the most
@@ -37,26 +39,18 @@ class Learner(Scheduled):
             parameters, network, steps, network.encoder.parameters() if fine_tuned else ()
         )
 
-    def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
-        """Return the loss of one batch."""
+    def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """Return the loss of inputs, (B,) classes and (B,) weights."""
         *inputs, target, weight = batch
         logits = self.network(*inputs)
         if self.settings.predictor is not None:
             return predictor_loss(logits, target)
         return weighted_cross_entropy(logits, target, weight)
 
-    def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
-        self.right: list[Tensor] = []
-
-    def validation_step(self, batch: tuple[Tensor, ...], _: int) -> None:
-        """Count captions whose class is the most probable."""
-        *inputs, target, _ = batch
-        self.right.append(self.network(*inputs).argmax(1) == target)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the share of them."""
-        self.log(MONITOR, torch.cat(self.right).float().mean(), batch_size=1)
+    def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
+        """Return the share of validation captions whose class is the most probable."""
+        right = [self.network(*inputs).argmax(1) == target for *inputs, target, _ in batches]
+        return {MONITOR: float(torch.cat(right).float().mean())}
 
 
 def predictor_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -100,7 +94,7 @@ def train(parameters: Parameters) -> Path:
             # an epoch has as many steps whatever is taken
             batches = ByLength(taken, alone.lengths, plan.batch, parameters.seed, len(known))
         outcome = fit(
-            Learner(parameters, reader.network, plan.epochs * len(batches)),
+            Reading(parameters, reader.network, plan.epochs * len(batches)),
             DataLoader(examples, sampler=batches, batch_size=None),
             DataLoader(alone, sampler=ByLength(rest, alone.lengths, plan.batch), batch_size=None),
             folder,

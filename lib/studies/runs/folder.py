@@ -30,7 +30,7 @@ from studies.runs.params import RunParameters, read_yaml
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-PACKAGES = ("torch", "torchvision", "transformers", "lightning", "numpy", "scikit-learn", "pandas")
+PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "numpy", "scikit-learn", "pandas")
 
 
 @contextmanager

@@ -14,13 +14,14 @@ import linecache
 import math
 import re
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from studies import paths
 from studies.paths import StudyError, relative
@@ -37,6 +38,18 @@ class Block(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_unknown_names(cls, values: Any) -> Any:
+        """Refuse a name that is none here, before its absence elsewhere is complained of."""
+        for name in values if isinstance(values, dict) else ():
+            if name not in cls.model_fields and isinstance(name, str):
+                nearest = suggestion(name, cls.model_fields)
+                raise PydanticCustomError(
+                    "unknown", "{nearest}", {"name": name, "nearest": nearest}
+                )
+        return values
+
 
 class Schema(Block):
     """Parameters that a file, a command line or a notebook gives."""
@@ -51,7 +64,7 @@ class Schema(Block):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise StudyError(explain(cls, values, origin, error)) from None
+            raise StudyError(explain(values, origin, error)) from None
 
     @classmethod
     def from_notebook(cls) -> Self:
@@ -350,23 +363,24 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def explain(
-    schema: type[BaseModel],
     values: dict[str, Any],
     origin: dict[str, str],
     error: ValidationError,
 ) -> str:
     """Return one sentence for the first of pydantic's complaints, unknown names first."""
-    first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
-    name, location = spell(first["loc"], values), first["loc"]
+    first = error.errors()[0]
+    context, location = first.get("ctx", {}), first["loc"]
+    if first["type"] == "unknown":
+        location = (*location, context["name"])
+    name = spell(location, values)
     place = origin.get(location[0] if location else "", origin.get("", "parameters"))
-    if first["type"] == "extra_forbidden":
-        parts = [str(part) for part in location]
-        return f"{place}: unknown parameter `{name}`{suggestion(parts[-1], fields(schema, parts))}"
+    if first["type"] == "unknown":
+        return f"{place}: unknown parameter `{name}`{context['nearest']}"
     if first["type"] == "missing":
         return f"{place}: parameter `{name}` is missing; add it"
     if first["type"] == "union_tag_invalid":
-        known = re.findall(r"'(\w+)'", first["ctx"]["expected_tags"])
-        tag = first["ctx"]["tag"]
+        known = re.findall(r"'(\w+)'", context["expected_tags"])
+        tag = context["tag"]
         return f"{place}: parameter `{name}.name` cannot be `{tag}`{suggestion(tag, known)}"
     if first["type"] == "union_tag_not_found":
         return f"{place}: parameter `{name}.name` is missing; add it"
@@ -409,36 +423,6 @@ def spell(location: tuple[int | str, ...], values: Any) -> str:
             written += f".{part}" if written else part
             values = values.get(part) if isinstance(values, dict) else None
     return written
-
-
-def fields(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """Return the valid names at the place of an unknown one."""
-    block = schema
-    candidates: list[type[BaseModel]] = []
-    for part in location[:-1]:
-        if part in block.model_fields:
-            candidates = list(blocks(block.model_fields[part].annotation))
-            block = candidates[0] if candidates else block
-        else:  # the tag of a union, or a place in a list
-            tagged = [c for c in candidates if part in tags(c)]
-            block = tagged[0] if tagged else block
-    return list(block.model_fields)
-
-
-def tags(block: type[BaseModel]) -> tuple[Any, ...]:
-    """Return the values of `name` that choose a block of a union."""
-    return get_args(block.model_fields["name"].annotation) if "name" in block.model_fields else ()
-
-
-def blocks(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the parameter blocks inside a type annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from blocks(inner)
-
-
-# The cells of a notebook that hold its parameters, read from its file or in its kernel.
 
 
 def cells_run(history: Sequence[str]) -> Iterable[str]:

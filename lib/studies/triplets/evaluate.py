@@ -22,7 +22,7 @@ def evaluate(parameters: Parameters) -> Path:
     """
     folder = parameters.folder()
     if not (folder / "model.safetensors").exists():
-        # imported late: Lightning alone takes seconds
+        # imported late: a run that is trained needs none of it
         from studies.triplets.train import train
 
         train(parameters)

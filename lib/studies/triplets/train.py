@@ -1,9 +1,11 @@
 """Train one system: `python -m studies.triplets.train -f dataset.yaml -f model.yaml -p seed=0`."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-import lightning
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -12,7 +14,7 @@ from studies.inputs import images
 from studies.inputs.images import augment
 from studies.inputs.splits import sizes
 from studies.learning import compute
-from studies.learning.fit import Batches, fit
+from studies.learning.fit import Batches, Learner, fit
 from studies.paths import StudyError, relative, run_command
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, provenance
@@ -25,7 +27,7 @@ from studies.triplets.params import Parameters
 MONITOR = "validation_macro_f1"
 
 
-class Learner(lightning.LightningModule):
+class Approach(Learner):
     """One system in training: objective, stages, and the score that chooses the epoch.
 
     `roles` (N,) says what each image is for (`sampling.roles`).
@@ -40,66 +42,56 @@ class Learner(lightning.LightningModule):
         inputs: np.ndarray,
         roles: np.ndarray,
     ) -> None:
-        super().__init__()
-        self.settings, self.network, self.objective = parameters, network, objective
-        self.dataset, self.inputs = dataset, inputs
+        super().__init__(parameters, network)
+        self.objective, self.dataset, self.inputs = objective, dataset, inputs
         self.train_rows = np.flatnonzero(roles == "train")
         scored = included(dataset.counts, parameters.min_count)
         self.scored = np.intersect1d(scored, dataset.class_index[self.train_rows])
-        self.chance = torch.Generator()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def optimizer(self) -> torch.optim.Optimizer:
         """Return Adam; the learning rate is set at the start of every epoch."""
         return torch.optim.Adam(self.network.parameters(), lr=self.settings.stages[0].learning_rate)
 
-    def on_train_epoch_start(self) -> None:
-        """Enter the stage of this epoch, and seed its augmentation."""
-        epoch = self.current_epoch
+    def begin_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        """Enter the stage of this epoch."""
         stage = [stage for stage in self.settings.stages if stage.from_epoch <= epoch][-1]
-        for group in self.trainer.optimizers[0].param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = stage.learning_rate
         if stage.mining is not None:
             self.objective.margin.mining = stage.mining
-        self.chance.manual_seed(compute.epoch_seed(self.settings.seed, epoch))
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> Tensor:
-        """Return the loss of one batch."""
+    def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """Return the loss of pixels or features, (B, H) labels and (B,) classes."""
         pixels, labels, classes = batch
         if self.settings.augmentation is not None:
             pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         return self.objective(self.network(compute.to_input(pixels, self.device)), labels, classes)
 
-    def on_validation_epoch_start(self) -> None:
-        """Begin to collect what the network says of the validation set."""
-        self.outputs, self.truth = [], []
-
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
-        """Collect logits and embeddings."""
-        self.outputs.append(self.network(compute.to_input(batch[0], self.device)))
-        self.truth.append(batch[2].cpu())
-
-    def on_validation_epoch_end(self) -> None:
-        """Log macro-F1 and severe errors on the validation set; stop when the space collapsed."""
-        logits, embedded = gather(self.outputs)
+    def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
+        """Return macro-F1 and severe errors in validation; stop when the space collapsed."""
+        outputs, truth = [], []
+        for pixels, _, classes in batches:
+            outputs.append(self.network(compute.to_input(pixels, self.device)))
+            truth.append(classes.cpu())
+        logits, embedded = gather(outputs)
         if self.settings.decide == "neighbours":
             votes = with_references(
                 self.settings, self.network, self.dataset, self.inputs, self.train_rows
             ).vote(embedded.numpy())
         else:
             votes = logits.numpy()
-        predicted, true = votes.argmax(1), torch.cat(self.truth).numpy()
-        classes = self.dataset.classes
-        scores = {
-            MONITOR: f1_over(true, predicted, self.scored),
-            "validation_severe_errors": float(severe_errors(classes[true], classes[predicted])),
-        }
-        self.log_dict(scores, batch_size=len(true))
         # then D(a,p) − D(a,n) is nearly 0 for every triplet, and the loss nearly the margin
         if self.objective.margin is not None and (distance := spread(embedded)) < COLLAPSED:
             self.stopped = (
-                f"collapsed by epoch {self.current_epoch + 1}: all images are embedded within "
+                f"collapsed by epoch {len(curves) + 1}: all images are embedded within "
                 f"{distance:.2g} of each other; start with semi-hard mining, or lower learning_rate"
             )
+        predicted, true = votes.argmax(1), torch.cat(truth).numpy()
+        paths = self.dataset.classes
+        return {
+            MONITOR: f1_over(true, predicted, self.scored),
+            "validation_severe_errors": float(severe_errors(paths[true], paths[predicted])),
+        }
 
 
 def train(parameters: Parameters) -> Path:
@@ -134,7 +126,7 @@ def train(parameters: Parameters) -> Path:
         training = sampling.training_batches(dataset, roles, parameters)
         validation = Batches(np.flatnonzero(roles == "validation"), CHUNK, seed=None)
         outcome = fit(
-            Learner(parameters, network, loss, dataset, inputs, roles),
+            Approach(parameters, network, loss, dataset, inputs, roles),
             # a sampler of whole batches, so that its epoch can be set
             DataLoader(examples, sampler=training, batch_size=None),
             DataLoader(examples, sampler=validation, batch_size=None),

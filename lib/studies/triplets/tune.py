@@ -106,7 +106,7 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 def tune(dataset: str) -> Path:
     """Train every trial that is not trained yet; write the record and return its file."""
-    # imported late: Lightning alone takes seconds
+    # imported late: a run that is trained needs none of it
     from studies.triplets.train import train
 
     for tried in trials(dataset).values():
