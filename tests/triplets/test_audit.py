@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 from studies.inputs import images as pictures
 from studies.inputs.images import DUPLICATE_BITS
 from studies.triplets import audit, data
-from studies.triplets.results import read
+from studies.triplets.figures import read
 
 CLASSES = ["cold/blue", "cold/green", "warm/red"]
 PLANTED = {0: "brighter", 1: "shifted", 4: "brighter", 7: "shifted"}  # test image -> how altered

@@ -7,7 +7,7 @@ from studies.reporting.plots import style
 from studies.reporting.tables import tidy
 from studies.runs.folder import load_run
 from studies.triplets import data, figures
-from studies.triplets.results import of_runs, paired_tests
+from studies.triplets.figures import of_runs, paired_tests
 
 PEA, TART, RYE = "hot_dish/soup/pea_soup", "sweet/tart/cherry_tart", "sweet/bread/rye"
 TRUE = [PEA] * 4 + [TART] * 3

@@ -9,7 +9,7 @@ import pytest
 import reported
 from studies.reporting.tables import BOOTSTRAP, rounded, to_html
 from studies.triplets import audit, report
-from studies.triplets.results import paired_tests, read, summary
+from studies.triplets.figures import paired_tests, read, summary
 
 HOSTILE = "<script>alert(1)</script>"
 CLASSES = ["a|b/x_y_z/*1*", f"a|b/x_y_z/{HOSTILE.replace('/', '')}", "c&d/$e$/${f}%", "c&d/#/~\\g"]

@@ -16,8 +16,7 @@ from studies import paths
 from studies.paths import StudyError, relative
 from studies.reporting import inference, ledger, publish, tables
 from studies.reporting.inference import Measured, Metric
-from studies.reporting.tables import duration
-from studies.runs.files import write_atomic
+from studies.runs.files import duration, write_atomic
 from studies.runs.folder import LoadedRun, finished
 from studies.runs.params import load_parameters, run_files
 

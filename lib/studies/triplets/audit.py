@@ -11,9 +11,9 @@ from studies.inputs import images
 from studies.learning.compute import interleaved, threads
 from studies.runs.files import write_atomic
 from studies.triplets import data
+from studies.triplets.figures import Results
 from studies.triplets.loss import FlexibleMarginLoss
 from studies.triplets.params import Parameters
-from studies.triplets.results import Results
 
 LEVELS = (1, 2, 3, 4, 6, 8)
 MARGINS = (2.0, 0.5)  # of the top and of the lowest level; a plain margin is that of the lowest

@@ -1,6 +1,8 @@
 """What notebooks and reports show of data and runs: figures, and tables to look at."""
 
+from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -10,12 +12,112 @@ from matplotlib.figure import Figure
 from studies.inputs.images import open_rgb
 from studies.inputs.splits import PARTS
 from studies.reporting import plots, tables
-from studies.reporting.results import all_curves, cost_table
+from studies.reporting import results as shared
+from studies.reporting.inference import Metric
+from studies.reporting.results import all_curves, by_system, cost_table, read_runs
 from studies.runs.folder import LoadedRun
+from studies.runs.params import read_yaml
 from studies.triplets import data
 from studies.triplets.loss import flexible_margin
+from studies.triplets.metrics import scores
 from studies.triplets.params import Parameters
-from studies.triplets.results import Results
+
+ORDER = ["cross_entropy", "triplet", "flexible", "hybrid"]
+PAPER = read_yaml(Path(__file__).with_name("paper.yaml"))  # its claims and published scores
+
+
+ACROSS = [  # compared, though their variants differ
+    ("triplet@two_stages", "triplet@hardest"),
+    ("triplet", "flexible@one_stage"),
+    ("flexible", "triplet@two_stages"),
+    ("flexible", "cross_entropy@untrained"),
+    ("flexible@held_out", "cross_entropy@held_out_untrained"),
+]
+
+
+class Results(shared.Results):
+    """The runs of a dataset.
+
+    Classes are indices into `classes`, the frame with the columns `class`, `level1` to `levelH`,
+    `images` (in the whole dataset) and `scored` (whether macro-F1 counts it).
+    """
+
+    study: ClassVar[str] = "triplets"
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        """Return the classes, the same of all runs but for `unseen`."""
+        return read_classes(self.runs[0])
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Return (C, H) label indices of each class, top level first."""
+        levels = [name for name in self.classes if name.startswith("level")]
+        return np.stack([pd.factorize(self.classes[level])[0] for level in levels], axis=1)
+
+    def codes(self, run: LoadedRun, column: str) -> np.ndarray:
+        """Return (N,) the class of each test item in a column of a run's predictions."""
+        index = {name: i for i, name in enumerate(self.classes["class"])}
+        return run.predictions[column].map(index).to_numpy()
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """Return (N,) the class of each test item."""
+        return self.codes(self.runs[0], "true_class")
+
+    def metrics(self, run: LoadedRun) -> dict[str, Metric]:
+        """Return the metrics of a run by id, each a function of weights."""
+        predictions = run.predictions
+        clusters = [f"cluster_level{level + 1}" for level in range(self.labels.shape[1])]
+        return scores(
+            self.labels,
+            np.flatnonzero(self.classes["scored"]),
+            np.flatnonzero(read_classes(run)["unseen"]),
+            self.truth,
+            self.codes(run, "predicted_class"),
+            predictions[clusters].to_numpy(),
+            predictions["first_match"].to_numpy(),
+        )
+
+    def tidy(self) -> pd.DataFrame:
+        """Return the tidy frame, with what the paper published beside it."""
+        return self.summary(PAPER["published"].get(self.dataset))
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return which systems are compared."""
+        across = [pair for pair in ACROSS if set(pair) <= set(self.systems)]
+        return [*super().pairs(), *across]
+
+
+def read(dataset: str) -> Results:
+    """Return the evaluated runs of a dataset.
+
+    Raises StudyError when there is none or when they were tested on different images.
+    """
+    return of_runs(read_runs(dataset, "triplets", "images"))
+
+
+def of_runs(runs: list[LoadedRun]) -> Results:
+    """Return the results of some runs of one dataset."""
+    return Results(runs[0].params["dataset"], by_system(runs, place))
+
+
+def read_classes(run: LoadedRun) -> pd.DataFrame:
+    """Return the classes of a run; a class may be called 007 or NA."""
+    frame = pd.read_csv(run.folder / "classes.csv", dtype="str", keep_default_na=False)
+    frame["images"] = frame["images"].astype(int)
+    for flag in ("scored", "unseen"):
+        frame[flag] = frame[flag] == "True"
+    return frame
+
+
+def place(system: str) -> tuple[int, int, str]:
+    """Return where a system stands in tables: no variants first, of these the plainest method."""
+    model, _, variant = system.partition("@")
+    return (len(ORDER) if variant else 0, ORDER.index(model) if model in ORDER else -1, system)
+
+
+# What is shown of data and runs.
 
 CURVES = {
     "train_loss": "training loss",
@@ -200,20 +302,18 @@ def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
 
 def confusion(results: Results, system: str, level: int) -> Figure:
     """Draw which label of a level (from 1) is taken for which, all seeds of a system together."""
-    names = results.classes[f"level{level}"]
-    codes, labels = pd.factorize(names, sort=True)
-    counts = np.zeros((len(labels), len(labels)), dtype=int)
-    for run in results.systems[system]:
-        predicted = results.codes(run, "predicted_class")
-        np.add.at(counts, (codes[results.truth], codes[predicted]), 1)
-    return plots.confusion(counts, list(map(words, labels)), f"{system}, level {level}")
+    answers = pd.concat(run.predictions for run in results.systems[system])
+    names = sorted(results.classes[f"level{level}"].unique())
+    counts = pd.crosstab(answers[f"true_level{level}"], answers[f"predicted_level{level}"])
+    counts = counts.reindex(index=names, columns=names, fill_value=0).to_numpy()
+    return plots.confusion(counts, list(map(words, names)), f"{system}, level {level}")
 
 
 def confused_pairs(results: Results, system: str, most: int = 12) -> pd.DataFrame:
     """Return which classes a system takes for which most often, all seeds together."""
-    answers = pd.concat(run.predictions for run in results.systems[system])
-    answers = answers[["true_class", "predicted_class"]].map(shown)
-    answers.columns = ["true", "taken for"]
+    classes = ["true_class", "predicted_class"]
+    answers = pd.concat(run.predictions[classes] for run in results.systems[system])
+    answers = answers.map(shown).set_axis(["true", "taken for"], axis=1)
     tests = answers["true"].value_counts()
     wrong = answers[answers["true"] != answers["taken for"]].value_counts().head(most)
     table = wrong.rename("times").reset_index()

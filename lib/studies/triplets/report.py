@@ -26,7 +26,7 @@ from studies.reporting.results import count_systems, report_command, run_facts, 
 from studies.reporting.tables import Shown, show
 from studies.runs.files import write_atomic
 from studies.triplets import audit, figures, tune
-from studies.triplets.results import PAPER, Results
+from studies.triplets.figures import PAPER, Results
 
 TITLE = "Triplets: do label relations make a better classifier?"
 SEVERE_SHOWN = 10  # of each system
