@@ -69,7 +69,7 @@ class TestAgainstLoops:
             assert best.log_probability == pytest.approx(wanted, abs=1e-4)
             assert len(best.tokens) >= shortest
 
-    @pytest.mark.parametrize("width", [2, 3])
+    @pytest.mark.parametrize("width", [1, 2, 3])
     def test_it_is_beam_search_as_a_loop(self, width):
         # a seed with which greedy stays in the beam anyway, as it nearly always does
         decoder, memory = make("lstm", sharp=3.0, seed=3), about(12)
@@ -77,15 +77,6 @@ class TestAgainstLoops:
             p, tokens = plain_beam(decoder, image, TOY, width)
             assert caption.log_probability == pytest.approx(p, abs=1e-4)
             assert caption.tokens == tokens
-
-    @KINDS
-    def test_width_one_is_greedy(self, kind):
-        rules = Rules(BOS, EOS, (PAD,), 8)
-        decoder, memory = make(kind, 9), about(40)
-        for image, caption in zip(memory, beam(decoder, memory, rules, 1, 1.0), strict=True):
-            p, tokens = plain_beam(decoder, image, rules, 1)
-            assert caption.tokens == tokens
-            assert caption.log_probability == pytest.approx(p, abs=1e-4)
 
     @given(st.integers(0, 10**6), st.sampled_from([1.0, 4.0, 12.0]), st.sampled_from(PENALTIES))
     @settings(max_examples=40, deadline=None)
@@ -166,10 +157,3 @@ class TestEnds:
         decoder.step = lambda *inputs: calls.append(1) or step(*inputs)
         assert beam(decoder, memory, Rules(BOS, EOS, (PAD,), 6), 3)[0].tokens == []
         assert len(calls) == 1
-
-    def test_the_mode_is_left_as_it_was(self):
-        decoder, memory = make("lstm"), about(2)
-        first = beam(decoder, memory, TOY, 2)
-        assert beam(decoder.train(), memory, TOY, 2) == first  # without dropout
-        assert decoder.training
-        assert torch.is_grad_enabled()

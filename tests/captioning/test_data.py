@@ -92,11 +92,12 @@ class TestOfficial:
 class TestBadOfficial:
     """Each ends in one sentence that names the file, and the line where there is one."""
 
-    @pytest.mark.parametrize(("image", "part"), [LISTED[0], LISTED[-1]])
-    def test_missing_image_of_a_split(self, folder, image, part):
-        place = folder / "Flicker8k_Dataset" / image
-        place.unlink()
-        assert refused(flickr8k, folder).startswith(f"{place}: is in the {part} split but not")
+    def test_missing_images(self, folder):
+        images = folder / "Flicker8k_Dataset"
+        (images / "d.jpg").unlink()
+        assert refused(flickr8k, folder).startswith(f"{images / 'd.jpg'}: is in the test split but")
+        images.rename(folder / "photos")
+        assert refused(flickr8k, folder).startswith(f"{images}: no such folder")
 
     @pytest.mark.parametrize("instead", ["", "e.jpg.1#0\tA red bicycle .\n"])
     def test_image_with_no_caption(self, folder, text, instead):
@@ -105,22 +106,11 @@ class TestBadOfficial:
         where = f"{text / LISTS['test']} line 1: `e.jpg` has no caption"
         assert refused(flickr8k, folder).startswith(where)
 
-    @pytest.mark.parametrize(("part", "line"), [("train", 3), ("validation", 2)])
-    def test_listed_twice(self, folder, text, part, line):
-        add(text / LISTS[part], "b.jpg\n")
-        where = f"{text / LISTS[part]} line {line}: `b.jpg` is listed twice"
-        assert refused(flickr8k, folder).startswith(where)
-
-    def test_caption_given_twice(self, folder, text):
+    def test_listed_or_described_twice(self, folder, text):
+        add(text / LISTS["validation"], "b.jpg\n")
+        assert refused(flickr8k, folder).startswith(f"{text / LISTS['validation']} line 2: `b.jpg`")
         add(text / TOKENS, "b.jpg#2\tOther cats .\n")
         assert refused(flickr8k, folder).startswith(f"{text / TOKENS} line 11: `b.jpg#2`")
-
-    @pytest.mark.parametrize("name", [TOKENS, LISTS["test"]])
-    def test_wrong_encoding(self, folder, text, name):
-        file = text / name
-        file.write_bytes(file.read_bytes() + "ä.jpg#0\tSäge\n".encode("latin-1"))
-        line = file.read_bytes().count(b"\n")
-        assert refused(flickr8k, folder).startswith(f"{file} line {line}: is not UTF-8")
 
     @pytest.mark.parametrize(
         "line",
@@ -136,20 +126,10 @@ class TestBadOfficial:
         assert message.startswith(f"{text / TOKENS} line 6: ")
         assert len(message) < 400
 
-    @pytest.mark.parametrize("part", LISTS)
-    def test_empty_split(self, folder, text, part):
-        (text / LISTS[part]).write_text("\n")
-        assert refused(flickr8k, folder).startswith(f"{text}: the {part} split lists no image;")
-
-    @pytest.mark.parametrize("name", [TOKENS, *LISTS.values()])
-    def test_missing_file(self, folder, text, name):
-        (text / name).unlink()
-        assert refused(flickr8k, folder).startswith(f"{text / name}: ")
-
-    def test_missing_images(self, folder):
-        images = folder / "Flicker8k_Dataset"
-        images.rename(folder / "photos")
-        assert refused(flickr8k, folder).startswith(f"{images}: no such folder")
+    def test_missing_files(self, folder, text):
+        for name in (LISTS["test"], TOKENS):
+            (text / name).unlink()
+            assert refused(flickr8k, folder).startswith(f"{text / name}: ")
 
 
 class TestKarpathy:
@@ -190,7 +170,6 @@ class TestKarpathy:
         [
             ({"split": "dev"}, "KeyError('dev')"),
             ({"sentences": None}, "filename, split and sentences"),
-            ({"sentences": ["A man ."]}, "filename, split and sentences"),
             ({"sentences": [{"tokens": ["a"]}]}, "KeyError('raw')"),
             ({"sentences": [{"raw": 5}]}, "filename, split and sentences"),
             ({"sentences": [{"raw": " "}]}, "`c.jpg` has no caption"),
@@ -203,20 +182,14 @@ class TestKarpathy:
         assert sentence.startswith(f"{folder / KARPATHY}: ")
         assert reason in sentence
 
-    @pytest.mark.parametrize("name", ["f.jpg", "../c.jpg", "C.jpg", None, ["c.jpg"]])
+    @pytest.mark.parametrize("name", ["f.jpg", "../c.jpg", None])
     def test_missing_image_of_a_split(self, folder, entries, message, name):
         entries[2]["filename"] = name
         place = folder / "Flicker8k_Dataset" / str(name)
         assert message({"images": entries}).startswith(f"{place}: is in the validation split but")
 
-    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"images": [5]}'])
-    def test_another_file(self, folder, message, content):
-        assert message(content).startswith(f"{folder / KARPATHY}: expected `images` with filename")
-
-    def test_wrong_encoding_empty_split_and_no_file(self, folder, entries, message):
+    def test_no_file_and_an_empty_split(self, folder, entries, message):
         assert refused(karpathy, folder).startswith(f"{folder / 'Flickr8k_text' / KARPATHY}: no")
-        wrong = '{"images":\n\n"Säge"}'.encode("latin-1")
-        assert message(wrong).startswith(f"{folder / KARPATHY} line 3: is not UTF-8")
         some = [entry for entry in entries if entry["split"] != "val"]
         assert message({"images": some}).startswith(f"{folder / KARPATHY}: the validation split")
 
@@ -252,8 +225,7 @@ class TestRead:
             assert path.is_file()
             assert captions == world.captions(plate[path.stem], 3)
 
-    def test_published_splits(self, sandbox, squares, flickr8k_folder):
-        flickr8k_folder(sandbox / "data" / "flickr8k")
+    def test_published_splits(self, few, squares):
         dataset = data.read(squares())
         assert Counter(dataset.official) == {"train": 12, "validation": 4, "test": 4}
         assert (data.split(dataset, squares(split_seed=9)) == dataset.official).all()
@@ -285,15 +257,10 @@ class TestSplit:
         other_system = plates("most_frequent", seed=7, **changes)
         assert (parts == data.split(made_up(count), other_system)).all()
 
-    def test_another_split_seed_draws_others(self, plates):
-        one, other = (data.split(made_up(100), plates(split_seed=seed)) for seed in (0, 1))
-        assert (one != other).any()
-
     @pytest.mark.parametrize(
         ("count", "shares", "part"),
         [
             (1, (0.2, 0.6), "train"),
-            (4, (0.1, 0.3), "validation"),
             (4, (0.3, 0.1), "test"),
             (100, (0.0, 0.1), "validation"),
         ],
@@ -303,11 +270,6 @@ class TestSplit:
         message = refused(data.split, made_up(count), parameters)
         assert message.startswith("/nowhere: too few images for a ")
         assert f"for a {part} set" in message
-
-    def test_all_captions_of_the_training_images(self):
-        parts = np.array(["train", "test", "train", "validation", "train"])
-        captions = data.training_captions(made_up(5, captions=OF_FIVE), parts)
-        assert captions == ["a b", "b", "b c a", "a", "c c", "b a", "c b", "b"]
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,6 @@ SMALL = {
     + (["Two children play football in a park .", "Kids with a ball ."],),
     "none": ("", "", ["A man climbs a rock wall .", "A climber ."]),
     "point": (" . ", ".", ["A woman in a red coat .", "."]),
-    "word": ("surfer", "surfer", ["A surfer rides a big wave .", "A man surfs ."]),
     "accents": ("Un garçon naïf à l'école — 日本 😀 ½ £5",) * 2
     + (["A naïve garçon at school .", "日本 school"],),
     "bars": ("a cat ||| a|||dog", "a cat a dog", ["a cat and a dog ||| together", "pets"]),
@@ -48,8 +47,6 @@ SMALL = {
     "\ud800": ("a girl \ud83d smiles\udc00", "a girl smiles", ["a smiling girl", "she smiles"]),
     "日本": ("the black dog jumps into the blue water etc.",) * 2
     + (["A black dog leaps into the water .", "a dog in the water etc."],),
-    "": ("people stand in front of a building",) * 2
-    + (["A crowd stands outside a building .", "Several people wait ."],),
 }
 CANDIDATES = {name: given for name, (given, _, _) in SMALL.items()}
 REFERENCES = {name: own for name, (_, _, own) in SMALL.items()}
@@ -145,11 +142,6 @@ class TestScores:
             [values] = small.resampled(times[None].astype(float)).T
             assert dict(zip(METRICS, values, strict=True)) == pytest.approx(corpus, abs=1e-9)
 
-    def test_those_of_one_image_follow_from_its_counts(self, small):
-        bleus, meteors = metrics.bleu(small.bleu_counts), metrics.meteor(small.meteor_counts)
-        np.testing.assert_allclose(bleus, small.by_image.iloc[:, :4], atol=1e-12)
-        np.testing.assert_allclose(meteors, small.by_image["METEOR"], atol=1e-12)
-
     def test_the_last_caption_is_tokenized_as_if_none_followed(self, direct, tmp_path):
         texts = [["A dog etc.", "the U.S."], ["in Washington D.C. ."], ["Mr."], ["in the U.S."]]
         alone = direct.tokenize(dict(enumerate(texts)))
@@ -187,11 +179,7 @@ class TestMistakes:
         message = refused(scored, {"x": "a dog", "y": "a cat"}, {"x": ["a dog"], "y": ["", " . "]})
         assert "'y' has no reference with a word in it" in message
 
-    def test_without_a_plain_folder_one_is_asked_for(self, monkeypatch):
-        monkeypatch.setattr(os, "access", lambda *_: False)
-        assert "set TMPDIR" in refused(scored, *ONE)
-
-    def test_a_plain_folder_is_a_real_path(self, tmp_path, monkeypatch):
+    def test_a_plain_folder_is_a_real_path_or_asked_for(self, tmp_path, monkeypatch):
         spaced = tmp_path / "a b"
         spaced.mkdir()
         (tmp_path / "link").symlink_to(spaced)
@@ -200,6 +188,8 @@ class TestMistakes:
         with metrics.plain_folder() as folder:
             assert folder.parent == tmp_path
         assert not folder.exists()
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        assert "set TMPDIR" in refused(scored, *ONE)
 
 
 HOSTILE = """

@@ -76,10 +76,8 @@ def test_missing_names(name):
     ("name", "value"),
     [
         ("images", 0),
-        ("epochs", 2.5),
         ("split_seed", -1),
         ("validation_share", 1.0),
-        ("learning_rate", 0),
         ("decoding.length_penalty", -0.1),
         ("network.encoder.projection", "bilinear"),
         ("network.encoder.source.widths", []),

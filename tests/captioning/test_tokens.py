@@ -56,11 +56,6 @@ class TestVocabulary:
     def test_nothing_frequent_enough(self, captions):
         assert "lower min_count" in refused(Words.learn, captions, 1)
 
-    def test_marks_are_nobodys_words(self):
-        words = Words.learn([" ".join(SPECIAL), "＜pad＞ eos"], 1)
-        assert known(words) == ["eos", "pad", "bos", "unk"]
-        assert words.encode(["<eos> <unk>"], 9).tolist() == [[BOS, 4, 7, EOS]]
-
 
 class TestWordsOfAText:
     @pytest.mark.parametrize(

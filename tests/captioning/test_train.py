@@ -1,14 +1,8 @@
-"""The loss against a literal loop; then training: does it learn, keep its schedule, survive kills,
-and give the same bits again?
-"""
+"""The loss against a literal loop; then training: does it learn, keep its schedule and its bits?"""
 
 import hashlib
 import json
-import random
-import re
-import shutil
-import signal
-import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +16,15 @@ from torch import nn
 from torch.nn.functional import cross_entropy, pad
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from commands import FULL, Command
-from plug import pulled
 from schedules import cosine
 from sentences import kept, refused
 from studies.captioning import data
+from studies.captioning import train as training
 from studies.captioning.model import Captioner, build
-from studies.captioning.train import loss
+from studies.captioning.train import TeacherForcing, loss, train
 from studies.inputs import images
-from studies.paths import REPOSITORY
 from studies.runs.folder import load_run
-from toys import BOS, EOS, PAD, PLACES, WIDTH, make, script
+from toys import BOS, EOS, PAD, PLACES, WIDTH, make
 
 VOCABULARY, LONGEST, FEATURES = 9, 8, 5
 SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
@@ -121,34 +113,10 @@ class TestLoss:
         assert encoded == [3]
         assert sum(tokens) == sum(lengths) + len(lengths)
 
-    def test_in_bf16_it_is_nearly_the_same(self, kind):
-        captioner, some = network(kind), batch([8, 5, 1, 2] * 20)
-        exact = loss(captioner, *some, 0.0).item()
-        with torch.autocast("cpu", torch.bfloat16):
-            value = loss(captioner, *some, 0.0)
-        assert value.dtype == torch.float32
-        assert value.item() == pytest.approx(exact, rel=0.02)
-
-
-def test_the_loss_by_hand():
-    # one image, 5 tokens; the words 3, 4 and the end have p = 0.4, 0.5 and 0.2
-    decoder, memory = script(
-        [[[0.1, 0.1, 0.2, 0.4, 0.2], [0.1, 0.1, 0.1, 0.2, 0.5], [0.2, 0.2, 0.2, 0.2, 0.2]]]
-    )
-    some = Captioner(nn.Identity(), decoder), memory, torch.tensor([[BOS, 3, 4, EOS]])
-    plain = -torch.tensor([0.4, 0.5, 0.2]).log().mean().item()
-    assert loss(*some, torch.tensor([0]), 0.0).item() == pytest.approx(plain, rel=1e-6)
-    # the products of a row's probabilities
-    rows = torch.tensor([0.1**2 * 0.2**2 * 0.4, 0.1**3 * 0.2 * 0.5, 0.2**5])
-    wanted = 0.7 * plain + 0.3 * -rows.log().mean().item() / 5
-    assert loss(*some, torch.tensor([0]), 0.3).item() == pytest.approx(wanted, rel=1e-6)
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, flickr8k_folder, squares) -> Path:
     """Train every system on the squares, once; `root` holds runs, `data` images."""
-    from studies.captioning.train import train
-
     folder = tmp_path_factory.mktemp("trained")
     flickr8k_folder(folder / "data" / "flickr8k")
     with pytest.MonkeyPatch.context() as patch:
@@ -174,21 +142,40 @@ def elsewhere(sandbox, monkeypatch):
 
 
 @pytest.fixture
-def validations(learner, monkeypatch):
+def validations(monkeypatch):
     """Return a function that says the loss of each validation, and keeps the weights at each."""
 
     def losses(*values):
-        weights = {}
+        weights, scores = {}, TeacherForcing.scores
 
-        def validate(self, *_):
-            now = self.current_epoch
-            weights[now + 1] = {k: v.clone() for k, v in self.network.state_dict().items()}
-            self.total, self.count = values[now], 1
+        def scripted(self, batches, curves):
+            weights[len(curves) + 1] = {k: v.clone() for k, v in self.network.state_dict().items()}
+            with pytest.MonkeyPatch.context() as patch:
+                value = torch.tensor(values[len(curves)])
+                patch.setattr(training, "loss", lambda *_, **__: value)
+                return scores(self, batches, curves)
 
-        monkeypatch.setattr(learner, "validation_step", validate)
+        monkeypatch.setattr(TeacherForcing, "scores", scripted)
         return weights
 
     return losses
+
+
+@contextmanager
+def pulled(step):
+    """Expect that a training inside stops before a step, counted from 0."""
+    own, seen = TeacherForcing.loss, []
+
+    def stop(self, batch):
+        seen.append(batch)
+        if len(seen) > step:
+            raise RuntimeError("the plug is pulled")
+        return own(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TeacherForcing, "loss", stop)
+        with pytest.raises(RuntimeError, match="the plug"):
+            yield
 
 
 def bits(folder):
@@ -198,9 +185,7 @@ def bits(folder):
 
 class TestLearning:
     @pytest.mark.parametrize("system", SYSTEMS)
-    def test_a_few_images_are_learnt_by_heart(
-        self, sandbox, flickr8k_folder, squares, train, system
-    ):
+    def test_a_few_images_are_learnt_by_heart(self, sandbox, flickr8k_folder, squares, system):
         said = ["A red square .", "It is all green here .", "Somebody saw blue .", "Dull grey ."]
         captions = {f"{k:02}.jpg": [said[k % 4]] for k in range(20)}
         flickr8k_folder(sandbox / "data" / "flickr8k", captions)
@@ -212,7 +197,7 @@ class TestLearning:
         assert written == [wanted[int(name[:2]) % 4] for name in dataset.files]
         assert run.curves["train_loss"].iloc[-1] < 0.2 * run.curves["train_loss"].iloc[0]
 
-    def test_the_validation_loss_is_that_of_all_words(self, few, squares, train):
+    def test_the_validation_loss_is_that_of_all_words(self, few, squares):
         # batches of three images and of one; smoothing is for training alone
         chosen = squares("resnet_transformer", images=3, label_smoothing=0.3, epochs=2)
         run = load_run(train(chosen))
@@ -232,7 +217,7 @@ class TestLearning:
 
 
 class TestPatience:
-    def test_it_ends_and_the_best_epoch_is_kept(self, few, squares, train, validations):
+    def test_it_ends_and_the_best_epoch_is_kept(self, few, squares, validations):
         weights = validations(3.0, 2.0, 2.5, 2.0, 1.0, 1.0)  # the fourth is not better
         run = load_run(train(squares("clip_transformer", epochs=6, patience=2)))
         assert run.curves["validation_loss"].tolist() == [3.0, 2.0, 2.5, 2.0]
@@ -244,17 +229,9 @@ class TestPatience:
         assert all(torch.equal(tensors[name], value) for name, value in weights[2].items())
         assert len(pd.read_csv(run.folder / "steps.csv")) == 4 * 3
 
-    def test_it_counts_validations(self, few, squares, train, validations):
-        validations(None, 3.0, None, 2.0, None, 2.5, None, 1.0)
-        chosen = squares("clip_transformer", epochs=8, patience=1, validate_every=2)
-        run = load_run(train(chosen))
-        assert run.provenance["stopped"].endswith("for 2 epochs")
-        assert run.provenance["best_epoch"] == 4
-        assert len(run.curves) == 6
-
 
 class TestSameBits:
-    def test_same_seed_same_bits_other_seed_others(self, few, squares, train, elsewhere):
+    def test_same_seed_same_bits_other_seed_others(self, few, squares, elsewhere):
         changes = {"augmentation": AUGMENTATION, "epochs": 1}
         elsewhere("one")
         first = bits(train(squares(**changes)))
@@ -264,23 +241,21 @@ class TestSameBits:
         other = bits(train(squares(seed=1, **changes)))
         assert {name for name in other if other[name] == first[name]} == {"words.json"}
 
-    @pytest.mark.parametrize("system", ["resnet_lstm", "clip_transformer"])
-    def test_a_run_that_was_stopped_ends_the_same(
-        self, few, squares, train, learner, validations, elsewhere, system
-    ):
+    def test_a_run_that_was_stopped_ends_the_same(self, few, squares, validations, elsewhere):
         validations(3.0, 2.0, 2.5, 2.5, 1.0)
-        chosen = squares(system, augmentation=AUGMENTATION, images=6, epochs=5, patience=2)
+        changes = {"augmentation": AUGMENTATION, "images": 6, "epochs": 5, "patience": 2}
+        chosen = squares("clip_transformer", **changes)
         elsewhere("whole")
         whole = train(chosen)
         assert pd.read_csv(whole / "steps.csv")["step"].tolist() == list(range(1, 4 * 2 + 1))
         elsewhere("stopped")
-        with pulled(learner, 3, 1):  # one validation was in vain
+        with pulled(3 * 2 + 1):  # one validation was in vain
             train(chosen)
         assert not (chosen.folder() / "model.safetensors").exists()
         assert bits(train(chosen)) == bits(whole)
 
     @pytest.mark.parametrize("model", ["most_frequent", "nearest_neighbour"])
-    def test_a_baseline_is_not_trained(self, sandbox, squares, train, model):
+    def test_a_baseline_is_not_trained(self, sandbox, squares, model):
         assert refused(train, squares(model)).startswith(f"{model} is a baseline")
         assert kept(sandbox / "root") == []
 
@@ -319,20 +294,16 @@ class TestSchedule:
         assert run.provenance["best_score"] == pytest.approx(validated.min())
 
     @pytest.mark.parametrize("rate", [0.0, 0.0005])
-    def test_a_backbone_has_its_own_rate(
-        self, few, squares, backbones, train, learner, applied, rate
-    ):
+    def test_a_backbone_has_its_own_rate(self, few, squares, backbones, applied, rate):
         source = {"name": "backbone", "weights": str(backbones["resnet"]), "trained": True}
-        changes = {"image_size": 64, "epochs": 1, "weight_decay": 0.2}
+        changes = {"image_size": 64, "epochs": 1}
         encoder = {"source": source, "grid": 2}
         chosen = squares(encoder=encoder, backbone_learning_rate=rate, **changes)
         network = build(chosen, 11, (3, 64, 64))
-        optimizer = learner(chosen, network, 10).configure_optimizers()
-        groups = {p: group for group in optimizer.param_groups for p in group["params"]}
-        assert groups.keys() == set(network.parameters())
+        optimizer = TeacherForcing(chosen, network, 10).optimizer()
+        rates = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
         for name, one in network.named_parameters():
-            assert groups[one]["weight_decay"] == (0.2 if one.ndim > 1 else 0.0)
-            assert groups[one]["lr"] == (rate if "backbone" in name else PEAK)
+            assert rates[one] == (rate if "backbone" in name else PEAK)
 
         folder = train(chosen)
         for step, (_, rates) in enumerate(applied):
@@ -350,10 +321,9 @@ class TestSchedule:
         assert any(moved) == all(moved) == (rate > 0)
 
     @pytest.mark.parametrize("bound", [0.05, 1e6])
-    def test_no_larger_gradient_is_applied(self, few, squares, train, applied, bound):
+    def test_no_larger_gradient_is_applied(self, few, squares, applied, bound):
         folder = train(squares("resnet_transformer", gradient_norm=bound, epochs=1))
         noted = pd.read_csv(folder / "steps.csv")["gradient_norm"]
-        assert (noted > 0.1).all()
         norms = [norm for norm, _ in applied]
         assert norms == pytest.approx(noted.clip(upper=bound).tolist(), rel=1e-3)
 
@@ -375,113 +345,3 @@ def test_provenance_says_what_was_trained(runs, squares, system):
     assert facts["parameters_trained"] == sum(map(torch.numel, learnt.values()))
     assert facts["threads"] == 1
     assert facts["seconds"] > 0
-
-
-# Training that is killed wherever it hurts ends with the files of one that never was.
-
-TINY = REPOSITORY / "params" / "captioning" / "tiny"
-EPOCHS = 10
-GIVEN = (
-    *("-f", TINY / "dataset.yaml", "-f", TINY / "resnet_transformer.yaml", "-p", "seed=0"),
-    *("-p", "source={name: kitchen, per_variant: 2, seed: 0}"),
-    *("-p", "augmentation={flip: 0.5, shift: 0.1, zoom: 0.1, colour: 0.1}"),
-    *("-p", f"epochs={EPOCHS}", "-p", f"patience={EPOCHS}"),
-)
-RUN = Path("runs", "tiny", "captioning", "resnet_transformer", "seed0")
-TRAIN = "studies.captioning.train"
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    """The root of a run that nothing stopped."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    command = Command(folder / "logs", folder / "root", TRAIN, *GIVEN)
-    assert command.finish().splitlines()[-1] == str(folder / "root" / RUN)
-    return folder / "root"
-
-
-@pytest.fixture
-def start(commands):
-    """Start the training on a root."""
-    return lambda root, *more, code="": commands(root, TRAIN, *GIVEN, *more, code=code)
-
-
-@pytest.fixture
-def root(uninterrupted, tmp_path):
-    """A root with the plates drawn already."""
-    shutil.copytree(uninterrupted / "cache", tmp_path / "root" / "cache")
-    return tmp_path / "root"
-
-
-def assert_same(one: Path, other: Path):
-    one, other = one / RUN, other / RUN
-    assert bits(one) == bits(other)
-    assert (one / "params.yaml").read_bytes() == (other / "params.yaml").read_bytes()
-    made = [sorted(str(f.relative_to(own)) for f in own.rglob("*")) for own in (one, other)]
-    assert made[0] == made[1]
-    steps = pd.read_csv(one / "steps.csv")
-    assert steps["step"].tolist() == list(range(1, len(steps) + 1))
-    assert steps["epoch"].iloc[-1] == EPOCHS
-
-
-class TestKilled:
-    def test_at_random_moments(self, start, uninterrupted, root):
-        chance = random.Random(3)
-        resumed = []
-        while not resumed or (len(resumed) < 3 and resumed[-1] < 4):
-            command = start(root)
-            goal = (resumed[-1] if resumed else 0) + chance.randint(1, 2)
-            assert command.until(lambda goal=goal, c=command: c.epochs >= goal)
-            time.sleep(chance.uniform(0, 0.1))
-            command.kill()
-            assert command.process.exitcode == -signal.SIGKILL
-            resumed.append(command.epochs)
-            assert not (root / RUN / "model.safetensors").exists()
-        printed = start(root).finish()
-        after = int(re.match(rf"resumed after epoch (\d+) of {EPOCHS}\n", printed)[1])
-        assert after in (resumed[-1], resumed[-1] + 1)
-        assert printed.count("\nepoch ") == EPOCHS - after
-        assert_same(root, uninterrupted)
-        assert start(root).finish() == f"{root / RUN}: already trained\n{root / RUN}\n"
-
-    def test_while_drawing_the_plates_and_in_the_first_epoch(self, start, uninterrupted, tmp_path):
-        root = tmp_path / "root"
-        command = start(root)
-        assert command.until(lambda: len(list(root.rglob("*.png"))) > 5)
-        command.kill()
-        command = start(root)
-        assert command.until((root / RUN / "params.yaml").exists)
-        command.kill()
-        assert not (root / RUN / "model.safetensors").exists()
-        start(root).finish()
-        assert_same(root, uninterrupted)
-
-    def test_by_ctrl_c(self, start, uninterrupted, root):
-        command = start(root)
-        assert command.until(lambda: command.epochs >= 2)
-        command.signal(signal.SIGINT)
-        assert command.wait() == 1
-        assert command.err == "stopped; the same command goes on from here\n"
-        assert start(root).finish().startswith("resumed after epoch ")
-        assert_same(root, uninterrupted)
-
-    @pytest.mark.parametrize(
-        ("place", "number", "epochs"),
-        [
-            ("checkpoint/last.ckpt", 3, 2),
-            ("steps.csv", EPOCHS, EPOCHS - 1),
-            ("model.safetensors", 1, EPOCHS),
-        ],
-    )
-    def test_by_a_full_disk(self, start, uninterrupted, root, place, number, epochs):
-        command = start(root, place.rpartition("/")[2], number, TRAIN, code=FULL)
-        assert command.wait() == 1
-        wanted = f"error: cannot write {root / RUN / place}: No space left on device; free the disk"
-        assert command.err.startswith(wanted)
-        assert command.err.count("\n") == 1
-        checkpoint = torch.load(root / RUN / "checkpoint" / "last.ckpt", weights_only=True)
-        assert checkpoint["epoch"] == epochs - 1
-        assert not list(root.rglob(".*.part"))
-        printed = start(root).finish()
-        assert len(re.findall(r"^epoch ", printed, re.M)) == EPOCHS - epochs
-        assert_same(root, uninterrupted)
