@@ -74,29 +74,6 @@ def test_killed_at_random_moments(start, uninterrupted, root):
     assert_same(root, uninterrupted)
 
 
-def test_killed_while_drawing_the_plates_and_in_the_first_epoch(start, uninterrupted, tmp_path):
-    root = tmp_path / "root"
-    command = start(root)
-    assert command.until(lambda: len(list(root.rglob("*.png"))) > 5)
-    command.kill()
-    command = start(root)
-    assert command.until((root / RUN / "params.yaml").exists)
-    command.kill()
-    assert not (root / RUN / "model.safetensors").exists()
-    start(root).finish()
-    assert_same(root, uninterrupted)
-
-
-def test_stopped_by_ctrl_c(start, uninterrupted, root):
-    command = start(root)
-    assert command.until(lambda: command.epochs >= 2)
-    command.signal(signal.SIGINT)
-    assert command.wait() == 1
-    assert command.err == "stopped; the same command goes on from here\n"
-    assert start(root).finish().startswith("resumed after epoch ")
-    assert_same(root, uninterrupted)
-
-
 @pytest.mark.parametrize(
     ("place", "number", "epochs"),
     [("checkpoint/last.ckpt", 3, 2), ("model.safetensors", 1, EPOCHS)],
