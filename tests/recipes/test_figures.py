@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 import meals
-from sentences import refused
 from studies.recipes import data, figures
 from studies.recipes.readers import Plates
 from studies.reporting.plots import style
@@ -152,16 +151,3 @@ class TestCases:
             for recipes in (meals.templates(), meals.own()):
                 assert f">{recipes[place][0]}</div>" in shown.html
                 assert recipes[place][0] in shown.text
-
-    def test_what_was_written_is_escaped(self, serves):
-        hostile = "<script>alert(1)</script> & <img src=x onerror=alert(1)>"
-        recipes = [[hostile]] * len(meals.IDS)
-        html = figures.cases({"naive": serves("naive", recipes=recipes)}, 1).html
-        assert "<script" not in html
-        assert "<img src=x" not in html
-        assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &lt;img src=x" in html
-
-    def test_no_photographs(self, serves):
-        source = {"name": "food101", "ingredients": "typical"}
-        run = serves("naive", recipes=meals.own(), source=source)
-        assert "food-101" in refused(figures.cases, {"naive": run})

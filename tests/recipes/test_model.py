@@ -229,11 +229,6 @@ class TestDamage:
         assert message.endswith("writes it again from its checkpoint")
         return message
 
-    @pytest.mark.parametrize("kept", [0, 100, -1])
-    def test_a_file_cut_short(self, file, kept):
-        file.write_bytes(file.read_bytes()[:kept])
-        assert "cannot be read (" in self.message(file)
-
     @pytest.mark.parametrize("decision", [None, {"temperature": 1.0}])
     def test_no_names_or_another_decision(self, file, decision):
         entry = {"dishes": DISHES, "ingredients": INGREDIENTS, "decision": decision}

@@ -354,17 +354,17 @@ class TestShown:
         serves("supervised", recipes=meals.own())
         given = read("made_up")
         frame, tests = summary(given), paired_tests(given)
-        seen, written = report.seen(given, frame).text, report.written(given, frame).text
+        seen = report.shown(frame, given.perceptions).text
+        written = report.shown(frame, given.prompts, "beside").text
         assert seen.count("\n| ") == 3
         assert "| two_networks |" in seen
         assert written.count("\n| ") == 3
-        assert "The prompts tell what two_networks sees" in written
+        assert "\n| supervised |" in written
+        assert written.endswith(" beside")
         assert "supervised − naive" in report.differences(tests, given.prompts, ["sight"]).text
         seen = report.differences(tests, given.perceptions, figures.TESTED).text
         assert "two_networks − majority" in seen
-        assert "majority" not in report.cost(given).text
         assert report.plates(given).text.count("Recipe, supervised: ") == 6
-        assert "SEEDS=0,1 MODEL=two_networks" in report.origin(given).text
         claims = report.ledger(given, tests, frame)
         lead = report.lead(given, frame, claims)
         assert lead.startswith("4 systems, 43 test pictures; highest dish top-1: two_networks with")
@@ -391,10 +391,10 @@ class TestShown:
         given = read("made_up")
         frame, tests = summary(given), paired_tests(given)
         alone = system == "naive"
-        assert (report.seen(given, frame) is None) == alone
-        assert (report.written(given, frame) is None) != alone
+        assert (report.shown(frame, given.perceptions) is None) == alone
+        assert (report.shown(frame, given.prompts) is None) != alone
         assert report.differences(tests, given.systems, figures.TESTED) is None
-        assert report.cost(given) is figures.curves(given.trained) is None
+        assert figures.curves(given.trained) is None
         assert figures.calibration(given.systems) is None
         plates = report.plates(given)
         assert plates.text.startswith("Not shown here: ") if alone else plates is None

@@ -90,9 +90,10 @@ class Plates:
         return self.dishes, self.dish
 
 
-def unexpected(where: object, found: str, expected: str, remedy: str = "") -> StudyError:
+def unexpected(
+    where: object, found: str, expected: str, remedy: str = "use the published file"
+) -> StudyError:
     """Return what to say of a place in a file that holds something else than expected."""
-    remedy = remedy or "use the published file"
     return StudyError(f"{where}: expected {expected}, found `{found[:60]}`; {remedy}")
 
 
@@ -169,22 +170,22 @@ def from_csv(file: Path) -> IngredientTable:
     text = read_text(file, "put the table of ingredients there or correct `source.ingredients`")
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
-        cells = [(reader.line_num, [" ".join(cell.split()) for cell in row]) for row in reader]
+        numbered = [(reader.line_num, [" ".join(cell.split()) for cell in row]) for row in reader]
     except csv.Error as error:
         raise StudyError(f"{file} line {reader.line_num}: not CSV ({error}); mend it") from None
-    (_, header), *listed = [(line, row) for line, row in cells if any(row)] or [(1, [])]
+    (_, header), *listed = [(line, row) for line, row in numbered if any(row)] or [(1, [])]
     by = "dish" if "dish" in header else "image"
     if not listed or sorted(header) != sorted([by, "ingredients"]):
-        columns = "columns named `dish` or `image`, and `ingredients`, and a line for each"
-        raise unexpected(file, ",".join(header), columns, "correct its first line")
+        expected = "columns named `dish` or `image`, and `ingredients`, and a line for each"
+        raise unexpected(file, ",".join(header), expected, "correct its first line")
     rows: dict[str, tuple[str, ...]] = {}
     for line, row in listed:
         named = dict(zip(header, row, strict=False))
         names = ingredient_names(named.get("ingredients", "").split(";"))
         key = row_key(by, named.get(by, ""))
         if len(row) != 2 or not key or not names or "," in named["ingredients"] or key in rows:
-            cells = f"one {by}, not yet there, a comma, and its ingredients joined by `;`"
-            raise unexpected(f"{file} line {line}", ",".join(row), cells, "mend the line")
+            expected = f"one {by}, not yet there, a comma, and its ingredients joined by `;`"
+            raise unexpected(f"{file} line {line}", ",".join(row), expected, "mend the line")
         rows[key] = names
     return IngredientTable(by, rows, str(file))
 

@@ -15,14 +15,7 @@ from studies.recipes.evaluate import NAMES
 from studies.reporting import bootstrap, publish, tables
 from studies.reporting.bootstrap import Metric, Resampled, mean, value
 from studies.reporting.claims import Claim, claims_markdown, tally, verdict
-from studies.reporting.results import (
-    by_system,
-    cost_table,
-    count_systems,
-    read_runs,
-    report_command,
-    run_facts,
-)
+from studies.reporting.results import by_system, count_systems, read_runs
 from studies.reporting.tables import Shown, between, in_words, show, side, signed
 from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun
@@ -328,17 +321,12 @@ def scores(frame: pd.DataFrame, systems: Collection[str]) -> tuple[pd.DataFrame,
     return tables.wide(rows, names, []), tables.legend(rows)
 
 
-def seen(results: Results, frame: pd.DataFrame) -> Shown | None:
-    """Show what the systems see, one row a system; None where none looks."""
-    return show(*scores(frame, results.perceptions)) if results.perceptions else None
-
-
-def written(results: Results, frame: pd.DataFrame) -> Shown | None:
-    """Show how recipes are, one row a prompt; None without a prompt."""
-    if not results.prompts:
+def shown(frame: pd.DataFrame, systems: Collection[str], beside: str = "") -> Shown | None:
+    """Show the metrics of some systems; None without any."""
+    if not systems:
         return None
-    table, legend = scores(frame, results.prompts)
-    return show(table, f"{legend} The prompts tell what {results.eyes} sees; oracle what is true.")
+    table, legend = scores(frame, systems)
+    return show(table, f"{legend} {beside}".strip())
 
 
 def differences(
@@ -347,13 +335,6 @@ def differences(
     """Show the paired tests of systems of one kind; None where there are none."""
     mine = tests[tests["first"].isin(systems)]
     return None if mine.empty else show(figures.test_table(mine, metrics))
-
-
-def cost(results: Results) -> Shown | None:
-    """Show what each system cost, and with what numbers it computed; None where none is trained."""
-    if not results.trained:
-        return None
-    return show(cost_table(results.trained, "precision", lambda facts: facts["precision"]))
 
 
 def plates(results: Results) -> Shown | None:
@@ -365,11 +346,6 @@ def plates(results: Results) -> Shown | None:
         return figures.cases(runs)
     except StudyError as error:
         return publish.paragraph(f"Not shown here: {str(error).rstrip('.')}.", "note")
-
-
-def origin(results: Results) -> Shown:
-    """Show the command that makes the report again, and what its runs were made with."""
-    return publish.origin(report_command("recipes", results.systems), run_facts(results.runs))
 
 
 def write(

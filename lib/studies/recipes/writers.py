@@ -5,20 +5,20 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from torch.nn.utils.rnn import pad_sequence
-from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
 import kitchen
 from studies import paths
 from studies.inputs.web import Client, Failure, checked, read_key, secret, well_formed
 from studies.learning import compute
-from studies.learning.fit import schedule
+from studies.learning.fit import Scheduled
 from studies.paths import StudyError
 from studies.recipes.params import Parameters, Server, Writer
 from studies.recipes.prompt import build_prompt
@@ -302,23 +302,21 @@ def train(settings: Writer, folder: Path) -> None:
     )
     prompts = tokenizer([prompt + BREAK for prompt, _ in pairs])["input_ids"]
     recipes = tokenizer([recipe + END for _, recipe in pairs])["input_ids"]
-    matrices, vectors = (
-        [p for p in model.parameters() if (p.ndim > 1) == wide] for wide in (True, False)
-    )
-    groups = {"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}
-    optimizer = torch.optim.AdamW(groups, settings.learning_rate)
-    rates = LambdaLR(optimizer, lambda step: schedule(step, settings.steps, WARM_UP))
+    rate = {"learning_rate": settings.learning_rate, "backbone_learning_rate": 0.0}
+    parameters = SimpleNamespace(**rate, warm_up=WARM_UP, weight_decay=0.01)
+    learner = Scheduled(parameters, model, settings.steps)
+    optimizer = learner.optimizer()
     rng = np.random.default_rng(settings.seed)
-    for _ in tqdm(range(settings.steps), desc="training the writer", unit="step", delay=2):
+    for step in tqdm(range(settings.steps), desc="training the writer", unit="step", delay=2):
         rows = rng.integers(len(pairs), size=settings.batch)
         chosen = [(prompts[row], recipes[row]) for row in rows]
         tokens, targets = batch(chosen, tokenizer.pad_token_id)
+        learner.begin_step(step, optimizer)
         loss = model(input_ids=tokens, labels=targets).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        rates.step()
     try:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
