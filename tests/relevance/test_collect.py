@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from chats import reply
 from sentences import refused
-from studies import paths
 from studies.relevance import collect, data
 from studies.relevance.collect import CORRESPONDENCES, class_text, imagenet, overrides, published
 from wikis import PANDA, Wiki
@@ -127,16 +126,6 @@ class TestCommand:
         command()
         assert site.asked == again
         assert {file.name: file.read_bytes() for file in folder.iterdir()} == written
-
-    def test_ctrl_c_says_how_to_go_on(self, site, folder, command):
-        def stopped():
-            raise KeyboardInterrupt
-
-        collect.Wikipedia.pages, before = lambda *_: stopped(), collect.Wikipedia.pages
-        try:
-            assert command() == "stopped; the same command goes on from here"
-        finally:
-            collect.Wikipedia.pages = before
 
     def test_a_read_only_data_folder_is_told_before_anything_is_asked(
         self, site, folder, command, monkeypatch
@@ -326,21 +315,3 @@ class TestCorrespondences:
         assert refused(imagenet).startswith(f"{file}: has 999 classes, and ImageNet has 1,000")
         file.unlink()
         assert "`python -m studies.inputs.download imagenet_wiki`" in refused(imagenet)
-
-
-SHARED = paths.REPOSITORY.parent / "shared" / "data"
-REAL = [Path(os.environ["STUDIES_DATA"])] if "STUDIES_DATA" in os.environ else []
-REAL = [base for base in [*REAL, SHARED] if (base / CORRESPONDENCES).exists()]
-
-
-@pytest.mark.skipif(not REAL, reason="no imagenet_wiki/ below STUDIES_DATA or ../shared")
-class TestRealCorrespondences:
-    @pytest.fixture(autouse=True)
-    def real(self, sandbox, monkeypatch):
-        monkeypatch.setenv("STUDIES_DATA", str(REAL[0]))
-
-    def test_976_of_1000_classes_have_an_article(self):
-        pages = published(REAL[0] / CORRESPONDENCES)
-        assert len(pages) == 976
-        assert (pages["n02509815"], pages["n04201297"]) == ("Red panda", "Shōji")
-        assert not [title for title in pages.values() if re.search(r"[#<>\[\]|{},]", title)]

@@ -124,18 +124,11 @@ class TestPublished:
         found = data.read(small(changes={"source": source}))
         assert found.files[0] == sandbox / "data" / "imagenet" / "n02" / "n02_0.JPEG"
 
-    @pytest.mark.parametrize(
-        "classes",
-        [
-            CLASSES | {"n02": ("cat", CLASSES["n02"][1] + " New.")},
-            {wnid: CLASSES[wnid] for wnid in ("n01",)},
-        ],
-    )
-    def test_fingerprint_is_of_class_texts_too(self, sandbox, small, classes):
+    def test_fingerprint_is_of_class_texts_too(self, sandbox, small):
         write(sandbox, records())
         before = data.read(small(changes=PUBLISHED)).fingerprint
         assert data.read(small(changes=PUBLISHED | {"split_seed": 7})).fingerprint == before
-        write(sandbox, records(), classes)
+        write(sandbox, records(), CLASSES | {"n02": ("cat", CLASSES["n02"][1] + " New.")})
         assert data.read(small(changes=PUBLISHED)).fingerprint != before
 
     @pytest.mark.parametrize(

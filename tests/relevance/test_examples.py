@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import datasets
 import numpy as np
 import pytest
-import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +15,6 @@ from studies.relevance.examples import (
     ByLength,
     Texts,
     Words,
-    epoch_rows,
     joined,
     padded,
     tokenized,
@@ -71,13 +69,6 @@ class TestParts:
             (found,) = one.tokens(["a </s> <pad> <mask> <s> b"])
             assert not {one.begin, one.end, one.pad} & set(found)
             assert "<mask>" in one.tokenizer.decode(found)
-
-
-class TestLearnt:
-    def test_it_comes_back(self):
-        again = Words.from_json(LEARNT.to_json())
-        assert again.tokens(LEARN) == LEARNT.tokens(LEARN)
-        assert again.to_json() == LEARNT.to_json()
 
 
 class TestPublished:
@@ -180,6 +171,8 @@ class TestTexts:
         assert target.tolist() == [0, 1, 1]
         assert weight.tolist() == [1, 1, 1]
         assert texts.lengths.tolist() == [4, 8, 2, 3]
+        weighted = self.of(weight=np.array([0.5, 2.0, 0.0, 1.5]), pairs=self.PAIRS)
+        assert weighted[[3, 0, 2]][3].tolist() == [1.5, 0.5, 0.0]
 
     @pytest.mark.parametrize("append", [True, False])
     def test_examples(self, append):
@@ -192,13 +185,6 @@ class TestTexts:
         assert target.tolist() == [1, 0]
         assert texts.lengths.tolist() == ([6, 7, 8] if append else [3, 4, 8])
         assert len(texts) == 3
-
-    def test_weights_are_those_of_captions(self):
-        weight = np.array([0.5, 2.0, 0.0, 1.5])
-        texts = self.of(pairs=np.array([[1, 1], [3, 0]]), sentences=self.SENTENCES, weight=weight)
-        assert texts[[1, 0]][3].tolist() == [1.5, 2.0]
-        assert self.of(weight=weight)[[3, 0, 2]][3].tolist() == [1.5, 0.5, 0.0]
-        assert texts[[0]][3].dtype == torch.float32
 
     @given(st.lists(st.tuples(some, some), min_size=1, max_size=6), st.integers(8, 20))
     def test_lengths_are_those_of_batches(self, both, longest):
@@ -266,17 +252,3 @@ class TestByLength:
         # nor do batches come by length
         means = [lengths[batch].mean() for batch in third]
         assert abs(np.corrcoef(means, range(len(means)))[0, 1]) < 0.6
-
-
-class TestEpoch:
-    @given(st.lists(st.integers(0, 999), min_size=1, max_size=50, unique=True), seeds, st.data())
-    def test_whole_permutations_then_a_part(self, rows, seed, data):
-        count = data.draw(st.integers(1, 3 * len(rows) + 2))
-        given_ = np.array(rows)
-        drawn = Counter(epoch_rows(np.random.default_rng(seed), given_, count).tolist())
-        assert drawn.total() == count
-        rounds, more = divmod(count, len(rows))
-        times = Counter(drawn[row] for row in rows)
-        assert times[rounds + 1] == more
-        assert times[rounds] == len(rows) - more
-        assert given_.tolist() == rows

@@ -116,13 +116,6 @@ def test_equal_probabilities_are_not_below_their_mean():
         assert relevance(rows, np.zeros(len(rows), int))["kept"].all()
 
 
-def test_other_parameters():
-    found = of_one_class(0.3, 0.4, 0.6, 0.75, 0.8, threshold=0.4, sure=0.75, bonus=0.2, lowest=0.01)
-    assert found["reason"][0] == "its class is less probable than 0.4"
-    # v = .6, .8, .95, 1, spread from .6 to 1
-    assert found["coefficient"].tolist()[1:] == pytest.approx([0.01, 0.5, 0.875, 1])
-
-
 def test_no_captions():
     for classes in (0, 3):
         found = relevance(np.zeros((0, classes)), np.zeros(0, int))

@@ -96,19 +96,6 @@ class TestNetwork:
             assert torch.equal(found[real], wanted[real])
             assert torch.allclose(network(tokens, real), logits, atol=1e-6)
 
-    def test_dropout_is_that_of_the_parameters(self, networks):
-        _, _, network = networks("bag", **{"predictor.dropout": 0.5})
-        tokens, real = torch.full((1, 4), 7), torch.ones(1, 4, dtype=torch.bool)
-        seen = []
-        network.dense.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].detach()))
-        network.train()
-        for _ in range(200):
-            network(tokens, real)
-        dropped = torch.stack(seen) == 0
-        assert 0.45 < dropped.float().mean() < 0.55
-        kept = network.encoder.weight[7].detach() * 2
-        assert torch.allclose(torch.stack(seen)[~dropped], kept.expand(200, 1, 16)[~dropped])
-
 
 class TestPublished:
     def test_its_weights_are_loaded(self, networks, roberta):

@@ -116,19 +116,6 @@ def test_impossible_values(name, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "nearest"),
-    [
-        ("source", COLLECTED | {"name": "imagenet_caption"}, "did you mean `imagenet_captions`?"),
-        ("predictor.encoder", PIXELS, "there are: roberta, bag, published"),
-        ("baseline", {"name": "bm25"}, "there are: name_match, tfidf, clip"),
-    ],
-)
-def test_unknown_kinds(name, value, nearest):
-    told = message({name: value})
-    assert told == f"parameter `{name}.name` cannot be `{value['name']}`; {nearest}"
-
-
-@pytest.mark.parametrize(
     ("good", "changes", "words"),
     [
         (PREDICTOR, {"predictor": None}, ["predictor, a baseline or downstream", "null"]),

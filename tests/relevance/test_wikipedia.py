@@ -218,16 +218,3 @@ class TestStart:
     def test_whom_to_write_to(self, site, client, contact):
         client(contact=contact).pages(["Red panda"])
         assert f"({contact.strip()})" in site.headers[0]["User-Agent"]
-
-    @pytest.mark.parametrize(
-        "api",
-        [
-            "en.wikipedia.org/w/api.php",
-            "http://en.wikipedia.org/w/api.php",
-            "https://me:hunter2@host/w/api.php",
-        ],
-    )
-    def test_what_is_no_address(self, client, api):
-        message = refused(lambda: client(api=api))
-        assert "https://host/w/api.php" in message
-        assert "hunter2" not in message
