@@ -1,28 +1,36 @@
-"""Trainings whose plug is pulled."""
+"""Trainings that are watched, and trainings whose plug is pulled."""
 
 from contextlib import contextmanager
 
 import pytest
 
 
+def noting(patch, learner, note) -> None:
+    """Call `note` with the learner, (epoch, number) from 0 and the batch, before each batch."""
+    begin, loss = learner.begin_epoch, learner.loss
+
+    def begin_epoch(self, epoch, optimizer):
+        self.at = epoch, -1
+        return begin(self, epoch, optimizer)
+
+    def noted(self, batch):
+        self.at = self.at[0], self.at[1] + 1
+        note(self, self.at, batch)
+        return loss(self, batch)
+
+    patch.setattr(learner, "begin_epoch", begin_epoch)
+    patch.setattr(learner, "loss", noted)
+
+
 @contextmanager
 def pulled(learner, epoch: int, batch: int):
     """Expect that trainings inside stop at a batch of an epoch, both counted from 0."""
-    begin_epoch, begin_step = learner.begin_epoch, learner.begin_step
 
-    def noted(self, number, optimizer):
-        self.place = number, 0
-        begin_epoch(self, number, optimizer)
-
-    def stopped(self, step, optimizer):
-        now, place = self.place
-        if (now, place) == (epoch, batch):
+    def stop(_, at, __):
+        if at == (epoch, batch):
             raise RuntimeError("the plug is pulled")
-        self.place = now, place + 1
-        begin_step(self, step, optimizer)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learner, "begin_epoch", noted)
-        patch.setattr(learner, "begin_step", stopped)
+        noting(patch, learner, stop)
         with pytest.raises(RuntimeError, match="the plug"):
             yield
