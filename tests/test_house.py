@@ -75,6 +75,7 @@ def test_help_is_the_default_and_names_every_target():
 
 
 STUDIES = {"captioning", "triplets", "recipes", "relevance"}
+ROOMS = ["runs", "learning", "inputs", "reporting"]  # each knows those before it
 LIB = REPOSITORY / "lib"
 
 
@@ -109,6 +110,8 @@ def test_arrows_go_one_way():
             assert not rooms & (STUDIES - {room}), f"{name} imports another study"
         else:
             assert not rooms & STUDIES, f"{name} imports a study"
+        if room in ROOMS:
+            assert not rooms & {*ROOMS[ROOMS.index(room) + 1 :]}, f"{name} imports a later room"
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
