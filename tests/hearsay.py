@@ -41,7 +41,8 @@ def publish(data: Path, texts: list[str] = TEXTS) -> None:
         rows = csv.writer(file)
         rows.writerow(["wnid", "class", "text"])
         for wnid, name in NAMES.items():
-            rows.writerow([wnid, name, f"A {name} is an animal. It lives in many places."])
+            text = f"A {name} is an animal. It lives in many places. It eats. It naps. It plays."
+            rows.writerow([wnid, name, f"{text} It is often seen."])
 
 
 def predicted(sharp: float, seed: int = 0) -> dict:

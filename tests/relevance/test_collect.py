@@ -83,10 +83,11 @@ class TestCommand:
             "2 of 5 classes have a text, 3 need a decision:",
             *(str(folder / f"class_{name}.csv") for name in ("texts", "sources", "report")),
         ]
-        names, texts = data.read_class_texts(folder / "class_texts.csv")
-        assert names == {"n00000000": "tench", "n00000001": "goldfish"}
-        assert texts["n00000000"].startswith("The red panda (Ailurus fulgens) is a small mammal.")
-        assert texts["n00000001"] == 'A "tall" bird.\nGrey, 1 m.'
+        columns = {"class": "str", "text": "str"}
+        texts = data.read_collected(folder / "class_texts.csv", columns)
+        assert texts["class"].to_dict() == {"n00000000": "tench", "n00000001": "goldfish"}
+        assert texts["text"].iloc[0].startswith("The red panda (Ailurus fulgens) is a small mamm")
+        assert texts["text"].iloc[1] == 'A "tall" bird.\nGrey, 1 m.'
         sources = read(folder / "class_sources.csv").to_dict("records")
         date = sources[0].pop("date")
         assert sources[0] == {
@@ -146,15 +147,6 @@ class TestCommand:
         monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
         assert command().startswith(f"error: cannot write {folder / 'class_texts.csv'}: Read-only")
         assert site.asked == []
-
-    def test_what_is_not_there_names_its_command(self, folder, command):
-        (folder / "imagenet_captions.json").unlink()
-        assert "`python -m studies.inputs.download imagenet_captions`" in command()
-
-    def test_another_wiki_has_none_of_the_pages(self, site, folder, command):
-        site.texts = {}
-        assert "check the address" in command()
-        assert not (folder / "class_texts.csv").exists()
 
     @pytest.mark.parametrize(
         "option",
@@ -352,21 +344,3 @@ class TestRealCorrespondences:
         assert len(pages) == 976
         assert (pages["n02509815"], pages["n04201297"]) == ("Red panda", "Shōji")
         assert not [title for title in pages.values() if re.search(r"[#<>\[\]|{},]", title)]
-
-    def test_as_wordnet_has_them(self):
-        names = imagenet()
-        by_hand = {
-            "n01440764": "tench",
-            "n02012849": "crane bird",
-            "n02113186": "Cardigan",
-            "n02963159": "cardigan",
-            "n03126707": "crane",
-            "n15075141": "toilet tissue",
-        }
-        assert {wnid: names[wnid] for wnid in by_hand} == by_hand
-        # a shift by one place would leave a handful that share a word with their article
-        words = [
-            [set(re.findall(r"[a-z]+", text.lower())) for text in (names[wnid], page)]
-            for wnid, page in published(REAL[0] / CORRESPONDENCES).items()
-        ]
-        assert sum(bool(name & page) for name, page in words) > 0.8 * len(words)

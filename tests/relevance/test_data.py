@@ -95,15 +95,6 @@ class TestKitchen:
             assert all(sentence in " ".join(text.split()) for sentence in chosen)
         assert [found.wnids[one] for one in found.target] == found.captions["wnid"][:]
 
-    def test_every_caption_has_its_picture(self, kitchen, small):
-        found = data.read(small())
-        for row, (image, wnid) in enumerate(
-            zip(found.captions["image"], found.captions["wnid"], strict=True)
-        ):
-            file = found.files[row]
-            assert file.is_file()
-            assert (file.name, file.parent.name) == (image, wnid)
-
 
 class TestPublished:
     def test_what_is_dropped_and_why(self, sandbox, small):
@@ -126,25 +117,12 @@ class TestPublished:
         assert found.texts == [CLASSES[wnid][1] for wnid in found.wnids]
         assert found.sentences[1] == ["Tabbies purr.", "They nap a lot.", 'Also, they "talk".']
 
-    def test_long_captions_are_cut(self, sandbox, small):
-        write(sandbox, [record("a.JPEG", "n01", "word " * 20_000), *records()])
-        found = data.read(small(changes=PUBLISHED | {"characters": 23}))
-        assert found.captions["text"][0] == "word word word word"
-
     def test_images(self, sandbox, small):
         write(sandbox, records())
         (sandbox / "data" / "imagenet").mkdir()
         source = PUBLISHED["source"] | {"images": "imagenet"}
         found = data.read(small(changes={"source": source}))
         assert found.files[0] == sandbox / "data" / "imagenet" / "n02" / "n02_0.JPEG"
-
-    def test_a_changed_file_is_read_anew(self, sandbox, small):
-        write(sandbox, records())
-        before = data.read(small(changes=PUBLISHED))
-        write(sandbox, records()[1:])
-        after = data.read(small(changes=PUBLISHED))
-        assert len(after.everything) == len(before.everything) - 1
-        assert after.fingerprint != before.fingerprint
 
     @pytest.mark.parametrize(
         "classes",
@@ -159,11 +137,6 @@ class TestPublished:
         assert data.read(small(changes=PUBLISHED | {"split_seed": 7})).fingerprint == before
         write(sandbox, records(), classes)
         assert data.read(small(changes=PUBLISHED)).fingerprint != before
-
-    def test_nothing_is_left(self, sandbox, small):
-        write(sandbox, records()[-5:-1])
-        told = refused(data.read, small(changes=PUBLISHED))
-        assert told.startswith("none of 4 captions has several words and a class with a text")
 
     @pytest.mark.parametrize(
         "content",
@@ -182,7 +155,7 @@ class TestPublished:
         file = place / "class_texts.csv"
         file.write_bytes(content)
         told = refused(data.read, small(changes=PUBLISHED))
-        assert told.startswith(f"{file}: no table of class texts")
+        assert told.startswith(f"{file}: no table with the columns")
         assert "collect the class texts again" in told
 
 
@@ -208,12 +181,6 @@ class TestPairs:
         ]
         assert rows.tolist() == wanted
         assert rows.dtype == np.int32
-
-    def test_paper_size_is_a_few_megabytes(self):
-        target = np.repeat(np.arange(999), 390)
-        rows = data.pairs(target, np.full(999, 5))
-        assert rows.nbytes == 8 * 999 * 390 * 5
-        assert (rows[:, 1] // 5 == target[rows[:, 0]]).all()
 
 
 SHARE = 0.23  # of 389,598 captions 89,598 were in the paper's test set
@@ -263,10 +230,6 @@ class TestParts:
         # 102 examples: left to the lot
         assert np.mean([(part[50:101] == "test").sum() for part in parts]) < 6
 
-    def test_a_single_caption_is_in_training(self):
-        target = np.array([0] + [1] * 300)
-        assert {parts_of(target, [1, 1], seed, 0.9)[0] for seed in range(20)} == {"train"}
-
     def test_all_captions_are_equally_likely(self):
         target = np.array([0] * 10 + [1] * 110)
         parts = np.array([parts_of(target, [1, 1], seed, 0.3) for seed in range(600)])
@@ -275,11 +238,6 @@ class TestParts:
         assert (share < 0.4).all()
         # where the lot respects both bounds it is left alone: 2 to 5 of 10 all occur
         assert {int((part[:10] == "test").sum()) for part in parts} == {2, 3, 4, 5}
-
-    def test_paper_size(self):
-        target = np.sort(np.random.default_rng(0).integers(0, 999, 389_598))
-        parts = parts_of(target, np.full(999, 5), 0, 89_598 / 389_598)
-        assert Counter(parts) == {"train": 300_000, "test": 89_598}
 
     def test_validation_is_of_training_captions_of_common_classes(self):
         """With another share the same captions are in test: only training gives some away."""

@@ -74,16 +74,6 @@ class TestParts:
 
 
 class TestLearnt:
-    def test_twice_the_same(self):
-        assert words(BAG, LEARN).to_json() == LEARNT.to_json()
-
-    def test_vocabulary(self):
-        assert len(LEARNT) <= 350
-        assert len({LEARNT.begin, LEARNT.end, LEARNT.pad}) == 3
-        assert all(0 <= one < len(LEARNT) for one in (LEARNT.begin, LEARNT.end, LEARNT.pad))
-        # what is frequent is one token, what was never seen is bytes
-        assert len(LEARNT.tokens(["the cat"])[0]) < len(LEARNT.tokens(["zxqvjkw"])[0])
-
     def test_it_comes_back(self):
         again = Words.from_json(LEARNT.to_json())
         assert again.tokens(LEARN) == LEARNT.tokens(LEARN)
@@ -91,10 +81,6 @@ class TestLearnt:
 
 
 class TestPublished:
-    def test_numbers(self, published, bpe):
-        assert (published.begin, published.pad, published.end) == (0, 1, 2)
-        assert len(published) == bpe.get_vocab_size()
-
     def test_long_texts_are_not_cut_nor_filled_up(self, published, tmp_path, bpe, save_tokenizer):
         bpe.enable_truncation(5)
         bpe.enable_padding(length=30)
@@ -118,11 +104,6 @@ class TestPublished:
         save_tokenizer(tmp_path, pad_token=None)
         told = refused(examples.published, str(tmp_path))
         assert "lacks a token that begins, ends or fills up" in told
-
-    def test_begin_and_end_of_sentences_do(self, tmp_path, save_tokenizer):
-        save_tokenizer(tmp_path, cls_token=None, sep_token=None)
-        found = examples.published(str(tmp_path))
-        assert (found.begin, found.end) == (0, 2)
 
 
 class TestOnDisk:
@@ -149,14 +130,6 @@ class TestOnDisk:
         (sandbox / "root" / "cache").write_text("no folder")
         assert refused(tokenized, table(self.GIVEN), LEARNT, "mine").startswith("cannot write ")
 
-    def test_other_texts_and_other_tokenizers_have_their_own(self, sandbox, published):
-        tokenized(table(self.GIVEN), LEARNT, "mine")
-        assert tokenized(table(["a dog"]), LEARNT, "others")["tokens"][:] == LEARNT.tokens(
-            ["a dog"]
-        )
-        same = tokenized(table(self.GIVEN), published, "mine")
-        assert same["tokens"][:] == published.tokens(self.GIVEN)
-
 
 def tokens(texts):
     return datasets.Dataset.from_dict(
@@ -171,12 +144,6 @@ def test_joined(caption, sentence, longest):
     while len(first) + len(second) > longest:
         (first if len(first) > len(second) else second).pop()
     assert joined(caption, sentence, longest) == first + second
-
-
-def test_neither_part_is_lost():
-    assert joined([1] * 50, [2] * 50, 9) == [1] * 5 + [2] * 4
-    assert joined([1] * 50, [2] * 3, 9) == [1] * 6 + [2] * 3
-    assert joined([1] * 3, [2] * 50, 9) == [1] * 3 + [2] * 6
 
 
 @given(st.lists(some, min_size=1, max_size=5), st.integers(3, 14))
@@ -300,20 +267,6 @@ class TestByLength:
         means = [lengths[batch].mean() for batch in third]
         assert abs(np.corrcoef(means, range(len(means)))[0, 1]) < 0.6
 
-    @pytest.mark.parametrize("seed", [None, 0])
-    def test_little_is_filled_up(self, seed):
-        """Of texts of wide spread, a tenth of what random batches fill up."""
-        rng = np.random.default_rng(1)
-        lengths = np.minimum(rng.lognormal(3, 1, 3000).astype(int) + 2, 400)
-        rows = np.arange(len(lengths))
-
-        def filled(batches):
-            return sum(lengths[b].max() * len(b) - lengths[b].sum() for b in batches)
-
-        lot = rng.permutation(rows)
-        by_lot = [lot[start : start + 32] for start in range(0, len(lot), 32)]
-        assert filled(ByLength(rows, lengths, 32, seed)) < 0.1 * filled(by_lot)
-
 
 class TestEpoch:
     @given(st.lists(st.integers(0, 999), min_size=1, max_size=50, unique=True), seeds, st.data())
@@ -327,20 +280,3 @@ class TestEpoch:
         assert times[rounds + 1] == more
         assert times[rounds] == len(rows) - more
         assert given_.tolist() == rows
-
-    def test_each_epoch_draws_anew(self):
-        stream, rows = np.random.default_rng(0), np.arange(100, 140)
-        drawn = np.array([np.isin(rows, epoch_rows(stream, rows, 30)) for _ in range(400)])
-        assert (drawn.sum(axis=1) == 30).all()
-        assert len(np.unique(drawn, axis=0)) == 400
-        assert abs(drawn.mean(axis=0) - 0.75).max() < 0.1  # four deviations are .087
-
-    def test_every_order_is_as_likely(self):
-        """Also where a row comes twice: its places do not tell the first round from the second."""
-        stream, rows = np.random.default_rng(0), np.array([7, 8])
-        drawn = Counter(tuple(epoch_rows(stream, rows, 3).tolist()) for _ in range(3000))
-        assert set(drawn) == {(a, b, c) for a in (7, 8) for b in (7, 8) for c in (7, 8)} - {
-            (7, 7, 7),
-            (8, 8, 8),
-        }
-        assert all(abs(times - 500) < 90 for times in drawn.values())  # four deviations are 82

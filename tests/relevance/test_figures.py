@@ -88,13 +88,6 @@ class TestDataset:
 
 
 class TestRun:
-    def test_scores(self, tells):
-        scores = {"precision": 0.25, "auc": 1 / 3, "recall_trained": 0.9, "kept": 28610}
-        run = load_run(tells("predictor@x", says=hearsay.predicted(1.0), found=scores))
-        table = figures.score_table(run)
-        assert list(table.columns) == ["metric", "predictor@x"]
-        assert cells(table) == [["precision", "0.250"], ["AUC", "0.333"], ["kept", "28,610"]]
-
     def test_reasons_are_counted_the_most_frequent_first(self, run):
         says = hearsay.of_probability(np.full(len(hearsay.IDS), 0.1))
         says["kept"][:30] = True
@@ -137,12 +130,6 @@ class TestRun:
             ["cat", "cat seen on day 12", "grey cow", "unknown"],
             ["cat", "cat seen on day 13", "grey cow", "unknown"],
         ]
-
-    def test_a_class_without_test_captions_or_with_one(self, run):
-        mine = (hearsay.CLASS != "n0") | ~hearsay.TEST
-        mine &= (hearsay.CLASS != "n5") | ~hearsay.TEST | (hearsay.NUMBER == 16)
-        table = figures.texts(run(hearsay.predicted(1.0), rows=mine), collection(), shown=2)
-        assert table["caption"].tolist() == ["grey cow seen on day 16"]
 
     def test_the_largest_and_the_smallest_shares(self, run):
         """Of the first class 20 of 20 captions are kept, then 17, 14, 11, 8, 5."""
@@ -237,7 +224,3 @@ class TestCurves:
             points = {tuple(np.round(point, 9)) for point in line.get_xydata()}
             assert points <= every
             assert {recall for recall, _ in points} == {recall for recall, _ in every}
-
-    def test_unknown_truth_is_not_drawn(self, tells):
-        unknown = load_run(tells("predictor", says=hearsay.predicted(1.0), known=False))
-        assert figures.precision_recall({"predictor": [unknown]}) is None

@@ -107,14 +107,6 @@ def test_by_hand():
     assert near == pytest.approx([0.005, 0.001])
 
 
-def test_rank_by_hand():
-    found = of_one_class(0.99, 0.6, 0.91, 0.9, 0.6, 0.5, 0.4, curve="rank")
-    wanted = [1, 0.5, 1, 0.75, 0.5, 0.25]
-    assert found["coefficient"].tolist()[:6] == wanted
-    assert math.isnan(found["coefficient"][6])
-    assert of_one_class(0.8, curve="rank")["coefficient"].tolist() == [0.5]
-
-
 def test_equal_probabilities_are_not_below_their_mean():
     # the mean of some of these, as of 0.7 three times, is rounded to more than the value
     values = np.arange(50, 101) / 100

@@ -58,19 +58,6 @@ class TestFilter:
         # of four pairs three are in order, and one is a tie
         assert values == {"precision": 0.5, "recall": 0.5, "rejected": 0.5, "auc": 0.875}
 
-    @pytest.mark.parametrize(
-        ("kept", "relevant", "undefined"),
-        [
-            ([False, False], [True, False], {"precision"}),
-            ([True, False], [True, True], {"rejected", "auc"}),
-            ([True, False], [False, False], {"recall", "auc"}),
-        ],
-    )
-    def test_what_is_undefined_is_nan(self, kept, relevant, undefined):
-        found = filter_metrics(np.array(kept), np.array([0.1, 0.2]), np.array(relevant))
-        values = {name: metric(np.ones((1, 2)))[0] for name, metric in found.items()}
-        assert {name for name, value in values.items() if math.isnan(value)} == undefined
-
 
 class TestClassifier:
     @given(st.integers(1, 12).flatmap(lambda n: st.tuples(

@@ -99,29 +99,16 @@ def test_unknown_names(name, nearest):
     assert told == f"unknown parameter `{name}`; did you mean `{nearest}`?"
 
 
-@pytest.mark.parametrize("name", ["rare", "filter.lowest", "predictor.dropout", "training.batch"])
-def test_missing_names(name):
-    assert message({name: ...}) == f"parameter `{name}` is missing; add it"
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("characters", 0),
         ("max_tokens", 7),
         ("test_share", 1.0),
-        ("validation_share", 0.0),
         ("sentences.choice", "shortest"),
         ("rare.test", -0.1),
         ("filter.bonus", float("nan")),
-        ("filter.curve", "square"),
-        ("predictor.dropout", 1.0),
         ("predictor.append_sentences", "yes"),
-        ("predictor.epoch_share", 0.0),
-        ("predictor.encoder.vocabulary", 299),
         ("training.epochs", 2.5),
-        ("training.warm_up", 1.0),
-        ("training.weight_decay", float("inf")),
     ],
 )
 def test_impossible_values(name, value):
@@ -176,24 +163,6 @@ def test_values_that_contradict_each_other(good, changes, words):
     assert all(word in told for word in words)
 
 
-@pytest.mark.parametrize(
-    ("good", "changes"),
-    [
-        (PREDICTOR, {"predictor.encoder": BAG}),
-        (PREDICTOR, {"predictor.encoder": PUBLISHED}),
-        (PREDICTOR, {"rare.train": 0.5, "rare.test": 0.5, "rare.examples": 0}),
-        (PREDICTOR, {"filter.threshold": 0.9, "filter.sure": 0.9, "filter.bonus": 0.0}),
-        (PREDICTOR, {"source": COLLECTED | {"images": "imagenet"}}),
-        (BASELINE, {"baseline": {"name": "clip", "weights": "openai/clip", "batch": 8}}),
-        (DOWNSTREAM, {"downstream.encoder": PIXELS | {"size": 7}}),
-        (DOWNSTREAM, {"downstream.encoder": PUBLISHED, "downstream.captions": "all"}),
-    ],
-)
-def test_values_that_agree(good, changes):
-    values = changed(changes, good)
-    assert check(changes, good).resolved() == {"study": "relevance", **values}
-
-
 class TestData:
     """What is missing is said before anything is read."""
 
@@ -227,6 +196,3 @@ class TestData:
         assert "source.images" in told
         self.given(sandbox, "imagenet")
         assert parameters.require_data() is None
-
-    def test_the_kitchen_needs_nothing(self, sandbox):
-        assert check({}).require_data() is None

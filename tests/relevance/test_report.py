@@ -101,11 +101,6 @@ class TestSummary:
         assert frame.loc["kept", "mean"] == np.mean(counts)
         assert frame.loc["kept", ["n", "ci_low", "ci_high", "published"]].isna().all()
 
-    def test_a_baseline_is_scored_by_its_lead(self, tells):
-        says = hearsay.led(2.0)
-        tells("tfidf", says=says)
-        self.same(self.rows("tfidf"), [filtered(says, "test")], 48)
-
     @pytest.mark.parametrize(
         ("source", "known", "items"),
         [("caption", True, 24), ("caption", False, 48), ("image", True, 48)],
@@ -267,20 +262,6 @@ class TestFilterClaim:
         )
         assert "AUC predictor − clip −0.040 [−0.050, −0.030]" in claim.figure
 
-    @pytest.mark.parametrize(
-        ("probability", "verdict", "precision"),
-        [
-            (np.where(hearsay.RELEVANT, 0.9, 0.1), "holds", "precision 1.000 ["),
-            (np.where(hearsay.RELEVANT, 0.1, 0.9), "does not hold", "precision 0.000 ["),
-            (np.full(len(hearsay.IDS), 0.1), "does not hold", "precision undefined"),
-            (np.where(hearsay.NUMBER // 2 % 2, 0.1, 0.9), "inconclusive", "precision 0.5"),
-        ],
-    )
-    def test_from_runs(self, tells, probability, verdict, precision):
-        tells("predictor", says=hearsay.of_probability(probability))
-        assert verdicts()["F1"].verdict == f"{verdict} (one seed)"
-        assert precision in verdicts()["F1"].figure
-
 
 class TestWeightingClaim:
     def judge(self, results, better, faster=(), backwards=False):
@@ -324,19 +305,6 @@ class TestWeightingClaim:
             "holds (3 seeds, better, tested on the class of the image, described or not)"
         )
 
-    @pytest.mark.parametrize(("right", "word"), [(1.0, "holds"), (0.0, "does not hold")])
-    def test_from_runs(self, tells, right, word):
-        tells("downstream_weighted", says=hearsay.classified(right))
-        says = {system: hearsay.classified(0.5, seed) for seed, system in enumerate(CONTROLS)}
-        for system, one in says.items():
-            tells(system, says=one)
-        claim = verdicts()["F2"]
-        assert claim.verdict == f"{word} (one seed{', better' * (word == 'holds')})"
-        for system, one in says.items():
-            gap = right - sklearn.accuracy_score(TRUE, one["said"][TRUTH])
-            shown = f"{gap:+.3f}".replace("-", "−")
-            assert f"downstream_weighted − {system} {shown} [" in claim.figure
-
 
 class TestSentenceClaim:
     SYSTEMS = ("predictor", "predictor@captions_alone")
@@ -355,15 +323,6 @@ class TestSentenceClaim:
         assert (claim.id, claim.verdict) == ("F3", f"{word} (3 seeds)")
         assert "; precision predictor − predictor@captions_alone " in claim.figure
 
-    @pytest.mark.parametrize(
-        ("with_them", "alone", "word"),
-        [(8.0, 0.0, "holds"), (0.0, 8.0, "does not hold"), (2.0, 2.0, "inconclusive")],
-    )
-    def test_from_runs(self, tells, with_them, alone, word):
-        for system, sharp in zip(self.SYSTEMS, (with_them, alone), strict=True):
-            tells(system, says=hearsay.predicted(sharp, 1))
-        assert verdicts()["F3"].verdict == f"{word} (one seed)"
-
     def test_what_cannot_be_tested(self, tells):
         for seed, system in enumerate(self.SYSTEMS):
             tells(system, seed, says=hearsay.predicted(1.0))
@@ -376,13 +335,6 @@ class TestSentenceClaim:
             frame.assign(relevant=frame["relevant"] | True).to_parquet(other)
         assert verdicts()["F3"].verdict == "not tested here: too few captions of one kind"
         assert verdicts()["F1"].figure.count("undefined") == 1
-
-
-def test_where_nothing_can_be_tested(ran):
-    ran("predictor", "predictor@captions_alone", known=False)
-    assert {claim.verdict for name, claim in verdicts().items() if name != "F2"} == {
-        "not tested here: nobody knows which of these captions describe their class"
-    }
 
 
 class TestFiles:

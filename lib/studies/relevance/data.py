@@ -141,7 +141,8 @@ def read(parameters: Parameters) -> Collection:
     if source.name == "kitchen":
         return from_kitchen(parameters)
     file = paths.data() / FILE
-    names, texts = read_class_texts(file.with_name(TEXTS))
+    classes = read_collected(file.with_name(TEXTS), {"class": "str", "text": "str"})
+    names, texts = classes["class"].to_dict(), classes["text"].to_dict()
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "blake2b").hexdigest()
     everything = table(
@@ -179,22 +180,21 @@ def from_kitchen(parameters: Parameters) -> Collection:
     return collection(parameters, everything, names, texts, folders)
 
 
-def read_class_texts(file: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return names and texts of classes by wnid, as `studies.relevance.collect` wrote them."""
+def read_collected(file: Path, columns: dict[str, str]) -> pd.DataFrame:
+    """Return columns, name -> type, that `studies.relevance.collect` wrote of classes, by wnid."""
     try:
-        frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+        frame = pd.read_csv(file, dtype={"wnid": "str", **columns}, keep_default_na=False)
+        frame = frame.set_index("wnid")[[*columns]]
         # a row that is cut short has empty cells
-        empty = frame[["wnid", "class", "text"]].eq("").any(axis=None)
-        if not len(frame) or frame["wnid"].duplicated().any() or empty:
+        if not len(frame) or frame.index.duplicated().any() or frame.eq("").any(axis=None):
             raise ValueError("no class, one twice, or an empty cell")
     except (OSError, ValueError, KeyError) as error:
         problem = " ".join(str(error).split())
         raise StudyError(
-            f"{file}: no table of class texts with the columns wnid, class, text ({problem}); "
-            "delete it and collect the class texts again"
+            f"{file}: no table with the columns wnid, {', '.join(columns)} ({problem}); delete it "
+            "and collect the class texts again"
         ) from None
-    by_wnid = frame.set_index("wnid")
-    return by_wnid["class"].to_dict(), by_wnid["text"].to_dict()
+    return frame
 
 
 def collection(

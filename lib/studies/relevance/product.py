@@ -134,16 +134,8 @@ def class_texts(parameters: Parameters, collection: data.Collection) -> pd.DataF
     file = paths.data() / FILE.with_name(SOURCES)
     if parameters.source.name == "kitchen" or not file.is_file():
         return frame.assign(**dict.fromkeys(PAGE))
-    try:
-        pages = pd.read_csv(file, dtype="str", keep_default_na=False, na_values=[""])
-        pages = pages[["wnid", "title", "url", "revision"]]
-        pages["revision"] = pages["revision"].astype("Int64")
-        frame = frame.merge(pages, how="left", on="wnid", validate="one_to_one")
-    except (OSError, ValueError, KeyError) as error:
-        raise StudyError(
-            f"{file}: no table of pages with the columns wnid, title, url, revision ({error}); "
-            "delete it and collect the class texts again"
-        ) from None
+    pages = data.read_collected(file, {"title": "str", "url": "str", "revision": "int64"})
+    frame = frame.join(pages.astype({"revision": "Int64"}), on="wnid")
     return frame.assign(licence=np.where(frame["url"].notna(), LICENCE, None))
 
 
