@@ -7,7 +7,7 @@ from sklearn.metrics import adjusted_rand_score, f1_score, normalized_mutual_inf
 
 from mistakes import CLASSES, TRUE, f1, severe, wrong
 from sentences import refused
-from studies.triplets.results import centred, paired_tests, pairs, read, summary
+from studies.triplets.results import paired_tests, pairs, read, summary
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -107,15 +107,17 @@ class TestSummary:
             assert low < mean < high
         assert abs(frame.loc["ari", "mean"]) < 0.1
         # an image drawn twice is in one cluster with itself
-        rng = np.random.default_rng(2)
-        labels, clusters = np.repeat(np.arange(4), 15), rng.integers(0, 12, 60)
-        drawn = rng.integers(0, 60, (200, 60))
-        samples = np.array([normalized_mutual_info_score(labels[i], clusters[i]) for i in drawn])
-        observed = normalized_mutual_info_score(labels, clusters)
-        assert np.quantile(samples, 0.025) > observed
-        moved = centred({0: samples}, observed)[0]
-        assert moved.mean() == pytest.approx(observed)
-        assert np.ptp(moved) == pytest.approx(np.ptp(samples))
+        results = read("made_up")
+        centred = results.centred("triplet", [1])
+        for metric, one in results.resampled["triplet"].items():
+            samples, moved = one.samples[1], centred[metric].samples[1]
+            if metric.startswith(("nmi", "ari")):
+                assert moved.mean() == pytest.approx(one.values[1])
+                assert np.ptp(moved) == pytest.approx(np.ptp(samples))
+            else:
+                assert (moved == samples).all()
+        nmi = results.resampled["triplet"]["nmi"]
+        assert np.quantile(nmi.samples[1], 0.025) > nmi.values[1]
 
 
 class TestRead:

@@ -115,21 +115,26 @@ class Results:
                     )
                     for seed, one in answers.items()
                 }
-                if metric.startswith(("nmi", "ari")):
-                    samples = centred(samples, float(np.mean(list(values.values()))))
                 items = unseen if metric.startswith("unseen") else len(self.truth)
                 resampled[system][metric] = Resampled(items, values, samples)
         return resampled
 
+    def centred(self, system: str, seeds: Iterable[int] | None = None) -> dict[str, Resampled]:
+        """Return `resampled` of a system on some seeds; samples of NMI and ARI are moved.
 
-def centred(samples: dict[int, np.ndarray], observed: float) -> dict[int, np.ndarray]:
-    """Return the bootstrap samples (R,) of each seed, moved so that their mean is the observed one.
-
-    A resample repeats images, and repeated images agree with themselves: every clustering scores
-    higher on it, often so much that the interval would not hold the observed value.
-    """
-    mean = bootstrap.over_seeds(list(samples.values())).mean()
-    return {seed: one - mean + observed for seed, one in samples.items()}
+        A resample repeats images, and repeated images agree with themselves: every clustering
+        scores higher on it, often so much that the interval would not hold the observed value.
+        """
+        metrics = {}
+        for metric, one in self.resampled[system].items():
+            values = {seed: one.values[seed] for seed in seeds or one.values}
+            samples = {seed: one.samples[seed] for seed in values}
+            if metric.startswith(("nmi", "ari")):
+                mean = bootstrap.over_seeds(list(samples.values())).mean()
+                observed = float(np.mean(list(values.values())))
+                samples = {seed: sample - mean + observed for seed, sample in samples.items()}
+            metrics[metric] = Resampled(one.items, values, samples)
+        return metrics
 
 
 def read(dataset: str) -> Results:
@@ -163,7 +168,8 @@ def place(system: str) -> tuple[int, int, str]:
 def summary(results: Results) -> pd.DataFrame:
     """Return the tidy frame: mean, standard deviation over seeds and interval of every metric."""
     published = PAPER["published"].get(results.dataset)
-    return bootstrap.summary("triplets", results.dataset, results.resampled, published)
+    resampled = {system: results.centred(system) for system in results.systems}
+    return bootstrap.summary("triplets", results.dataset, resampled, published)
 
 
 def pairs(systems: Iterable[str]) -> list[tuple[str, str]]:
@@ -189,14 +195,17 @@ def paired_tests(results: Results) -> pd.DataFrame:
     rows = []
     for first, second in pairs(results.systems):
         pair = {"first": first, "second": second}
+        one, other = results.answers[first], results.answers[second]
+        common = sorted(set(one) & set(other))
+        if not common:
+            continue
+        a, b = (results.centred(system, common) for system in (first, second))
         space = "@" not in first + second or {first, second} in ACROSS
         for metric in TESTED + (SPACE if space else ()):
-            a, b = (results.resampled[system].get(metric) for system in (first, second))
-            if a and b and (test := bootstrap.paired(a, b)):
-                rows.append({**pair, "metric": metric, **test})
-        a, b = results.answers[first], results.answers[second]
-        for seed in sorted(set(a) & set(b)):
-            test = severe_mcnemar(results.labels, a[seed], b[seed])
+            if metric in a and metric in b:
+                rows.append({**pair, "metric": metric, **bootstrap.paired(a[metric], b[metric])})
+        for seed in common:
+            test = severe_mcnemar(results.labels, one[seed], other[seed])
             rows.append({**pair, "test": f"exact McNemar, seed {seed}", **test})
     return pd.DataFrame(rows, columns=TEST_COLUMNS)
 
