@@ -15,12 +15,9 @@ from torch import Tensor
 from transformers import GenerationConfig, MarianConfig, MarianMTModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from studies.captioning.beam import beam
-from studies.captioning.blocks import Size
-from studies.captioning.decoder import Decoder
-from studies.captioning.decoding import Rules
-from studies.captioning.lstm import LstmDecoder
-from studies.captioning.transformer import TransformerDecoder
+from studies.captioning.beam import Rules, beam
+from studies.captioning.decoders import Decoder, LstmDecoder, TransformerDecoder
+from studies.captioning.encoder import Size
 from studies.learning import compute
 from studies.learning.compute import interleaved, threads
 
@@ -75,8 +72,8 @@ def main() -> None:
     half = compute.resolve_precision("auto") == "bf16-mixed"
     torch.manual_seed(0)
     memory = torch.randn(IMAGES, PLACES, SIZE.width)
-    transformer = TransformerDecoder(VOCABULARY, STEPS, "sinusoidal", False, SIZE).eval()
-    lstm = LstmDecoder(VOCABULARY, SIZE.width, 512, 512, 512, 0.1).eval()
+    transformer = TransformerDecoder(VOCABULARY, STEPS, SIZE).eval()
+    lstm = LstmDecoder(VOCABULARY, SIZE.width, 512, 0.1).eval()
     peer = marian()
     settings = GenerationConfig(
         num_beams=BEAMS,

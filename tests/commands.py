@@ -1,6 +1,6 @@
 """Commands in processes of their own, as a shell starts them, but forked from a warm one.
 
-Importing Lightning takes ten seconds on a small machine. A fork server pays them once; each command
+Importing torch takes seconds on a small machine. A fork server pays them once; each command
 is then a fresh process with an environment, an exit code and streams of its own, and can be killed.
 """
 

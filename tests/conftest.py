@@ -26,6 +26,13 @@ pytest.register_assert_rewrite("changing", "reported")
 # a file is one worker's: were the longest last, the other worker would wait for it
 LONGEST = ("test_browser.py", "test_pipeline.py", "test_resume.py", "test_metrics.py", ".ipynb")
 
+LEARNERS = {
+    "captioning": "TeacherForcing",
+    "triplets": "Approach",
+    "recipes": "TwoHeads",
+    "relevance": "Reading",
+}
+
 
 def pytest_configure(config):
     """Let pytest-xdist hand out files in the order below, not by their number of tests."""
@@ -63,14 +70,15 @@ def sandbox(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def train(request):
     """The training of the study that the test's folder is named after."""
-    # imported late: Lightning alone takes seconds
+    # imported late: torch alone takes seconds
     return import_module(f"studies.{request.path.parent.name}.train").train
 
 
 @pytest.fixture
 def learner(request):
-    """The Lightning module that the study trains."""
-    return import_module(f"studies.{request.path.parent.name}.train").Learner
+    """The class that says how the study trains."""
+    study = request.path.parent.name
+    return getattr(import_module(f"studies.{study}.train"), LEARNERS[study])
 
 
 @pytest.fixture

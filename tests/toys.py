@@ -1,11 +1,10 @@
 """Small decoders of captions: random ones, and ones that say what a test wants."""
 
 import torch
+from torch import nn
 
-from studies.captioning.blocks import Size
-from studies.captioning.decoder import Decoder, State
-from studies.captioning.lstm import LstmDecoder
-from studies.captioning.transformer import TransformerDecoder
+from studies.captioning.decoders import LstmDecoder, TransformerDecoder
+from studies.captioning.encoder import Size
 
 PAD, BOS, EOS = 0, 1, 2
 WIDTH, PLACES = 8, 4
@@ -15,9 +14,9 @@ def make(kind, vocabulary=5, sharp=4.0, seed=0, length=12):
     """Return a random decoder; `sharp` scales its logits."""
     torch.manual_seed(seed)
     if kind == "lstm":
-        decoder = LstmDecoder(vocabulary, WIDTH, 6, 10, 7, 0.3)
+        decoder = LstmDecoder(vocabulary, WIDTH, 10, 0.3)
     else:
-        decoder = TransformerDecoder(vocabulary, length, "learned", False, Size(WIDTH, 2, 2, 16, 0))
+        decoder = TransformerDecoder(vocabulary, length, Size(WIDTH, 2, 2, 16, 0))
     with torch.no_grad():
         for parameter in decoder.output.parameters():
             parameter *= sharp
@@ -30,13 +29,12 @@ def about(images, seed=0):
 
 def log_p(decoder, memory, tokens):
     """Log p of tokens (L,) as the decoder reads the whole caption."""
-    given_ = torch.tensor([[BOS, *tokens]])
     with torch.no_grad():
-        rows = decoder(memory[None], given_).log_softmax(-1)[0]
+        rows = decoder(memory[None], torch.tensor([[BOS, *tokens]])).log_softmax(-1)[0]
     return sum(rows[place, token].item() for place, token in enumerate(tokens))
 
 
-class Script(Decoder):
+class Script(nn.Module):
     """A decoder whose next token depends on the image and the step alone, not on the beam."""
 
     def __init__(self, logits):
@@ -53,12 +51,8 @@ class Script(Decoder):
     def forward(self, memory, tokens):
         return self.logits[memory[:, 0, 0].long(), : tokens.shape[1]]
 
-    def attend(self, memory, tokens):
-        places = memory.shape[1]
-        return torch.full((*tokens.shape, places), 1 / places)
 
-
-class Told(State):
+class Told:
     def __init__(self, logits):
         self.logits, self.place = logits, 0
 

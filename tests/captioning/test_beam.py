@@ -7,53 +7,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studies.captioning.beam import beam, beams
-from studies.captioning.decoding import Rules, greedy
+from studies.captioning.beam import Rules, beam
 from toys import BOS, EOS, PAD, Chain, about, log_p, make, script
 
 PENALTIES = [0.0, 0.7, 1.0, 2.0]
 TOY = Rules(BOS, EOS, (PAD,), 4)  # over 5 tokens: two words and eos
+KINDS = pytest.mark.parametrize("kind", ["lstm", "transformer"])
 
 
-def all_captions(decoder, memory, rules, words, penalty):
-    """(score, words) of every caption that ends, the best first."""
-    found = []
+def score(caption, penalty):
+    return caption.log_probability / (len(caption.tokens) + caption.ended) ** penalty
+
+
+def best_of_all(decoder, memory, rules, penalty):
+    """(score, words) of the best of all captions of the words 3 and 4 that end."""
+    captions = []
     for count in range(rules.min_length, rules.max_length):
-        for tokens in itertools.product(words, repeat=count):
+        for tokens in itertools.product([3, 4], repeat=count):
             p = log_p(decoder, memory, [*tokens, EOS])
-            found.append((p / (count + 1) ** penalty, list(tokens)))
-    return sorted(found, reverse=True)
-
-
-def score(found, penalty):
-    return found.log_probability / (len(found.tokens) + found.ended) ** penalty
-
-
-class TestExhaustive:
-    @pytest.mark.parametrize("kind", ["lstm", "transformer"])
-    @pytest.mark.parametrize("penalty", PENALTIES)
-    def test_a_beam_as_wide_as_all_captions_finds_the_best(self, kind, penalty):
-        decoder, memory = make(kind), about(5)
-        found = beams(decoder, memory, TOY, 3**4, penalty)
-        for image, ranked in zip(memory, found, strict=True):
-            truth = all_captions(decoder, image, TOY, [3, 4], penalty)
-            assert ranked[0].tokens == truth[0][1]
-            assert score(ranked[0], penalty) == pytest.approx(truth[0][0], abs=1e-4)
-            scores = [score(caption, penalty) for caption in ranked]
-            assert scores == sorted(scores, reverse=True)
-
-    @given(st.integers(0, 10**6), st.sampled_from(PENALTIES), st.integers(0, 3))
-    @settings(max_examples=25, deadline=None)
-    def test_on_many_models(self, seed, penalty, shortest):
-        rules = Rules(BOS, EOS, (PAD,), 4, shortest)
-        decoder, memory = make("lstm", sharp=8.0, seed=seed), about(2, seed)
-        for image, best in zip(memory, beam(decoder, memory, rules, 81, penalty), strict=True):
-            truth = all_captions(decoder, image, rules, [3, 4], penalty)
-            assert score(best, penalty) == pytest.approx(truth[0][0], abs=1e-4)
-            assert log_p(decoder, image, [*best.tokens, EOS]) == pytest.approx(
-                best.log_probability, abs=1e-4
-            )
-            assert len(best.tokens) >= shortest
+            captions.append((p / (count + 1) ** penalty, list(tokens)))
+    return max(captions)
 
 
 def plain_beam(decoder, image, rules, width):
@@ -74,39 +47,57 @@ def plain_beam(decoder, image, rules, width):
     return max(ended or going)
 
 
-class TestBeam:
-    @pytest.mark.parametrize("width", [1, 2, 3])
+class TestAgainstLoops:
+    @KINDS
+    @pytest.mark.parametrize("penalty", PENALTIES)
+    def test_a_beam_as_wide_as_all_captions_finds_the_best(self, kind, penalty):
+        decoder, memory = make(kind), about(5)
+        for image, caption in zip(memory, beam(decoder, memory, TOY, 81, penalty), strict=True):
+            value, tokens = best_of_all(decoder, image, TOY, penalty)
+            assert caption.tokens == tokens
+            assert score(caption, penalty) == pytest.approx(value, abs=1e-4)
+
+    @given(st.integers(0, 10**6), st.sampled_from(PENALTIES), st.integers(0, 3))
+    @settings(max_examples=25, deadline=None)
+    def test_on_many_models(self, seed, penalty, shortest):
+        rules = Rules(BOS, EOS, (PAD,), 4, shortest)
+        decoder, memory = make("lstm", sharp=8.0, seed=seed), about(2, seed)
+        for image, best in zip(memory, beam(decoder, memory, rules, 81, penalty), strict=True):
+            value, _ = best_of_all(decoder, image, rules, penalty)
+            assert score(best, penalty) == pytest.approx(value, abs=1e-4)
+            wanted = log_p(decoder, image, [*best.tokens, EOS])
+            assert best.log_probability == pytest.approx(wanted, abs=1e-4)
+            assert len(best.tokens) >= shortest
+
+    @pytest.mark.parametrize("width", [2, 3])
     def test_it_is_beam_search_as_a_loop(self, width):
         # a seed with which greedy stays in the beam anyway, as it nearly always does
         decoder, memory = make("lstm", sharp=3.0, seed=3), about(12)
-        found = beam(decoder, memory, TOY, width)
-        for image, caption in zip(memory, found, strict=True):
+        for image, caption in zip(memory, beam(decoder, memory, TOY, width), strict=True):
             p, tokens = plain_beam(decoder, image, TOY, width)
             assert caption.log_probability == pytest.approx(p, abs=1e-4)
             assert caption.tokens == tokens
+
+    @KINDS
+    def test_width_one_is_greedy(self, kind):
+        rules = Rules(BOS, EOS, (PAD,), 8)
+        decoder, memory = make(kind, 9), about(40)
+        for image, caption in zip(memory, beam(decoder, memory, rules, 1, 1.0), strict=True):
+            p, tokens = plain_beam(decoder, image, rules, 1)
+            assert caption.tokens == tokens
+            assert caption.log_probability == pytest.approx(p, abs=1e-4)
 
     @given(st.integers(0, 10**6), st.sampled_from([1.0, 4.0, 12.0]), st.sampled_from(PENALTIES))
     @settings(max_examples=40, deadline=None)
     def test_never_worse_than_greedy(self, seed, sharp, penalty):
         rules = Rules(BOS, EOS, (PAD,), 8)
         decoder, memory = make("lstm", 9, sharp, seed), about(8, seed)
-        simple = greedy(decoder, memory, rules)
+        greedy = beam(decoder, memory, rules, 1, penalty)
         for width in (2, 3, 5):
-            for wide, one in zip(beam(decoder, memory, rules, width, penalty), simple, strict=True):
+            for wide, one in zip(beam(decoder, memory, rules, width, penalty), greedy, strict=True):
                 assert wide.ended or not one.ended
                 if one.ended or not wide.ended:
                     assert score(wide, penalty) >= score(one, penalty) - 1e-5
-
-    @pytest.mark.parametrize("kind", ["lstm", "transformer"])
-    def test_width_one_is_greedy(self, kind):
-        rules = Rules(BOS, EOS, (PAD,), 8)
-        decoder, memory = make(kind, 9), about(40)
-        for one, other in zip(
-            beam(decoder, memory, rules, 1, 1.0), greedy(decoder, memory, rules), strict=True
-        ):
-            assert one.tokens == other.tokens
-            assert one.ended == other.ended
-            assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
 
     def test_the_greedy_caption_is_kept_where_a_plain_beam_loses_it(self):
         table = torch.full((13, 13), 1e-9)
@@ -117,44 +108,68 @@ class TestBeam:
         table[11:13, 2:13] = 1 / 11
         decoder, memory = Chain(table.log()), torch.zeros(1, 1, 1)
         rules = Rules(BOS, EOS, (PAD,), 6)
-        found = beams(decoder, memory, rules, 2)[0]
-        assert found[0].tokens == greedy(decoder, memory, rules)[0].tokens == [3, 6]
-        assert found[0].log_probability > plain_beam(decoder, memory[0], rules, 2)[0]
+        (caption,) = beam(decoder, memory, rules, 2)
+        assert caption.tokens == [3, 6]
+        assert caption.log_probability > plain_beam(decoder, memory[0], rules, 2)[0]
 
-    @pytest.mark.parametrize("kind", ["lstm", "transformer"])
+    @KINDS
     @pytest.mark.parametrize("penalty", [0.0, 1.0])
     @pytest.mark.parametrize("leave", [1e-9, 0.25])
     def test_batch_equals_one_by_one(self, kind, penalty, leave, monkeypatch):
         monkeypatch.setattr("studies.captioning.beam.LEAVE", leave)
-        rules = Rules(BOS, EOS, (PAD,), 10)
-        decoder = make(kind, 9, 3.0, seed=0 if kind == "lstm" else 2)
-        memory, sizes, step = 4 * about(30), [], decoder.step
+        rules = Rules(BOS, EOS, (PAD, 5), 10)
+        decoder, memory = make(kind, 9, 3.0, seed=2), 4 * about(30)
+        sizes, step = [], decoder.step
         decoder.step = lambda tokens, state: sizes.append(len(tokens)) or step(tokens, state)
-        together = beams(decoder, memory, rules, 3, penalty)
+        together = beam(decoder, memory, rules, 3, penalty)
         assert len(set(sizes)) > 2 or leave == 0.25  # they leave one after the other
-        for image, ranked in zip(memory, together, strict=True):
-            alone = beams(decoder, image[None], rules, 3, penalty)[0]
-            assert [caption.tokens for caption in ranked] == [caption.tokens for caption in alone]
-            for one, other in zip(ranked, alone, strict=True):
-                assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
+        for image, caption in zip(memory, together, strict=True):
+            (alone,) = beam(decoder, image[None], rules, 3, penalty)
+            assert alone.tokens == caption.tokens
+            assert alone.log_probability == pytest.approx(caption.log_probability, abs=1e-4)
+            tokens = [*caption.tokens, *([EOS] if caption.ended else [])]
+            assert not {PAD, BOS, EOS, 5} & set(caption.tokens)
+            wanted = log_p(decoder, image, tokens)  # what is banned keeps its share
+            assert caption.log_probability == pytest.approx(wanted, abs=1e-4)
 
-    def test_log_probabilities_are_the_models(self):
-        rules = Rules(BOS, EOS, (PAD, 5), 7)
-        for kind in ("lstm", "transformer"):
-            decoder, memory = make(kind, 9), about(6)
-            for image, ranked in zip(memory, beams(decoder, memory, rules, 4, 0.5), strict=True):
-                assert 1 <= len(ranked) <= 4
-                for caption in ranked:
-                    tokens = [*caption.tokens, *([EOS] if caption.ended else [])]
-                    assert not {PAD, BOS, EOS, 5} & set(caption.tokens)
-                    assert caption.log_probability == pytest.approx(
-                        log_p(decoder, image, tokens), abs=1e-4
-                    )
+
+class TestEnds:
+    @pytest.mark.parametrize("width", [1, 2, 5])
+    def test_no_caption_ends(self, width):
+        decoder, memory = script([[[0.3, 0.3, 0, 0.3, 0.1]] * 4] * 2)
+        for caption in beam(decoder, memory, TOY, width, 1.0):
+            assert caption.tokens == [3] * 4
+            assert not caption.ended
+            assert caption.log_probability == pytest.approx(4 * torch.tensor(0.3).log().item())
+
+    @pytest.mark.parametrize("length", [1, 5])
+    def test_eos_at_once(self, length):
+        decoder, memory = script([[[0, 0, 1, 0, 0]] * 5] * 3)
+        found = beam(decoder, memory, Rules(BOS, EOS, (PAD,), length), 4)
+        assert found == [([], 0.0, True)] * 3
+
+    def test_a_shortest_length(self):
+        decoder, memory = script([[[0, 0, 0.8, 0.15, 0.05]] * 6])
+        (caption,) = beam(decoder, memory, Rules(BOS, EOS, (PAD,), 6, min_length=2), 3)
+        assert (caption.tokens, caption.ended) == ([3, 3], True)
+
+    def test_some_end_and_some_do_not(self):
+        ends, goes_on = [[0, 0, 1.0, 0, 0]] * 4, [[0, 0, 0, 0.6, 0.4]] * 4
+        decoder, memory = script([goes_on, ends, goes_on, ends, ends])
+        found = beam(decoder, memory, TOY, 2)
+        assert [caption.ended for caption in found] == [False, True, False, True, True]
+        assert [len(caption.tokens) for caption in found] == [4, 0, 4, 0, 0]
 
     def test_finished_early_without_a_penalty(self):
         decoder, memory = script([[[0, 0, 0.9, 0.05, 0.05]] * 6])
-        calls = []
-        step = decoder.step
+        calls, step = [], decoder.step
         decoder.step = lambda *inputs: calls.append(1) or step(*inputs)
         assert beam(decoder, memory, Rules(BOS, EOS, (PAD,), 6), 3)[0].tokens == []
         assert len(calls) == 1
+
+    def test_the_mode_is_left_as_it_was(self):
+        decoder, memory = make("lstm"), about(2)
+        first = beam(decoder, memory, TOY, 2)
+        assert beam(decoder.train(), memory, TOY, 2) == first  # without dropout
+        assert decoder.training
+        assert torch.is_grad_enabled()

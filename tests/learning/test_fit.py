@@ -4,10 +4,8 @@ import math
 import pickle
 import re
 import resource
-import shutil
 from types import SimpleNamespace
 
-import lightning
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,23 +13,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
+from plug import pulled
 from schedules import cosine
 from sentences import refused
 from studies.learning import fit as loop
 from studies.learning.compute import epoch_seed, seed_all
-from studies.learning.fit import (
-    CHECKPOINT,
-    Batches,
-    adamw,
-    fit,
-    schedule,
-    set_rate,
-    write_atomic,
-)
+from studies.learning.fit import CHECKPOINT, Batches, Learner, Scheduled, fit, schedule
 
-EPOCHS, STEPS, SIZE = 6, 3, 4
+EPOCHS, STEPS, SIZE, SEED = 6, 3, 4, 7
 
 
 class Numbers(Dataset):
@@ -50,99 +41,82 @@ class Numbers(Dataset):
         return len(self.points)
 
 
-class Order(Sampler):
-    """Batches in an order that depends on the epoch."""
+class Small(Learner):
+    """A small network; `told` are the scores of its epochs, after `weary` of which it stops."""
 
-    epoch = None
-
-    def set_epoch(self, epoch):
-        self.epoch = epoch
-
-    def __iter__(self):
-        chance = torch.Generator().manual_seed(100 + self.epoch)
-        yield from torch.randperm(STEPS * SIZE, generator=chance).split(SIZE)
-
-    def __len__(self):
-        return STEPS
-
-
-class Learner(lightning.LightningModule):
-    """A small network; told what to score in each epoch, where to fail and when to stop."""
-
-    def __init__(self, scores=None, fail_at=None, dropout=0.5, spoil=None, stop_after=None):
-        super().__init__()
-        self.network = nn.Sequential(nn.Linear(2, 8), nn.Dropout(dropout), nn.Linear(8, 1))
-        self.scores, self.fail_at, self.spoil = scores, fail_at, spoil
-        self.stop_after = stop_after
+    def __init__(self, parameters, told=None, dropout=0.5, weary=None, gradient_norm=None):
+        layers = nn.Linear(2, 8), nn.Dropout(dropout), nn.Linear(8, 1)
+        super().__init__(parameters, nn.Sequential(*layers))
+        self.told, self.weary, self.gradient_norm = told, weary, gradient_norm
         self.seeds, self.snapshots = {}, {}
 
-    def configure_optimizers(self):
+    def optimizer(self):
         return torch.optim.Adam(self.network.parameters(), lr=1.0)
 
-    def on_train_epoch_start(self):
-        self.seeds[self.current_epoch] = torch.initial_seed()
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate(self.current_epoch)
+    def begin_epoch(self, epoch, optimizer):
+        self.epoch = epoch
+        optimizer.param_groups[0]["lr"] = rate(epoch)
 
-    def training_step(self, batch, number):
-        if (self.current_epoch, number) == self.fail_at:
-            raise RuntimeError("the machine fell over")
+    def loss(self, batch):
+        self.seeds.setdefault(self.epoch, (torch.initial_seed(), self.chance.initial_seed()))
         points, target = batch
-        loss = (self.network(points) - target).square().mean()
-        if (self.current_epoch, number) == self.spoil:
-            loss = loss * math.nan
-        return loss
+        outputs = self.network(points)
+        self.dtype = outputs.dtype
+        return (outputs - target).square().mean()
 
-    def validation_step(self, batch, _):
-        points, target = batch
-        self.error = (self.network(points) - target).square().mean()
-
-    def on_validation_epoch_end(self):
-        epoch = self.current_epoch
+    def scores(self, batches, curves):
+        assert len(curves) == self.epoch
         weights = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.snapshots[epoch] = weights
-        score = self.scores[epoch] if self.scores else -float(self.error)
-        self.log("validation_score", score)
-        self.log("other", 1.0)
-        if epoch + 1 == self.stop_after:
+        self.snapshots[self.epoch + 1] = weights
+        if self.epoch + 1 == self.weary:
             self.stopped = "grew weary: let it rest"
+        (batch,) = batches
+        return {
+            "validation_score": self.told[self.epoch] if self.told else -float(self.loss(batch))
+        }
 
 
 def rate(epoch):
     return 0.1 if epoch < 3 else 0.01
 
 
-def loaders(noise, workers):
-    data = Numbers(noise)
-    validation = [torch.arange(len(data))]
-    return (
-        DataLoader(data, sampler=Order(), batch_size=None, num_workers=workers),
-        DataLoader(data, sampler=validation, batch_size=None),
-    )
-
-
-def start(folder, mode="max", epochs=EPOCHS, every=1, noise=0.0, workers=0, **settings):
-    """Begin or go on with the run of a folder; return the module and the outcome."""
+def start(
+    folder,
+    mode="max",
+    epochs=EPOCHS,
+    every=1,
+    noise=0.0,
+    workers=0,
+    precision="32-true",
+    kind=Small,
+    **options,
+):
+    """Begin or go on with the run of a folder; return learner and outcome."""
     seed_all(0)
-    module = Learner(**settings)
-    data = loaders(noise, workers)
-    parameters = SimpleNamespace(seed=7, precision="32-true", epochs=epochs, validate_every=every)
-    return module, fit(module, *data, folder, parameters, "validation_score", mode)
+    parameters = SimpleNamespace(
+        seed=SEED, precision=precision, epochs=epochs, validate_every=every
+    )
+    learner, data = kind(parameters, **options), Numbers(noise)
+    order = Batches(np.arange(len(data)), SIZE, SEED)
+    train = DataLoader(data, sampler=order, batch_size=None, num_workers=workers)
+    validation = DataLoader(data, sampler=[torch.arange(len(data))], batch_size=None)
+    monitor = "validation_score"
+    return learner, fit(learner, train, validation, folder, parameters, monitor, mode)
 
 
-def stopped(*given, **settings):
-    """Begin or go on with a run that falls over at `fail_at`."""
-    with pytest.raises(RuntimeError, match="fell over"):
-        start(*given, **settings)
+def same(one, other):
+    """Whether two learners, or two states, hold the same weights to the bit."""
+    one, other = (w.network.state_dict() if isinstance(w, Small) else w for w in (one, other))
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+def curves(folder):
+    return pd.read_csv(folder / "curves.csv")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that nobody stopped: folder, module, outcome."""
+    """A run that nobody stopped: folder, learner, outcome."""
     folder = tmp_path_factory.mktemp("whole")
     return folder, *start(folder)
 
@@ -152,187 +126,183 @@ def in_a_log(monkeypatch):
     monkeypatch.setattr(loop, "watched", lambda: False)
 
 
-def test_training_is_adam_on_the_batches_in_order(tmp_path):
-    module, _ = start(tmp_path, dropout=0.0, scores=range(EPOCHS))
+@pytest.mark.parametrize("bound", [None, 1.0])
+def test_training_is_adam_on_the_batches_in_order(tmp_path, bound):
+    learner, _ = start(tmp_path, told=range(EPOCHS), dropout=0.0, gradient_norm=bound)
     seed_all(0)
-    network = Learner(dropout=0.0).network
-    adam, data, order = torch.optim.Adam(network.parameters()), Numbers(), Order()
-    losses = []
+    network, data = Small(None, dropout=0.0).network, Numbers()
+    adam, steps = torch.optim.Adam(network.parameters()), []
     for epoch in range(EPOCHS):
-        order.set_epoch(epoch)
         adam.param_groups[0]["lr"] = rate(epoch)
-        losses.append([])
-        for rows in order:
+        order = np.random.default_rng([SEED, epoch]).permutation(STEPS * SIZE)
+        for rows in order.reshape(STEPS, SIZE).tolist():
             points, target = data[rows]
             loss = (network(points) - target).square().mean()
             adam.zero_grad()
             loss.backward()
+            norm = nn.utils.clip_grad_norm_(network.parameters(), bound or math.inf)
             adam.step()
-            losses[-1].append(loss.item())
-    assert same(module.network.state_dict(), network.state_dict())
-    means = [sum(row) / STEPS for row in losses]
-    assert pd.read_csv(tmp_path / "curves.csv")["train_loss"].tolist() == pytest.approx(means)
-
-
-@pytest.mark.parametrize("places", [[(3, 1)], [(0, 2)], [(1, 0), (1, 2), (4, 1), (5, 2)]])
-def test_a_resumed_run_is_the_run_that_was_never_stopped(whole, tmp_path, places):
-    folder, module, outcome = whole
-    for place in places:
-        stopped(tmp_path, fail_at=place)
-    resumed, again = start(tmp_path)
-    assert same(resumed.network.state_dict(), module.network.state_dict())
-    assert (tmp_path / "curves.csv").read_bytes() == (folder / "curves.csv").read_bytes()
-    assert (again.best_epoch, again.best_score) == (outcome.best_epoch, outcome.best_score)
-    assert sorted(resumed.seeds) == list(range(places[-1][0], EPOCHS))
-    assert same(resumed.snapshots[EPOCHS - 1], module.snapshots[EPOCHS - 1])
-    one, other = (
-        torch.load(place / CHECKPOINT, weights_only=True)["optimizer_states"][0]["state"]
-        for place in (folder, tmp_path)
-    )
-    assert one.keys() == other.keys()
-    assert all(same(one[key], other[key]) for key in one)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_loader_that_draws_random_numbers_resumes_too(tmp_path, workers):
-    """Workers fetch ahead, and take their seeds when the iterator is made."""
-    settings = {"noise": 0.1, "workers": workers, "epochs": 3}
-    module, _ = start(tmp_path / "whole", **settings)
-    stopped(tmp_path / "again", fail_at=(1, 1), **settings)
-    again, _ = start(tmp_path / "again", **settings)
-    assert same(again.network.state_dict(), module.network.state_dict())
-    quiet, _ = start(tmp_path / "quiet", epochs=3)
-    assert not same(quiet.network.state_dict(), module.network.state_dict())
-
-
-def test_a_run_killed_after_its_last_checkpoint_only_collects(whole, tmp_path):
-    folder, module, outcome = whole
-    (tmp_path / CHECKPOINT).parent.mkdir()
-    shutil.copy(folder / CHECKPOINT, tmp_path / CHECKPOINT)
-    resumed, again = start(tmp_path)
-    assert resumed.seeds == {}
-    assert again == outcome
-    assert same(resumed.network.state_dict(), module.network.state_dict())
-
-
-@pytest.mark.parametrize("killed", [None, (1, 1), (2, 2)])
-def test_a_module_ends_its_training_and_it_stays_ended(tmp_path, capfd, in_a_log, killed):
-    settings = {"scores": [0.1, 0.9, 0.3, 0.5, 1.0, 2.0], "stop_after": 3}
-    if killed:
-        stopped(tmp_path, fail_at=killed, **settings)
-    module, outcome = start(tmp_path, **settings)
-    assert outcome.stopped == "grew weary: let it rest"
-    assert (outcome.best_epoch, outcome.best_score) == (2, pytest.approx(0.9))
-    curves = (tmp_path / "curves.csv").read_bytes()
-    assert pd.read_csv(tmp_path / "curves.csv")["epoch"].tolist() == [1, 2, 3]
-    told = capfd.readouterr().out.splitlines()
-    assert told.count("training stops: it grew weary: let it rest") == 1
-    for _ in range(2):
-        again, same_outcome = start(tmp_path, **settings)
-        assert again.seeds == {}
-        assert same_outcome == outcome
-        assert same(again.network.state_dict(), module.network.state_dict())
-        assert (tmp_path / "curves.csv").read_bytes() == curves
-    whole, _ = start(tmp_path / "whole", epochs=3, scores=settings["scores"])
-    assert same(module.network.state_dict(), whole.network.state_dict())
-
-
-def test_curves_are_whole_whenever_the_checkpoint_is(whole, tmp_path, monkeypatch):
-    """Whichever of the two files is written last, a kill between them loses no row."""
-    written = []
-
-    def write(path, content):
-        written.append(path.name)
-        if len(written) == 2 * EPOCHS:
-            raise KeyError("killed")
-        real(path, content)
-
-    real = write_atomic
-    monkeypatch.setattr(loop, "write_atomic", write)
-    with pytest.raises(KeyError, match="killed"):
-        start(tmp_path)
-    monkeypatch.undo()
-    start(tmp_path)
-    assert (tmp_path / "curves.csv").read_bytes() == (whole[0] / "curves.csv").read_bytes()
+            steps.append((len(steps) + 1, epoch + 1, rate(epoch), loss.item(), norm.item()))
+    assert same(learner, network.state_dict())
+    steps = np.array(steps)
+    means = steps[:, 3].reshape(EPOCHS, STEPS).mean(1)
+    assert curves(tmp_path)["train_loss"].tolist() == pytest.approx(means)
+    assert (tmp_path / "steps.csv").exists() == bool(bound)
+    if bound:
+        assert steps[:, 4].min() < bound < steps[:, 4].max()
+        names = ["step", "epoch", "learning_rate", "batch_loss", "gradient_norm"]
+        assert pd.read_csv(tmp_path / "steps.csv")[names].to_numpy() == pytest.approx(steps)
 
 
 def test_curves(whole):
-    curves = pd.read_csv(whole[0] / "curves.csv")
-    names = ["epoch", "step", "learning_rate", "train_loss", "validation_score"]
-    assert list(curves.columns) == names
-    assert curves["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert curves["step"].tolist() == [3, 6, 9, 12, 15, 18]
-    assert curves["learning_rate"].tolist() == [0.1] * 3 + [0.01] * 3
-    assert curves.notna().all(axis=None)
+    frame = curves(whole[0])
+    assert list(frame) == ["epoch", "step", "learning_rate", "train_loss", "validation_score"]
+    wanted = [[epoch + 1, STEPS * (epoch + 1), rate(epoch)] for epoch in range(EPOCHS)]
+    assert frame.iloc[:, :3].to_numpy().tolist() == wanted
+    assert frame.notna().all(axis=None)
 
 
 def test_every_epoch_has_random_numbers_of_its_own(whole):
-    _, module, _ = whole
-    assert module.seeds == {epoch: epoch_seed(7, epoch) for epoch in range(EPOCHS)}
+    assert whole[1].seeds == {epoch: (epoch_seed(SEED, epoch),) * 2 for epoch in range(EPOCHS)}
     seeds = [epoch_seed(seed, epoch) for seed in range(20) for epoch in range(50)]
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**32 for seed in seeds)
-    assert type(seeds[0]) is int
+
+
+def test_runs_of_one_process_have_each_their_precision(whole, tmp_path):
+    for precision, dtype in (("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)):
+        learner, outcome = start(tmp_path / precision, precision=precision)
+        assert outcome.precision == precision
+        assert learner.dtype == dtype
+        assert all(one.dtype == torch.float32 for one in learner.network.parameters())
+        assert same(learner, whole[1]) == (precision == "32-true")
+
+
+class TestResume:
+    @pytest.mark.parametrize("places", [[(3, 1)], [(0, 2)], [(1, 0), (1, 2), (4, 1), (5, 2)]])
+    def test_it_is_the_run_that_was_never_stopped(self, whole, tmp_path, places):
+        folder, learner, outcome = whole
+        for place in places:
+            with pulled(Small, *place):
+                start(tmp_path, gradient_norm=math.inf)
+        resumed, again = start(tmp_path, gradient_norm=math.inf)
+        assert same(resumed, learner)
+        assert same(resumed.snapshots[EPOCHS], learner.snapshots[EPOCHS])
+        assert (tmp_path / "curves.csv").read_bytes() == (folder / "curves.csv").read_bytes()
+        steps = pd.read_csv(tmp_path / "steps.csv")["step"].tolist()
+        assert steps == list(range(1, EPOCHS * STEPS + 1))
+        assert (again.best_epoch, again.best_score) == (outcome.best_epoch, outcome.best_score)
+        assert sorted(resumed.seeds) == list(range(places[-1][0], EPOCHS))
+        moments, others = (
+            torch.load(place / CHECKPOINT, weights_only=True)["optimizer"]["state"]
+            for place in (folder, tmp_path)
+        )
+        assert moments.keys() == others.keys()
+        assert all(same(moments[key], others[key]) for key in moments)
+
+    def test_workers_that_draw_random_numbers(self, tmp_path):
+        """They fetch ahead, and take their seeds when the iterator is made."""
+        options = {"noise": 0.1, "workers": 1, "epochs": 3}
+        learner, _ = start(tmp_path / "whole", **options)
+        with pulled(Small, 1, 1):
+            start(tmp_path / "again", **options)
+        assert same(start(tmp_path / "again", **options)[0], learner)
+        assert not same(start(tmp_path / "quiet", epochs=3)[0], learner)
+
+    @pytest.mark.parametrize("write", [2, 3, 2 * EPOCHS - 1, 2 * EPOCHS])
+    def test_killed_before_or_between_curves_and_checkpoint(
+        self, whole, tmp_path, monkeypatch, write
+    ):
+        written, write_atomic = [], loop.write_atomic
+
+        def killed(path, content):
+            written.append(path)
+            if len(written) == write:
+                raise KeyboardInterrupt
+            write_atomic(path, content)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "write_atomic", killed)
+            with pytest.raises(KeyboardInterrupt):
+                start(tmp_path)
+        resumed, _ = start(tmp_path)
+        assert min(resumed.seeds) == (write - 1) // 2  # that epoch is made again
+        assert same(resumed, whole[1])
+        assert (tmp_path / "curves.csv").read_bytes() == (whole[0] / "curves.csv").read_bytes()
+
+    def test_after_the_last_checkpoint_it_only_collects(self, whole):
+        folder, learner, outcome = whole
+        resumed, again = start(folder)
+        assert resumed.seeds == {}
+        assert again == outcome
+        assert same(resumed, learner)
+
+    @pytest.mark.parametrize("killed", [None, (1, 1), (2, 2)])
+    def test_what_a_learner_stopped_stays_stopped(self, tmp_path, capfd, in_a_log, killed):
+        options = {"told": [0.1, 0.9, 0.3, 0.5, 1.0, 2.0], "weary": 3}
+        if killed:
+            with pulled(Small, *killed):
+                start(tmp_path, **options)
+        learner, outcome = start(tmp_path, **options)
+        assert outcome.stopped == "grew weary: let it rest"
+        assert (outcome.best_epoch, outcome.best_score) == (2, 0.9)
+        assert curves(tmp_path)["epoch"].tolist() == [1, 2, 3]
+        printed = capfd.readouterr().out.splitlines()
+        assert printed.count("training stops: it grew weary: let it rest") == 1
+        again, same_outcome = start(tmp_path, **options)
+        assert again.seeds == {}
+        assert same_outcome == outcome
+        assert same(again, learner)
+        assert len(curves(tmp_path)) == 3
+        assert same(start(tmp_path / "whole", epochs=3, told=options["told"])[0], learner)
 
 
 @pytest.mark.parametrize(
-    ("mode", "scores", "best"),
+    ("mode", "every", "told", "best"),
     [
-        ("max", [0.1, 0.5, 0.3, 0.5], 2),
-        ("max", [-3.0, -2.0, -1.0, 0.0], 4),
-        ("min", [3.0, 1.0, 2.0, 1.0], 2),
-        ("min", [-1.0, 0.0, 1.0, 2.0], 1),
-        ("max", [math.nan, 0.1, math.nan, 0.0], 2),
+        ("max", 1, [0.1, 0.5, 0.3, 0.5], 2),
+        ("max", 1, [-3.0, -2.0, -1.0, 0.0], 4),
+        ("min", 1, [3.0, 1.0, 2.0, 1.0], 2),
+        ("max", 1, [math.nan, 0.1, math.nan, 0.0], 2),
+        ("max", 2, [9.0, 0.1, 9.0, 0.2], 4),
     ],
 )
-def test_validation_chooses_the_earliest_best_epoch(tmp_path, mode, scores, best):
-    module, outcome = start(tmp_path, mode, epochs=4, scores=scores)
-    assert outcome.best_epoch == best
-    assert outcome.best_score == pytest.approx(scores[best - 1])
-    assert same(module.network.state_dict(), module.snapshots[best - 1])
-    if best < 4:
-        assert not same(module.network.state_dict(), module.snapshots[3])
+def test_the_earliest_best_epoch_is_kept_also_after_a_stop(tmp_path, mode, every, told, best):
+    options = {"mode": mode, "every": every, "epochs": 4, "told": told}
+    whole, outcome = start(tmp_path / "whole", **options)
+    assert (outcome.best_epoch, outcome.best_score) == (best, told[best - 1])
+    assert sorted(whole.snapshots) == list(range(every, 5, every))
+    scored = curves(tmp_path / "whole").dropna()
+    assert set(scored["epoch"]) <= set(whole.snapshots)
+    assert same(whole, whole.snapshots[best])
+    assert same(whole, whole.snapshots[4]) == (best == 4)
+    with pulled(Small, 3, 0):
+        start(tmp_path, **options)
+    resumed, again = start(tmp_path, **options)
+    assert (again.best_epoch, again.best_score) == (best, told[best - 1])
+    assert same(resumed, whole)
 
 
-def test_the_best_epoch_may_lie_before_the_stop(tmp_path):
-    scores = [0.1, 0.9, 0.3, 0.5, 0.9, 0.2]
-    stopped(tmp_path, scores=scores, fail_at=(3, 0))
-    module, outcome = start(tmp_path, scores=scores)
-    assert outcome.best_epoch == 2
-    assert not same(module.network.state_dict(), module.snapshots[EPOCHS - 1])
-    whole_module, _ = start(tmp_path / "whole", scores=scores)
-    assert same(module.network.state_dict(), whole_module.network.state_dict())
+class Diverging(Small):
+    """A small network that takes one endless step."""
+
+    def __init__(self, parameters, endless):
+        super().__init__(parameters)
+        self.endless = endless
+
+    def begin_step(self, step, optimizer):
+        optimizer.param_groups[0]["lr"] = math.inf if step == self.endless else 0.1
 
 
-def test_validation_every_second_epoch(tmp_path):
-    module, outcome = start(tmp_path, every=2, epochs=5, scores=[9.0, 0.1, 9.0, 0.2, 9.0])
-    curves = pd.read_csv(tmp_path / "curves.csv")
-    assert curves["validation_score"].notna().tolist() == [False, True, False, True, False]
-    assert sorted(module.snapshots) == [1, 3]
-    assert outcome.best_epoch == 4
-    stopped(tmp_path / "again", every=2, epochs=5, scores=range(5), fail_at=(3, 1))
-    again, _ = start(tmp_path / "again", every=2, epochs=5, scores=range(5))
-    assert same(again.network.state_dict(), module.network.state_dict())
-
-
-@pytest.mark.parametrize("step", [0, STEPS - 1])
-def test_a_loss_that_is_no_number_stops_before_it_is_scored(tmp_path, step):
-    message = refused(lambda: start(tmp_path, spoil=(2, step)))
-    assert message == f"{tmp_path}: training diverged in epoch 3 (loss nan); lower learning_rate"
+@pytest.mark.parametrize(("batch", "loss"), [(0, r"nan"), (STEPS - 1, r"0\.\d+")])
+def test_divergence_stops_before_it_is_scored(tmp_path, batch, loss):
+    """Whether the loss shows it or, after the last step of an epoch, the weights alone."""
+    message = refused(lambda: start(tmp_path, kind=Diverging, endless=2 * STEPS + batch))
+    wanted = rf"{tmp_path}: training diverged in epoch 3 \(loss {loss}\); lower learning_rate"
+    assert re.fullmatch(wanted, message)
     kept = torch.load(tmp_path / CHECKPOINT, weights_only=True)
-    assert all(value.isfinite().all() for value in kept["state_dict"].values())
-    assert len(pd.read_csv(tmp_path / "curves.csv")) == 2
-
-
-def test_weights_that_are_no_numbers_stop_too(tmp_path, monkeypatch):
-    def spoil(self, *_):
-        if self.current_epoch == 1:
-            with torch.no_grad():
-                self.network[0].weight[0, 0] = math.inf
-
-    monkeypatch.setattr(Learner, "on_train_batch_end", spoil)
-    monkeypatch.setattr(Learner, "training_step", lambda self, *_: 0 * self.network[2].bias.sum())
-    assert "diverged in epoch 2 (loss 0)" in refused(start, tmp_path)
+    assert all(value.isfinite().all() for value in kept["network"].values())
+    assert len(curves(tmp_path)) == 2
 
 
 class Trap:
@@ -340,71 +310,76 @@ class Trap:
         return pytest.fail, ("code of a checkpoint was run",)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda whole: b"",
-        lambda whole: whole[: len(whole) // 2],
-        lambda whole: b"\x00" * 5000 + whole[5000:],
-        lambda whole: pickle.dumps(Trap(), 2),
-    ],
-    ids=["empty", "cut", "overwritten", "code"],
-)
-def test_a_damaged_checkpoint_is_one_sentence_and_no_code_is_run(whole, tmp_path, damage):
-    folder, module, _ = whole
-    file = tmp_path / CHECKPOINT
-    file.parent.mkdir()
-    file.write_bytes(damage((folder / CHECKPOINT).read_bytes()))
-    message = refused(start, tmp_path)
-    assert message.startswith(f"{file}: the checkpoint cannot be read (")
-    assert "delete it" in message
-    file.unlink()
-    again, _ = start(tmp_path)
-    assert same(again.network.state_dict(), module.network.state_dict())
+OLDER = {"epoch": 3, "state_dict": {}, "optimizer_states": [], "callbacks": {}, "loops": {}}
+DAMAGES = {
+    "empty": lambda file, content: file.write_bytes(b""),
+    "cut": lambda file, content: file.write_bytes(content[: len(content) // 2]),
+    "overwritten": lambda file, content: file.write_bytes(b"\x00" * 5000 + content[5000:]),
+    "code": lambda file, content: file.write_bytes(pickle.dumps(Trap(), 2)),
+    "older version": lambda file, content: torch.save(OLDER, file),
+}
 
 
-def test_a_full_disk_is_one_sentence_and_the_old_checkpoint_stands(whole, tmp_path):
-    """The size limit of a process makes writes fail halfway, as a full disk does."""
-    stopped(tmp_path, fail_at=(3, 0))
-    before = (tmp_path / CHECKPOINT).read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
-    try:
+class TestFaults:
+    @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+    def test_a_damaged_checkpoint_is_one_sentence_and_no_code_is_run(self, whole, tmp_path, damage):
+        file = tmp_path / CHECKPOINT
+        file.parent.mkdir()
+        damage(file, (whole[0] / CHECKPOINT).read_bytes())
         message = refused(start, tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert message.startswith(f"cannot write {tmp_path / CHECKPOINT}: File too large; ")
-    assert (tmp_path / CHECKPOINT).read_bytes() == before
-    assert list((tmp_path / "checkpoint").iterdir()) == [tmp_path / CHECKPOINT]
-    again, _ = start(tmp_path)
-    assert same(again.network.state_dict(), whole[1].network.state_dict())
+        assert message.startswith(f"{file}: the checkpoint cannot be read (")
+        assert "delete it" in message
+        file.unlink()
+        assert same(start(tmp_path)[0], whole[1])
+
+    def test_a_full_disk_is_one_sentence_and_the_old_checkpoint_stands(self, whole, tmp_path):
+        """The size limit of a process makes writes fail halfway, as a full disk does."""
+        with pulled(Small, 3, 0):
+            start(tmp_path)
+        before = (tmp_path / CHECKPOINT).read_bytes()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+        try:
+            message = refused(start, tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert message.startswith(f"cannot write {tmp_path / CHECKPOINT}: File too large; ")
+        assert (tmp_path / CHECKPOINT).read_bytes() == before
+        assert list((tmp_path / "checkpoint").iterdir()) == [tmp_path / CHECKPOINT]
+        assert same(start(tmp_path)[0], whole[1])
 
 
-def test_a_log_has_one_line_an_epoch(tmp_path, capfd, in_a_log):
-    stopped(tmp_path, fail_at=(2, 0))
-    first = capfd.readouterr()
-    start(tmp_path)
-    second = capfd.readouterr()
-    lines = first.out.splitlines() + second.out.splitlines()
-    assert lines.pop(2) == "resumed after epoch 2 of 6"
-    assert len(lines) == EPOCHS
-    rows = pd.read_csv(tmp_path / "curves.csv")
-    for epoch, line in enumerate(lines, 1):
-        pattern = rf"epoch {epoch}/6  train_loss (\S+)  validation_score (\S+)  \d+ s left"
-        loss, score = re.fullmatch(pattern, line).groups()
-        assert float(loss) == pytest.approx(rows["train_loss"][epoch - 1], rel=1e-3)
-        assert float(score) == pytest.approx(rows["validation_score"][epoch - 1], rel=1e-3)
-    assert lines[-1].endswith("  0 s left")
-    assert first.err == second.err == ""
+class TestProgress:
+    def test_a_log_has_one_line_an_epoch(self, tmp_path, capfd, in_a_log):
+        with pulled(Small, 2, 0):
+            start(tmp_path)
+        start(tmp_path)
+        printed = capfd.readouterr()
+        lines = printed.out.splitlines()
+        assert lines.pop(2) == "resumed after epoch 2 of 6"
+        assert len(lines) == EPOCHS
+        for row, line in zip(curves(tmp_path).itertuples(), lines, strict=True):
+            pattern = r"epoch (\d)/6  train_loss (\S+)  validation_score (\S+)  \d+ s left"
+            numbers = [float(number) for number in re.fullmatch(pattern, line).groups()]
+            wanted = [row.epoch, row.train_loss, row.validation_score]
+            assert numbers == pytest.approx(wanted, rel=1e-3)
+        assert lines[-1].endswith("  0 s left")
+        assert printed.err == ""
 
+    def test_time_left_is_that_of_this_sitting(self, capsys, monkeypatch, in_a_log):
+        now = iter([100.0, 220.0])
+        monkeypatch.setattr(loop.time, "monotonic", lambda: next(now))
+        with loop.Progress(2, 10, STEPS) as progress:
+            progress.epoch({"epoch": 4, "train_loss": 1.0}, "")
+        assert capsys.readouterr().out.endswith("epoch 4/10  train_loss 1  6 min left\n")
 
-def test_where_someone_watches_there_is_a_bar(tmp_path, capfd, monkeypatch):
-    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/train.ipynb")
-    start(tmp_path)
-    printed = capfd.readouterr()
-    assert printed.out == ""
-    assert f"{EPOCHS * STEPS}/{EPOCHS * STEPS}" in printed.err
-    assert re.search(r"epoch 6/6: 100%.*train loss [\d.]+  score", printed.err)
+    def test_where_someone_watches_there_is_a_bar(self, tmp_path, capfd, monkeypatch):
+        monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/train.ipynb")
+        start(tmp_path)
+        printed = capfd.readouterr()
+        assert printed.out == ""
+        assert f"{EPOCHS * STEPS}/{EPOCHS * STEPS}" in printed.err
+        assert re.search(r"epoch 6/6: 100%.*train loss [\d.]+  score", printed.err)
 
 
 # --- rates and groups, against torch's own schedulers and by hand
@@ -420,7 +395,12 @@ def test_the_rate_rises_evenly_and_falls_along_a_cosine(steps, warm_up, draw):
 def test_vectors_do_not_decay_and_published_weights_have_a_rate_of_their_own():
     new, known, frozen = nn.Linear(3, 4), nn.Linear(5, 3), nn.Linear(7, 5)
     frozen.requires_grad_(False)
-    optimizer = adamw(nn.Sequential(frozen, known, new), 0.1, 0.5, known.parameters(), 0.01)
+    rates = {"learning_rate": 0.1, "backbone_learning_rate": 0.01, "warm_up": 0.5}
+    parameters = SimpleNamespace(**rates, weight_decay=0.5)
+    network = nn.Sequential(frozen, known, new)
+    learner = Scheduled(parameters, network, 8, known.parameters())
+    optimizer = learner.optimizer()
+    assert isinstance(optimizer, torch.optim.AdamW)
     groups = {
         tuple(one.shape): (group["lr"], group["weight_decay"])
         for group in optimizer.param_groups
@@ -430,10 +410,12 @@ def test_vectors_do_not_decay_and_published_weights_have_a_rate_of_their_own():
         **{(4, 3): (0.1, 0.5), (4,): (0.1, 0.0)},
         **{(3, 5): (0.01, 0.5), (3,): (0.01, 0.0)},
     }
-    # curves show the rate of the first group
-    assert optimizer.param_groups[0]["lr"] == 0.1
-    set_rate(optimizer, 0.5)
-    assert {group["lr"] for group in optimizer.param_groups} == {0.05, 0.005}
+    for step in range(8):
+        learner.begin_step(step, optimizer)
+        now = cosine(step, 8, 0.5)
+        # what is new comes first: the curves show the rate of the first group
+        wanted = [0.1 * now, 0.1 * now, 0.01 * now, 0.01 * now]
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(wanted)
 
 
 # --- batches hold every row once an epoch, in an order that the seed and the epoch decide

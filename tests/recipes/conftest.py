@@ -35,7 +35,6 @@ def food101_folder():
     def write(folder: Path, given: dict[str, tuple[list[str], list[str]]] = FOOD101) -> Path:
         meta = folder / "meta"
         text(meta / "classes.txt", sorted(given))
-        text(meta / "labels.txt", [dish.replace("_", " ").title() for dish in sorted(given)])
         for which, part in enumerate(("train", "test")):
             listed = {dish: [f"{dish}/{one}" for one in ids[which]] for dish, ids in given.items()}
             text(meta / f"{part}.txt", [image for images in listed.values() for image in images])

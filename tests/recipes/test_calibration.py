@@ -54,14 +54,6 @@ def test_temperature_finds_what_logits_were_multiplied_by(factor):
     assert sigmoid_temperature(factor * logits, present) == pytest.approx(factor, rel=0.03)
 
 
-def test_two_classes_are_one_sigmoid():
-    rng = np.random.default_rng(3)
-    logits, present = rng.normal(0, 3, 200), rng.random(200) < 0.5
-    pairs = np.stack([np.zeros(200), logits], axis=1)
-    one = sigmoid_temperature(logits[:, None], present[:, None])
-    assert temperature(pairs, present.astype(int)) == pytest.approx(one, rel=1e-4)
-
-
 def test_temperatures_stay_in_their_bounds():
     right = np.eye(2)
     true = np.array([0, 1])
@@ -99,13 +91,6 @@ def test_thresholds_equal_trying_all(n, s, seed):
     common = by_trying(probabilities.ravel(), present.ravel(), 0.5)
     wanted = [by_trying(probabilities[:, j], present[:, j], common) for j in range(s)]
     assert thresholds(probabilities, present).tolist() == wanted
-
-
-@given(st.integers(1, 20), st.integers(1, 3), seeds)
-def test_no_threshold_is_a_probability(n, s, seed):
-    rng = np.random.default_rng(seed)
-    probabilities, present = rng.random((n, s)), rng.random((n, s)) < 0.5
-    assert not np.isin(thresholds(probabilities, present), probabilities).any()
 
 
 def test_neighbouring_floats_are_told_apart():

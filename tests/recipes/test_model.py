@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from sentences import refused
 from studies.inputs import images
 from studies.recipes import model
-from studies.recipes.model import Decision, DenseTrunk, Logits, Recogniser, build, look
+from studies.recipes.model import Decision, DenseTrunk, Logits, Recogniser, build
 from studies.runs.folder import load_run
 
 SIZE = 16
@@ -67,12 +67,6 @@ class TestDenseTrunk:
         assert torch.allclose(features, wanted, atol=1e-5)
         assert features.std() > 0.01
         assert dense_net(*self.SIZES) == (count(trunk), 1024) == (6_953_856, 1024)
-
-    @pytest.mark.parametrize("sizes", [(4, (1, 1), 8), (6, (2, 1, 3), 10)])
-    def test_narrow_ones_by_formula(self, sizes):
-        trunk = DenseTrunk(*sizes)
-        assert (count(trunk), trunk.out_features) == dense_net(*sizes)
-        assert trunk(torch.rand(2, 3, 32, 32)).shape == (2, trunk.out_features)
 
 
 class TestBuild:
@@ -143,28 +137,6 @@ def opinionated(settings, width=None):
 @pytest.fixture(params=["shared_backbone", "two_networks"])
 def recogniser(request, tiles):
     return opinionated(tiles(request.param))
-
-
-class TestLook:
-    def test_one_by_one_is_all_at_once(self, recogniser, monkeypatch):
-        inputs = pixels(7)
-        together = look(recogniser.network, inputs, "32-true")
-        alone = [look(recogniser.network, inputs[k : k + 1], "32-true") for k in range(7)]
-        monkeypatch.setattr(model, "CHUNK", 3)
-        in_threes = look(recogniser.network, inputs, "32-true")
-        for place, (logits, three) in enumerate(zip(together, in_threes, strict=True)):
-            one = torch.cat([logits_[place] for logits_ in alone])
-            assert torch.allclose(logits, one, rtol=1e-4, atol=1e-4)
-            assert torch.allclose(logits, three, rtol=1e-4, atol=1e-4)
-            assert logits.std(0).min() > 0.01
-
-    def test_in_bf16_it_is_nearly_the_same_and_comes_back_in_fp32(self, recogniser):
-        exact = look(recogniser.network, pixels(4), "32-true")
-        rough = look(recogniser.network, pixels(4), "bf16-mixed")
-        for one, other in zip(rough, exact, strict=True):
-            assert one.dtype == torch.float32
-            assert not torch.equal(one, other)
-            assert (one - other).abs().max() < 0.1 * other.abs().max()
 
 
 class TestSee:

@@ -155,28 +155,6 @@ def test_values_that_agree(changes):
     assert parameters.resolved() == {"study": "recipes", **values}
 
 
-class TestSister:
-    """The parameters of a system that another one builds on."""
-
-    def test_it_is_what_the_command_line_would_give(self):
-        given = ["seed=3", "epochs=8", "image_size=48"]
-        files = run_files("recipes", "tiny")
-        asked = Parameters.from_files(files["naive"], given)
-        for sister in (*NETWORKS, "shared_backbone@variants", "typical"):
-            assert asked.sister(sister) == Parameters.from_files(files[sister], given)
-            assert asked.sister(sister).sister("naive") == asked
-
-    def test_there_is_none_of_that_name_or_it_does_not_fit(self):
-        first = Parameters.from_files(run_files("recipes", "tiny")["naive"], ["seed=1"])
-        assert "`two_networks`" in refused(first.sister, "two_network")
-        files = run_files("recipes", "food101_scratch")["majority"]
-        # four blocks fit the pictures of a baseline, which sees none
-        small = Parameters.from_files(files, ["seed=0", "image_size=16"])
-        said = refused(small.sister, "two_networks")
-        assert said.startswith("params/recipes/food101_scratch/two_networks.yaml: ")
-        assert "too many for image_size 16" in said
-
-
 @pytest.mark.parametrize(
     ("source", "there", "missing"),
     [

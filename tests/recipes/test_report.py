@@ -185,34 +185,6 @@ class TestPairedTests:
         for column in ("difference", "ci_low", "ci_high", "p"):
             assert tests[column].tolist() == tests[column].round(4).tolist()
 
-    def test_common_seeds_are_averaged_and_resampled(self, serves):
-        first = {seed: meals.eyes(1.0, seed) for seed in (0, 1, 2)}
-        second = {seed: meals.eyes(2.0, seed + 2) for seed in (1, 2, 9)}
-        for system, seen in (("two_networks", first), ("shared_backbone", second)):
-            for seed, columns in seen.items():
-                serves(system, seed, seen=columns)
-        tests = paired_tests(read("made_up"))
-        row = of_pair(tests, "two_networks", "shared_backbone").loc["dish_top1"]
-        metrics = [[by_hand(one[s])["dish_top1"] for s in (1, 2)] for one in (first, second)]
-
-        def gap(items, k):
-            return metrics[1][k](items) - metrics[0][k](items)
-
-        samples = bootstrap.bootstrap(gap, PLATES, 2)
-        interval = bootstrap.interval(samples)
-        wanted = [2, (gap(EVERY, 0) + gap(EVERY, 1)) / 2, *interval, bootstrap.bootstrap_p(samples)]
-        names = ["seeds", "difference", "ci_low", "ci_high", "p"]
-        assert row[names].tolist() == pytest.approx(wanted, abs=5e-5)
-
-    def test_a_baseline_stands_against_every_seed(self, serves):
-        serves("majority", 0, seen=meals.eyes(0.1))
-        for seed in (3, 5):
-            serves("two_networks", seed, seen=meals.eyes(2.0, seed))
-        row = of_pair(paired_tests(read("made_up")), "majority", "two_networks").loc["dish_top1"]
-        top1 = [by_hand(meals.eyes(2.0, seed))["dish_top1"](EVERY) for seed in (3, 5)]
-        gap = np.mean(top1) - by_hand(meals.eyes(0.1))["dish_top1"](EVERY)
-        assert row[["seeds", "difference"]].tolist() == pytest.approx([2, gap], abs=5e-5)
-
     def test_sight_is_resampled_by_pairs_of_plates(self, serves):
         serves("naive", recipes=meals.templates())
         serves("supervised", recipes=meals.own())

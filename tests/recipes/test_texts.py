@@ -1,7 +1,6 @@
 """Measures of recipes against loops, pycocoevalcap called with every reference, and hand cases."""
 
 import math
-from collections import Counter
 from itertools import permutations
 
 import numpy as np
@@ -20,7 +19,6 @@ from studies.recipes.texts import (
     rouge_l,
     self_bleu,
     sight,
-    words,
 )
 from studies.reporting.bootstrap import interval, weights
 
@@ -150,12 +148,6 @@ def test_sight_equals_a_loop_over_pairs(case):
         assert got == pytest.approx(wanted, abs=1e-12, nan_ok=True)
 
 
-def test_a_template_has_no_sight_though_it_describes_the_usual_plate():
-    present = np.array([[1, 1, 0]] * 9 + [[0, 1, 1]], dtype=bool)
-    template = np.repeat(present[:1, None], 10, axis=0)
-    np.testing.assert_allclose(sight(template, present, np.zeros(10)), 0, atol=1e-12)
-
-
 @settings(deadline=None, max_examples=30)
 @given(plates(most=4))
 def test_recipes_dealt_to_plates_by_chance_have_no_sight_on_average(case):
@@ -192,13 +184,6 @@ def test_interval_of_sight_covers_zero_where_recipes_are_blind():
     assert 0.89 < covered / trials < 0.99
 
 
-def test_words():
-    text = "Mix 200g of CRÈME (fraîche), 1.5 l; don't_boil!\n"
-    assert " ".join(words(text)) == "mix 200 g of crème fraîche 1 5 l don t boil"
-    assert words(" …\n") == []
-    assert words("cre\u0300me") == words("crème")
-
-
 recipe = st.lists(st.sampled_from("abcd"), max_size=9).map(" ".join)
 
 
@@ -233,43 +218,13 @@ def test_self_bleu_is_pycocoevalcaps_with_every_reference(case):
             assert math.isnan(found[i])
 
 
-def bleu_by_definition(text, references):
-    """BLEU-4 of a text of four words or more, without guards: 0 where an order has no match."""
-    said, given_ = text.split(), [one.split() for one in references]
-
-    def grams(of, n):
-        return Counter(tuple(of[i : i + n]) for i in range(len(of) - n + 1))
-
-    product = 1.0
-    for n in (1, 2, 3, 4):
-        limit = Counter()
-        for one in given_:
-            limit |= grams(one, n)
-        product *= (grams(said, n) & limit).total() / (len(said) - n + 1)
-    closest = min((abs(len(one) - len(said)), len(one)) for one in given_)[1]
-    return min(1.0, math.exp(1 - closest / len(said))) * product**0.25
-
-
 @settings(deadline=None)
-@given(st.lists(st.lists(st.sampled_from("ab"), min_size=4, max_size=9), min_size=2, max_size=5))
-def test_bleu_equals_its_definition(texts):
-    texts = [" ".join(text) for text in texts]
-    # where an order has no match, pycocoevalcap's guards leave up to 1e-3
-    whole = self_bleu([[text] for text in texts], np.zeros(len(texts)), np.eye(len(texts)) > 0)
-    single = bleu4([[texts[0], texts[-1]]], [texts[1]])
-    for i, text in enumerate(texts):
-        wanted = bleu_by_definition(text, texts[:i] + texts[i + 1 :])
-        assert whole[i] == pytest.approx(wanted, rel=1e-8, abs=1e-3)
-    wanted = np.mean([bleu_by_definition(texts[i], [texts[1]]) for i in (0, -1)])
-    assert single[0] == pytest.approx(wanted, rel=1e-8, abs=1e-3)
-
-
-def test_self_bleu_leaves_out_plates_with_the_same_ingredients():
-    recipes = [["chop the olives and fry"], ["chop the olives and fry"], ["boil some rice for me"]]
-    present = np.array([[1, 0], [1, 0], [0, 1]], dtype=bool)
-    np.testing.assert_allclose(self_bleu(recipes, np.zeros(3), present), 0, atol=1e-3)
-    alone = self_bleu(recipes[:2], np.zeros(2), present[:2])
-    assert np.isnan(alone).all()
+@given(st.lists(recipe, min_size=2, max_size=2), recipe)
+def test_bleu_is_pycocoevalcaps_over_the_recipes_of_a_plate(texts, reference):
+    scores = [
+        Bleu(4).compute_score({0: [reference]}, {0: [text]}, verbose=0)[0][3] for text in texts
+    ]
+    assert bleu4([texts], [reference]) == pytest.approx([np.mean(scores)], abs=1e-12)
 
 
 @given(cookbooks(), st.integers(1, 3))

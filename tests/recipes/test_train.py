@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 
-from plug import pulled
-from schedules import cosine
 from sentences import kept, refused
 from studies.inputs import images
 from studies.learning import compute
@@ -89,16 +87,6 @@ class TestLoss:
         loss = weighted_loss(rough, dish, present, weight).item()
         assert loss == pytest.approx(wanted, rel=1e-5, abs=1e-6)
 
-    def test_by_hand(self):
-        # p of the dishes 1/2, 1/4, 1/4 and 1/3 each; of the ingredients 3/4 and 1/2, 1/5 and 1/2
-        dishes = torch.tensor([[2.0, 1.0, 1.0], [5.0, 5.0, 5.0]]).log()
-        odds = torch.tensor([[3.0, 1.0], [0.25, 1.0]]).log()
-        case = Logits(dishes, odds), torch.tensor([2, 0]), torch.eye(2) > 0
-        one = (math.log(4) + math.log(3)) / 2
-        two = (math.log(4 / 3) + math.log(2) + math.log(5 / 4) + math.log(2)) / 4
-        for weight in (0.0, 1.0, 10.0):
-            assert weighted_loss(*case, weight).item() == pytest.approx(one + weight * two)
-
     @pytest.mark.parametrize("far", [200.0, 1e4])
     def test_sure_and_wrong_is_finite_and_what_is_not_asked_for_spoils_nothing(self, far):
         """Where a probability rounds to 0, the loss is the distance between the logits."""
@@ -174,28 +162,6 @@ class TestLearning:
         tensors = load_file(run.folder / "model.safetensors")
         for name, value in begun.named_parameters():
             assert torch.allclose(tensors[name], value, rtol=0, atol=1e-20), name
-
-    def test_the_rate_is_that_of_the_step(self, few, tiles, train, learner, monkeypatch):
-        rates, step = [], learner.training_step
-
-        def spy(self, batch, number):
-            rates.extend(group["lr"] for group in self.trainer.optimizers[0].param_groups)
-            return step(self, batch, number)
-
-        monkeypatch.setattr(learner, "training_step", spy)
-        train(tiles(warm_up=0.25, learning_rate=0.004, backbone_learning_rate=0.1))
-        # 24 pictures in batches of 8 for three epochs; with and without decay
-        wanted = [0.004 * cosine(step, 9, 0.25) for step in range(9) for _ in range(2)]
-        assert rates == pytest.approx(wanted)
-
-    def test_variants_of_dishes(self, sandbox, tiles, train):
-        network = {"names": "variant", "ingredient_weight": 0.0}
-        source = {"name": "kitchen", "per_variant": 3, "seed": 0}
-        chosen = tiles(network=network, source=source, test_share=0.34, epochs=1, images=32)
-        recogniser = load_run(train(chosen)).model()
-        plates, inputs, test = rows_of(chosen, "test")
-        assert recogniser.dishes == plates.variants
-        assert recogniser.see(inputs[test]).dishes.shape == (len(test), 24)
 
 
 class TestValidation:
@@ -284,16 +250,6 @@ class TestSameBits:
         other = bits(train(tiles(system, seed=1, **changes)))
         assert not set(other.values()) & set(first.values())
 
-    def test_a_run_that_was_stopped_ends_the_same(self, few, tiles, train, learner, elsewhere):
-        chosen = tiles(augmentation=AUGMENTATION, epochs=4)
-        elsewhere("whole")
-        whole = bits(train(chosen))
-        elsewhere("stopped")
-        with pulled(learner, 2, 1):
-            train(chosen)
-        assert not (chosen.folder() / "model.safetensors").exists()
-        assert bits(train(chosen)) == whole
-
     def test_a_finished_run_is_left_alone_and_lost_weights_come_back(
         self, few, tiles, train, capsys
     ):
@@ -357,16 +313,6 @@ class TestMistakes:
     def test_what_has_no_network_is_not_trained(self, few, tiles, train):
         assert refused(train, tiles("majority")).startswith("majority has no network")
         assert kept(few / "root") == []
-
-    def test_divergence_is_one_sentence(self, few, tiles, train):
-        message = refused(train, tiles(learning_rate=1e30))
-        assert message.endswith("lower learning_rate")
-        assert not (tiles().folder() / "model.safetensors").exists()
-
-    def test_too_few_pictures_are_noticed_before_a_folder_is_made(self, few, tiles, train):
-        chosen = tiles(validation_share=0.0)
-        assert "for a validation set" in refused(train, chosen)
-        assert not chosen.folder().exists()
 
     def test_a_last_batch_of_one_picture(self, few, tiles, train):
         """The last map has two by two places, the least that parameters allow."""

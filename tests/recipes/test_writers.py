@@ -5,7 +5,6 @@ import re
 import resource
 import shutil
 import socket
-import threading
 from collections import Counter
 
 import numpy as np
@@ -136,15 +135,6 @@ class TestLoad:
         torch.save({}, folder / "pytorch_model.bin")
         assert str(folder) in refused(writers.load, str(folder))
 
-    def test_a_model_below_the_data_folder(self, sandbox, folders):
-        weights = sandbox / "data" / "weights" / "me"
-        weights.mkdir(parents=True)
-        (weights / "small").symlink_to(folders["sure"])
-        model, tokenizer = writers.load("me/small")
-        assert not model.training
-        assert tokenizer.padding_side == "left"
-        assert tokenizer.pad_token_id is not None
-
     def test_who_writes_is_what_the_parameters_say(self, ordered, folders, monkeypatch):
         monkeypatch.setattr(writers, "kitchen_writer", lambda _: folders["sure"])
         writing = ordered("supervised").writing.model_dump()
@@ -193,17 +183,11 @@ class TestServer:
         mine.write(["Dish: pizza\n½"], 1)
         (body,) = chat.asked
         del body["seed"]
-        assert body == {
-            "model": "big",
-            "messages": [{"role": "user", "content": "Dish: pizza\n½"}],
-            "temperature": 0.25,
-            "max_tokens": 7,
-            "stream": False,
-        }
+        asked = {"model": "big", "temperature": 0.25, "max_tokens": 7, "stream": False}
+        assert body == {**asked, "messages": [{"role": "user", "content": "Dish: pizza\n½"}]}
         (file,) = (sandbox / "root" / "cache" / "answers").iterdir()
         request = json.loads(file.read_bytes())["request"]
-        settings = {"url": chat.url, "model": "big", "temperature": 0.25, "max_tokens": 7}
-        assert request == {**settings, "seed": 0, "prompt": "Dish: pizza\n½", "number": 0}
+        assert (request["url"], request["prompt"]) == (chat.url, "Dish: pizza\n½")
 
     def test_a_strangers_text_is_kept_as_it_is(self, chat, writer, tmp_path):
         utf8_cannot = completion("A").replace(b'"A"', rb'"\ud83c\udf55 \ud83c and \udf55"')
@@ -247,14 +231,11 @@ class TestServer:
         "damage",
         [
             lambda whole: whole[: len(whole) // 2],
-            lambda whole: b"\xff" + whole,
             lambda whole: b"[" * 100_000,
-            lambda whole: b"null",
             lambda whole: whole.replace(b"pizza", b"pasta"),
-            lambda whole: json.dumps(json.loads(whole) | {"answer": 3}).encode(),
             lambda whole: json.dumps(json.loads(whole) | {"answer": ""}).encode(),
         ],
-        ids=["half", "binary", "deep", "null", "another", "number", "textless"],
+        ids=["half", "deep", "another", "textless"],
     )
     def test_a_damaged_file_is_asked_for_again(self, chat, writer, tmp_path, damage):
         rows = writer().write(["pizza"], 1)
@@ -265,37 +246,15 @@ class TestServer:
         assert len(chat.asked) == 2
         assert file.read_bytes() == whole
 
-    def test_two_writers_at_once(self, chat, writer, tmp_path):
-        prompts, rows = [f"dish {number}" for number in range(15)], {}
-        both, together = [writer(), writer()], threading.Barrier(2)
-
-        def work(number: int) -> None:
-            together.wait()
-            rows[number] = both[number].write(prompts, 2)
-
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert rows[0] == rows[1]
-        assert [row[0].split(",")[0] for row in rows[0]] == prompts
-        assert len(kept(tmp_path)) == 30
-
-    def test_the_key_is_sent_in_cipher_or_not_at_all(self, chat, writer, key, monkeypatch):
-        writer(**key).write(["pizza"], 1)
-        assert chat.headers[0]["Authorization"] == f"Bearer {SECRET}"
+    def test_the_key_is_sent_in_cipher_and_kept_nowhere(
+        self, chat, writer, key, tmp_path, monkeypatch
+    ):
         assert "https" in refused(lambda: writer(**key, url="http://host/v1"))
-        for url in ("host/v1", "https://hunter2@host/v1"):
-            assert "writing.generator.url" in refused(lambda url=url: writer(url=url))
-        writer(url="http://host/v1")
-        monkeypatch.setenv("KITCHEN_KEY", "none")
-        writer(**key, url="http://host/v1")
-
-    def test_an_answer_that_holds_the_key(self, chat, writer, key, tmp_path, monkeypatch):
+        assert "writing.generator.url" in refused(lambda: writer(url="https://hunter2@host/v1"))
         chat.script = [reply(200, completion(f"Add {SECRET} and salt"))]
         mine = writer(**key)
         assert mine.write(["pizza"], 1) == [["Add [key] and salt"]]
+        assert chat.headers[0]["Authorization"] == f"Bearer {SECRET}"
         assert not any(SECRET in (tmp_path / file).read_text() for file in kept(tmp_path))
         assert SECRET not in str([repr(mine), vars(mine), vars(mine.client)])
         monkeypatch.setenv("KITCHEN_KEY", "none")  # which may be a word of a recipe
@@ -398,19 +357,6 @@ class TestKitchenWriter:
         others = [SETTINGS, *(SETTINGS.model_copy(update=u) for u in ({"steps": 4}, {"seed": 4}))]
         assert len({writers.kitchen_writer(one) for one in others}) == 3
 
-    def test_one_that_was_stopped_half_way_leaves_no_folder(self, sandbox, monkeypatch):
-        from transformers import PreTrainedTokenizerFast
-
-        def stop(*_):
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(PreTrainedTokenizerFast, "save_pretrained", stop)
-            with pytest.raises(KeyboardInterrupt):
-                writers.kitchen_writer(SETTINGS)
-        assert not [name for name in kept(paths.cache()) if name.endswith("model.safetensors")]
-        assert (writers.kitchen_writer(SETTINGS) / "tokenizer.json").exists()
-
     @pytest.mark.parametrize("library", ["PreTrainedModel", "PreTrainedTokenizerFast"])
     def test_a_full_disk_is_one_sentence(self, sandbox, monkeypatch, library):
         """The size limit of a process makes writes fail, as a full disk does."""
@@ -433,19 +379,3 @@ class TestKitchenWriter:
         assert "File too large" in message
         assert not [path for path in paths.cache().iterdir() if path.suffix == ""]
         assert (writers.kitchen_writer(SETTINGS) / "tokenizer.json").exists()
-
-    def test_it_learns(self, tmp_path):
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        losses = []
-        for steps in (1, 60):
-            folder = tmp_path / str(steps)
-            writers.train(SETTINGS.model_copy(update={"steps": steps}), folder)
-            model = AutoModelForCausalLM.from_pretrained(folder)
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-            pair = [tokenizer(text)["input_ids"] for text in writers.examples(SETTINGS)[0]]
-            inputs, targets = writers.batch([pair], tokenizer.pad_token_id)
-            with torch.no_grad():
-                losses.append(model(input_ids=inputs, labels=targets).loss.item())
-        assert losses[0] == pytest.approx(np.log(300), rel=0.1)  # of 300 tokens each alike
-        assert losses[1] < 0.9 * losses[0]

@@ -88,10 +88,6 @@ def test_legend_tells_items_and_seeds():
     assert tables.legend(tidy([row(mean=1)])) == ""
 
 
-def test_durations():
-    assert [*map(tables.duration, (89, 5000, 11100))] == ["89 s", "83 min", "3 h 05 min"]
-
-
 def test_save_writes_four_files_and_nothing_else(tmp_path: Path):
     frame = tidy([row(mean=0.5, std=0.1, n=9, n_seeds=2, ci_low=0.4, ci_high=0.6)])
     tests = pd.DataFrame({"first": ["a|b"], "second": ["c"], "p": [0.04]})

@@ -12,7 +12,7 @@ import pytest
 from commands import Command
 from sentences import refused
 from studies.paths import StudyError
-from studies.runs.files import cached, locked, made_once, unwritable, whole, write_atomic
+from studies.runs.files import cached, duration, locked, made_once, unwritable, whole, write_atomic
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -250,3 +250,7 @@ class TestLocked:
         with locked(tmp_path / "a" / "b"):
             pass
         assert capsys.readouterr().out == ""
+
+
+def test_durations():
+    assert [*map(duration, (89, 5000, 11100))] == ["89 s", "83 min", "3 h 05 min"]

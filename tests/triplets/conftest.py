@@ -11,9 +11,9 @@ import yaml
 from PIL import Image
 
 import noted
-from studies.paths import REPOSITORY
 from studies.reporting import bootstrap
 from studies.runs.files import to_json
+from studies.runs.params import load_parameters
 from studies.triplets.params import Parameters
 
 COLOURS = {
@@ -25,29 +25,8 @@ COLOURS = {
     "cold/blue/dark": (0, 0, 110),
     "cold/green": (30, 200, 60),  # one level less than the others
 }
-SYSTEMS = {
-    "cross_entropy": {"name": "cross_entropy"},
-    "triplet": {"name": "triplet", "margin": 0.5, "take": "closest"},
-    "flexible": {
-        "name": "flexible_margin",
-        "margins": [2.0, 1.0, 0.5],
-        "combine": "max",
-        "take": "closest",
-    },
-    "flexible@sum": {
-        "name": "flexible_margin",
-        "margins": [0.6, 0.7, 0.7],
-        "combine": "sum",
-        "take": "most_violating",
-    },
-    "hybrid": {
-        "name": "hybrid",
-        "weight": 0.5,
-        "margins": [1.0, 0.6, 0.3],
-        "combine": "max",
-        "take": "closest",
-    },
-}
+SYSTEMS = ["cross_entropy", "triplet", "flexible", "flexible@sum", "hybrid"]
+SUM = {"name": "flexible_margin", "margins": [0.6, 0.7, 0.7], "combine": "sum"}
 
 
 @pytest.fixture(scope="session")
@@ -80,43 +59,30 @@ def colours(draw):
 def parameters():
     """Return a function that gives the parameters of a small system on the folder of colours.
 
-    A variant without a loss of its own has its model's.
+    What it does not change is that of `params/triplets/tiny`.
     """
 
     def make(system: str = "flexible", **changes) -> Parameters:
         model, _, variant = system.partition("@")
-        kind = None if model == "cross_entropy" else "semihard"
-        values = {
+        values = load_parameters("triplets", "tiny", model).resolved()
+        mining = values["stages"][0]["mining"]
+        values |= {
             "dataset": "colours",
-            "model": model,
             "variant": variant,
-            "seed": 0,
-            "threads": 1,
-            "precision": "32-true",
             "source": {"name": "folder", "folder": "colours"},
-            "split": "random",
-            "split_seed": 0,
-            "validation_share": 0.2,
-            "test_share": 0.2,
-            "spare_test_of": None,
-            "train_per_class": None,
-            "held_out": 0,
             "image_size": 16,
-            "augmentation": None,
             "backbone": {"name": "scratch", "widths": [8, 16], "hidden": 32},
             "embedding": 16,
-            "loss": SYSTEMS.get(system) or SYSTEMS[model],
-            "decide": "softmax" if model in ("cross_entropy", "hybrid") else "neighbours",
-            "images_per_class": 2,
             "epochs": 3,
             "stages": [
-                {"from_epoch": 0, "learning_rate": 0.003, "mining": kind},
-                {"from_epoch": 2, "learning_rate": 0.0003, "mining": kind and "hardest"},
+                {"from_epoch": 0, "learning_rate": 0.003, "mining": mining},
+                {"from_epoch": 2, "learning_rate": 0.0003, "mining": mining and "hardest"},
             ],
-            "validate_every": 1,
-            "neighbours": 5,
             "min_count": 10,
         }
+        if system == "flexible@sum":
+            values["loss"] = {**SUM, "take": "most_violating"}
+        del values["study"]
         return Parameters.check(values | changes, {"": "test"})
 
     return make
@@ -146,20 +112,6 @@ def colour_runs(trained, monkeypatch) -> dict[str, Path]:
     return {system: base / system / "seed0" for system in SYSTEMS}
 
 
-@pytest.fixture
-def params_of():
-    """Return a function that reads the shipped parameter files of a system as plain values."""
-
-    def read(dataset: str, system: str) -> dict:
-        folder = REPOSITORY / "params" / "triplets" / dataset
-        values = {}
-        for name in dict.fromkeys(["dataset", system.partition("@")[0], system]):
-            values |= yaml.safe_load((folder / f"{name}.yaml").read_text())
-        return values
-
-    return read
-
-
 @pytest.fixture(scope="session")
 def write_run(parameters):
     """Return a function that writes an evaluated run by hand, from class paths alone.
@@ -186,38 +138,37 @@ def write_run(parameters):
         **changes,
     ) -> Path:
         model, _, variant = system.partition("@")
-        known = system if model in SYSTEMS else "flexible"
-        settings = parameters(
-            known,
-            **{"dataset": dataset, "model": model, "variant": variant, "seed": seed, **changes},
-        )
+        known = model if model in SYSTEMS else "flexible"
+        named = {"dataset": dataset, "model": model, "variant": variant, "seed": seed}
+        settings = parameters(known, **named, **changes)
         folder = root / "runs" / dataset / "triplets" / system / f"seed{seed}"
         folder.mkdir(parents=True)
         (folder / "params.yaml").write_text(yaml.safe_dump(settings.resolved()))
         levels = range(1, len(true[0].split("/")) + 1)
+
+        def in_words(names: list[str], start: str = "") -> dict[str, list[str]]:
+            upper = {
+                f"{start}level{k}": ["/".join(n.split("/")[:k]) for n in names] for k in levels
+            }
+            return {f"{start}class": names, **upper}
+
         frame = pd.DataFrame({"id": ids or [f"{i:03}.png" for i in range(len(true))]})
-        for kind, names in (("true", true), ("predicted", predicted)):
-            frame[f"{kind}_class"] = names
-            for level in levels:
-                frame[f"{kind}_level{level}"] = [upper(name, level) for name in names]
+        frame = frame.assign(**in_words(true, "true_"), **in_words(predicted, "predicted_"))
         for level in levels:
             found = pd.factorize(frame[f"predicted_level{level}"])[0]
             frame[f"cluster_level{level}"] = (
                 found if clusters is None else np.asarray(clusters)[:, level - 1]
             )
-        frame["first_match"] = first_match
         rng = np.random.default_rng(0)
-        frame["confidence"] = rng.uniform(0.2, 1, len(true))
+        frame = frame.assign(first_match=first_match, confidence=rng.uniform(0.2, 1, len(true)))
         frame[["map_x", "map_y"]] = rng.normal(size=(len(true), 2))
         frame.to_parquet(folder / "predictions.parquet")
-        classes = pd.DataFrame({"class": sorted({*true, *predicted, *unscored, *unseen})})
-        for level in levels:
-            classes[f"level{level}"] = [upper(name, level) for name in classes["class"]]
+        classes = pd.DataFrame(in_words(sorted({*true, *predicted, *unscored, *unseen})))
         classes["images"] = 60
         classes["scored"] = ~classes["class"].isin(unscored)
         classes["unseen"] = classes["class"].isin(unseen)
         classes.to_csv(folder / "classes.csv", index=False)
-        severe = sum(upper(t, 1) != upper(p, 1) for t, p in zip(true, predicted, strict=True))
+        severe = int((frame["true_level1"] != frame["predicted_level1"]).sum())
         (folder / "metrics.json").write_text(json.dumps({"severe_errors": severe, "n": len(true)}))
         (folder / "curves.csv").write_text(
             "epoch,step,learning_rate,train_loss,validation_macro_f1,validation_severe_errors\n"
@@ -240,8 +191,3 @@ def write_run(parameters):
 def few_resamples(monkeypatch):
     """Bootstraps of 200 resamples, not of 2000: rougher, and ten times as fast."""
     monkeypatch.setattr(bootstrap, "bootstrap", partial(bootstrap.bootstrap, n_resamples=200))
-
-
-def upper(path: str, level: int) -> str:
-    """The label of a class path at a level, from 1."""
-    return "/".join(path.split("/")[:level])

@@ -18,26 +18,6 @@ def made_up(counts: list[int], official: list[str] | None = None) -> data.Labell
 
 
 class TestSplit:
-    @settings(max_examples=60, deadline=None)
-    @given(
-        counts=st.lists(st.integers(1, 40), min_size=1, max_size=8),
-        validation=st.floats(0.05, 0.45),
-        test=st.floats(0.05, 0.45),
-        seed=st.integers(0, 1000),
-    )
-    def test_random_split_is_stratified(self, parameters, counts, validation, test, seed):
-        found = made_up([30, *counts])
-        settings = parameters(validation_share=validation, test_share=test, split_seed=seed)
-        parts = data.split(found, settings)
-        assert parts.shape == (len(found.files),)
-        assert set(parts) == {"train", "validation", "test"}
-        assert (parts == data.split(found, settings)).all()
-        for label, count in found.counts.items():
-            drawn = Counter(parts[found.labels[:, -1] == label])
-            assert drawn["train"] >= 1
-            assert drawn["test"] == min(round(count * test), count - 1)
-            assert abs(drawn["validation"] - count * validation) <= 0.5 or drawn["train"] == 1
-
     def test_its_own_seed_alone_draws_it(self, parameters):
         found = made_up([100, 10, 1])
         parts = data.split(found, parameters(validation_share=0.1))

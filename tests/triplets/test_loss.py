@@ -213,6 +213,9 @@ class TestObjective:
     def test_terms_and_where_their_gradient_goes(self, parameters, system, weight, arguments):
         torch.manual_seed(0)
         chosen = parameters(system)
+        if system == "hybrid":
+            loss = chosen.loss.model_copy(update={"weight": weight})
+            chosen = chosen.model_copy(update={"loss": loss})
         network = build(chosen, 6, None)
         output = network(torch.rand(12, 3, 16, 16))
         loss = objective(chosen, 3)(output, LABELS, CLASSES)

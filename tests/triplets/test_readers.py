@@ -517,12 +517,6 @@ class TestTables:
         header = [new if name == old else name for name in HEADER]
         assert words in refused(from_table, write(header=header), False)
 
-    @pytest.mark.parametrize(("left", "missing"), [((0, 4), "label1"), ((1, 2, 3, 4), "file")])
-    def test_missing_columns(self, write, left, missing):
-        rows = [[row[i] for i in left] for row in TREE]
-        said = refused(from_table, write(rows, [HEADER[i] for i in left]), False)
-        assert re.search(rf"labels\.csv: its columns are .*; they should be .*{missing}", said)
-
     @pytest.mark.parametrize(
         ("text", "words"),
         [

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import load_file
 from sklearn.metrics import f1_score, silhouette_score
 
-from plug import pulled
+from plug import noting, pulled
 from sentences import refused
 from studies.inputs import features, images
 from studies.runs.folder import load_run
@@ -131,15 +131,14 @@ class TestSameBits:
     def test_all_approaches_see_the_same_batches(
         self, few, parameters, train, learner, monkeypatch
     ):
-        step, seen = learner.training_step, {}
+        seen = {}
 
-        def spy(self, batch, index):
+        def spy(watched, _, batch):
             content = batch[0].numpy().tobytes() + batch[1].numpy().tobytes()
-            drawn = seen.setdefault(self.settings.system, [])
+            drawn = seen.setdefault(watched.settings.system, [])
             drawn.append(hashlib.sha256(content).hexdigest())
-            return step(self, batch, index)
 
-        monkeypatch.setattr(learner, "training_step", spy)
+        noting(monkeypatch, learner, spy)
         for system in SYSTEMS:
             train(parameters(system))
         assert len({tuple(seen[system]) for system in SYSTEMS}) == 1
@@ -249,7 +248,7 @@ class TestCollapse:
         assert load_run(evaluate(settings)).metrics["macro_f1"] < 0.5
         before = self.contents(folder)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(learner, "training_step", lambda *_: pytest.fail("trained again"))
+            noting(patch, learner, lambda *_: pytest.fail("trained again"))
             train(settings)
             (folder / "model.safetensors").unlink()  # as if killed after the last checkpoint
             (folder / "provenance.json").unlink()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
+from plug import noting
 from sentences import kept, refused
 from studies import paths
 from studies.triplets import data, tune
@@ -47,13 +48,14 @@ SETTINGS = {
 def trials_of(sandbox, colours, parameters, monkeypatch):
     """A repository that tunes two models on the colours; return a function that writes trials."""
     colours(sandbox / "data" / "colours", 12)
+    models = {model: parameters(model).resolved() for model in (*TRIALS, "hybrid")}
     monkeypatch.setattr(paths, "REPOSITORY", sandbox)
     folder = sandbox / "params" / "triplets" / NAME
     (folder / "trials").mkdir(parents=True)
     own = ("model", "variant", "seed", "loss", "decide", "stages", "study")
 
     def write(model, trials):
-        given = parameters(model).resolved() | {"dataset": NAME}
+        given = models[model] | {"dataset": NAME}
         shared = {name: value for name, value in given.items() if name not in own}
         (folder / "dataset.yaml").write_text(yaml.safe_dump(shared))
         base = {name: given[name] for name in ("model", "loss", "decide")}
@@ -117,15 +119,14 @@ def test_test_images_have_no_say(house, monkeypatch, draw):
 def test_a_killed_tuning_records_what_is_finished_and_goes_on(house, monkeypatch, learner):
     whole = tune.tune(NAME).read_bytes()
     monkeypatch.setenv("STUDIES_ROOT", str(house / "again"))
-    step, trained, falls = learner.training_step, [], True
+    trained, falls = [], True
 
-    def fall(self, batch, index):
-        trained.append((self.settings.system, self.current_epoch))
+    def fall(watched, at, _):
+        trained.append((watched.settings.system, at[0]))
         if falls and trained[-1] == ("triplet@margin_1", 1):
             raise RuntimeError("the plug is pulled")
-        return step(self, batch, index)
 
-    monkeypatch.setattr(learner, "training_step", fall)
+    noting(monkeypatch, learner, fall)
     with pytest.raises(RuntimeError, match="the plug"):
         tune.tune(NAME)
     record = tune.record(NAME)

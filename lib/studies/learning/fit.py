@@ -28,8 +28,7 @@ from tqdm.auto import tqdm
 
 from studies.learning.compute import describe, epoch_seed, resolve_precision, seed_all
 from studies.paths import StudyError
-from studies.reporting.tables import duration
-from studies.runs.files import write_atomic
+from studies.runs.files import duration, write_atomic
 from studies.runs.params import RunParameters
 
 CHECKPOINT = "checkpoint/last.ckpt"
@@ -112,7 +111,7 @@ def fit(
     """Train `learner.network` into a run folder, from its checkpoint if there is one.
 
     The score called `monitor` chooses the weights that the network holds at the end, the earliest
-    best one where several are alike. The loaders' samplers are told the epoch.
+    best one where several are alike. The sampler of `train` is told the epoch.
     Raises StudyError when the checkpoint cannot be read or the loss is no number.
     """
     precision = resolve_precision(parameters.precision)
@@ -130,11 +129,13 @@ def fit(
         for epoch in range(len(state.rows), 0 if state.stopped else epochs):
             began, losses = time.monotonic(), []
             train.sampler.set_epoch(epoch)
-            learner.chance.manual_seed(epoch_seed(parameters.seed, epoch))
+            seed = epoch_seed(parameters.seed, epoch)
+            learner.chance.manual_seed(seed)
             learner.begin_epoch(epoch, optimizer)
             network.train()
-            batches = iter(train)  # draws a random number itself
-            seed_all(epoch_seed(parameters.seed, epoch))
+            seed_all(seed)
+            batches = iter(train)  # draws a random number, from which its workers seed theirs
+            seed_all(seed)
             for batch in batches:
                 learner.begin_step(step, optimizer)
                 with accelerator.autocast():
@@ -207,14 +208,14 @@ def save(folder: Path, state: State, network: nn.Module, optimizer: torch.optim.
         write_atomic(folder / "steps.csv", pd.DataFrame(state.steps).to_csv(index=False))
     content = io.BytesIO()  # through memory: on a full disk torch.save raises what does not say so
     modules = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save({**asdict(state), **modules}, content)
+    torch.save({**vars(state), **modules}, content)
     write_atomic(folder / CHECKPOINT, content.getvalue())
 
 
 def resumed(file: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> State:
     """Return the state of a checkpoint, if there is one, and load network and optimizer.
 
-    Raises StudyError when it is damaged or of another network.
+    Raises StudyError when it is damaged, or of another network or an older version.
     """
     if not file.exists():
         return State()

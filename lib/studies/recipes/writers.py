@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from torch.nn.utils.rnn import pad_sequence
+from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
 import kitchen
 from studies import paths
 from studies.inputs.web import Client, Failure, checked, read_key, secret, well_formed
 from studies.learning import compute
-from studies.learning.fit import adamw, schedule, set_rate
+from studies.learning.fit import schedule
 from studies.paths import StudyError
 from studies.recipes.params import Parameters, Server, Writer
 from studies.recipes.prompt import build_prompt
@@ -301,18 +302,23 @@ def train(settings: Writer, folder: Path) -> None:
     )
     prompts = tokenizer([prompt + BREAK for prompt, _ in pairs])["input_ids"]
     recipes = tokenizer([recipe + END for _, recipe in pairs])["input_ids"]
-    optimizer = adamw(model, settings.learning_rate, weight_decay=0.01)
+    matrices, vectors = (
+        [p for p in model.parameters() if (p.ndim > 1) == wide] for wide in (True, False)
+    )
+    groups = {"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}
+    optimizer = torch.optim.AdamW(groups, settings.learning_rate)
+    rates = LambdaLR(optimizer, lambda step: schedule(step, settings.steps, WARM_UP))
     rng = np.random.default_rng(settings.seed)
-    for step in tqdm(range(settings.steps), desc="training the writer", unit="step", delay=2):
+    for _ in tqdm(range(settings.steps), desc="training the writer", unit="step", delay=2):
         rows = rng.integers(len(pairs), size=settings.batch)
         chosen = [(prompts[row], recipes[row]) for row in rows]
         tokens, targets = batch(chosen, tokenizer.pad_token_id)
-        set_rate(optimizer, schedule(step, settings.steps, WARM_UP))
         loss = model(input_ids=tokens, labels=targets).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        rates.step()
     try:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

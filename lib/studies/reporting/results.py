@@ -9,7 +9,7 @@ import pandas as pd
 
 from studies import paths
 from studies.paths import StudyError
-from studies.reporting.tables import duration
+from studies.runs.files import duration
 from studies.runs.folder import LoadedRun, finished
 from studies.runs.params import load_parameters, run_files
 

@@ -154,14 +154,6 @@ def _range(values: pd.Series) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def duration(seconds: float) -> str:
-    """Return `45 s`, `12 min` or `3 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 # Paired tests are a long frame, one row a pair, metric and test, with the columns `first`,
 # `second`, `metric`, `test`, `difference` (second minus first), `p`, and of a bootstrap `ci_low`
 # and `ci_high`.

@@ -139,3 +139,11 @@ def locked(folder: Path) -> Iterator[None]:
 def to_json(content: Any) -> str:
     """Return JSON as a person reads it."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def duration(seconds: float) -> str:
+    """Return `45 s`, `12 min` or `3 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -200,23 +200,18 @@ def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
 
 def confusion(results: Results, system: str, level: int) -> Figure:
     """Draw which label of a level (from 1) is taken for which, all seeds of a system together."""
-    names = results.classes[f"level{level}"]
-    codes, labels = pd.factorize(names, sort=True)
-    counts = np.zeros((len(labels), len(labels)), dtype=int)
-    for answers in results.answers[system].values():
-        np.add.at(counts, (codes[results.truth], codes[answers.predicted]), 1)
-    return plots.confusion(counts, list(map(words, labels)), f"{system}, level {level}")
+    answers = pd.concat(run.predictions for run in results.systems[system])
+    names = sorted(results.classes[f"level{level}"].unique())
+    counts = pd.crosstab(answers[f"true_level{level}"], answers[f"predicted_level{level}"])
+    counts = counts.reindex(index=names, columns=names, fill_value=0).to_numpy()
+    return plots.confusion(counts, list(map(words, names)), f"{system}, level {level}")
 
 
 def confused_pairs(results: Results, system: str, most: int = 12) -> pd.DataFrame:
     """Return which classes a system takes for which most often, all seeds together."""
-    names = results.classes["class"].map(shown)
-    answers = pd.concat(
-        pd.DataFrame(
-            {"true": names.iloc[one.true].array, "taken for": names.iloc[one.predicted].array}
-        )
-        for one in results.answers[system].values()
-    )
+    classes = ["true_class", "predicted_class"]
+    answers = pd.concat(run.predictions[classes] for run in results.systems[system])
+    answers = answers.map(shown).set_axis(["true", "taken for"], axis=1)
     tests = answers["true"].value_counts()
     wrong = answers[answers["true"] != answers["taken for"]].value_counts().head(most)
     table = wrong.rename("times").reset_index()
