@@ -223,14 +223,9 @@ def card(
     kept = run.predictions[run.predictions["kept"]]
     having = set(kept["class"])
     facts = {"predictor": run.system, **run_facts([run], "captions")}
-    accuracy = [
-        {
-            "filter against the truth": name,
-            "test captions": metrics.get(name, np.nan),
-            "captions it was trained on": metrics.get(f"{name}_trained", np.nan),
-        }
-        for name in FILTER_AXES
-    ]
+    accuracy = {"filter against the truth": [*FILTER_AXES]}
+    for heading, ending in (("test captions", ""), ("captions it was trained on", "_trained")):
+        accuracy[heading] = [metrics.get(name + ending, np.nan) for name in FILTER_AXES]
     return DatasetCard.from_template(
         front_matter(parameters, collection, kept),
         template_path=str(CARD),

@@ -52,7 +52,6 @@ WEIGHTED = "downstream_weighted"
 AGAINST = ("downstream_all", "downstream_random", "downstream_kept")
 COMPARED = {1: "AUC above {}", 0: "AUC not told from {}", -1: "AUC below {}"}
 
-
 NOTE = (
     "On held-out captions, each read alone. Precision: of the kept captions the share that "
     "describes its class; recall: of those that do, the share kept; rejected: of those that do "
