@@ -111,15 +111,3 @@ def test_thresholds_by_hand():
 def test_nothing_there_leaves_the_even_threshold():
     assert thresholds(np.full((3, 2), 0.7), np.zeros((3, 2), bool)).tolist() == [0.5, 0.5]
     assert thresholds(np.zeros((3, 2)), np.ones((3, 2), bool)).tolist() == [0.5, 0.5]
-
-
-def test_float32_is_computed_in_float64():
-    rng = np.random.default_rng(4)
-    logits, true = rng.normal(0, 3, (50, 4)).astype(np.float32), rng.integers(0, 4, 50)
-    wide = logits.astype(np.float64)
-    assert temperature(logits, true) == temperature(wide, true)
-    assert sigmoid_temperature(logits, logits > 1) == sigmoid_temperature(wide, logits > 1)
-    narrow = softmax(logits, axis=1)
-    present = rng.random((50, 4)) < 0.3
-    wanted = thresholds(narrow.astype(np.float64), present)
-    np.testing.assert_array_equal(thresholds(narrow, present), wanted)

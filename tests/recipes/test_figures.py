@@ -3,15 +3,12 @@
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 import meals
 from studies.recipes import data, figures
 from studies.recipes.readers import Plates
-from studies.reporting.plots import style
-from studies.reporting.tables import BOOTSTRAP
 from studies.runs.folder import LoadedRun, load_run
 
 pytest_plugins = ["plates_made"]
@@ -74,15 +71,6 @@ class TestTables:
         assert table["metric"].tolist() == ["grounding recall", "sight", "distinct-2"]
         assert table["naive"].tolist() == ["0.333", "-0.100", "1.000"]
 
-    def test_paired_tests_are_one_row_a_pair_and_one_column_a_metric(self):
-        metrics = ["dish_top1", "ece", "sight"]
-        names = ["first", "second", "metric", "test", "difference", "ci_low", "ci_high", "p"]
-        rows = [("a", "b", metric, BOOTSTRAP, 0.1, 0.05, 0.2, 0.01) for metric in metrics]
-        table = figures.test_table(pd.DataFrame(rows, columns=names), figures.SEEN)
-        assert table["difference"].tolist() == ["b − a"]
-        assert list(table.columns[1:]) == ["dish top-1", "p (dish top-1)", "ECE", "p (ECE)"]
-        assert table.loc[0, "dish top-1"].startswith("+0.1")
-
 
 class TestDrawn:
     def test_curves_against_the_step(self, serves):
@@ -93,8 +81,6 @@ class TestDrawn:
         ]
         for axis, values in zip(figure.axes, ([2.5, 1.8], [0.2, 0.4]), strict=True):
             (line,) = axis.lines
-            assert axis.get_xlabel() == "step"
-            assert line.get_color() == style("two_networks").colour
             assert line.get_xydata().tolist() == [[10, values[0]], [20, values[1]]]
         assert figures.curves({}) is None
 
@@ -127,9 +113,6 @@ class TestLook:
             best = max(np.flatnonzero(named), key=lambda s, p=shares: p[s])
             assert f": {eyes.ingredients[best]} {shares[best]:.0%}" in text
         assert titles(figures.look(prompt, 3)) == shown
-
-    def test_who_does_not_look_has_nothing_to_show(self, serves):
-        assert figures.look(serves("majority", seen=meals.eyes(1.0))) is None
 
 
 class TestCases:
