@@ -3,15 +3,12 @@
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 import meals
 from studies.recipes import data, figures
 from studies.recipes.readers import Plates
-from studies.reporting.plots import style
-from studies.reporting.tables import BOOTSTRAP
 from studies.runs.folder import LoadedRun, load_run
 
 pytest_plugins = ["plates_made"]
@@ -29,10 +26,6 @@ def serves(sandbox, serve):
 
 def titles(figure):
     return [axis.get_title().replace("\n", " ") for axis in figure.axes]
-
-
-def labels(figure, axis="y"):
-    return [getattr(one, f"get_{axis}label")().replace("\n", " ") for one in figure.axes]
 
 
 class TestDataset:
@@ -56,48 +49,8 @@ class TestDataset:
             *("part", "pictures", "dishes", "ingredients", "ingredients a picture")
         ]
 
-    def test_a_sample_is_of_all_parts_of_the_dataset(self, plates):
-        assert titles(figures.sample(plates, 2)) == [
-            "miso soup: egg, kale, salt, oil and 2 more",
-            "miso soup:",
-        ]
-        assert titles(figures.sample(plates, 4))[1:3] == ["pie: kale", "pie: egg"]
-
-
-class TestTables:
-    def test_scores_of_a_run(self, serves):
-        seen = serves("two_networks@wide", seen=meals.eyes(1.0), found={"dish_top1": 0.25})
-        table = figures.score_table(seen)
-        assert table.to_dict("records") == [{"metric": "dish top-1", "two_networks@wide": "0.250"}]
-        found = {"grounding_recall": 1 / 3, "sight": -0.1, "distinct_2": 1.0}
-        table = figures.score_table(serves("naive", recipes=meals.own(), found=found))
-        assert table["metric"].tolist() == ["grounding recall", "sight", "distinct-2"]
-        assert table["naive"].tolist() == ["0.333", "-0.100", "1.000"]
-
-    def test_paired_tests_are_one_row_a_pair_and_one_column_a_metric(self):
-        metrics = ["dish_top1", "ece", "sight"]
-        names = ["first", "second", "metric", "test", "difference", "ci_low", "ci_high", "p"]
-        rows = [("a", "b", metric, BOOTSTRAP, 0.1, 0.05, 0.2, 0.01) for metric in metrics]
-        table = figures.test_table(pd.DataFrame(rows, columns=names), figures.SEEN)
-        assert table["difference"].tolist() == ["b − a"]
-        assert list(table.columns[1:]) == ["dish top-1", "p (dish top-1)", "ECE", "p (ECE)"]
-        assert table.loc[0, "dish top-1"].startswith("+0.1")
-
 
 class TestDrawn:
-    def test_curves_against_the_step(self, serves):
-        figure = figures.curves({"two_networks": [serves("two_networks", seen=meals.eyes(1.0))]})
-        assert labels(figure) == [
-            "training loss, (1) + weight × (2) (nats)",
-            "validation dish top-1 (0–1)",
-        ]
-        for axis, values in zip(figure.axes, ([2.5, 1.8], [0.2, 0.4]), strict=True):
-            (line,) = axis.lines
-            assert axis.get_xlabel() == "step"
-            assert line.get_color() == style("two_networks").colour
-            assert line.get_xydata().tolist() == [[10, values[0]], [20, values[1]]]
-        assert figures.curves({}) is None
-
     def test_calibration_is_the_share_right_by_probability(self, serves):
         likely = [[0.9, 0.1]] * 4 + [[0.35, 0.65]] * 5
         seen = {"id": list("abcdefghi"), "dish": [0, 0, 0, 1, 1, 0, 0, 0, 0]}

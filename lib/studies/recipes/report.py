@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from studies.reporting.ledger import Claim, Outcome, Step, judge, tally
 from studies.reporting.results import by_system, count_systems, read_runs, write_report
 from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
+from studies.runs.params import read_yaml
 
 TITLE = "Recipes: does naming the ingredients free the writer from templates?"
 ORDER = [
@@ -147,14 +149,7 @@ def place(system: str) -> tuple[int, bool, str]:
 
 # The ledger: what the paper claims, and what became of it on a dataset.
 
-BLIND = 0.02  # sight; recipes with less for certain are called blind to the plate
-TELLS = "told what is on the plate, the writer names no more of it"
-R2 = tuple(
-    Step(f"grounding_{part}", control, "supervised")
-    for control in ("naive", "shuffled", "typical")
-    for part in ("precision", "recall")
-)
-UNTESTED = {"R4": "no attention or metric-learning control was run"}
+CLAIMS = read_yaml(Path(__file__).with_name("claims.yaml"))["claims"]
 OF_DISHES = (
     "the ingredients are those of the dish and not of the plate, so a plate has nothing of its own "
     "to be told"
@@ -163,30 +158,15 @@ OF_DISHES = (
 
 def judged(results: Results) -> list[Outcome]:
     """Return what became of each of the claims R1 to R4."""
-    claims = [
-        Claim(
-            "R1",
-            "a class-only prompt gives template recipes: alike within a dish, blind to the plate, "
-            "also when sampled",
-            (
-                Step("self_bleu", "supervised", "naive"),
-                Step("sight", 0.0, "naive", "no higher", BLIND),
-            ),
-        ),
-        Claim(
-            "R2",
-            "class + ingredients gives recipes grounded in the plate",
-            (Step("grounding_recall", "naive", "oracle", gate=TELLS), *R2),
-        ),
-        Claim(
-            "R3",
-            "the ingredient head tells variants of one dish apart",
-            (Step("variant_accuracy", "frequencies", results.eyes or "two_networks"),),
-        ),
-        Claim("R4", "explicit supervision beats attention or metric learning", ()),
-    ]
-    alike = {} if results.by_plate else dict.fromkeys(("R1", "R2", "R3"), OF_DISHES)
-    return judge(claims, results.measured, UNTESTED | alike)
+    named = {"eyes": results.eyes or "two_networks"}
+    claims, untested = [], {}
+    for one in CLAIMS:
+        steps = tuple(Step(**step) for step in one.get("steps", ()))
+        claim = Claim(one["id"], one["claim"], steps)
+        claims.append(claim.under("", lambda system: named.get(system, system)))
+        if "untested" in one or not results.by_plate:
+            untested[claim.id] = one.get("untested", OF_DISHES)
+    return judge(claims, results.measured, untested)
 
 
 def forests(outcomes: Iterable[Outcome]) -> list[Figure]:
