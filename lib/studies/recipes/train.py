@@ -21,7 +21,7 @@ from studies.recipes import calibration, data
 from studies.recipes.metrics import ingredient_metrics
 from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, gathered, look
 from studies.recipes.params import Parameters
-from studies.reporting.bootstrap import value
+from studies.reporting.inference import value
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, provenance
 
