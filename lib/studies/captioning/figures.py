@@ -91,27 +91,6 @@ def test_table(tests: pd.DataFrame) -> pd.DataFrame:
     return tables.wide_tests(tests, NAMES, [])
 
 
-def agreement(frame: pd.DataFrame) -> Figure:
-    """Draw how far each metric agrees with each kind of judge, from `judgements.agreement`."""
-    rows = frame[frame["against"] == ""]
-    rows = rows.rename(columns={"metric": "model", "judgements": "metric", "tau": "mean"})
-    rows = rows.assign(variant="", published=None)
-    axes = {judges: f"Kendall's τ_c, {judges} (−1 to 1)" for judges in rows["metric"].unique()}
-    return plots.intervals(rows, axes)
-
-
-def agreement_table(frame: pd.DataFrame, differences: bool = False) -> pd.DataFrame:
-    """Return how far metrics agree with judges, or by how much one does better, to be read."""
-    rows = frame[(frame["against"] != "") == differences]
-    known = rows[["tau", "ci_low", "ci_high"]].itertuples(index=False)
-    rows = rows.assign(tau=[tables.signed(*row, count=False) for row in known])
-    if not differences:
-        return rows[["metric", "judgements", "tau", "pairs"]].rename(columns={"tau": "τ_c"})
-    rows["p"] = rows["p"].map(tables.p_value)
-    names = {"metric": "first", "against": "second", "tau": "difference in τ_c"}
-    return rows.rename(columns=names)[["first", "second", "judgements", "difference in τ_c", "p"]]
-
-
 def curves(systems: Systems) -> Figure | None:
     """Draw training and validation loss against the step; None without a system."""
     if not systems:
