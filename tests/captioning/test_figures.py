@@ -68,28 +68,6 @@ class TestTables:
         assert not [*figures.gallery({}), *figures.attended({})]
 
 
-class TestAgreement:
-    FRAME = pd.DataFrame(
-        [
-            ("METEOR", "", "expert", 0.418, 0.4, 0.43, np.nan, 5664),
-            ("CIDEr", "", "expert", 0.4391, 0.42, 0.45, np.nan, 5664),
-            ("METEOR", "", "crowd", -0.01, -0.02, 0.01, np.nan, 47830),
-            ("CIDEr", "", "crowd", 0.2, 0.1, 0.3, np.nan, 47830),
-            ("CIDEr", "METEOR", "expert", 0.02, -0.001, 0.04, 0.0004, 5664),
-        ],
-        columns=["metric", "against", "judgements", "tau", "ci_low", "ci_high", "p", "pairs"],
-    )
-
-    def test_tables(self):
-        table = figures.agreement_table(self.FRAME)
-        assert list(table.columns) == ["metric", "judgements", "τ_c", "pairs"]
-        assert table.loc[1].tolist() == ["CIDEr", "expert", "+0.439 [+0.420, +0.450]", 5664]
-        gaps = figures.agreement_table(self.FRAME, differences=True)
-        assert gaps.to_numpy().tolist() == [
-            ["CIDEr", "METEOR", "expert", "+0.020 [−0.001, +0.040]", "< 0.001"]
-        ]
-
-
 class TestCurves:
     """The six curves of the slides, each against the step."""
 

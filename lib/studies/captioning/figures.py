@@ -15,7 +15,7 @@ from studies.captioning.params import Parameters
 from studies.inputs.images import open_rgb
 from studies.inputs.splits import PARTS
 from studies.paths import StudyError
-from studies.reporting import plots, publish, tables
+from studies.reporting import plots, publish
 from studies.reporting.results import cost_table
 from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
@@ -79,16 +79,6 @@ def caption_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
             "CIDEr": frame["CIDEr"].map("{:.2f}".format),
         }
     )
-
-
-def score_figure(frame: pd.DataFrame) -> Figure:
-    """Draw the four metrics of the tidy frame: each system with its intervals."""
-    return plots.intervals(frame, AXES)
-
-
-def test_table(tests: pd.DataFrame) -> pd.DataFrame:
-    """Return the paired tests, one row a pair of systems."""
-    return tables.wide_tests(tests, NAMES, [])
 
 
 def curves(systems: Systems) -> Figure | None:
