@@ -122,15 +122,6 @@ class TestTransformer:
         weights = last(*looked[0], average_attn_weights=True)[1]
         assert torch.allclose(decoder.attend(memory, tokens), weights, atol=1e-5)
 
-    @torch.inference_mode()
-    def test_the_memory_is_not_copied_for_each_beam(self):
-        state = make("transformer").start(given()[0], 7, LENGTH)
-        assert all(part.shape == (IMAGES, 4, PLACES, 4) for read in state.memory for part in read)
-        state.begin(1)
-        before = state.past.data_ptr()
-        state.select(torch.zeros(IMAGES, 7, dtype=torch.int64))
-        assert state.past.data_ptr() == before
-
 
 def test_the_lstm_is_the_formulas_step_by_step():
     decoder, (memory, tokens) = make("lstm"), given(images=1)

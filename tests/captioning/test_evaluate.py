@@ -116,13 +116,6 @@ class TestRunFolder:
 
 
 class TestOnce:
-    def test_an_evaluated_run_is_left_alone(self, run, chosen, monkeypatch, capsys):
-        monkeypatch.setattr(evaluate, "scored", None)
-        before = {f: f.stat().st_mtime_ns for f in run.folder.rglob("*") if f.name != ".lock"}
-        assert evaluate.evaluate(chosen) == run.folder
-        assert capsys.readouterr().out == f"{run.folder}: already evaluated\n"
-        assert {f: f.stat().st_mtime_ns for f in before if f.is_file()}.items() <= before.items()
-
     def test_a_trained_run_is_not_trained_again(self, copy, chosen, unscored):
         folder = chosen.folder()
         before, weights = load_run(folder).predictions, folder / "model.safetensors"
