@@ -43,13 +43,6 @@ class TestBoth:
             assert not torch.allclose(after[:, place], before[:, place], atol=1e-5)
 
     @torch.inference_mode()
-    def test_steps_equal_whole_captions(self, decoder):
-        memory, tokens = given()
-        state = decoder.start(memory, 1, LENGTH)
-        steps = [decoder.step(tokens[:, [place]], state) for place in range(LENGTH)]
-        assert torch.allclose(torch.cat(steps, 1), decoder(memory, tokens), atol=1e-5)
-
-    @torch.inference_mode()
     def test_beams_that_change_places_equal_whole_captions(self, decoder):
         generator = torch.Generator().manual_seed(2)
         memory, _ = given(images=4)

@@ -84,7 +84,7 @@ class TestCurves:
             "gradient norm": [1 + 1 / n for n in range(1, 6)],
             "epoch": [0] * 5,
         }
-        axes = [*figures.curves(systems).axes, *figures.steps(systems).axes]
+        axes = [*figures.curves(systems).axes, *figures.curves(systems, "steps.csv").axes]
         assert [axis.get_ylabel().replace("\n", " ") for axis in axes] == list(wanted)
         for axis, values in zip(axes, wanted.values(), strict=True):
             (line,) = axis.lines

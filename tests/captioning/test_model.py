@@ -7,7 +7,6 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from safetensors.torch import load_file
 from torch import nn
 
 import changing
@@ -17,7 +16,6 @@ from studies.captioning.model import Describer, build
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import BOS, EOS, PAD, UNKNOWN, Words
 from studies.inputs import images
-from studies.learning.networks import FineTuned
 from studies.runs.folder import load_run
 
 SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
@@ -26,20 +24,6 @@ TEXTS = [f"a {colour} {what} on the table" for colour in ("red", "blue") for wha
 
 
 class TestBuild:
-    def test_fine_tuned(self, squares, backbones):
-        source = {"name": "backbone", "weights": str(backbones["resnet"]), "trained": True}
-        chosen = squares("resnet_lstm", {"source": source, "grid": 2}, image_size=64)
-        network = build(chosen, 11, (3, 64, 64)).eval()
-        assert isinstance(network.encoder.trunk, FineTuned)
-        assert network.encoder(torch.rand(2, 3, 64, 64)).shape == (2, 4, 64)
-        published = load_file(backbones["resnet"] / "model.safetensors")
-        own = network.encoder.trunk.backbone.model
-        assert all(torch.equal(value, published[name]) for name, value in own.state_dict().items())
-        assert all(p.requires_grad for p in own.parameters())
-        fresh = build(chosen, 11, (3, 64, 64), pretrained=False).encoder.trunk.backbone.model
-        name = next(name for name, value in own.named_parameters() if value.ndim == 4)
-        assert not torch.equal(fresh.state_dict()[name], published[name])
-
     @pytest.mark.parametrize(
         ("trained", "grid", "shape", "place"),
         [

@@ -223,7 +223,6 @@ def test_the_page_and_the_files(sandbox, write_run, plates, weigh, monkeypatch):
     }
 
     assert "4 systems, 8 test images; highest CIDEr: clip_transformer with " in page.text
-    assert "SEEDS=0,1 MODEL=clip_transformer" in page.text
     results = read("made_up")
     frame, tests = results.tidy(), results.tests()
     for row in frame[frame["metric"].isin([*FOUR])].itertuples():

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -93,27 +92,6 @@ class TestLoss:
         for one, other in pairs:
             assert torch.allclose(one, other, atol=1e-6)
             assert other.abs().max() > 1e-4
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, flickr8k_folder, squares) -> Path:
-    """Train every system on the squares, once; `root` holds runs, `data` images."""
-    folder = tmp_path_factory.mktemp("trained")
-    flickr8k_folder(folder / "data" / "flickr8k")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STUDIES_ROOT", str(folder / "root"))
-        patch.setenv("STUDIES_DATA", str(folder / "data"))
-        for system in SYSTEMS:
-            train(squares(system))
-    return folder
-
-
-@pytest.fixture
-def runs(trained, squares, monkeypatch) -> dict[str, Path]:
-    """The run folder of each system of `trained`, with the paths of the house pointing there."""
-    monkeypatch.setenv("STUDIES_ROOT", str(trained / "root"))
-    monkeypatch.setenv("STUDIES_DATA", str(trained / "data"))
-    return {system: squares(system).folder() for system in SYSTEMS}
 
 
 @pytest.fixture
@@ -228,8 +206,8 @@ class TestSameBits:
         assert kept(sandbox / "root") == []
 
 
-def test_every_step_is_noted(runs):
-    run = load_run(runs["resnet_lstm"])
+def test_every_step_and_what_was_trained_are_noted(few, squares):
+    run = load_run(train(squares()))
     steps = pd.read_csv(run.folder / "steps.csv")
     assert steps["step"].tolist() == list(range(1, STEPS + 1))
     assert steps["epoch"].tolist() == [1] * 3 + [2] * 3 + [3] * 3
@@ -239,26 +217,20 @@ def test_every_step_is_noted(runs):
     assert run.curves["step"].tolist() == [3, 6, 9]
     losses = steps.groupby("epoch")["batch_loss"].mean()
     assert losses.tolist() == pytest.approx(run.curves["train_loss"].tolist(), rel=1e-5)
-    validated = run.curves["validation_loss"]
-    assert run.provenance["stopped"] == ""
-    assert run.provenance["best_epoch"] == validated.argmin() + 1
-    assert run.provenance["best_score"] == pytest.approx(validated.min())
+    facts, validated = run.provenance, run.curves["validation_loss"]
+    assert facts["stopped"] == ""
+    assert facts["best_epoch"] == validated.argmin() + 1
+    assert facts["best_score"] == pytest.approx(validated.min())
 
-
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_provenance_says_what_was_trained(runs, squares, system):
-    facts = json.loads((runs[system] / "provenance.json").read_text())
-    dataset = data.read(squares(system))
+    dataset = data.read(squares())
     assert facts["dataset_fingerprint"] == images.fingerprint(dataset.paths, dataset.root)
     assert facts["images"] == {"train": 12, "validation": 4, "test": 4}
-    vocabulary = json.loads((runs[system] / "words.json").read_text())["model"]["vocab"]
+    vocabulary = json.loads((run.folder / "words.json").read_text())["model"]["vocab"]
     # four marks, and each word of the captions
     words = "a square of plain there is somebody painted wall it all red green blue grey"
     assert set(vocabulary) == {"<pad>", "<bos>", "<eos>", "<unk>", *words.split()}
     assert facts["words"] == len(vocabulary)
     assert facts["input_shape"] == [3, 32, 32]
-    tensors = load_file(runs[system] / "model.safetensors")
+    tensors = load_file(run.folder / "model.safetensors")
     learnt = {k: v for k, v in tensors.items() if "running" not in k and "tracked" not in k}
     assert facts["parameters_trained"] == sum(map(torch.numel, learnt.values()))
-    assert facts["threads"] == 1
-    assert facts["seconds"] > 0

@@ -25,14 +25,16 @@ Systems = Mapping[str, Sequence[LoadedRun]]  # the runs of each system
 NAMES = {IDS[metric]: metric for metric in ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")}
 AXES = {name: f"{metric} (0–{10 if name == 'cider' else 1})" for name, metric in NAMES.items()}
 CURVES = {
-    "train_loss": "training loss (nats a word)",
-    "validation_loss": "validation loss (nats a word)",
-}
-STEPS = {
-    "batch_loss": "batch loss (nats a word)",
-    "learning_rate": "learning rate",
-    "gradient_norm": "gradient norm",
-    "epoch": "epoch",
+    "curves.csv": {
+        "train_loss": "training loss (nats a word)",
+        "validation_loss": "validation loss (nats a word)",
+    },
+    "steps.csv": {
+        "batch_loss": "batch loss (nats a word)",
+        "learning_rate": "learning rate",
+        "gradient_norm": "gradient norm",
+        "epoch": "epoch",
+    },
 }
 CASES = {"best": 0.0, "median": 0.5, "worst": 1.0}
 ATTENDED = 2  # images of each system whose attention a report draws
@@ -81,19 +83,12 @@ def caption_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
     )
 
 
-def curves(systems: Systems) -> Figure | None:
-    """Draw training and validation loss against the step; None without a system."""
+def curves(systems: Systems, log: str = "curves.csv") -> Figure | None:
+    """Draw a log against the step, of every epoch or `steps.csv`; None without a system."""
     if not systems:
         return None
-    return plots.curves(logged(systems, "curves.csv"), "step", CURVES, columns=2)
-
-
-def steps(systems: Systems) -> Figure | None:
-    """Draw batch loss, learning rate, gradient norm and epoch against the step; None likewise."""
-    if not systems:
-        return None
-    frame = logged(systems, "steps.csv")
-    return plots.curves(frame, "step", STEPS, columns=2, log=["gradient_norm"])
+    frame = logged(systems, log)
+    return plots.curves(frame, "step", CURVES[log], columns=2, log=["gradient_norm"])
 
 
 def logged(systems: Systems, name: str) -> pd.DataFrame:

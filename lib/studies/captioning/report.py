@@ -17,14 +17,6 @@ from studies.reporting import results as shared
 from studies.reporting.forest import forest
 from studies.reporting.inference import Metric
 from studies.reporting.ledger import CIDER, SYNTHETIC, Claim, Outcome, judge, order, tally
-from studies.reporting.results import (
-    by_system,
-    count_systems,
-    read_runs,
-    report_command,
-    run_facts,
-    write_report,
-)
 from studies.reporting.tables import Shown, show
 from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun
@@ -74,20 +66,16 @@ class Results(shared.Results):
     @property
     def trained(self) -> dict[str, list[LoadedRun]]:
         """Return the systems that are no trivial baseline."""
-        return {
-            name: runs
-            for name, runs in self.systems.items()
-            if name.partition("@")[0] not in BASELINES
-        }
+        models = {name: name.partition("@")[0] for name in self.systems}
+        return self.of(name for name in models if models[name] not in BASELINES).systems
 
     @property
     def scratch(self) -> list[str]:
         """Return the trained systems whose encoder began from random weights."""
-        sources = {
-            name: run.params["network"]["encoder"]["source"]["name"]
-            for name, (run, *_) in self.trained.items()
+        encoders = {
+            name: run.params["network"]["encoder"] for name, (run, *_) in self.trained.items()
         }
-        return [name for name, source in sources.items() if source != "backbone"]
+        return [name for name, one in encoders.items() if one["source"]["name"] != "backbone"]
 
 
 def read(dataset: str) -> Results:
@@ -95,8 +83,8 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when they were tested on different images.
     """
-    runs = read_runs(dataset, "captioning", "images")
-    return Results(runs[0].params["dataset"], by_system(runs, place))
+    runs = shared.read_runs(dataset, "captioning", "images")
+    return Results(runs[0].params["dataset"], shared.by_system(runs, place))
 
 
 def place(system: str) -> tuple[int, int, str]:
@@ -161,8 +149,9 @@ def lead(results: Results, frame: pd.DataFrame, outcomes: list[Outcome]) -> str:
     cider = frame[frame["metric"] == "cider"].assign(system=tables.systems)
     best = cider.sort_values("mean").iloc[-1]
     mark = " (synthetic)" if results.dataset in SYNTHETIC else ""
+    systems = shared.count_systems(results.systems)
     return (
-        f"Dataset {results.dataset}: {count_systems(results.systems)}, {best.n:,} test images; "
+        f"Dataset {results.dataset}: {systems}, {best.n:,} test images; "
         f"highest CIDEr: {best.system} with {best['mean']:.3f}. Of {tally(outcomes)}{mark}."
     )
 
@@ -197,7 +186,9 @@ def headline(frame: pd.DataFrame) -> Shown:
 
 def origin(results: Results) -> Shown:
     """Show the command that makes the report again, and what its runs were made with."""
-    return publish.origin(report_command("captioning", results.systems), run_facts(results.runs))
+    return publish.origin(
+        shared.report_command("captioning", results.systems), shared.run_facts(results.runs)
+    )
 
 
 def write(
@@ -205,4 +196,4 @@ def write(
 ) -> str:
     """Write tables, ledger and the entry of the index; return the folder, `reports/<dataset>`."""
     words = TITLE, lead(results, frame, outcomes), note(results, frame)
-    return write_report(results, frame, tests, outcomes, *words, figures.NAMES)
+    return shared.write_report(results, frame, tests, outcomes, *words, figures.NAMES)
