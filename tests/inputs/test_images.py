@@ -72,13 +72,6 @@ class TestFingerprint:
 
 
 class TestDecode:
-    def test_pixels_are_those_of_the_file(self, tmp_path):
-        path = draw(tmp_path / "x.png", 0, (30, 30))
-        decoded = images.decode(path, 30)
-        assert decoded.dtype == np.uint8
-        assert decoded.flags.c_contiguous
-        assert np.array_equal(decoded, np.asarray(Image.open(path)).transpose(2, 0, 1))
-
     def test_pad_keeps_the_ratio_on_grey(self, tmp_path):
         for size, axis in (((40, 20), 1), ((10, 20), 2)):
             Image.new("RGB", size, (200, 10, 30)).save(tmp_path / "x.png")
@@ -119,7 +112,6 @@ class TestDecode:
 
         size = (8, 8)
         assert middle(Image.new("L", size, 77)) == [77] * 3
-        assert middle(Image.new("1", size, 1)) == [255] * 3
         assert middle(Image.fromarray(np.full(size, 40000, np.uint16))) == [40000 >> 8] * 3
         palette = Image.new("P", size, 1)
         palette.putpalette([0, 0, 0, 10, 200, 30])
@@ -128,7 +120,6 @@ class TestDecode:
         assert middle(Image.new("RGBA", size, (255, 0, 0, 0))) == [255] * 3
         half = middle(Image.new("RGBA", size, (255, 0, 0, 128)))
         assert half == pytest.approx([255, 127, 127], abs=1)
-        assert middle(Image.new("LA", size, (0, 255))) == [0] * 3
         assert middle(Image.new("RGB", size, (1, 2, 3)), "gif") == [1, 2, 3]
         ink = middle(Image.new("CMYK", size, (255, 0, 0, 0)), "jpg", quality=100)
         assert ink == pytest.approx([0, 255, 255], abs=3)
@@ -144,10 +135,8 @@ class TestBadFiles:
             for content in (whole[: len(whole) // 2], b"", b"<html>404</html>", whole[:3]):
                 file.write_bytes(content)
                 assert f"{file} cannot be read" in refused(images.decode, file, 8)
-
-    def test_missing_and_folder(self, tmp_path):
         assert "nowhere.jpg is missing" in refused(images.decode, tmp_path / "nowhere.jpg", 8)
-        assert f"{tmp_path} cannot be read (Is a directory)" in refused(images.decode, tmp_path, 8)
+        assert "list of files is empty" in refused(images.load, [], 16, tmp_path)
 
     def test_decompression_bomb(self, tmp_path, monkeypatch):
         path = draw(tmp_path / "x.png", 0)
@@ -193,9 +182,6 @@ class TestLoad:
         expected = [images.decode(p, 16) for p in album]
         assert np.array_equal(images.load(album, 16, tmp_path), expected)
 
-    def test_no_images(self, tmp_path):
-        assert "list of files is empty" in refused(images.load, [], 16, tmp_path)
-
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -208,27 +194,18 @@ class TestAugment:
     def batch(self) -> torch.Tensor:
         return torch.randint(0, 256, (6, 3, 20, 20), dtype=torch.uint8, generator=seeded(5))
 
-    def test_no_strength_gives_back_the_input(self, batch):
-        same = augment(batch, seeded(0), flip=0, shift=0, zoom=0, colour=0)
-        assert same.dtype == torch.float32
-        assert torch.equal(same, batch / 255)
-        assert torch.equal(augment(batch / 255, seeded(0), 0, 0, 0, 0), batch / 255)
-
-    def test_only_the_generator_decides(self, batch):
-        torch.manual_seed(1)
-        one = augment(batch, seeded(3))
-        torch.manual_seed(2)
-        assert torch.equal(augment(batch, seeded(3)), one)
-        assert not torch.equal(augment(batch, seeded(4)), one)
-
-    def test_the_input_is_left_alone_and_the_range_is_kept(self, batch):
+    def test_only_strength_and_generator_decide_and_the_input_is_left_alone(self, batch):
         values = batch / 255
         before = values.clone()
-        out = augment(values, seeded(0), colour=0.9)
+        for one in (batch, values):
+            assert torch.equal(augment(one, seeded(0), flip=0, shift=0, zoom=0, colour=0), before)
+        torch.manual_seed(1)
+        varied = augment(values, seeded(3), colour=0.9)
+        torch.manual_seed(2)
+        assert torch.equal(augment(batch, seeded(3), colour=0.9), varied)
+        assert not torch.equal(augment(batch, seeded(4), colour=0.9), varied)
         assert torch.equal(values, before)
-        assert out.min() >= 0
-        assert out.max() <= 1
-        assert out.shape == batch.shape
+        assert 0 <= varied.min() < varied.max() <= 1
 
     def test_flips_mirror_each_image_or_leave_it(self, batch):
         many = batch.repeat(100, 1, 1, 1) / 255
@@ -299,8 +276,6 @@ DISGUISES = {
     "recompressed": recompressed,
     "noisy": noisy,
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
-    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.8),
-    "more contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.15),
     "smaller": lambda image: image.resize((60, 45), Image.Resampling.BICUBIC),
     "grey": lambda image: image.convert("L"),
 }

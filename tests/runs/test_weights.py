@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sentences import refused
+from studies.paths import StudyError
 from studies.runs.folder import fitting_weights, open_weights
 
 ADVICE = "; delete it, and the command that trained the run writes it again from its checkpoint"
@@ -23,14 +24,6 @@ def file(tmp_path):
 def names(file) -> list[str]:
     with open_weights(file) as (metadata, _):
         return json.loads(metadata["names"])
-
-
-def test_what_was_written_is_read(file):
-    with open_weights(file) as (metadata, tensors):
-        assert metadata == {"names": '["a", "b"]'}
-    assert set(tensors) == {"one", "two"}
-    assert tensors["one"].tolist() == [0, 1, 2]
-    assert tensors["two"].tolist() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize("kept", [None, 0, 30, -1])
@@ -50,20 +43,9 @@ def test_metadata_that_cannot_be_taken_apart(file, metadata):
     assert refused(names, file).endswith(ADVICE)
 
 
-class TestFitting:
-    def load(self, file, network):
-        with fitting_weights(file):
-            network.load_state_dict({"weight": torch.ones(2, 3)})
-
-    def test_a_network_that_takes_them(self, file):
-        network = nn.Linear(3, 2, bias=False)
-        self.load(file, network)
-        assert network.weight.tolist() == [[1, 1, 1], [1, 1, 1]]
-
-    @pytest.mark.parametrize("network", [nn.Linear(3, 2), nn.Linear(2, 2, bias=False)])
-    def test_a_network_that_does_not(self, file, network):
-        assert f"{file}: holds another system's weights" in refused(self.load, file, network)
-
-    def test_other_errors_pass(self, file):
-        with pytest.raises(ZeroDivisionError), fitting_weights(file):
-            raise ZeroDivisionError
+def test_a_network_that_does_not_fit(file):
+    with (
+        pytest.raises(StudyError, match="holds another system's weights"),
+        fitting_weights(file),
+    ):
+        nn.Linear(3, 2).load_state_dict({"weight": torch.ones(2, 3)})
