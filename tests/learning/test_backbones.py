@@ -66,16 +66,14 @@ class TestTransformers:
         nn.Sequential(frozen).train()
         assert not any(p.requires_grad for p in frozen.parameters())
         assert not any(module.training for module in frozen.modules())
+        blank = load_backbone(str(convnext), pretrained=False)  # for a run folder to fill
+        assert blank.digest() != frozen.digest()
+        blank.load_state_dict(frozen.state_dict())
+        assert blank.digest() == frozen.digest()
         free = load_backbone(str(convnext), trainable=True)
         nn.Sequential(free).eval().train()
         assert all(p.requires_grad for p in free.parameters())
         assert free.model.training
-
-    def test_random_weights_for_a_run_folder_to_fill(self, convnext):
-        known, blank = (load_backbone(str(convnext), pretrained=p) for p in (True, False))
-        assert known.digest() != blank.digest()
-        blank.load_state_dict(known.state_dict())
-        assert known.digest() == blank.digest()
 
     def test_normalise_agrees_with_the_processor(self, convnext):
         backbone = load_backbone(str(convnext))
@@ -123,7 +121,7 @@ class TestTorchvision:
 
     @pytest.mark.parametrize(
         ("name", "width"),
-        [("resnet50", 2048), ("mobilenet_v3_small", 1024), ("convnext_tiny", 768)],
+        [("mobilenet_v3_small", 1024), ("convnext_tiny", 768)],
     )
     def test_widths_of_other_families(self, name, width):
         backbone = load_backbone(f"torchvision/{name}", pretrained=False)
