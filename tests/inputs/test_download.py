@@ -261,11 +261,6 @@ class TestWhatTheUserIsTold:
         assert "plates is there but holds no list.txt" in refused(fetch, "plates")
         assert tree(data / "plates") == {"own.txt": b"mine"}
 
-    def test_the_data_folder_cannot_be_written(self, publish, data):
-        data.write_text("a file in the way")
-        publish(zipped(CONTENT))
-        assert "STUDIES_DATA" in refused(fetch, "plates")
-
     def test_require_names_place_and_command(self, data):
         message = refused(require, "grocery", data / "grocery/dataset")
         assert str(data / "grocery/dataset") in message

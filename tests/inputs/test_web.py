@@ -78,13 +78,6 @@ class TestAttempts:
         assert ask(timeout=1) == expected(chat.asked[1])
         assert slept == [1]
 
-    def test_nothing_listens(self, ask):
-        idle = Chat()
-        idle.close()
-        message = refused(lambda: ask(idle.url))
-        assert idle.url in message
-        assert "ConnectionError" in message
-
 
 class TestRetryAfter:
     @pytest.mark.parametrize("status", [429, 200])

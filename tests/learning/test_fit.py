@@ -361,13 +361,6 @@ class TestProgress:
         assert np.array(numbers, float) == pytest.approx(wanted, rel=1e-3)
         assert printed.err == ""
 
-    def test_where_someone_watches_there_is_a_bar(self, tmp_path, capfd, monkeypatch):
-        monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/train.ipynb")
-        start(tmp_path)
-        printed = capfd.readouterr()
-        assert printed.out == ""
-        assert f"{EPOCHS * STEPS}/{EPOCHS * STEPS}" in printed.err
-
 
 # --- rates and groups, against torch's own schedulers and by hand
 
