@@ -98,7 +98,7 @@ class Wiki(Loopback):
         if "%" in title:
             why = 'The requested page title contains invalid characters: "%".'
             return {"title": title, "invalidreason": why, "invalid": True}
-        urls = {"fullurl": self.url(title)}
+        urls = {"canonicalurl": self.url(title)}
         if title not in self.texts and title not in self.lists:
             return {"ns": 0, "title": title, "missing": True} | urls
         number = sum(title.encode())

@@ -3,10 +3,9 @@
 import hashlib
 import json
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -103,20 +102,7 @@ class TestRecipes:
             assert mentioned(title.removeprefix(dish))[0] == on_top
 
 
-class TestArticles:
-    def test_sentences_of_usual_length_shared_by_siblings_only(self):
-        own = {variant: re.split(r"(?<=\.) ", kitchen.article(variant)) for variant in DISH}
-        classes = defaultdict(set)
-        for variant, sentences in own.items():
-            assert 5 <= len(set(sentences)) == len(sentences) <= 8
-            for sentence in sentences:
-                assert re.fullmatch(r"[A-Z][\w ,;:'-]{58,198}\.", sentence), sentence
-                classes[sentence].add(variant)
-        for variant, sentences in own.items():
-            assert all({DISH[v] for v in classes[one]} == {DISH[variant]} for one in sentences)
-            assert 0.4 <= np.mean([len(classes[one]) == 1 for one in sentences]) <= 0.7
-
-    def test_each_says_what_makes_its_class(self):
-        for variant, truth in CLASSES.items():
-            text = kitchen.article(variant).lower()
-            assert all(re.search(rf"\b{mark}", text) for mark in truth["article"]), variant
+def test_each_article_says_what_makes_its_class():
+    for variant, truth in CLASSES.items():
+        text = kitchen.article(variant).lower()
+        assert all(re.search(rf"\b{mark}", text) for mark in truth["article"]), variant

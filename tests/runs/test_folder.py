@@ -157,8 +157,9 @@ def test_provenance_says_what_a_result_was_made_with():
     assert facts["packages"]["torch"] == version("torch")
     assert (facts["device"], facts["threads"]) == ("abacus", 3)
     assert json.loads(json.dumps(facts)) == facts
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]
-    assert facts["peak_memory_mib"] == pytest.approx(int(peak) / 1024, rel=0.05)
+    if (status := Path("/proc/self/status")).exists():
+        peak = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1])
+        assert facts["peak_memory_mib"] == pytest.approx(peak / 1024, rel=0.05)
 
 
 @pytest.fixture
