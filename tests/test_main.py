@@ -8,13 +8,6 @@ import pytest
 from studies import __main__ as main
 from studies.paths import StudyError
 
-
-@pytest.fixture
-def root(monkeypatch, tmp_path):
-    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "root"))
-    return tmp_path / "root"
-
-
 WRONG = [
     (["DATASET=tinny"], "no dataset `tinny`"),
     (["DATASET=tiny", "STUDY=triplet"], "no study `triplet`; did you mean `triplets`?"),
@@ -30,7 +23,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("arguments", "words"), WRONG, ids=lambda given: given[-1])
-def test_wrong_options(root, monkeypatch, capsys, arguments, words):
+def test_wrong_options(sandbox, monkeypatch, capsys, arguments, words):
     monkeypatch.setattr("sys.argv", ["studies", *arguments])
     monkeypatch.setattr(main, "make", lambda _: pytest.fail("started"))
     with pytest.raises(SystemExit) as caught:
@@ -40,7 +33,7 @@ def test_wrong_options(root, monkeypatch, capsys, arguments, words):
     assert "\n" not in message
     assert words in message
     assert capsys.readouterr().out == ""
-    assert not root.exists()
+    assert not (sandbox / "root").exists()
 
 
 def test_choices():
@@ -65,7 +58,7 @@ def test_a_file_that_is_not_named_for_what_it_says(monkeypatch, tmp_path):
         main.choose(["DATASET=tiny"])
 
 
-def test_no_success_is_told_of_what_is_not_made(root, tmp_path, monkeypatch):
+def test_no_success_is_told_of_what_is_not_made(sandbox, monkeypatch):
     monkeypatch.setattr("sys.argv", ["studies", "DATASET=tiny", "MODEL=flexible"])
     monkeypatch.setattr(main, "make", lambda _: None)
     with pytest.raises(SystemExit, match=r"2 files are missing.*flexible/seed0/model"):
@@ -73,6 +66,6 @@ def test_no_success_is_told_of_what_is_not_made(root, tmp_path, monkeypatch):
     monkeypatch.setattr(main, "make", lambda _: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(SystemExit, match=r"^stopped; the same command goes on from here$"):
         main.main()
-    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "{root}"))
+    monkeypatch.setenv("STUDIES_ROOT", str(sandbox / "{root}"))
     with pytest.raises(SystemExit, match="braces"):
         main.main()

@@ -14,14 +14,10 @@ from studies.inputs.features import features
 from studies.learning.backbones import Backbone, load_backbone
 
 pytest_plugins = ["encoders"]
+pytestmark = pytest.mark.usefixtures("places")
 
 
 class Stop(Exception):
-    pass
-
-
-@pytest.fixture(autouse=True)
-def _places(places):
     pass
 
 

@@ -17,13 +17,8 @@ from sentences import refused
 from studies.inputs import images
 from studies.inputs.images import DUPLICATE_BITS, augment, nearest_duplicates
 
-
-@pytest.fixture(autouse=True)
-def _alone(sandbox):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytest_plugins = ["encoders"]
+pytestmark = pytest.mark.usefixtures("places")
 
 
 def draw(path: Path, seed: int, size=(40, 20)) -> Path:

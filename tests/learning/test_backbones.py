@@ -17,11 +17,7 @@ from sentences import refused
 from studies.learning.backbones import load_backbone
 
 pytest_plugins = ["encoders"]
-
-
-@pytest.fixture(autouse=True)
-def _places(places):
-    pass
+pytestmark = pytest.mark.usefixtures("places")
 
 
 @pytest.fixture

@@ -121,11 +121,6 @@ def whole(tmp_path_factory):
     return folder, *start(folder)
 
 
-@pytest.fixture
-def in_a_log(monkeypatch):
-    monkeypatch.setattr(loop, "watched", lambda: False)
-
-
 @pytest.mark.parametrize("bound", [None, 1.0])
 def test_training_is_adam_on_the_batches_in_order(tmp_path, bound):
     learner, _ = start(tmp_path, told=range(EPOCHS), dropout=0.0, gradient_norm=bound)
@@ -347,7 +342,8 @@ class TestFaults:
 
 
 class TestProgress:
-    def test_a_log_has_one_line_an_epoch(self, tmp_path, capfd, in_a_log):
+    def test_a_log_has_one_line_an_epoch(self, tmp_path, capfd, monkeypatch):
+        monkeypatch.setattr(loop, "watched", lambda: False)
         with pulled(Small, 2, 0):
             start(tmp_path)
         start(tmp_path)

@@ -13,7 +13,6 @@ import yaml
 from safetensors.torch import save_file
 from torch import nn
 
-from commands import Command
 from sentences import refused
 from studies import paths
 from studies.paths import StudyError
@@ -36,9 +35,8 @@ class Parameters(RunParameters):
 
 
 @pytest.fixture
-def root(monkeypatch, tmp_path):
-    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path / "root"))
-    return tmp_path / "root"
+def root(sandbox):
+    return sandbox / "root"
 
 
 def parameters(**changes) -> Parameters:
@@ -75,7 +73,7 @@ def test_a_claim_refuses_other_parameters_and_names_them(root):
         pass  # the refusal has let go of the lock
 
 
-def test_a_claim_clears_away_what_a_killed_writer_left(root, tmp_path):
+def test_a_claim_clears_away_what_a_killed_writer_left(root, commands):
     code = """
 import os, signal, sys
 from pathlib import Path
@@ -89,8 +87,7 @@ write_atomic(Path(sys.argv[1]), content)
         pass
     (folder / "checkpoint").mkdir()
     for name in ("metrics.json", "checkpoint/last.ckpt"):
-        command = Command(tmp_path / "logs", root, "kill", folder / name, code=code)
-        assert command.wait() == -9
+        assert commands(root, "kill", folder / name, code=code).wait() == -9
     halves = [file for file in folder.rglob("*") if file.is_file() and "half" in file.read_text()]
     assert len(halves) == 2
     (folder / ".own").write_text("kept")
