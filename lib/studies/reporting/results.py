@@ -146,11 +146,11 @@ def write_report(
     caption = f"{title} Dataset {results.dataset}."
     shown = tables.wide_tests(tests, names, counts)
     tables.save(frame, tests, folder, study, names, caption, note, counts, shown)
-    claims, rows = folder / "claims", tables.plain(frame) if headline is None else headline
+    verdicts, rows = folder / "claims", tables.plain(frame) if headline is None else headline
     ledger_frame = ledger.frame(outcomes, results.dataset)
     text = ledger.markdown(outcomes, results.dataset, ledger_names or names)
-    write_atomic(claims / f"{study}.csv", ledger_frame.to_csv(index=False, float_format="%.6g"))
-    write_atomic(claims / f"{study}.md", text)
+    write_atomic(verdicts / f"{study}.csv", ledger_frame.to_csv(index=False, float_format="%.6g"))
+    write_atomic(verdicts / f"{study}.md", text)
     table = tables.wide(rows, tables.present(rows, names), counts)
     publish.write_entry(folder, study, title, lead, table, tables.legend(rows))
     return relative(folder)
