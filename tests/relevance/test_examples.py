@@ -116,11 +116,6 @@ class TestOnDisk:
         assert again.to_dict() == first.to_dict()
         assert kept(sandbox / "root") == files
 
-    def test_a_cache_that_cannot_be_written(self, sandbox):
-        (sandbox / "root").mkdir()
-        (sandbox / "root" / "cache").write_text("no folder")
-        assert refused(tokenized, table(self.GIVEN), LEARNT, "mine").startswith("cannot write ")
-
 
 def tokens(texts):
     return datasets.Dataset.from_dict(

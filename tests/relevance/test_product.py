@@ -8,7 +8,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from markdown_it import MarkdownIt
 from PIL import Image
 
 import kitchen as world
@@ -192,14 +191,6 @@ class TestByHand:
         ]
         assert not (folder / "images").exists()
         assert "imagefolder" not in (folder / "README.md").read_text()
-
-    def test_the_card_shows_names_as_they_are(self, by_hand):
-        rows = [(*row[:4], 0.9 if row[1] == "n2" else 0.1, row[5]) for row in ROWS]
-        text = (product.export(by_hand(rows)) / "README.md").read_text().split("---\n", 2)[2]
-        shown = MarkdownIt("commonmark").enable("table").render(text)
-        assert "<p>crane | &lt;machine&gt;</p>" in shown
-        assert "with uncommitted changes" in shown
-        assert "precision is not known" in shown
 
     def test_large_parts_are_several_files(self, by_hand, load, monkeypatch):
         monkeypatch.setattr(product, "SHARD", 5)

@@ -243,20 +243,6 @@ def test_test_captions_change_no_bit_of_the_weights(sandbox, small, monkeypatch)
     assert found["before"][1]["captions"] == {part: len(rows[part]) for part in PARTS}
 
 
-class TestSameBits:
-    @pytest.mark.parametrize("system", ["predictor", WEIGHTED])
-    def test_same_parameters_same_bits_other_seed_others(self, predicted, small, system, kitchen):
-        changes = {"training.epochs": 1, "variant": "again"}
-        first = small(system, changes)
-        before = bits(train(first))
-        shutil.rmtree(first.folder())
-        torch.rand(5)  # chance drawn before must not matter
-        assert bits(train(first)) == before
-        other = small(system, changes, seed=1)
-        shutil.copytree(predicted, predicted.parent / "seed1", dirs_exist_ok=True)
-        assert not set(bits(train(other)).values()) & set(before.values())
-
-
 class TestTrainingCaptions:
     """Which captions are taken, against the predictor's run folder read as a table."""
 

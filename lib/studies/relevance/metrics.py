@@ -9,7 +9,7 @@ import pandas as pd
 from studies.reporting.inference import Metric, macro_f1, mean, one_hot, share, value
 
 
-def tested(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def scored_items(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return what a run is scored on: items by what the ids of their metrics end with.
 
     `frame` is what `evaluate` returned. A filter is scored on test captions of known truth, and
@@ -29,7 +29,7 @@ def tested(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def of_items(items: pd.DataFrame, ending: str = "") -> dict[str, Metric]:
-    """Return the metrics of a run by id, on items that `tested` gives."""
+    """Return the metrics of a run by id, on items that `scored_items` gives."""
     if "said" in items:
         by_id = class_metrics(items["said"].to_numpy(), items["class"].to_numpy())
     else:
@@ -88,7 +88,7 @@ def scores(frame: pd.DataFrame) -> dict[str, float]:
     """Return the values of all metrics, and of a filter how many captions of all are kept."""
     by_id = {
         name: value(metric, len(items))
-        for ending, items in tested(frame).items()
+        for ending, items in scored_items(frame).items()
         for name, metric in of_items(items, ending).items()
     }
     return by_id | ({"kept": int(frame["kept"].sum())} if "kept" in frame else {})

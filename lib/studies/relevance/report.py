@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from studies.relevance import data, figures
-from studies.relevance.metrics import of_items, tested
+from studies.relevance.metrics import of_items, scored_items
 from studies.relevance.params import Parameters
 from studies.reporting import publish, tables
 from studies.reporting import results as shared
@@ -124,7 +124,7 @@ class Results(shared.Results):
         for system, runs in self.systems.items():
             fixed = runs[0].params["training"] is None
             measured[system] = by_id = {}
-            for ending, items in tested(runs[0].predictions).items():
+            for ending, items in scored_items(runs[0].predictions).items():
                 of_seeds = {run.params["seed"]: self.metrics(run, ending) for run in runs}
                 by_id |= measure(of_seeds, np.arange(len(items)), fixed)
             if system in self.filters:
@@ -133,8 +133,8 @@ class Results(shared.Results):
         return measured
 
     def metrics(self, run: LoadedRun, ending: str = "") -> dict[str, Metric]:
-        """Return the metrics of a run whose ids have an ending, see `tested`."""
-        return of_items(tested(run.predictions)[ending], ending)
+        """Return the metrics of a run whose ids have an ending, see `scored_items`."""
+        return of_items(scored_items(run.predictions)[ending], ending)
 
     def tidy(self) -> pd.DataFrame:
         """Return the tidy frame, with what the paper published beside it."""
