@@ -116,18 +116,6 @@ class TestFile:
         assert collect([CUIRASS]) == wanted
         assert collect(b"\xef\xbb\xbf" + json.dumps([CUIRASS], indent=1).encode()) == wanted
 
-    @pytest.mark.parametrize(
-        ("fields", "text"),
-        [
-            ({"title": "", "description": "a b"}, "a b"),
-            ({"title": "<b>open", "description": "a & b"}, "open a & b"),
-            ({"tags": 5}, ""),
-        ],
-    )
-    def test_empty_and_missing_fields(self, collect, fields, text):
-        record = {"filename": "a.JPEG", "wnid": "n1", **fields}
-        assert collect([record]) == [Caption("a.JPEG", "n1", text)]
-
     def test_long_captions_are_cut_at_a_word(self, collect):
         record = CUIRASS | {"description": "palabra " * 12_500}
         (caption,) = collect([record], limit=100)

@@ -176,20 +176,6 @@ class TestDecisions:
 
 
 class TestClassText:
-    @pytest.mark.parametrize(
-        ("extract", "text"),
-        [
-            ("A bird.\n\n\n== DESCRIPTION  ==  \nGrey.\n== Diet ==\nFish.", "A bird.\nGrey."),
-            ("A bird.\n== Description ==\n\n\n=== Size ===\nTall.", "A bird.\nTall."),
-            ("A.\n== Description ==\nB.\n== Diet ==\nC.\n== Description ==\nD.", "A.\nB.\nD."),
-            ("1 == 1 and\nx ==\n== y\n==\nend", "1 == 1 and\nx ==\n== y\n==\nend"),
-            ("A\xa0 b\u2028c\td \r\n\n\n e", "A b c d\ne"),
-            ("<b>A &amp; B</b>\n{{x}} [1] ½ 🍕", "<b>A &amp; B</b>\n{{x}} [1] ½ 🍕"),
-        ],
-    )
-    def test_by_hand(self, extract, text):
-        assert class_text(extract) == text
-
     @given(st.lists(WORDS, max_size=3), SECTIONS)
     def test_any_page(self, lead, page):
         lines = list(lead)

@@ -295,9 +295,3 @@ class TestTrainingCaptions:
         assert told.startswith(f"{predicted} is not evaluated")
         assert "studies.relevance.evaluate" in told
         assert len(take("all")[0])
-
-
-class TestMistakes:
-    def test_what_has_no_network_is_not_trained(self, kitchen, small):
-        assert refused(train, small("tfidf")).startswith("tfidf has no network")
-        assert not (kitchen / "runs").exists()
