@@ -116,12 +116,6 @@ class TestFile:
         assert collect([CUIRASS]) == wanted
         assert collect(b"\xef\xbb\xbf" + json.dumps([CUIRASS], indent=1).encode()) == wanted
 
-    def test_long_captions_are_cut_at_a_word(self, collect):
-        record = CUIRASS | {"description": "palabra " * 12_500}
-        (caption,) = collect([record], limit=100)
-        assert caption.text == "cuirasses " + " ".join(["palabra"] * 11)
-        assert len(collect([record])[0].text) == 2000 - 7
-
     @pytest.mark.parametrize(
         ("content", "problem"),
         [

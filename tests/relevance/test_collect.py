@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from chats import reply
 from sentences import refused
 from studies.relevance import collect, data
-from studies.relevance.collect import CORRESPONDENCES, class_text, imagenet, overrides, published
+from studies.relevance.collect import (
+    CORRESPONDENCES,
+    class_text,
+    correspondences,
+    imagenet,
+    overrides,
+)
 from wikis import PANDA, Wiki
 
 CONTACT = "curator@museum.net"
@@ -244,15 +250,15 @@ class TestOverrides:
 class TestCorrespondences:
     def test_first_articles(self, sandbox):
         lines = ["n02509815, Red panda", "n02012849, -", "n03126707, Crane (machine),Mobile crane"]
-        assert published(write(sandbox / "data", lines)) == {
-            "n02509815": "Red panda",
+        assert correspondences(write(sandbox / "data", lines)) == {
+            **{"n02509815": "Red panda", "n02012849": "-"},
             "n03126707": "Crane (machine)",
         }
 
     @pytest.mark.parametrize("line", ["n0250981, Red panda", "n02509815, ,x"])
     def test_what_is_wrong(self, sandbox, line):
         file = write(sandbox / "data", ["n02012849, -", "", line])
-        assert refused(published, file).startswith(f"{file} line 3: should be a wnid")
+        assert refused(correspondences, file).startswith(f"{file} line 3: should be a wnid")
 
     def test_names_stand_in_the_order_of_wnids(self, sandbox):
         wnids = [f"n{number:08}" for number in range(1000)]

@@ -11,15 +11,7 @@ from hypothesis import strategies as st
 
 from sentences import kept, refused
 from studies.relevance import examples
-from studies.relevance.examples import (
-    ByLength,
-    Texts,
-    Words,
-    joined,
-    padded,
-    tokenized,
-    words,
-)
+from studies.relevance.examples import ByLength, Texts, Words, joined, padded, tokenized, words
 from studies.relevance.params import Bag, Published
 
 LEARN = ["The cat sat on the mat.", "Cats' naps aren't long; cats' lives are.", "猫はかわいい"] * 3

@@ -70,13 +70,6 @@ class TestDataset:
             ["test", "1", "1", "2", "0%"],
         ]
 
-    def test_examples_have_a_sentence_of_their_class(self):
-        assert cells(figures.examples(self.FIVE, 3)) == [
-            ["cat", "text 0", "A cat."],
-            ["dog", "text 2", "A dog."],
-            ["cat", "text 4", "The cat naps."],
-        ]
-
 
 class TestRun:
     def test_reasons_are_counted_the_most_frequent_first(self, run):
@@ -108,21 +101,6 @@ class TestRun:
             ["grey cow", "grey cow seen on day 13", "0.123", "dropped", "no"],
         ]
 
-    def test_cost_of_several_seeds(self, tells):
-        runs = [
-            load_run(tells("downstream_kept", seed, says=hearsay.classified(0.5), facts=facts))
-            for seed, facts in (
-                (0, {"seconds": 60.0, "trained_on": 1234}),
-                (4, {"seconds": 7260.0, "best_epoch": 12}),
-            )
-        ]
-        row = figures.cost({"downstream_kept": runs}).iloc[0]
-        assert row["captions trained on"] == "1,234"
-        assert [row[name] for name in ("training time", "epoch kept", "seeds")] == [
-            *("61 min", "2, 12", "0, 4")
-        ]
-        assert figures.trained_on({"captions": {"train": 60, "test": 48}}) == 60
-
 
 class TestFunnel:
     def steps(self, found, filtered):
@@ -145,11 +123,6 @@ class TestFunnel:
             (LOW, 3, 2),
             (KEPT, 2, 2),
         ]
-
-    def test_reasons_that_drop_nothing_are_no_steps(self):
-        assert self.steps(["", ""], ["", ""])["step"].tolist() == [FOUND, USABLE, KEPT]
-        with pytest.raises(ValueError, match="1 rows for 2 captions"):
-            self.steps(["", ""], [""])
 
 
 class TestCurves:

@@ -95,18 +95,6 @@ def of_one_class(*own, **parameters):
     return relevance(rows, np.zeros(len(own), int), **parameters)
 
 
-def test_by_hand():
-    own = [0.95, 0.9000001, 0.9, 0.7, 0.5, np.nextafter(0.5, 0), 0.2]
-    found = of_one_class(*own)
-    assert found["kept"].tolist() == [True] * 5 + [False] * 2
-    assert found["reason"].tolist() == [""] * 5 + [BELOW_HALF] * 2
-    wanted = [1, 1, 1, 0.5, 0.001]  # v = 1, 1, 1, .8, .6
-    assert found["coefficient"].tolist()[:5] == pytest.approx(wanted, abs=1e-12)
-    # .002 above the threshold is .002 / .4; closer, the lowest holds
-    near = of_one_class(0.502, 0.5002)["coefficient"].tolist()
-    assert near == pytest.approx([0.005, 0.001])
-
-
 def test_equal_probabilities_are_not_below_their_mean():
     # the mean of some of these, as of 0.7 three times, is rounded to more than the value
     values = np.arange(50, 101) / 100
@@ -114,14 +102,6 @@ def test_equal_probabilities_are_not_below_their_mean():
     for classes in range(1, 40):
         rows = np.tile(values[:, None], classes)
         assert relevance(rows, np.zeros(len(rows), int))["kept"].all()
-
-
-def test_no_captions():
-    for classes in (0, 3):
-        found = relevance(np.zeros((0, classes)), np.zeros(0, int))
-        assert list(found) == COLUMNS
-        assert len(found) == 0
-        assert (found.dtypes == of_one_class(0.5).dtypes).all()
 
 
 @pytest.mark.parametrize(

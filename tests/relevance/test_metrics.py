@@ -49,15 +49,6 @@ class TestFilter:
             for name, value in wanted.items():
                 same(found[name][row], value)
 
-    def test_by_hand(self):
-        kept = np.array([True, True, False, False])
-        score, relevant = np.array([0.9, 0.5, 0.5, 0.1]), np.array([True, False, True, False])
-        found = filter_metrics(kept, score, relevant)
-        once = np.ones((1, 4))
-        values = {name: metric(once)[0] for name, metric in found.items()}
-        # of four pairs three are in order, and one is a tie
-        assert values == {"precision": 0.5, "recall": 0.5, "rejected": 0.5, "auc": 0.875}
-
 
 class TestClassifier:
     @given(st.integers(1, 12).flatmap(lambda n: st.tuples(

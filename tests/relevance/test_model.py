@@ -1,7 +1,5 @@
 """The network against transformers called directly and loops over tokens; its file to the bit."""
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,6 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from sentences import refused
-from studies.relevance import model
 from studies.relevance.examples import Texts, padded, tokenized, words
 from studies.relevance.model import Reader, build, mean_pool, predict
 from studies.runs.folder import claim, load_run
@@ -112,17 +109,6 @@ class TestPublished:
         assert networks("published", max_tokens=30)  # 32 places, two before the first
         told = refused(lambda: networks("published", max_tokens=31))
         assert told == f"max_tokens is 31, and {roberta} reads up to 30; lower max_tokens"
-
-    def test_there_is_none(self, tmp_path, roberta):
-        broken = tmp_path / "broken"
-        shutil.copytree(roberta, broken)
-        file = broken / "model.safetensors"
-        file.write_bytes(file.read_bytes()[:500])
-        for folder in (tmp_path / "nowhere", broken):
-            told = refused(model.published, str(folder), 8)
-            assert told.startswith(
-                f"encoder.weights: no encoder of text in safetensors at {folder}"
-            )
 
 
 @pytest.fixture

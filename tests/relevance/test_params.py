@@ -46,21 +46,6 @@ class TestShippedFiles:
             assert parameters.trained == system.startswith(("predictor", "downstream"))
 
     @pytest.mark.parametrize("dataset", DATASETS)
-    def test_systems_are_what_they_are_called(self, dataset):
-        runs = {
-            system: Parameters.check(values_of(dataset, system), {"": system})
-            for system in run_files("relevance", dataset)
-        }
-        assert {"predictor", "name_match", "tfidf"} <= set(runs)
-        for name in {"name_match", "tfidf", "clip"} & set(runs):
-            assert runs[name].baseline.name == name
-        for name in CAPTIONS:
-            given = runs[f"downstream_{name}"]
-            assert given.downstream.captions == name
-            assert given.after == ([] if name == "all" else ["predictor"])
-            assert given.takes_scores == (name != "all")
-
-    @pytest.mark.parametrize("dataset", DATASETS)
     def test_those_who_are_compared_differ_in_nothing_else(self, dataset):
         own = ("model", "variant", "predictor", "baseline", "downstream", "training")
         systems = {system: values_of(dataset, system) for system in run_files("relevance", dataset)}
@@ -82,11 +67,7 @@ class TestShippedFiles:
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"),
-    [
-        ("max_token", "max_tokens"),
-        ("predictor.encoder.layer", "layers"),
-    ],
+    ("name", "nearest"), [("max_token", "max_tokens"), ("predictor.encoder.layer", "layers")]
 )
 def test_unknown_names(name, nearest):
     told = message({name: 3})

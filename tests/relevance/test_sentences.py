@@ -101,12 +101,6 @@ class TestChoose:
 
 
 class TestOfClasses:
-    def test_ten_of_each(self):
-        chosen = of_classes(TEXTS, 2, 10, "longest", 0)
-        assert list(chosen) == list(TEXTS)
-        for wnid, text in TEXTS.items():
-            assert chosen[wnid] == choose(split(text), 10, "longest", None)
-
     def test_what_is_drawn_depends_on_seed_and_class_alone(self):
         chosen = of_classes(TEXTS, 2, 10, "random", 3)
         few = {wnid: TEXTS[wnid] for wnid in ("n4", "n1")}

@@ -1,7 +1,6 @@
 """Pages from a MediaWiki: what is asked, what is kept, and what happens when it misbehaves."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -47,16 +46,6 @@ def page(client, title: str):
 
 
 class TestPages:
-    def test_found(self, site, client):
-        before = datetime.now(UTC).date().isoformat()
-        found = page(client, "Red panda")
-        assert found.problem == ""
-        assert (found.asked, found.title, found.section) == ("Red panda", "Red panda", "")
-        assert found.extract == PANDA
-        assert found.url == "https://en.wikipedia.org/wiki/Red_panda"
-        assert found.revision == site.page("Red panda")["lastrevid"]
-        assert found.date in (before, datetime.now(UTC).date().isoformat())
-
     def test_redirects(self, site, client):
         site.redirects = {
             "Lesser panda": ("Ailurus fulgens", "History"),

@@ -102,11 +102,10 @@ class Results(shared.Results):
         return self.runs[0].provenance["captions"]
 
     @cached_property
-    def relevant(self) -> float | None:
-        """Return the share of test captions that describe their class, None where unknown."""
+    def truth_known(self) -> bool:
+        """Return whether it is known of any test caption that it describes its class or not."""
         frame = self.runs[0].predictions
-        known = frame.loc[frame["part"] == "test", "relevant"].dropna()
-        return float(known.mean()) if len(known) else None
+        return bool(frame.loc[frame["part"] == "test", "relevant"].notna().any())
 
     @cached_property
     def collection(self) -> data.Collection:
@@ -176,7 +175,7 @@ def place(system: str) -> tuple[bool, str, int, str]:
 def judged(results: Results) -> list[Outcome]:
     """Return what became of each of the claims F1 to F3."""
     unknown = "nobody knows which of these captions describe their class"
-    untested = dict.fromkeys(("F1", "F3"), unknown) if results.relevant is None else {}
+    untested = {} if results.truth_known else dict.fromkeys(("F1", "F3"), unknown)
     return judge(CLAIMS, results.measured, untested)
 
 
@@ -204,33 +203,25 @@ def lead(results: Results, outcomes: Sequence[Outcome]) -> str:
 
 def note(results: Results) -> str:
     """Return what a reader of the table of filters must know."""
-    return NOTE if results.relevant is not None else f"{NOTE} {UNKNOWN}"
+    return NOTE if results.truth_known else f"{NOTE} {UNKNOWN}"
 
 
-def scores(
-    frame: pd.DataFrame, systems: Collection[str], metrics: dict[str, str], caption: str = ""
-) -> Shown | None:
-    """Show the metrics that some systems have, one row a system; None where they have none.
-
-    Without a caption it is how to read the cells.
-    """
-    rows = tables.of(frame, systems)
-    names = tables.present(rows, metrics)
-    if not names:
+def scores(frame: pd.DataFrame, systems: Collection[str], names: dict[str, str]) -> Shown | None:
+    """Show the metrics that some systems have, one row a system; None where they have none."""
+    rows = tables.of(frame[frame["metric"].isin(names)], systems)
+    if rows.empty:
         return None
-    rows = rows[rows["metric"].isin(names)]
-    return show(tables.wide(rows, names, ["kept"]), caption or tables.legend(rows))
+    shown = tables.wide(rows, tables.present(rows, names), ["kept"])
+    return show(shown, tables.legend(rows))
 
 
 def differences(results: Results, tests: pd.DataFrame) -> Iterator[Shown]:
     """Show the paired tests, of filters and of classifiers."""
-    for systems, shown in (
-        (results.filters, figures.FILTER_AXES),
-        (results.downstream, figures.DOWNSTREAM_AXES),
-    ):
-        rows = tests[tests["first"].isin(systems)]
+    rates = {metric: figures.FILTER[metric] for metric in figures.FILTER_AXES}
+    for systems, names in ((results.filters, rates), (results.downstream, figures.DOWNSTREAM)):
+        rows = tests[tests["first"].isin(systems) & tests["metric"].isin(names)]
         if not rows.empty:
-            yield show(figures.test_table(rows, shown))
+            yield show(tables.wide_tests(rows, names, []))
 
 
 def funnel(results: Results) -> Figure | None:
@@ -256,14 +247,10 @@ def cost(results: Results) -> Shown | None:
 def captions(results: Results) -> Iterator[Shown]:
     """Show captions that the predictor keeps and drops, and the share by class."""
     for run in results.systems.get("predictor", [])[:1]:
-        yield show(
-            figures.texts(run, results.collection),
-            "Of some classes the most and the least probable held-out caption.",
-        )
-        yield show(
-            figures.classes(run, results.collection),
-            "The classes of which the largest and the smallest share of captions is kept.",
-        )
+        first = "Of some classes the most and the least probable held-out caption."
+        second = "The classes of which the largest and the smallest share of captions is kept."
+        yield show(figures.texts(run, results.collection), first)
+        yield show(figures.classes(run, results.collection), second)
 
 
 def origin(results: Results) -> Shown:
