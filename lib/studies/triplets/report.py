@@ -180,9 +180,7 @@ def write(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
         write_atomic(file, record.to_csv(index=False))
     outcomes, words = judged(results), (TITLE, lead(results, frame), note(results))
     names = figures.NAMES, figures.COUNTS
-    return write_report(
-        results, frame, tests, outcomes, *words, *names, ledger_names=LEDGER_NAMES
-    )
+    return write_report(results, frame, tests, outcomes, *words, *names, ledger_names=LEDGER_NAMES)
 
 
 # The ledger: what the paper claims, and what became of it on a dataset.
