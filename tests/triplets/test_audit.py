@@ -112,7 +112,7 @@ class TestLevels:
             assert 2 <= len(labels[:, 0].unique()) <= 4
             assert (margins[0], margins[-1]) == pytest.approx((2, 0.5))
 
-    def test_ratios_are_medians_of_rounds(self, monkeypatch):
+    def test_ratios_are_to_a_plain_margin_in_the_same_round(self, monkeypatch):
         seconds = {
             "plain": np.array([1.0, 2.0, 4.0]),
             "1": np.array([1.0, 2.0, 4.0]),
@@ -128,10 +128,10 @@ class TestLevels:
         monkeypatch.setattr(audit, "interleaved", measured)
         table = audit.levels((1, 3), batch=8, rounds=3)
         assert list(steps) == ["plain", "1", "3"]
-        assert table["levels"].tolist() == [1, 3]
-        assert table["milliseconds"].tolist() == [2000, 4000]
-        assert table["ratio"].tolist() == [1, 2]
-        assert table[["ratio_low", "ratio_high"]].to_numpy().tolist() == [[1, 1], [1, 3]]
+        assert table["levels"].tolist() == [1, 1, 1, 3, 3, 3]
+        assert table["round"].tolist() == [0, 1, 2] * 2
+        assert table["milliseconds"].tolist() == [1000, 2000, 4000, 3000, 4000, 4000]
+        assert table["ratio"].tolist() == [1, 1, 1, 3, 2, 1]
         gradient = steps["plain"]()
         assert gradient.abs().sum() > 0
         assert torch.equal(gradient, steps["1"]())  # one level is the plain loss

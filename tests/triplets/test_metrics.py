@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
@@ -15,7 +15,7 @@ from sklearn.metrics import (
 )
 
 from studies.triplets import metrics
-from studies.triplets.metrics import Answers, included, macro_f1, scores, severe_errors
+from studies.triplets.metrics import included, macro_f1, scores, severe_errors
 
 label = st.integers(0, 6)
 pairs = st.lists(st.tuples(label, label), min_size=1, max_size=40)
@@ -54,83 +54,88 @@ def test_more_than_fifty_means_more():
 
 @st.composite
 def trees(draw):
-    """A tree as the labels (C, H) of its classes, and answers over them."""
+    """Paths of classes in a tree, and of some items the true and predicted class, the clusters at
+    each level and the rank of the first match.
+    """
     depth, size = draw(st.integers(1, 4)), draw(st.integers(1, 8))
     paths = draw(st.lists(st.tuples(*[st.integers(0, 2)] * depth), min_size=1, max_size=7))
     paths = sorted(set(paths))
-    labels = np.zeros((len(paths), depth), dtype=int)
-    for level in range(depth):
-        upper = [path[: level + 1] for path in paths]
-        labels[:, level] = [sorted(set(upper)).index(path) for path in upper]
-    items = st.lists(st.integers(0, len(paths) - 1), min_size=size, max_size=size)
+    classes = st.lists(st.integers(0, len(paths) - 1), min_size=size, max_size=size)
     clusters = st.lists(
         st.lists(st.integers(0, 4), min_size=depth, max_size=depth), min_size=size, max_size=size
     )
     ranks = st.lists(st.integers(0, 9), min_size=size, max_size=size)
-    drawn = [np.array(draw(part)) for part in (items, items, clusters, ranks)]
-    return paths, labels, Answers(*drawn)
+    return paths, [np.array(draw(part)) for part in (classes, classes, clusters, ranks)]
 
 
-@settings(deadline=None)
-@given(trees())
-def test_every_score_equals_a_loop_or_scikit_learn(case):
-    paths, labels, answers = case
-    pairs = [(paths[t], paths[p]) for t, p in zip(answers.true, answers.predicted, strict=True)]
-    got = {name: score(answers) for name, score in scores(labels, range(len(paths)), []).items()}
-    depth = len(paths[0])
-    assert got.pop("severe_errors") == sum(true[0] != predicted[0] for true, predicted in pairs)
-    wanted = {
-        "macro_f1": f1_score(
-            answers.true,
-            answers.predicted,
-            labels=range(len(paths)),
-            average="macro",
-            zero_division=0,
-        ),
-        "accuracy": accuracy_score(answers.true, answers.predicted),
+def scores_by_hand(paths, scored, unseen, true, predicted, clusters, ranks) -> dict[str, float]:
+    """By loops over the items as they stand, and by scikit-learn."""
+    pairs = [(paths[t], paths[p]) for t, p in zip(true, predicted, strict=True)]
+    having = [rank for rank in ranks if rank > 0]
+    right = {
+        level: sum(t[:level] == p[:level] for t, p in pairs) / len(pairs)
+        for level in range(1, len(paths[0]) + 1)
     }
-    for level in range(1, depth + 1):
-        right = sum(true[:level] == predicted[:level] for true, predicted in pairs)
-        wanted[f"accuracy_level{level}"] = right / len(pairs)
-    for name, level in (("", depth), ("_level1", 1)):
-        truth = ["/".join(map(str, true[:level])) for true, _ in pairs]
-        found = answers.clusters[:, level - 1]
-        wanted[f"nmi{name}"] = normalized_mutual_info_score(truth, found)
-        wanted[f"ari{name}"] = adjusted_rand_score(truth, found)
-    having = [rank for rank in answers.first_match if rank > 0]
+    wanted = {
+        "macro_f1": macro_f1_of(true, predicted, scored),
+        "severe_errors": sum(t[0] != p[0] for t, p in pairs),
+        "accuracy": accuracy_score(true, predicted),
+        **{f"accuracy_level{level}": share for level, share in right.items()},
+    }
+    for name, level in (("", len(paths[0])), ("_level1", 1)):
+        truth = ["/".join(map(str, t[:level])) for t, _ in pairs]
+        wanted[f"nmi{name}"] = normalized_mutual_info_score(truth, clusters[:, level - 1])
+        wanted[f"ari{name}"] = adjusted_rand_score(truth, clusters[:, level - 1])
     for k in (1, 5):
-        share = sum(rank <= k for rank in having) / len(having) if having else math.nan
-        wanted[f"recall_at_{k}"] = share
-    assert list(got) == list(wanted)
-    assert got == pytest.approx(wanted, abs=1e-9, nan_ok=True)
+        hits = sum(rank <= k for rank in having)
+        wanted[f"recall_at_{k}"] = hits / len(having) if having else math.nan
+    if unseen:
+        alone = np.isin(true, unseen)
+        both = [c for c in scored if c in unseen]
+        wanted["unseen_macro_f1"] = macro_f1_of(true[alone], predicted[alone], both)
+        wanted["unseen_accuracy"] = np.mean((true == predicted)[alone]) if any(alone) else math.nan
+    return wanted
+
+
+def macro_f1_of(true, predicted, classes) -> float:
+    if not classes:
+        return math.nan
+    if not len(true):
+        return 0.0
+    return f1_score(true, predicted, labels=classes, average="macro", zero_division=0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(trees(), st.integers(1, 7), st.integers(0, 7), st.integers(0, 2**32 - 1))
+def test_every_score_equals_a_loop_or_scikit_learn_on_repeated_items(case, most, held, seed):
+    paths, answers = case
+    labels = np.array(
+        [
+            [sorted({p[: k + 1] for p in paths}).index(path[: k + 1]) for k in range(len(path))]
+            for path in paths
+        ]
+    )
+    scored, unseen = list(range(len(paths)))[:most], list(range(len(paths)))[::-1][:held]
+    metrics_of = scores(labels, scored, unseen, *answers)
+    weights = np.random.default_rng(seed).integers(0, 4, (4, len(answers[0])))
+    weights[:, 0] += 1
+    weights[0] = 1
+    got = {name: metric(weights.astype(float)) for name, metric in metrics_of.items()}
+    for place, times in enumerate(weights):
+        repeated = [np.repeat(part, times, axis=0) for part in answers]
+        wanted = scores_by_hand(paths, scored, unseen, *repeated)
+        wanted["severe_errors"] *= len(times) / times.sum()  # of as many items as the test set has
+        assert list(got) == list(wanted)
+        one = {name: values[place] for name, values in got.items()}
+        assert one == pytest.approx(wanted, abs=1e-9, nan_ok=True)
 
 
 def test_a_right_leaf_below_a_wrong_branch_is_wrong():
     # labels of groups: the last may agree where the first does not
-    labels = np.array([[0, 1], [1, 1], [0, 2]])
-    answers = Answers(np.array([0]), np.array([1]), np.zeros((1, 2), int), np.array([1]))
-    found = {name: score(answers) for name, score in scores(labels, [0, 1, 2], []).items()}
-    assert (found["accuracy_level1"], found["accuracy"], found["severe_errors"]) == (0, 0, 1)
-
-
-partitions = st.integers(1, 40).flatmap(
-    lambda size: st.tuples(
-        *[st.lists(st.integers(0, 6), min_size=size, max_size=size).map(np.array)] * 2
-    )
-)
-ONE, EACH = np.zeros(5, dtype=int), np.arange(5)
-
-
-@settings(max_examples=200)
-@given(partitions)
-@example((ONE, ONE))
-@example((ONE, EACH))
-@example((EACH, EACH[::-1] * 3))
-@example((np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])))  # less alike than by chance
-def test_nmi_and_ari_equal_scikit_learn(pair):
-    wanted = normalized_mutual_info_score(*pair)
-    assert metrics.nmi(*pair) == pytest.approx(wanted, abs=1e-9)
-    assert metrics.ari(*pair) == pytest.approx(adjusted_rand_score(*pair), abs=1e-9)
+    labels, first = np.array([[0, 1], [1, 1], [0, 2]]), np.array([0])
+    found = scores(labels, [0, 1, 2], [], first, np.array([1]), np.zeros((1, 2), int), first)
+    names = ("accuracy_level1", "accuracy", "severe_errors")
+    assert [found[name](np.ones((1, 1)))[0] for name in names] == [0, 0, 1]
 
 
 def first_match_by_hand(points, classes) -> list[int]:
@@ -183,4 +188,3 @@ def test_fewer_points_than_clusters_and_a_collapsed_space():
         warnings.simplefilter("error")
         same = metrics.clusters(np.ones((8, 4), np.float32), 3, seed=0)
     assert set(same) == {0}
-    assert metrics.nmi(np.arange(8) % 2, same) == 0

@@ -299,16 +299,19 @@ def count(values: ArrayLike) -> Metric:
 def macro_f1(predicted: csr_array, true: csr_array, labels: ArrayLike | None = None) -> Metric:
     """Return the mean F1 over some labels, of (L, N) ones and (L, N) ones, see `one_hot`.
 
-    Labels are row numbers; by default those that are true of any item drawn, nan without one. F1
+    Labels are row numbers; by default those that are true of any item drawn. nan without one. F1
     is 0 where a label is neither predicted nor true.
     """
     hits = predicted.multiply(true).tocsr()
+    rows = None if labels is None else np.asarray(labels, dtype=np.int64)
 
     def metric(weights: np.ndarray) -> np.ndarray:
         drawn = weights.T
         there = true @ drawn
         f1 = share(2 * (hits @ drawn), there + predicted @ drawn)
-        return over_occurring(f1, there) if labels is None else f1[np.asarray(labels)].mean(axis=0)
+        if rows is None:
+            return over_occurring(f1, there)
+        return share(f1[rows].sum(axis=0), np.array(len(rows)), np.nan)
 
     return metric
 

@@ -61,7 +61,8 @@ def evaluate(parameters: Parameters) -> Path:
         answers = (true, predicted, clusters, match)
         scores = metrics.scores(dataset.classes, scored, unseen, *answers)
         values = {name: value(metric, len(test)) for name, metric in scores.items()}
-        values |= {"n": len(test), "n_classes": len(scored)}
+        counts = {"severe_errors": round(values["severe_errors"]), "n": len(test)}
+        values |= {**counts, "n_classes": len(scored)}
         classes = pd.DataFrame(dataset.in_words(everything))
         classes["images"] = [dataset.counts[label] for label in everything]
         classes["scored"] = classes.index.isin(scored)

@@ -192,19 +192,12 @@ SIDES = {"<": "higher", ">": "lower", ">=": "no higher"}  # as paper.yaml writes
 def judged(results: Results) -> list[Outcome]:
     """Return what became of each of the claims T1 to T10."""
     backbone = results.runs[0].params["backbone"]["name"]
-    claims = [
-        Claim(
-            one["id"],
-            one["claim"],
-            tuple(step(*text.split()) for text in one.get("steps", [])),
-        )
-        for one in PAPER["claims"]
-    ]
-    untested = {
-        one["id"]: one["untested"][backbone]
-        for one in PAPER["claims"]
-        if backbone in one.get("untested", {})
-    }
+    claims, untested = [], {}
+    for one in PAPER["claims"]:
+        steps = tuple(step(*text.split()) for text in one.get("steps", []))
+        claims.append(Claim(one["id"], one["claim"], steps))
+        if reason := one.get("untested", {}).get(backbone):
+            untested[one["id"]] = reason
     return judge(claims, {**results.measured, **levels(results)}, untested)
 
 
@@ -224,7 +217,7 @@ def step(metric: str, first: str, side: str, second: str) -> Step:
 def levels(results: Results) -> dict[str, dict[str, Measured]]:
     """Return the cost of levels, measured beside the runs: the ratio to a plain margin by round."""
     file = results.folder / "levels.csv"
-    if not file.exists():
+    if not file.exists() or "round" not in pd.read_csv(file):  # once it had no rounds
         write_atomic(file, audit.levels().to_csv(index=False))
     return {
         f"{count}_levels": {"time_ratio": Measured(dict(enumerate(rows["ratio"])))}
