@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from sentences import refused
 from studies.relevance.examples import Texts, padded, tokenized, words
@@ -139,16 +138,6 @@ class TestFile:
         assert after.parameters == before.parameters
         assert not after.network.training
         assert np.array_equal(after.logits(GIVEN), before.logits(GIVEN))
-
-    def test_same_network_same_bytes(self, saved):
-        reader, run = saved("roberta")
-        file = run.folder / "model.safetensors"
-        before = file.read_bytes()
-        run.model().save(file)
-        assert file.read_bytes() == before
-        own, stored = reader.network.state_dict(), load_file(file)
-        assert stored.keys() == own.keys()
-        assert all(torch.equal(stored[name], own[name]) for name in own)
 
 
 def test_a_prediction_is_what_each_text_is_given_alone(sandbox, networks):

@@ -67,14 +67,6 @@ class TestShippedFiles:
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("max_token", "max_tokens"), ("predictor.encoder.layer", "layers")]
-)
-def test_unknown_names(name, nearest):
-    told = message({name: 3})
-    assert told == f"unknown parameter `{name}`; did you mean `{nearest}`?"
-
-
-@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("max_tokens", 7),
