@@ -10,7 +10,7 @@ import hearsay
 import noted
 from studies.relevance import report
 from studies.relevance.params import Parameters
-from studies.reporting import inference
+from studies.reporting import bootstrap
 from studies.runs.files import to_json
 from studies.runs.params import read_yaml, run_files
 
@@ -81,4 +81,4 @@ def tells(sandbox, tell):
 @pytest.fixture
 def few_resamples(monkeypatch):
     """Bootstraps of 100 resamples, not of 2000: rougher, and twenty times as fast."""
-    monkeypatch.setattr(report, "measure", partial(inference.measure, resamples=100))
+    monkeypatch.setattr(report, "measure", partial(bootstrap.measure, resamples=100))

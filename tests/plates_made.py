@@ -14,7 +14,7 @@ import noted
 from studies.recipes import texts, writers
 from studies.recipes.evaluate import evaluate
 from studies.recipes.params import Parameters
-from studies.reporting import inference
+from studies.reporting import bootstrap
 from studies.runs.files import to_json
 from studies.runs.folder import finished
 from studies.runs.params import read_yaml, run_files
@@ -134,4 +134,4 @@ def dinner(tmp_path_factory, smallest):
 @pytest.fixture
 def few_resamples(monkeypatch):
     """Bootstraps of 100 resamples, not of 2000: rougher, and twenty times as fast."""
-    monkeypatch.setattr(inference, "measure", partial(inference.measure, resamples=100))
+    monkeypatch.setattr(bootstrap, "measure", partial(bootstrap.measure, resamples=100))

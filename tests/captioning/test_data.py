@@ -14,10 +14,10 @@ from PIL import Image
 
 import kitchen as world
 from sentences import kept, refused
-from studies import demo
 from studies.captioning import data
 from studies.captioning.data import flickr8k, karpathy
 from studies.captioning.tokens import Words
+from studies.inputs import reading
 
 CAPTIONS = {
     "b.jpg": ["Two cats sleep .", "Cats .", "Cats ."],
@@ -200,7 +200,7 @@ def made_up(count, official=None, captions=None):
 class TestRead:
     def test_the_kitchen(self, sandbox, plates):
         dataset = data.read(plates(source={"name": "kitchen", "per_variant": 2, "seed": 3}))
-        with (demo.kitchen(2, 3) / "plates.csv").open(encoding="utf-8") as file:
+        with (reading.kitchen(2, 3) / "plates.csv").open(encoding="utf-8") as file:
             drawn = {row["id"]: row["path"] for row in csv.DictReader(file)}
         assert dataset.official is None
         assert [f"images/{file}" for file in dataset.files] == list(drawn.values())

@@ -10,7 +10,7 @@ from scipy.stats import kendalltau
 from sentences import refused
 from studies.captioning import judgements
 from studies.captioning.judgements import COMPARED, judged, kendall, measured
-from studies.reporting.inference import draws
+from studies.reporting.bootstrap import draws
 
 value = st.sampled_from([0.0, 1e-9, 0.1, 0.3, 0.30000000000000004, 2.5])
 item = st.tuples(value, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 4))

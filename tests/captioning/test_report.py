@@ -9,7 +9,7 @@ from spoken import IMAGES, Spoken, captions, people
 from studies.captioning import data, judgements, report
 from studies.captioning.judgements import COMPARED
 from studies.captioning.report import ARCHITECTURES, Results, judged, read
-from studies.reporting.inference import draws
+from studies.reporting.bootstrap import draws
 from studies.reporting.publish import publish
 from studies.reporting.tables import tidy
 

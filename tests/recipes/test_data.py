@@ -13,7 +13,7 @@ from PIL import Image
 import kitchen as world
 from foods import BOXES, FOOD101, RECIPES5K
 from sentences import refused
-from studies.inputs.splits import PARTS, stratified
+from studies.inputs.reading import PARTS, stratified
 from studies.paths import StudyError
 from studies.recipes import data
 from studies.recipes.readers import Plates

@@ -19,7 +19,7 @@ from studies.recipes.texts import (
     self_bleu,
     sight,
 )
-from studies.reporting.inference import estimate, measure
+from studies.reporting.bootstrap import estimate, measure
 
 KITCHEN = ["tomato", "tomato sauce", "cherry", "cherry jam", "olives", "bay leaf", "egg"]
 

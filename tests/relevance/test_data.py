@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import kitchen as world
 from sentences import refused
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.relevance import data
 from studies.relevance.params import Rare
 

@@ -13,7 +13,7 @@ from PIL import Image
 import kitchen as world
 from sentences import refused
 from studies import paths
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.relevance import data, product
 from studies.relevance.captions import FEATURES, NO_CLASS, NO_TEXT
 from studies.runs.files import to_json

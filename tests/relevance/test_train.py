@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import hearsay
 from sentences import refused
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.learning import compute
 from studies.relevance import data
 from studies.relevance.examples import Texts, words

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from studies.reporting import tables
-from studies.reporting.inference import TEST_COLUMNS
+from studies.reporting.bootstrap import TEST_COLUMNS
 from studies.reporting.tables import BOOTSTRAP, COLUMNS, tidy, wide
 
 

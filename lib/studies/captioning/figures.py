@@ -13,7 +13,7 @@ from studies.captioning.evaluate import IDS
 from studies.captioning.metrics import METRICS
 from studies.captioning.params import Parameters
 from studies.inputs.images import open_rgb
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.paths import StudyError
 from studies.reporting import plots, publish
 from studies.reporting.results import cost_table

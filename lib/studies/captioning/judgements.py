@@ -20,14 +20,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from studies import demo, paths
+from studies import paths
 from studies.captioning.data import TOKENS, text_folder, token_captions
 from studies.captioning.metrics import score_captions
+from studies.inputs import reading
 from studies.inputs.download import require
 from studies.inputs.reading import numbered_lines
 from studies.paths import StudyError
-from studies.reporting.inference import Measured, Metric, measure
-from studies.reporting.ledger import Claim, Step
+from studies.reporting.bootstrap import Measured, Metric, measure
+from studies.reporting.claims import Claim, Step
 from studies.runs.params import Schema
 
 COMPARED = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
@@ -57,7 +58,7 @@ class JudgementParameters(Schema):
     def folder(self) -> Path:
         """Return the folder of the texts; raises StudyError when the data is not there."""
         if self.source == "kitchen":
-            return demo.judged(PER_VARIANT)
+            return reading.judged(PER_VARIANT)
         return require("flickr8k", paths.data() / "flickr8k")
 
 

@@ -14,9 +14,8 @@ from studies.captioning.metrics import METRICS, Scores
 from studies.paths import StudyError
 from studies.reporting import publish, tables
 from studies.reporting import results as shared
-from studies.reporting.forest import forest
-from studies.reporting.inference import Metric
-from studies.reporting.ledger import CIDER, SYNTHETIC, Claim, Outcome, judge, order, tally
+from studies.reporting.bootstrap import Metric
+from studies.reporting.claims import CIDER, SYNTHETIC, Claim, Outcome, forest, judge, order, tally
 from studies.reporting.tables import Shown, show
 from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from studies.inputs import images
-from studies.inputs.splits import sizes
+from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.paths import StudyError, relative, run_command
 from studies.recipes import data, metrics, texts
@@ -15,7 +15,7 @@ from studies.recipes.model import Seen
 from studies.recipes.params import Parameters
 from studies.recipes.prompt import STREAM, prompts
 from studies.recipes.readers import Plates
-from studies.reporting.inference import Metric, value
+from studies.reporting.bootstrap import Metric, value
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import LoadedRun, claim, load_run, provenance
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 
 from studies.inputs.images import open_rgb
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.recipes import data, metrics
 from studies.recipes.params import Parameters
 from studies.recipes.readers import Plates

@@ -1,12 +1,12 @@
 """Scores of what a network sees on a plate: the dish and the ingredients. Rates are 0 to 1.
 
-Each metric is a function of weights (R, N), see `reporting.inference`; its items are images.
+Each metric is a function of weights (R, N), see `reporting.bootstrap`; its items are images.
 """
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from studies.reporting.inference import Metric, macro_f1, mean, one_hot, over_occurring, share
+from studies.reporting.bootstrap import Metric, macro_f1, mean, one_hot, over_occurring, share
 
 BINS = 15  # of equal width, with their upper end
 

@@ -17,9 +17,8 @@ from studies.recipes import figures, metrics, texts
 from studies.recipes.evaluate import NAMES
 from studies.reporting import publish, tables
 from studies.reporting import results as shared
-from studies.reporting.forest import forest
-from studies.reporting.inference import Measured, Metric, mean
-from studies.reporting.ledger import Claim, Outcome, Step, judge, tally
+from studies.reporting.bootstrap import Measured, Metric, mean
+from studies.reporting.claims import Claim, Outcome, Step, forest, judge, tally
 from studies.reporting.results import by_system, count_systems, read_runs, write_report
 from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun

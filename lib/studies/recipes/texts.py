@@ -17,7 +17,7 @@ import numpy as np
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer, cook_refs, cook_test, precook
 from pycocoevalcap.rouge.rouge import Rouge
 
-from studies.reporting.inference import Metric, share
+from studies.reporting.bootstrap import Metric, share
 
 WORD = re.compile(r"[^\W\d_]+|\d+")
 BETWEEN = re.compile(r"[\s_-]+")  # the words of a name

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from studies.inputs import images
 from studies.inputs.images import augment
-from studies.inputs.splits import sizes
+from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.learning.fit import Batches, Scheduled, fit
 from studies.paths import StudyError, relative, run_command
@@ -21,7 +21,7 @@ from studies.recipes import calibration, data
 from studies.recipes.metrics import ingredient_metrics
 from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, gathered, look
 from studies.recipes.params import Parameters
-from studies.reporting.inference import value
+from studies.reporting.bootstrap import value
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, provenance
 

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 import kitchen
-from studies import demo, paths
-from studies.inputs import images
-from studies.inputs.splits import refuse_empty
+from studies import paths
+from studies.inputs import images, reading
+from studies.inputs.reading import refuse_empty
 from studies.paths import StudyError
 from studies.relevance import sentences
 from studies.relevance.captions import imagenet_captions, of_records, table
@@ -155,7 +155,7 @@ def read(parameters: Parameters) -> Collection:
 def from_kitchen(parameters: Parameters) -> Collection:
     """Return the embedded demo: what the web says of plates, with its truth."""
     source = parameters.source
-    root = demo.kitchen(source.per_variant, source.seed) / "images"
+    root = reading.kitchen(source.per_variant, source.seed) / "images"
     plates = kitchen.plates(source.per_variant, source.seed)
 
     def records() -> Iterator[tuple[str, dict]]:

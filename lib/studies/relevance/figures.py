@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.relevance.captions import NO_CLASS, NO_TEXT, ONE_WORD, TWICE
 from studies.relevance.data import Collection
 from studies.relevance.filter import BELOW_MEAN

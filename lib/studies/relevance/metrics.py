@@ -1,12 +1,12 @@
 """Scores of a filter and of a classifier. Rates are 0 to 1.
 
-Each metric is a function of weights (R, N), see `studies.reporting.inference`.
+Each metric is a function of weights (R, N), see `studies.reporting.bootstrap`.
 """
 
 import numpy as np
 import pandas as pd
 
-from studies.reporting.inference import Metric, macro_f1, mean, one_hot, share, value
+from studies.reporting.bootstrap import Metric, macro_f1, mean, one_hot, share, value
 
 
 def scored_items(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:

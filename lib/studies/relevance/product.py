@@ -26,7 +26,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from tqdm.auto import tqdm
 
 from studies import paths
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.paths import StudyError, relative, run_command
 from studies.relevance import data
 from studies.relevance.figures import FILTER_AXES, funnel

@@ -14,9 +14,8 @@ from studies.relevance.metrics import of_items, scored_items
 from studies.relevance.params import Parameters
 from studies.reporting import publish, tables
 from studies.reporting import results as shared
-from studies.reporting.forest import forest
-from studies.reporting.inference import Measured, Metric, measure
-from studies.reporting.ledger import SYNTHETIC, Claim, Outcome, Step, judge, tally
+from studies.reporting.bootstrap import Measured, Metric, measure
+from studies.reporting.claims import SYNTHETIC, Claim, Outcome, Step, forest, judge, tally
 from studies.reporting.results import (
     by_system,
     count_systems,

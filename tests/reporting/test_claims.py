@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.reporting import ledger
-from studies.reporting.forest import forest
-from studies.reporting.inference import Estimate, Measured, holm
-from studies.reporting.ledger import (
+from studies.reporting import claims
+from studies.reporting.bootstrap import Estimate, Measured, holm
+from studies.reporting.claims import (
     CIDER,
     COUNT,
     RATE,
@@ -17,6 +16,7 @@ from studies.reporting.ledger import (
     Comparison,
     Outcome,
     Step,
+    forest,
     judge,
     order,
 )
@@ -269,7 +269,7 @@ class TestWritten:
     OUTCOMES = tuple(judge(CLAIMS, SYSTEMS, {"T2": "no weights"}))
 
     def test_the_frame_has_a_row_a_claim_and_a_row_a_step(self):
-        frame = ledger.frame(self.OUTCOMES, "grocery_random")
+        frame = claims.frame(self.OUTCOMES, "grocery_random")
         assert ",".join(frame.columns) == (
             "id,claim,condition,step,difference,ci_low,ci_high,p_holm,n_seeds,verdict,synthetic"
         )
@@ -283,45 +283,45 @@ class TestWritten:
             ["T6", "m: young > low", 2],
             ["T2", "", 0],
         ]
-        claims, steps = frame[frame["step"] == ""], frame[frame["step"] != ""]
-        assert claims["verdict"].tolist() == [one.verdict for one in self.OUTCOMES]
-        assert claims["condition"].tolist() == ["as published", "", "", ""]
-        assert claims[["difference", "ci_low", "ci_high", "p_holm"]].isna().all(axis=None)
+        rows, steps = frame[frame["step"] == ""], frame[frame["step"] != ""]
+        assert rows["verdict"].tolist() == [one.verdict for one in self.OUTCOMES]
+        assert rows["condition"].tolist() == ["as published", "", "", ""]
+        assert rows[["difference", "ci_low", "ci_high", "p_holm"]].isna().all(axis=None)
         assert steps["difference"].notna().tolist() == [True, True, False, True]
         first = self.OUTCOMES[0].steps[0]
         assert steps.iloc[0][["difference", "ci_low", "ci_high", "p_holm"]].tolist() == [
             *(first.estimate.value, first.estimate.low, first.estimate.high, first.p_holm)
         ]
         assert not frame["synthetic"].any()
-        assert ledger.frame(self.OUTCOMES, "demo")["synthetic"].all()
+        assert claims.frame(self.OUTCOMES, "demo")["synthetic"].all()
 
     def test_the_text_tallies_and_shows_every_step(self):
-        first, empty, *rows = ledger.markdown(self.OUTCOMES, "demo").splitlines()
+        first, empty, *rows = claims.markdown(self.OUTCOMES, "demo").splitlines()
         assert (first, empty) == (
             "Of 4 claims 1 holds, 1 is inconclusive, 2 are not tested here (synthetic).",
             "",
         )
         assert len(rows) == 2 + 4 + 4
         assert r"no gain \| none" in rows[4]
-        assert "synthetic" not in ledger.markdown(self.OUTCOMES, "grocery_random")
+        assert "synthetic" not in claims.markdown(self.OUTCOMES, "grocery_random")
 
     def test_the_table_says_what_was_seen(self):
-        table = ledger.table(self.OUTCOMES)
+        table = claims.table(self.OUTCOMES)
         assert table["id"].dropna().tolist() == ["T1, as published", "T5", "T6", "T2"]
         cells = table.loc[table["difference"].notna(), "difference"].tolist()
         assert cells[0].startswith("+0.200 [+0.19")
         assert cells[2] == ""
         metric = self.OUTCOMES[0].steps[0].step.metric
-        named = ledger.table(self.OUTCOMES, {metric: "a heading"})["claim"]
+        named = claims.table(self.OUTCOMES, {metric: "a heading"})["claim"]
         assert named[1] == table["claim"][1].replace(metric, "a heading")
 
     def test_a_difference_without_interval_stands_alone(self):
         single = {"a": {"m": Measured({0: 0.1})}, "b": {"m": Measured({0: 0.4})}}
         outcomes = judge([Claim("X", "", (Step("m", "a", "b"),))], single)
-        assert ledger.table(outcomes)["difference"].tolist()[1:] == ["+0.300"]
+        assert claims.table(outcomes)["difference"].tolist()[1:] == ["+0.300"]
 
     def test_an_empty_ledger(self):
-        assert ledger.frame([], "demo").empty
+        assert claims.frame([], "demo").empty
         assert judge([], SYSTEMS) == []
 
     @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ class TestWritten:
     )
     def test_tally(self, steps, words):
         outcomes = [Outcome(Claim("X", "", (one.step,)), (one,)) for one in steps]
-        assert ledger.tally(outcomes).startswith(words)
+        assert claims.tally(outcomes).startswith(words)
 
 
 class TestForest:
@@ -372,6 +372,6 @@ class TestForest:
 
 
 def test_frames_of_ledgers_join():
-    frames = [ledger.frame(judge(CLAIMS, SYSTEMS), name) for name in ("demo", "flickr8k")]
+    frames = [claims.frame(judge(CLAIMS, SYSTEMS), name) for name in ("demo", "flickr8k")]
     both = pd.concat(frames)
     assert both.dtypes.equals(frames[0].dtypes)

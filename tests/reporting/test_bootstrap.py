@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn.metrics import adjusted_rand_score, f1_score, normalized_mutual_info_score
 
 from studies.paths import REPOSITORY
-from studies.reporting.inference import (
+from studies.reporting.bootstrap import (
     TEST_COLUMNS,
     Measured,
     agreement,
