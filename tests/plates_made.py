@@ -90,9 +90,7 @@ def serve(ordered):
         if recipes:
             known["perception"] = "two_networks"
         if settings.trained:
-            known |= {
-                **noted.TRAINING,
-            }
+            known |= noted.TRAINING
             (folder / "curves.csv").write_text(
                 "epoch,step,learning_rate,train_loss,validation_score,validation_dish_top1\n"
                 "1,10,0.001,2.5,0.3,0.2\n2,20,0.001,1.8,0.5,0.4\n"

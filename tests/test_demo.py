@@ -13,19 +13,16 @@ def contents(folder) -> list[bytes]:
     return [file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()]
 
 
-def test_the_pictures_are_made_once(sandbox):
+def test_pictures_are_made_once_and_judgements_are_frozen(sandbox):
     folder = demo.kitchen(1, 3)
     assert folder == sandbox / "root" / "cache" / "kitchen1-1-3"
+    judged = demo.judged(2)
+    assert judged == sandbox / "root" / "cache" / "judges1-2-0"
+    assert hashlib.sha256(b"\n\n".join(contents(judged))).hexdigest() == JUDGES
     kitchen.write_images(sandbox / "again", kitchen.plates(1, 3))
     assert contents(folder) == contents(sandbox / "again")
     (folder / "kept").touch()
     assert (demo.kitchen(1, 3) / "kept").exists()
-
-
-def test_the_judgements_are_frozen(sandbox):
-    folder = demo.judged(2)
-    assert folder == sandbox / "root" / "cache" / "judges1-2-0"
-    assert hashlib.sha256(b"\n\n".join(contents(folder))).hexdigest() == JUDGES
 
 
 def test_impossible_kitchens_are_refused(sandbox):

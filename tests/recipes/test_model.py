@@ -68,14 +68,6 @@ class TestBuild:
         assert not torch.equal(before.ingredients, after.ingredients)
         assert torch.equal(before.dishes, after.dishes) == (system == "two_networks")
 
-    def test_features_of_a_frozen_backbone(self, tiles):
-        network = build(tiles("two_networks").network, 5, 7, 16)
-        assert count(network) == 17 * (5 + 7)
-        features = torch.rand(2, 16)
-        logits = network(features)
-        assert torch.equal(logits.dishes, network.dish(features))
-        assert torch.equal(logits.ingredients, network.ingredients(features))
-
     @pytest.mark.parametrize(("system", "trunks"), [("shared_backbone", 1), ("two_networks", 2)])
     def test_a_published_model_that_is_trained(self, tiles, vit, system, trunks):
         import transformers

@@ -61,14 +61,6 @@ class TestBuildPrompt:
             assert one == " ".join(one.split())
         assert build_prompt(dish, **options).splitlines() == [*lines[:3], *lines[4:]]
 
-    @given(st.lists(names, min_size=1, max_size=5))
-    def test_ingredients_stand_as_they_came(self, ingredients):
-        plain = [" ".join(name.replace("_", " ").split()) for name in ingredients]
-        assert line(build_prompt("soup", ingredients), "Visible ingredients") == ", ".join(plain)
-        for nothing in ([], {}):
-            prompt = build_prompt("soup", nothing)
-            assert line(prompt, "Visible ingredients") == "none recognised"
-
     @given(percents, st.integers(0, 100))
     def test_the_most_probable_comes_first_equal_ones_as_they_came(self, percents, sure):
         known = {f"d_{k}": percent / 100 for k, percent in enumerate(percents)}

@@ -114,21 +114,6 @@ class TestLearning:
         assert (seen.dishes.argmax(1) == plates.dish[test]).mean() >= 11 / 12
         assert (seen.named == plates.present[test]).mean() >= 0.9
 
-    def test_the_loss_is_that_of_the_training_plates(self, few, tiles, train):
-        chosen = tiles(network={"ingredient_weight": 2.5}, images=100, epochs=1, **STILL)
-        run = load_run(train(chosen))
-        plates, inputs, rows = rows_of(chosen, "train")
-        begun = fresh(chosen)
-        with torch.no_grad():
-            logits = begun.train()(torch.from_numpy(inputs[rows]) / 255)
-        wanted = equation_1(logits.dishes.double(), plates.dish[rows])
-        present = torch.from_numpy(plates.present[rows])
-        wanted += 2.5 * equation_2(logits.ingredients.double(), present)
-        assert run.curves["train_loss"].item() == pytest.approx(wanted, rel=1e-5)
-        tensors = load_file(run.folder / "model.safetensors")
-        for name, value in begun.named_parameters():
-            assert torch.allclose(tensors[name], value, rtol=0, atol=1e-20), name
-
 
 class TestValidation:
     @pytest.mark.parametrize("system", SYSTEMS)

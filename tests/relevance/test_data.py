@@ -15,15 +15,12 @@ import kitchen as world
 from sentences import refused
 from studies.inputs.splits import PARTS
 from studies.relevance import data
-from studies.relevance.captions import NO_CLASS, NO_TEXT, ONE_WORD, TWICE
 from studies.relevance.params import Rare
 
 LANGUAGES = [
     "Ein süßes Kätzchen schläft",
     "一只 猫 在 睡觉",
     "قطة صغيرة نائمة",
-    "кошка 🐈‍⬛ спит",
-    "แมว กำลัง หลับ",
     "quoted, \"comma\" and 'all' \\n",
 ]
 CLASSES = {
@@ -83,29 +80,8 @@ class TestKitchen:
         ]
         assert len(set(found.relevant)) == 2
 
-    def test_classes(self, kitchen, small):
-        found = data.read(small())
-        assert found.wnids == sorted({plate.variant for plate in world.plates(4, 0)})
-        for wnid, name, text, chosen in zip(
-            found.wnids, found.names, found.texts, found.sentences, strict=True
-        ):
-            assert name == wnid.replace("_", " ")
-            assert text == world.article(wnid)
-            assert 2 <= len(chosen) <= 10
-            assert all(sentence in " ".join(text.split()) for sentence in chosen)
-        assert [found.wnids[one] for one in found.target] == found.captions["wnid"][:]
-
 
 class TestPublished:
-    def test_what_is_dropped_and_why(self, sandbox, small):
-        write(sandbox, records())
-        found = data.read(small(changes=PUBLISHED))
-        wanted = {"": 12, NO_CLASS: 1, NO_TEXT: 2, ONE_WORD: 1, TWICE: 1}
-        assert Counter(found.reason) == wanted
-        dropped = [row for row in found.everything if row["reason"]]
-        assert [row["image"] for row in dropped] == [one["filename"] for one in records()[-5:]]
-        assert len(found.captions) == 12
-
     def test_any_language_comes_back_unchanged(self, sandbox, small):
         write(sandbox, records())
         found = data.read(small(changes=PUBLISHED))
@@ -117,37 +93,19 @@ class TestPublished:
         assert found.texts == [CLASSES[wnid][1] for wnid in found.wnids]
         assert found.sentences[1] == ["Tabbies purr.", "They nap a lot.", 'Also, they "talk".']
 
-    def test_images(self, sandbox, small):
-        write(sandbox, records())
-        (sandbox / "data" / "imagenet").mkdir()
-        source = PUBLISHED["source"] | {"images": "imagenet"}
-        found = data.read(small(changes={"source": source}))
-        assert found.files[0] == sandbox / "data" / "imagenet" / "n02" / "n02_0.JPEG"
-
-    @pytest.mark.parametrize(
-        "classes",
-        [
-            CLASSES | {"n02": ("cat", CLASSES["n02"][1] + " New.")},
-            {wnid: CLASSES[wnid] for wnid in ("n01",)},
-        ],
-    )
-    def test_fingerprint_is_of_class_texts_too(self, sandbox, small, classes):
+    def test_fingerprint_is_of_class_texts_too(self, sandbox, small):
         write(sandbox, records())
         before = data.read(small(changes=PUBLISHED)).fingerprint
         assert data.read(small(changes=PUBLISHED | {"split_seed": 7})).fingerprint == before
-        write(sandbox, records(), classes)
+        write(sandbox, records(), CLASSES | {"n02": ("cat", CLASSES["n02"][1] + " New.")})
         assert data.read(small(changes=PUBLISHED)).fingerprint != before
 
     @pytest.mark.parametrize(
         "content",
         [
             b"",
-            b"wnid,class,text\n",
-            b"wnid,name,text\nn01,dog,Dogs bark. They run.\n",
             b"wnid,class,text\nn01,dog,Dogs bark. They run.\nn01,dog,Dogs bark. They run.\n",
             b"wnid,class,text\nn01,dog,Dogs bark. They run.\nn02,cat",
-            b'wnid,class,text\nn01,dog,"Dogs bark. They run.\nn02,cat,Cats purr. They nap.\n',
-            b"wnid,class,text\nn01,dog,\xff\xfe\n",
         ],
     )
     def test_damaged_class_texts(self, sandbox, small, content):

@@ -18,6 +18,13 @@ from studies.learning import compute
 from studies.relevance import data
 from studies.relevance.examples import Texts, words
 from studies.relevance.model import build
+from studies.relevance.train import (
+    Reading,
+    predictor_loss,
+    train,
+    training_captions,
+    weighted_cross_entropy,
+)
 from studies.runs.folder import load_run
 
 BAG = {"name": "bag", "width": 16, "vocabulary": 400}
@@ -40,15 +47,15 @@ def seen(monkeypatch):
 
 
 @pytest.fixture
-def steps(seen, learner, monkeypatch):
+def steps(seen, monkeypatch):
     """The batches of training steps, rather than those of validation."""
-    taken, loss = [], learner.loss
+    taken, loss = [], Reading.loss
 
     def spy(self, batch):
-        taken.append(next(one for one in seen if one[2] is batch or one[2][0] is batch[0]))
+        taken.append(next(one for one in seen if one[2][0] is batch[0]))
         return loss(self, batch)
 
-    monkeypatch.setattr(learner, "loss", spy)
+    monkeypatch.setattr(Reading, "loss", spy)
     return taken
 
 
@@ -75,8 +82,6 @@ def fresh(parameters):
 
 class TestLoss:
     def test_both_by_hand(self):
-        from studies.relevance.train import predictor_loss, weighted_cross_entropy
-
         logits, target = torch.tensor([[2.0, -1.0, 0.0], [0.5, 3.0, -2.0]]), torch.tensor([0, 2])
         weight, binary, weighted = torch.tensor([0.25, 1.75]), 0, 0
         for row, own, times in zip(logits.tolist(), target.tolist(), weight.tolist(), strict=True):
@@ -89,7 +94,7 @@ class TestLoss:
         assert loss == pytest.approx(weighted, rel=1e-6)
 
     @pytest.mark.parametrize("append", [True, False])
-    def test_the_predictor_s_step(self, kitchen, small, train, append):
+    def test_the_predictor_s_step(self, kitchen, small, append):
         """All examples in one batch: captions joined with their sentences as texts."""
         changes = ONE_STEP | {"predictor.encoder": BAG, "predictor.dropout": 0.0}
         changes |= {"predictor.epoch_share": 1.0, "predictor.append_sentences": append}
@@ -115,7 +120,7 @@ class TestLoss:
             assert torch.allclose(stored[name], value, rtol=0, atol=1e-20), name
 
     @pytest.mark.parametrize("captions", ["all", "kept", "weighted", "random"])
-    def test_the_classifier_s_step(self, predicted, small, train, steps, captions):
+    def test_the_classifier_s_step(self, predicted, small, steps, captions):
         parameters = small(f"downstream_{captions}", ONE_STEP | {"downstream.dropout": 0.0})
         run = load_run(train(parameters))
         found, rows = known(parameters)
@@ -140,22 +145,7 @@ class TestLoss:
 
 
 class TestWhatIsSeen:
-    def test_epochs_are_a_share_drawn_afresh(self, kitchen, small, train, steps):
-        parameters = small(changes={"training.epochs": 2, "predictor.encoder": BAG})
-        train(parameters)
-        found, rows = known(parameters)
-        pairs = found.pairs()[1]
-        own = np.flatnonzero(np.isin(pairs[:, 0], rows["train"]))
-        half = len(steps) // 2
-        epochs = [[row for one, *_ in part for row in one] for part in (steps[:half], steps[half:])]
-        for drawn in epochs:
-            assert len(drawn) == len(set(drawn)) == round(0.75 * len(own))
-            assert set(drawn) <= set(own)
-        assert set(epochs[0]) != set(epochs[1])
-
-    def test_captions_alone_are_the_same_rows_in_the_same_steps(
-        self, elsewhere, small, train, steps
-    ):
+    def test_captions_alone_are_the_same_rows_in_the_same_steps(self, elsewhere, small, steps):
         batches = {}
         for system in ("predictor", "predictor@captions_alone"):
             elsewhere(system.replace("@", "_"))
@@ -178,19 +168,17 @@ class TestWhatIsSeen:
                 shorter += len(read) < both[1][place].sum() - 2
         assert shorter == sum(len(rows) for rows, *_ in whole)
 
-    def test_validation_reads_captions_alone(self, kitchen, small, train, learner, monkeypatch):
-        read, scores = [], learner.scores
+    def test_validation_reads_captions_alone(self, kitchen, small, monkeypatch):
+        read, scores = [], Reading.scores
 
         def spy(self, batches, curves):
             batches = list(batches)
             for tokens, real, target, _ in batches:
-                read.extend(
-                    (tuple(one[which].tolist()), int(own))
-                    for one, which, own in zip(tokens, real, target, strict=True)
-                )
+                for one, which, own in zip(tokens, real, target, strict=True):
+                    read.append((tuple(one[which].tolist()), int(own)))
             return scores(self, batches, curves)
 
-        monkeypatch.setattr(learner, "scores", spy)
+        monkeypatch.setattr(Reading, "scores", spy)
         parameters = small(changes={"training.epochs": 1})
         run = load_run(train(parameters))
         found, rows = known(parameters)
@@ -204,10 +192,9 @@ class TestWhatIsSeen:
         said = reader.logits([found.captions[row]["text"] for row in rows["validation"].tolist()])
         right = np.mean(said.argmax(1) == found.target[rows["validation"]])
         assert run.curves["validation_accuracy"].item() == pytest.approx(right)
-        assert run.provenance["best_score"] == pytest.approx(right)
 
     @pytest.mark.parametrize("system", ["predictor", "downstream_all", WEIGHTED])
-    def test_no_test_caption_is_read(self, predicted, small, train, system, seen):
+    def test_no_test_caption_is_read(self, predicted, small, system, seen):
         parameters = small(system, {"training.epochs": 1, "seed": 0, "variant": "again"})
         _, rows = known(parameters)
         train(parameters)
@@ -223,7 +210,7 @@ class TestWhatIsSeen:
             assert not asked & set(dropped)
 
 
-def test_test_captions_change_no_bit_of_the_weights(sandbox, small, train, monkeypatch):
+def test_test_captions_change_no_bit_of_the_weights(sandbox, small, monkeypatch):
     source = {"name": "imagenet_captions", "images": None}
     parameters = small(changes={"source": source, "training.epochs": 1})
     hearsay.publish(sandbox / "data")
@@ -242,20 +229,22 @@ def test_test_captions_change_no_bit_of_the_weights(sandbox, small, train, monke
     assert found["before"][1]["captions"] == {part: len(rows[part]) for part in PARTS}
 
 
-class TestSameBits:
-    @pytest.mark.parametrize("system", ["predictor", WEIGHTED])
-    def test_same_parameters_same_bits_other_seed_others(
-        self, predicted, small, train, system, kitchen
-    ):
-        changes = {"training.epochs": 1, "variant": "again"}
-        first = small(system, changes)
-        before = bits(train(first))
-        shutil.rmtree(first.folder())
-        torch.rand(5)  # chance drawn before must not matter
-        assert bits(train(first)) == before
-        other = small(system, changes, seed=1)
-        shutil.copytree(predicted, predicted.parent / "seed1", dirs_exist_ok=True)
-        assert not set(bits(train(other)).values()) & set(before.values())
+@pytest.mark.parametrize("system", ["predictor", WEIGHTED])
+def test_a_published_encoder_is_fine_tuned_at_a_low_rate(predicted, small, roberta, system):
+    block = system.partition("_")[0]
+    encoder = {f"{block}.encoder": {"name": "published", "weights": str(roberta)}}
+    rate = {"training.backbone_learning_rate": 1e-5, "training.epochs": 1, "max_tokens": 30}
+    parameters = small(system, encoder | rate | {"variant": "fine_tuned"})
+    run = load_run(train(parameters))
+    before = load_file(roberta / "model.safetensors")
+    moved = [
+        (value - before[own]).abs().max().item()
+        for name, value in load_file(run.folder / "model.safetensors").items()
+        if (own := name.replace("encoder.model.", "roberta.")) in before
+    ]
+    assert len(moved) > 20
+    assert 0 < max(moved) < 2 * 1e-5 * run.curves["step"].iloc[-1]  # Adam steps by the rate
+    assert run.model().logits(["a red panda asleep"]).shape[0] == 1
 
 
 class TestTrainingCaptions:
@@ -264,7 +253,6 @@ class TestTrainingCaptions:
     @pytest.fixture
     def take(self, predicted, small):
         """Return a function that gives what is taken, with the training captions."""
-        from studies.relevance.train import training_captions
 
         def take(captions, seed=0):
             parameters = small(f"downstream_{captions}", seed=seed)
@@ -285,35 +273,19 @@ class TestTrainingCaptions:
         assert take("random")[0].tolist() == drawn[0].tolist()
         assert len({tuple(one) for one in (rows, *drawn)}) == 5
 
-    def test_weights_of_what_is_dropped_are_nothing(self, take):
-        rows, weight, train = take("weighted")
-        assert weight[rows].mean() == pytest.approx(1)
-        assert (weight[np.setdiff1d(train, rows)] == 0).all()
-
     def test_nothing_is_kept(self, take, predicted):
         """Also where only captions of the test are kept."""
         file = predicted / "predictions.parquet"
         frame = pd.read_parquet(file)
         frame.assign(kept=frame["kept"] & (frame["part"] == "test")).to_parquet(file)
         for captions in ("kept", "random"):
-            told = refused(take, captions)
-            assert told.startswith(f"{predicted} keeps no training caption")
-            assert "filter.threshold" in told
+            assert "keeps no training caption" in refused(take, captions)
 
     def test_no_scores_or_those_of_other_captions(self, take, predicted):
         file = predicted / "provenance.json"
         facts = json.loads(file.read_text())
         file.write_text(json.dumps(facts | {"dataset_fingerprint": "another"}))
-        told = refused(take, "kept")
-        assert told.startswith(f"{predicted} was trained on other captions or class texts")
+        assert "was trained on other captions, class texts" in refused(take, "kept")
         shutil.rmtree(predicted)
-        told = refused(take, "weighted")
-        assert told.startswith(f"{predicted} is not evaluated")
-        assert "studies.relevance.evaluate" in told
+        assert refused(take, "weighted").startswith(f"{predicted} is not evaluated")
         assert len(take("all")[0])
-
-
-class TestMistakes:
-    def test_what_has_no_network_is_not_trained(self, kitchen, small, train):
-        assert refused(train, small("tfidf")).startswith("tfidf has no network")
-        assert not (kitchen / "runs").exists()

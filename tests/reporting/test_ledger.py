@@ -311,6 +311,9 @@ class TestWritten:
         cells = table.loc[table["difference"].notna(), "difference"].tolist()
         assert cells[0].startswith("+0.200 [+0.19")
         assert cells[2] == ""
+        metric = self.OUTCOMES[0].steps[0].step.metric
+        named = ledger.table(self.OUTCOMES, {metric: "a heading"})["claim"]
+        assert named[1] == table["claim"][1].replace(metric, "a heading")
 
     def test_a_difference_without_interval_stands_alone(self):
         single = {"a": {"m": Measured({0: 0.1})}, "b": {"m": Measured({0: 0.4})}}
@@ -343,13 +346,11 @@ class TestForest:
         assert rates.get_xlabel() == "difference in macro-F1 (0–1)"
         assert epochs.get_xlabel() == "difference in epochs"
         intervals = [line.get_xdata() for line in rates.lines if len(line.get_xdata()) == 2]
-        *found, zero = intervals
-        assert found == [pytest.approx([0.03, 0.07]), pytest.approx([-0.005, 0.005])]
-        assert list(zero) == [0, 0]
+        assert intervals == [pytest.approx([0.03, 0.07]), pytest.approx([-0.005, 0.005])]
         points = [line.get_xdata()[0] for line in rates.lines if len(line.get_xdata()) == 1]
         assert points == [0.05, 0.0]
         bands = [band.get_datalim(rates.transData).intervalx for band in rates.collections]
-        assert [tuple(band) for band in bands] == [(-0.01, 0.01)] * 2
+        assert [tuple(band) for band in bands] == [(-0.01, 0.01), (0, 0)] * 2
         words = [text.get_text() for text in rates.texts]
         assert words == ["b > a", "holds", "b > a", "no difference"]
         assert "T4: inconclusive" in figure.words()

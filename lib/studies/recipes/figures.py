@@ -1,6 +1,6 @@
 """What notebooks show of plates and runs: figures, and tables to look at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,8 @@ from studies.recipes import data, metrics
 from studies.recipes.params import Parameters
 from studies.recipes.readers import Plates
 from studies.reporting import plots, publish
-from studies.reporting.results import all_curves
-from studies.reporting.tables import Shown
+from studies.reporting.results import all_curves, cost_table
+from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun, load_run
 
 SEEN = {
@@ -169,3 +169,8 @@ def calibration(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
     return plots.curves(
         pd.concat(frames), "said", axes, x_label="probability of the dish said (0–1)", columns=1
     )
+
+
+def cost(systems: Mapping[str, Sequence[LoadedRun]]) -> Shown:
+    """Show what the training of each system cost."""
+    return show(cost_table(systems, "precision", lambda facts: facts["precision"]))

@@ -51,10 +51,7 @@ def evaluate(parameters: Parameters) -> Path:
         if parameters.trained:
             collection.refuse_changed(load_run(folder), parameters)
         else:
-            facts = {
-                "dataset_fingerprint": collection.fingerprint,
-                "captions": splits.sizes(parts),
-            }
+            facts = {"dataset_fingerprint": collection.fingerprint, "captions": splits.sizes(parts)}
             write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
         score = filtered if parameters.downstream is None else classified
         frame = score(parameters, collection, parts)

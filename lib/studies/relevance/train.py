@@ -102,9 +102,7 @@ def train(parameters: Parameters) -> Path:
             MONITOR,
         )
         facts = provenance(
-            **outcome.facts(reader.network, parameters),
-            captions=splits.sizes(parts),
-            **facts,
+            **outcome.facts(reader.network, parameters), captions=splits.sizes(parts), **facts
         )
         write_atomic(folder / "provenance.json", to_json(facts))
         reader.save(file)

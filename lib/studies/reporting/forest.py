@@ -65,7 +65,7 @@ def _drawn(
 
 def _words(step: Comparison) -> list[tuple[str, str]]:
     """Return the lines above an interval: at the left the step, at the right what became of it."""
-    name, verdict = str(step.step).partition(": ")[2], step.verdict
+    name, verdict = step.step.relation, step.verdict
     if len(name) + len(verdict) < WIDTH:
         return [(name, verdict)]
     left, right = (wrap(text, WIDTH - 4) for text in (name, verdict))
@@ -73,7 +73,10 @@ def _words(step: Comparison) -> list[tuple[str, str]]:
 
 
 def _panel(axis: Axes, steps: Sequence[Comparison]) -> None:
-    """Draw the steps of one metric, from top to bottom; vertical places are lines of text."""
+    """Draw the steps of one metric, from top to bottom; vertical places are lines of text.
+
+    Nothing is drawn across the words: zero is marked beside each interval alone.
+    """
     place = 0.0
     for step in steps:
         colour, marker, filling = LOOKS[kind(step.verdict)]
@@ -82,16 +85,15 @@ def _panel(axis: Axes, steps: Sequence[Comparison]) -> None:
             for x, side, text, ink in ((0, "left", name, "black"), (1, "right", verdict, colour)):
                 start = {"xy": (x, place), "xycoords": axis.get_yaxis_transform()}
                 look = {"color": ink, "fontsize": 6.5, "ha": side, "va": "bottom"}
-                axis.annotate(plain(text), **start, **look, bbox={"color": "white", "pad": 0.3})
+                axis.annotate(plain(text), **start, **look)
         one = step.estimate
-        middle = place + 0.35
-        axis.fill_betweenx(
-            [place + 0.1, place + 0.6], -step.margin, step.margin, color="#dcdcdc", lw=0
-        )
+        top, middle, bottom = place + 0.15, place + 0.6, place + 1.05
+        axis.fill_betweenx([top, bottom], -step.margin, step.margin, color="#dcdcdc", lw=0)
+        axis.vlines(0, top, bottom, color="black", linewidth=0.8)
         axis.plot([one.low, one.high], [middle] * 2, color=colour, solid_capstyle="butt")
         look = {"color": colour, "fillstyle": filling, "markersize": 4.5, "markerfacecoloralt": "w"}
         axis.plot(one.value, middle, marker, **look)
         place += 1.4
-    axis.axvline(0, color="black", linewidth=0.8)
+    axis.grid(visible=False)
     axis.set(ylim=(place, 0), yticks=[])
     axis.spines["left"].set_visible(False)

@@ -67,7 +67,13 @@ class Step:
     gate: str = ""
 
     def __str__(self) -> str:
-        return f"{self.metric}: {self.second} {SIDES[self.side][0]} {self.first}"
+        return f"{self.metric}: {self.relation}"
+
+    @property
+    def relation(self) -> str:
+        """Return which side is claimed, such as `flexible > triplet`."""
+        first = self.first if isinstance(self.first, str) else f"{self.first:g}"
+        return f"{self.second} {SIDES[self.side][0]} {first}"
 
 
 def order(metric: str, *systems: str, margin: float | None = RATE) -> tuple[Step, ...]:
@@ -245,8 +251,11 @@ def frame(outcomes: Iterable[Outcome], dataset: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS).assign(synthetic=dataset in SYNTHETIC)
 
 
-def table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
-    """Return the ledger as a table to read: a row a claim, and one below it for each step."""
+def table(outcomes: Iterable[Outcome], names: Mapping[str, str] = {}) -> pd.DataFrame:
+    """Return the ledger as a table to read: a row a claim, and one below it for each step.
+
+    `names` gives metric id -> heading; a metric without one goes by its id.
+    """
     rows = []
     for outcome in outcomes:
         claim = outcome.claim
@@ -257,16 +266,17 @@ def table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
             shown = signed(one.value, one.low, one.high, step.step.margin is COUNT)
             if np.isnan(one.variance):
                 shown = "" if step.none else shown.partition(" ")[0]
-            row = {"claim": str(step.step), "difference": shown, "p (Holm)": p_value(step.p_holm)}
-            rows.append({**row, "seeds": one.seeds, "verdict": step.verdict})
+            text = f"{names.get(step.step.metric, step.step.metric)}: {step.step.relation}"
+            row = {"claim": text, "difference": shown, "p (Holm)": p_value(step.p_holm)}
+            rows.append({**row, "seeds": one.seeds or pd.NA, "verdict": step.verdict})
     headings = ["id", "claim", "difference", "p (Holm)", "seeds", "verdict"]
     return pd.DataFrame(rows, columns=headings).astype({"seeds": "Int64"})
 
 
-def markdown(outcomes: Sequence[Outcome], dataset: str) -> str:
-    """Return the ledger for people: what became of the claims in one sentence, and its table."""
+def markdown(outcomes: Sequence[Outcome], dataset: str, names: Mapping[str, str] = {}) -> str:
+    """Return the ledger for people: what became of the claims in one sentence, and its `table`."""
     mark = " (synthetic)" if dataset in SYNTHETIC else ""
-    return f"Of {tally(outcomes)}{mark}.\n\n{to_markdown(table(outcomes))}"
+    return f"Of {tally(outcomes)}{mark}.\n\n{to_markdown(table(outcomes, names))}"
 
 
 def tally(outcomes: Iterable[Outcome]) -> str:

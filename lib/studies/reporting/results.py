@@ -124,6 +124,7 @@ def write_report(
     names: dict[str, str],
     counts: Collection[str] = (),
     headline: pd.DataFrame | None = None,
+    ledger_names: Mapping[str, str] | None = None,
 ) -> str:
     """Write tables, ledger and the entry of the index below `reports/<dataset>`; return it.
 
@@ -138,16 +139,18 @@ def write_report(
         names: metric id -> heading, in the order of the columns.
         counts: ids of metrics that are counts.
         headline: rows of the tidy frame that the index shows, by default those without variant.
+        ledger_names: metric id -> heading in the ledger, by default `names`.
 
     """
     folder, study = paths.reports() / results.dataset, results.study
     caption = f"{title} Dataset {results.dataset}."
     shown = tables.wide_tests(tests, names, counts)
     tables.save(frame, tests, folder, study, names, caption, note, counts, shown)
-    claims, rows = folder / "claims", tables.plain(frame) if headline is None else headline
+    verdicts, rows = folder / "claims", tables.plain(frame) if headline is None else headline
     ledger_frame = ledger.frame(outcomes, results.dataset)
-    write_atomic(claims / f"{study}.csv", ledger_frame.to_csv(index=False, float_format="%.6g"))
-    write_atomic(claims / f"{study}.md", ledger.markdown(outcomes, results.dataset))
+    text = ledger.markdown(outcomes, results.dataset, ledger_names or names)
+    write_atomic(verdicts / f"{study}.csv", ledger_frame.to_csv(index=False, float_format="%.6g"))
+    write_atomic(verdicts / f"{study}.md", text)
     table = tables.wide(rows, tables.present(rows, names), counts)
     publish.write_entry(folder, study, title, lead, table, tables.legend(rows))
     return relative(folder)

@@ -144,7 +144,7 @@ def legend(frame: pd.DataFrame) -> str:
     if (frame["n_seeds"] > 1).any():
         parts.append("± is the standard deviation over seeds")
     if frame["ci_low"].notna().any():
-        parts.append("brackets hold 95 % bootstrap intervals")
+        parts.append("brackets hold 95 % intervals")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 

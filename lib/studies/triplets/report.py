@@ -179,11 +179,13 @@ def write(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
         file = paths.reports() / results.dataset / "triplets_tuning.csv"
         write_atomic(file, record.to_csv(index=False))
     outcomes, words = judged(results), (TITLE, lead(results, frame), note(results))
-    return write_report(results, frame, tests, outcomes, *words, figures.NAMES, figures.COUNTS)
+    names = figures.NAMES, figures.COUNTS
+    return write_report(results, frame, tests, outcomes, *words, *names, ledger_names=LEDGER_NAMES)
 
 
 # The ledger: what the paper claims, and what became of it on a dataset.
 
+LEDGER_NAMES = {**figures.NAMES, **figures.SPACE, **figures.UNSEEN, "time_ratio": "time ratio"}
 SIDES = {"<": "higher", ">": "lower", ">=": "no higher"}  # as paper.yaml writes them
 
 
@@ -208,8 +210,8 @@ def judged(results: Results) -> list[Outcome]:
 
 def forests(outcomes: Iterable[Outcome]) -> list[Figure]:
     """Draw each claim that has steps, the differences that it rests on."""
-    names = {**figures.AXES, **figures.SPACE, **figures.UNSEEN, "time_ratio": "time ratio"}
-    return [drawn for one in outcomes if (drawn := forest(one, names)) is not None]
+    labels = {**LEDGER_NAMES, **figures.AXES}
+    return [drawn for one in outcomes if (drawn := forest(one, labels)) is not None]
 
 
 def step(metric: str, first: str, side: str, second: str) -> Step:
