@@ -102,6 +102,7 @@ CLAIMS = (
     ),
     judgements.CLAIM,
 )
+LEDGER_NAMES = {**figures.NAMES, **judgements.NAMES}
 
 
 def judged(results: Results) -> list[Outcome]:
@@ -195,4 +196,5 @@ def write(
 ) -> str:
     """Write tables, ledger and the entry of the index; return the folder, `reports/<dataset>`."""
     words = TITLE, lead(results, frame, outcomes), note(results, frame)
-    return shared.write_report(results, frame, tests, outcomes, *words, figures.NAMES)
+    names = {"names": figures.NAMES, "ledger_names": LEDGER_NAMES}
+    return shared.write_report(results, frame, tests, outcomes, *words, **names)
