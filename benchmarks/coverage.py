@@ -3,7 +3,7 @@
 What items, seeds and their interaction add to the variance of one seed's mean is set; items come in
 clusters of two that are alike. The peer adds the variances of items and of seeds plainly, with
 Student's quantile; the ratio is that of the mean widths. Below the four cases are those that are
-hardest to tell apart with few seeds, see `studies.reporting.inference`.
+hardest to tell apart with few seeds, see `studies.reporting.bootstrap`.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import numpy as np
 from lines import heading, put
 from scipy.stats import t as student
 
-from studies.reporting.inference import Estimate, Measured, difference, draws
+from studies.reporting.bootstrap import Estimate, Measured, difference, draws
 
 TRIALS = 5000
 CLUSTERS, RESAMPLES = 100, 500

@@ -8,6 +8,7 @@ import yaml
 
 import hearsay
 import noted
+from studies.relevance import report
 from studies.relevance.params import Parameters
 from studies.reporting import bootstrap
 from studies.runs.files import to_json
@@ -80,5 +81,4 @@ def tells(sandbox, tell):
 @pytest.fixture
 def few_resamples(monkeypatch):
     """Bootstraps of 100 resamples, not of 2000: rougher, and twenty times as fast."""
-    for name in ("bootstrap", "weights"):
-        monkeypatch.setattr(bootstrap, name, partial(getattr(bootstrap, name), n_resamples=100))
+    monkeypatch.setattr(report, "measure", partial(bootstrap.measure, resamples=100))

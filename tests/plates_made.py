@@ -90,9 +90,7 @@ def serve(ordered):
         if recipes:
             known["perception"] = "two_networks"
         if settings.trained:
-            known |= {
-                **noted.TRAINING,
-            }
+            known |= noted.TRAINING
             (folder / "curves.csv").write_text(
                 "epoch,step,learning_rate,train_loss,validation_score,validation_dish_top1\n"
                 "1,10,0.001,2.5,0.3,0.2\n2,20,0.001,1.8,0.5,0.4\n"
@@ -136,5 +134,4 @@ def dinner(tmp_path_factory, smallest):
 @pytest.fixture
 def few_resamples(monkeypatch):
     """Bootstraps of 100 resamples, not of 2000: rougher, and twenty times as fast."""
-    for name in ("bootstrap", "weights"):
-        monkeypatch.setattr(bootstrap, name, partial(getattr(bootstrap, name), n_resamples=100))
+    monkeypatch.setattr(bootstrap, "measure", partial(bootstrap.measure, resamples=100))

@@ -24,18 +24,6 @@ class Page(HTMLParser):
         self.text += data
 
 
-def pages(folder: Path) -> list[Page]:
-    return [Page(file) for file in sorted(folder.glob("*.html"))]
-
-
-def loads_nothing_from_outside(page: Page) -> None:
-    assert "script" not in page.tags
-    for address in page.addresses:
-        assert not re.match(r"(https?:)?//|ftp:|file:", address)
-        assert address.startswith(("data:", "#")) or (page.file.parent / address).exists()
-    assert not re.search(r"url\(['\"]?(?!#)|@import", page.source)
-
-
 def markdown_tables_are_whole(text: str) -> None:
     lines = text.splitlines()
     assert sum(line.startswith("|") for line in lines) >= 4

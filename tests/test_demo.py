@@ -4,7 +4,7 @@ import hashlib
 
 import kitchen
 from sentences import refused
-from studies import demo
+from studies.inputs import reading
 
 JUDGES = "b6e0976593aabd441208e55df715c1c4f0d07c1c460cb8ba7aaa45c8d61fd43a"
 
@@ -13,22 +13,19 @@ def contents(folder) -> list[bytes]:
     return [file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()]
 
 
-def test_the_pictures_are_made_once(sandbox):
-    folder = demo.kitchen(1, 3)
+def test_pictures_are_made_once_and_judgements_are_frozen(sandbox):
+    folder = reading.kitchen(1, 3)
     assert folder == sandbox / "root" / "cache" / "kitchen1-1-3"
+    judged = reading.judged(2)
+    assert judged == sandbox / "root" / "cache" / "judges1-2-0"
+    assert hashlib.sha256(b"\n\n".join(contents(judged))).hexdigest() == JUDGES
     kitchen.write_images(sandbox / "again", kitchen.plates(1, 3))
     assert contents(folder) == contents(sandbox / "again")
     (folder / "kept").touch()
-    assert (demo.kitchen(1, 3) / "kept").exists()
-
-
-def test_the_judgements_are_frozen(sandbox):
-    folder = demo.judged(2)
-    assert folder == sandbox / "root" / "cache" / "judges1-2-0"
-    assert hashlib.sha256(b"\n\n".join(contents(folder))).hexdigest() == JUDGES
+    assert (reading.kitchen(1, 3) / "kept").exists()
 
 
 def test_impossible_kitchens_are_refused(sandbox):
-    assert "per_variant=0, seed=0" in refused(demo.kitchen, 0)
-    assert "per_variant=5, seed=-1" in refused(demo.judged, 5, -1)
+    assert "per_variant=0, seed=0" in refused(reading.kitchen, 0)
+    assert "per_variant=5, seed=-1" in refused(reading.judged, 5, -1)
     assert not (sandbox / "root" / "cache").exists()

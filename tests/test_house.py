@@ -7,7 +7,6 @@ import sys
 import tomllib
 from graphlib import TopologicalSorter
 
-import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -17,26 +16,19 @@ from studies.paths import REPOSITORY
 LOCK = (REPOSITORY / "requirements.lock").read_text()
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 PINNED = re.findall(r"^([\w.-]+)==([\w.]+)", LOCK, re.MULTILINE)
-REQUIRED = "jupyterlab papermill torch torchvision transformers pycocoevalcap seaborn pytest nbval"
 
 
-def locked_versions(name):
-    return [Version(version) for pinned, version in PINNED if pinned == name.lower()]
-
-
-@pytest.mark.parametrize(
-    "requirement", [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
-)
-def test_the_lock_satisfies_the_project(requirement):
-    wanted = Requirement(requirement)
-    versions = locked_versions(wanted.name)
-    assert versions
-    assert all(version in wanted.specifier for version in versions)
-
-
-@pytest.mark.parametrize("name", REQUIRED.split())
-def test_required_packages_are_locked(name):
-    assert locked_versions(name)
+def test_the_lock_satisfies_the_project_and_is_all_that_the_environment_takes():
+    for requirement in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]:
+        wanted = Requirement(requirement)
+        locked = [version for name, version in PINNED if name == wanted.name.lower()]
+        assert locked, requirement
+        assert all(Version(version) in wanted.specifier for version in locked), requirement
+    environment = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
+    python, pip, packages = environment["dependencies"]
+    wanted = Requirement(f"python{PROJECT['requires-python']}")
+    assert Version(python.partition("=")[2]) in wanted.specifier
+    assert (pip, packages) == ("pip", {"pip": ["-r requirements.lock"]})
 
 
 def test_every_locked_package_has_a_hash_and_no_address():
@@ -45,25 +37,6 @@ def test_every_locked_package_has_a_hash_and_no_address():
     assert len(entries) == len(PINNED)
     assert all("--hash=sha256:" in entry for entry in entries)
     assert "://" not in LOCK
-
-
-def test_the_conda_environment_is_python_and_the_lock():
-    environment = yaml.safe_load((REPOSITORY / "environment.yml").read_text())
-    python, pip, packages = environment["dependencies"]
-    assert (
-        Version(python.partition("=")[2])
-        in Requirement(f"python{PROJECT['requires-python']}").specifier
-    )
-    assert pip == "pip"
-    assert packages == {"pip": ["-r requirements.lock"]}
-
-
-TOP = "notebooks lib environment.yml params reports tests README.md LICENSE CITATION.cff"
-
-
-@pytest.mark.parametrize("name", TOP.split())
-def test_what_must_stand_at_the_top_is_there(name):
-    assert (REPOSITORY / name).exists()
 
 
 def test_help_is_the_default_and_names_every_target():

@@ -45,12 +45,9 @@ LAG = {
     "error": {
         "code": "maxlag",
         "info": "Waiting for 10.64.32.12: 8.2 seconds lagged.",
-        "host": "10.64.32.12",
         "lag": 8.2,
         "type": "db",
-        "docref": "See https://en.wikipedia.org/w/api.php for API usage.",
     },
-    "servedby": "mw1",
 }
 
 
@@ -101,18 +98,16 @@ class Wiki(Loopback):
         if "%" in title:
             why = 'The requested page title contains invalid characters: "%".'
             return {"title": title, "invalidreason": why, "invalid": True}
-        info = {"contentmodel": "wikitext", "pagelanguage": "en", "pagelanguagedir": "ltr"}
-        url = self.url(title)
-        urls = {"fullurl": url, "editurl": f"{url}?action=edit", "canonicalurl": url}
+        urls = {"canonicalurl": self.url(title)}
         if title not in self.texts and title not in self.lists:
-            return {"ns": 0, "title": title, "missing": True} | info | urls
+            return {"ns": 0, "title": title, "missing": True} | urls
         number = sum(title.encode())
         page = {"pageid": number, "ns": 0, "title": title}
         page["extract"] = self.texts.get(title, f"{title} may refer to:\n\n{title}, a thing")
         if title in self.lists:
             page["pageprops"] = {"disambiguation": ""}
         changed = {"touched": "2026-11-01T00:00:00Z", "lastrevid": number + 1, "length": 9}
-        return page | info | changed | urls
+        return page | changed | urls
 
     @staticmethod
     def url(title: str) -> str:

@@ -139,18 +139,6 @@ class TestEnds:
         found = beam(decoder, memory, Rules(BOS, EOS, (PAD,), length), 4)
         assert found == [([], 0.0, True)] * 3
 
-    def test_a_shortest_length(self):
-        decoder, memory = script([[[0, 0, 0.8, 0.15, 0.05]] * 6])
-        (caption,) = beam(decoder, memory, Rules(BOS, EOS, (PAD,), 6, min_length=2), 3)
-        assert (caption.tokens, caption.ended) == ([3, 3], True)
-
-    def test_some_end_and_some_do_not(self):
-        ends, goes_on = [[0, 0, 1.0, 0, 0]] * 4, [[0, 0, 0, 0.6, 0.4]] * 4
-        decoder, memory = script([goes_on, ends, goes_on, ends, ends])
-        found = beam(decoder, memory, TOY, 2)
-        assert [caption.ended for caption in found] == [False, True, False, True, True]
-        assert [len(caption.tokens) for caption in found] == [4, 0, 4, 0, 0]
-
     def test_finished_early_without_a_penalty(self):
         decoder, memory = script([[[0, 0, 0.9, 0.05, 0.05]] * 6])
         calls, step = [], decoder.step

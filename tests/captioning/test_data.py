@@ -11,15 +11,13 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch.utils.data import DataLoader
 
 import kitchen as world
 from sentences import kept, refused
-from studies import demo
 from studies.captioning import data
-from studies.captioning.data import flickr8k, karpathy, token_captions
+from studies.captioning.data import flickr8k, karpathy
 from studies.captioning.tokens import Words
-from studies.learning.fit import Batches
+from studies.inputs import reading
 
 CAPTIONS = {
     "b.jpg": ["Two cats sleep .", "Cats .", "Cats ."],
@@ -77,17 +75,6 @@ class TestOfficial:
             file.write_bytes(b"\xef\xbb\xbf\n" + content)
         assert as_listed(flickr8k(folder))
 
-    @settings(max_examples=60, deadline=None)
-    @given(st.lists(st.text(max_size=20).filter(str.strip), min_size=1, max_size=8))
-    def test_any_caption_is_read_as_it_was_written(self, tmp_path_factory, captions):
-        captions = [caption.replace("\n", " ") for caption in [*captions, "a\u2028b\rc\x85#1\td"]]
-        file = tmp_path_factory.mktemp("tokens") / TOKENS
-        written = (f"{k % 3}.jpg#{k}\t{caption}\n" for k, caption in enumerate(captions))
-        file.write_bytes("".join(written).encode())
-        for image, own in token_captions(file).items():
-            wanted = [caption.strip() for caption in captions[int(image[0]) :: 3]]
-            assert list(own.values()) == wanted
-
 
 class TestBadOfficial:
     """Each ends in one sentence that names the file, and the line where there is one."""
@@ -115,8 +102,7 @@ class TestBadOfficial:
     @pytest.mark.parametrize(
         "line",
         [
-            *("f.jpg#0 A fish .", "f.jpg\tA fish .", "f.jpg#one\tA fish .", "f.jpg#-1\tA fish ."),
-            *("f.jpg#0", "<html><body>404 Not Found", "A fish . " * 1000),
+            *("f.jpg#0 A fish .", "f.jpg\tA fish .", "f.jpg#one\tA fish .", "A fish . " * 1000),
         ],
     )
     def test_not_a_token_line(self, folder, text, line):
@@ -169,8 +155,6 @@ class TestKarpathy:
         ("change", "reason"),
         [
             ({"split": "dev"}, "KeyError('dev')"),
-            ({"sentences": None}, "filename, split and sentences"),
-            ({"sentences": [{"tokens": ["a"]}]}, "KeyError('raw')"),
             ({"sentences": [{"raw": 5}]}, "filename, split and sentences"),
             ({"sentences": [{"raw": " "}]}, "`c.jpg` has no caption"),
             ({"filename": "a.jpg"}, "`a.jpg` is listed twice"),
@@ -216,7 +200,7 @@ def made_up(count, official=None, captions=None):
 class TestRead:
     def test_the_kitchen(self, sandbox, plates):
         dataset = data.read(plates(source={"name": "kitchen", "per_variant": 2, "seed": 3}))
-        with (demo.kitchen(2, 3) / "plates.csv").open(encoding="utf-8") as file:
+        with (reading.kitchen(2, 3) / "plates.csv").open(encoding="utf-8") as file:
             drawn = {row["id"]: row["path"] for row in csv.DictReader(file)}
         assert dataset.official is None
         assert [f"images/{file}" for file in dataset.files] == list(drawn.values())
@@ -258,12 +242,7 @@ class TestSplit:
         assert (parts == data.split(made_up(count), other_system)).all()
 
     @pytest.mark.parametrize(
-        ("count", "shares", "part"),
-        [
-            (1, (0.2, 0.6), "train"),
-            (4, (0.3, 0.1), "test"),
-            (100, (0.0, 0.1), "validation"),
-        ],
+        ("count", "shares", "part"), [(4, (0.3, 0.1), "test"), (100, (0.0, 0.1), "validation")]
     )
     def test_too_few_images(self, plates, count, shares, part):
         parameters = plates(validation_share=shares[0], test_share=shares[1])
@@ -291,18 +270,6 @@ class TestExamples:
             for place, caption in zip(owners.tolist(), captions, strict=True)
         ]
         assert decoded == [(place, one) for place, row in enumerate(rows) for one in OF_FIVE[row]]
-
-    def test_batches_of_an_epoch_change_nothing_that_is_kept(self, tmp_path, examples):
-        np.save(tmp_path / "inputs.npy", examples.inputs)
-        mapped = np.load(tmp_path / "inputs.npy", mmap_mode="r")
-        own = data.Examples(mapped, OF_FIVE, examples.words, 9)
-        batches = Batches(np.array([4, 0, 2]), 2, seed=1)
-        loader = DataLoader(own, sampler=batches, batch_size=None)
-        for rows, batch in zip(batches, loader, strict=True):
-            for got, wanted in zip(batch, examples[rows], strict=True):
-                assert got.equal(wanted)
-            batch[0].zero_()
-        assert (mapped == examples.inputs).all()
 
 
 def test_inputs_are_pixels(sandbox, plates):

@@ -43,13 +43,6 @@ class TestBoth:
             assert not torch.allclose(after[:, place], before[:, place], atol=1e-5)
 
     @torch.inference_mode()
-    def test_steps_equal_whole_captions(self, decoder):
-        memory, tokens = given()
-        state = decoder.start(memory, 1, LENGTH)
-        steps = [decoder.step(tokens[:, [place]], state) for place in range(LENGTH)]
-        assert torch.allclose(torch.cat(steps, 1), decoder(memory, tokens), atol=1e-5)
-
-    @torch.inference_mode()
     def test_beams_that_change_places_equal_whole_captions(self, decoder):
         generator = torch.Generator().manual_seed(2)
         memory, _ = given(images=4)
@@ -121,15 +114,6 @@ class TestTransformer:
         assert torch.allclose(decoder(memory, tokens), decoder.output(hidden), atol=1e-5)
         weights = last(*looked[0], average_attn_weights=True)[1]
         assert torch.allclose(decoder.attend(memory, tokens), weights, atol=1e-5)
-
-    @torch.inference_mode()
-    def test_the_memory_is_not_copied_for_each_beam(self):
-        state = make("transformer").start(given()[0], 7, LENGTH)
-        assert all(part.shape == (IMAGES, 4, PLACES, 4) for read in state.memory for part in read)
-        state.begin(1)
-        before = state.past.data_ptr()
-        state.select(torch.zeros(IMAGES, 7, dtype=torch.int64))
-        assert state.past.data_ptr() == before
 
 
 def test_the_lstm_is_the_formulas_step_by_step():

@@ -35,12 +35,6 @@ class TestPositions:
                 assert got.tolist() == pytest.approx([math.sin(angle), math.cos(angle)], abs=1e-6)
         assert not positions.state_dict()
 
-    @pytest.mark.parametrize("learned", [False, True])
-    def test_they_are_added(self, learned):
-        positions, tokens = Positions(5, 4, learned), torch.rand(2, 3, 4)
-        assert torch.equal(positions(tokens), tokens + positions.table[:3])
-        assert total(positions) == 20 * learned
-
 
 class TestTrunks:
     @pytest.mark.parametrize(("size", "side"), [(32, 4), (33, 5), (8, 1)])
@@ -48,10 +42,6 @@ class TestTrunks:
         trunk = Convolutions((4, 8, 6))
         assert trunk(torch.rand(2, 3, size, size)).shape == (2, side * side, 6)
         assert total(trunk) == 27 * 4 + 9 * 4 * 8 + 9 * 8 * 6 + 2 * (4 + 8 + 6)
-
-    def test_the_map_is_read_row_by_row(self):
-        trunk, images = Convolutions((4, 8)).eval(), torch.rand(1, 3, 16, 16)
-        assert torch.equal(trunk(images)[0, 4 * 1 + 2], trunk.blocks(images)[0, :, 1, 2])
 
     def test_patches(self):
         trunk, images = Patches(32, 8, SMALL).eval(), torch.rand(2, 3, 32, 32)
@@ -77,12 +67,6 @@ class TestEncoder:
         assert all(p.grad is not None for p in encoder.parameters())
         assert total(encoder) == dense(12, 16) + layers_of(size)
 
-    def test_pixels_and_tokens_of_a_transformer(self):
-        cnn = Encoder(Convolutions((4, 8)), 8, 16, 2, "convolution", SMALL)
-        vit = Encoder(Patches(16, 8, SMALL), 16, 5, None, "linear", SMALL)
-        assert cnn(torch.rand(2, 3, 16, 16)).shape == (2, 4, 16)
-        assert vit(torch.rand(2, 3, 16, 16)).shape == (2, 5, 16)
-
     def test_both_projections_are_one_function(self):
         encoders = [
             Encoder(None, 12, 16, 2, kind, SMALL).eval() for kind in ("linear", "convolution")
@@ -100,8 +84,3 @@ class TestEncoder:
         small = maps.view(2, 5, 2, 2, 2, 2).mean((3, 5))
         memories = [encoder(given.flatten(2).transpose(1, 2)) for given in (maps, small)]
         assert torch.allclose(*memories, atol=1e-5)
-
-    def test_the_place_of_a_token_matters(self):
-        encoder = Encoder(None, 5, 4, 2, "linear", SMALL).eval()
-        tokens = torch.rand(1, 4, 5)
-        assert not torch.allclose(encoder(tokens).mean(1), encoder(tokens.flip(1)).mean(1))

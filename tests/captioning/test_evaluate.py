@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sentences import refused
 from studies.captioning import evaluate
 from studies.captioning.data import CaptionedImages
 from studies.captioning.evaluate import (
@@ -116,13 +115,6 @@ class TestRunFolder:
 
 
 class TestOnce:
-    def test_an_evaluated_run_is_left_alone(self, run, chosen, monkeypatch, capsys):
-        monkeypatch.setattr(evaluate, "scored", None)
-        before = {f: f.stat().st_mtime_ns for f in run.folder.rglob("*") if f.name != ".lock"}
-        assert evaluate.evaluate(chosen) == run.folder
-        assert capsys.readouterr().out == f"{run.folder}: already evaluated\n"
-        assert {f: f.stat().st_mtime_ns for f in before if f.is_file()}.items() <= before.items()
-
     def test_a_trained_run_is_not_trained_again(self, copy, chosen, unscored):
         folder = chosen.folder()
         before, weights = load_run(folder).predictions, folder / "model.safetensors"
@@ -136,15 +128,6 @@ class TestOnce:
         [(candidates, references)] = unscored
         assert candidates == dict(zip(before["id"], before["candidate"], strict=True))
         assert list(references) == TEST
-
-    def test_images_changed_since_training_are_refused(self, copy, chosen, unscored):
-        folder, place = chosen.folder(), copy / "data" / "flickr8k" / "Flicker8k_Dataset"
-        (folder / "metrics.json").unlink()
-        Image.new("RGB", (20, 20)).save(place / TEST[0])
-        message = refused(evaluate.evaluate, chosen)
-        assert message.startswith(f"{folder} was trained on other images than {place} holds now; ")
-        assert not (folder / "metrics.json").exists()
-        assert not unscored
 
 
 class TestBaselines:

@@ -117,14 +117,6 @@ class TestScores:
         assert list(small.by_image.index) == list(CANDIDATES)
         assert small.by_image.index.name == "id"
 
-    def test_scales(self, small):
-        assert (small.by_image.loc[["none", "point"]] == 0).all(axis=None)  # without a word
-        rates = small.by_image.drop(columns="CIDEr")
-        assert rates.min().min() >= 0
-        assert rates.max().max() <= 1
-        assert rates.loc["same"].to_numpy() == pytest.approx(1)
-        assert 1 < small.by_image["CIDEr"].max() <= 10
-
     def test_corpus_scores_of_a_resample_are_those_of_pycocoevalcap(self, small, direct):
         names = list(CANDIDATES)
         texts = direct.tokenize({name: [text] for name, text in CLEAN.items()})
@@ -164,9 +156,7 @@ class TestMistakes:
             ({}, {"x": ["a"]}, "no caption to score"),
             ({"x\n\ud800": "a"}, {}, r"'x\n\ud800'"),
             ({"x": "a"}, {"x": ["a"], "y": ["b"]}, "'y'"),
-            ({"x": "a"}, {"x": []}, "'x'"),
             ({"x": "a"}, {"x": "a dog"}, "'x'"),
-            ({"x": "a"}, {"x": None}, "'x'"),
             ({"x": "a"}, {"x": ["a", None]}, "'x'"),
             ({"x": None}, {"x": ["a"]}, "'x'"),
         ],

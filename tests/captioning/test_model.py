@@ -5,10 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-import transformers
 import yaml
 from PIL import Image
-from safetensors.torch import load_file
 from torch import nn
 
 import changing
@@ -18,8 +16,6 @@ from studies.captioning.model import Describer, build
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import BOS, EOS, PAD, UNKNOWN, Words
 from studies.inputs import images
-from studies.learning.backbones import load_backbone
-from studies.learning.networks import FineTuned
 from studies.runs.folder import load_run
 
 SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
@@ -27,31 +23,7 @@ SIZE, LONGEST = 32, 20  # of `tiny`
 TEXTS = [f"a {colour} {what} on the table" for colour in ("red", "blue") for what in ("cup", "hat")]
 
 
-def dense(inputs, outputs):
-    return (inputs + 1) * outputs
-
-
-def layer(d, f, attentions):
-    """Each attention has queries, keys, values and an output; each part a norm before it."""
-    parts = attentions * 4 * dense(d, d) + dense(d, f) + dense(f, d)
-    return parts + (attentions + 1) * 2 * d
-
-
 class TestBuild:
-    def test_fine_tuned(self, squares, backbones):
-        source = {"name": "backbone", "weights": str(backbones["resnet"]), "trained": True}
-        chosen = squares("resnet_lstm", {"source": source, "grid": 2}, image_size=64)
-        network = build(chosen, 11, (3, 64, 64)).eval()
-        assert isinstance(network.encoder.trunk, FineTuned)
-        assert network.encoder(torch.rand(2, 3, 64, 64)).shape == (2, 4, 64)
-        published = load_file(backbones["resnet"] / "model.safetensors")
-        own = network.encoder.trunk.backbone.model
-        assert all(torch.equal(value, published[name]) for name, value in own.state_dict().items())
-        assert all(p.requires_grad for p in own.parameters())
-        fresh = build(chosen, 11, (3, 64, 64), pretrained=False).encoder.trunk.backbone.model
-        name = next(name for name, value in own.named_parameters() if value.ndim == 4)
-        assert not torch.equal(fresh.state_dict()[name], published[name])
-
     @pytest.mark.parametrize(
         ("trained", "grid", "shape", "place"),
         [
@@ -183,68 +155,27 @@ class TestFile:
         assert message.startswith(f"{folder / 'model.safetensors'}: holds another system's weights")
 
 
-# The slides' systems at full size, built of the shipped files. Weights are random, as published
-# ones would have to be fetched; shapes and counts are theirs.
+# The slides' systems at full size, as shipped.
 
-FINE_TUNED = "clip_transformer@fine_tuned"
-CLIP = "openai/clip-vit-base-patch32"
-VOCABULARY = 2500  # Flickr8k's has about as many
-MAP, TOKENS, PIXELS = (49, 2048), (50, 768), (3, 224, 224)
-GIVEN = dict(zip([*SYSTEMS, FINE_TUNED], (MAP, MAP, TOKENS, PIXELS), strict=True))
+SHAPES = dict(zip(SYSTEMS, ((49, 2048), (49, 2048), (50, 768)), strict=True))  # frozen tokens
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    """CLIP ViT-B/32's description without its weights, where its name is looked up."""
-    place = tmp_path_factory.mktemp("data") / "weights" / CLIP
-    tower = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
-    tower |= {"num_attention_heads": 12, "patch_size": 32, "image_size": 224}
-    text = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "vocab_size": 9}
-    transformers.CLIPConfig(vision_config=tower, text_config=text).save_pretrained(place)
-    transformers.CLIPImageProcessor(size={"shortest_edge": 224}).save_pretrained(place)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STUDIES_DATA", str(place.parents[2]))
-        yield load_backbone(CLIP, pretrained=False)
+@pytest.mark.parametrize("system", SHAPES)
+def test_shipped_sizes_fit_each_other(system):
+    values, shape = changing.values_of("captioning", "flickr8k", system), SHAPES[system]
+    captioner = build(Parameters.check(values, {"": system}), 2500, shape).eval()
+    memory = captioner.encoder(torch.rand(1, *shape))
+    assert captioner.decoder(memory, torch.tensor([[BOS, 5]])).shape == (1, 2, 2500)
+    rates = {part.p for part in captioner.modules() if isinstance(part, nn.Dropout)}
+    assert rates == {values["network"]["dropout"]}
 
 
-@pytest.fixture(scope="module", params=GIVEN)
-def full(request, clip):
-    """A system's name, the values of its files, and the system itself."""
-    values = changing.values_of("captioning", "flickr8k", request.param)
-    torch.manual_seed(0)
-    parameters = Parameters.check(values, {"": request.param})
-    captioner = build(parameters, VOCABULARY, GIVEN[request.param], pretrained=False)
-    return request.param, values["network"], captioner.eval()
-
-
-class TestFullSize:
-    def test_parameters_are_as_many_as_the_formulas_say(self, full):
-        name, network, captioner = full
-        d, encoder, decoder = network["width"], network["encoder"], network["decoder"]
-        wanted = dense(2048 if "resnet" in name else 768, d) + 2 * d
-        wanted += encoder["layers"] * layer(d, encoder["feedforward"], 1)
-        if name == FINE_TUNED:  # patches, class token, positions, a norm before and one after
-            wanted += 3 * 32 * 32 * 768 + 51 * 768 + 12 * layer(768, 3072, 1) + 2 * 2 * 768
-        if decoder["name"] == "transformer":
-            layers = decoder["layers"] * layer(d, decoder["feedforward"], 2)
-            wanted += VOCABULARY * d + layers + 2 * d + dense(d, VOCABULARY)
-        else:
-            h = decoder["hidden"]
-            attention = dense(d, d) + h * d + d
-            cell = 4 * h * ((d + d) + h + 2)  # four gates of token, context and state, two biases
-            wanted += VOCABULARY * d + 2 * dense(d, h) + attention + dense(h, d) + cell
-            wanted += dense(h, VOCABULARY)
-        assert sum(p.numel() for p in captioner.parameters() if p.requires_grad) == wanted
-        rates = {part.p for part in captioner.modules() if isinstance(part, nn.Dropout)}
-        assert rates == {network["dropout"]}
-        # no hidden state besides: a frozen backbone is no part of what a run folder keeps
-        assert sum(tensor.numel() for tensor in captioner.state_dict().values()) == wanted
-
-    def test_the_variant_differs_in_its_training_of_the_backbone_alone(self):
-        one, other = (
-            changing.values_of("captioning", "flickr8k", name) for name in (SYSTEMS[2], FINE_TUNED)
-        )
-        assert 0 < other["backbone_learning_rate"] <= other["learning_rate"] / 10
-        assert other["network"]["encoder"]["source"]["trained"]
-        other["network"]["encoder"]["source"]["trained"] = False
-        assert other | {"variant": "", "backbone_learning_rate": 0.0} == one
+def test_the_variant_differs_in_its_training_of_the_backbone_alone():
+    one, other = (
+        changing.values_of("captioning", "flickr8k", f"clip_transformer{variant}")
+        for variant in ("", "@fine_tuned")
+    )
+    assert 0 < other["backbone_learning_rate"] <= other["learning_rate"] / 10
+    assert other["network"]["encoder"]["source"]["trained"]
+    other["network"]["encoder"]["source"]["trained"] = False
+    assert other | {"variant": "", "backbone_learning_rate": 0.0} == one

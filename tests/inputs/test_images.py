@@ -17,13 +17,8 @@ from sentences import refused
 from studies.inputs import images
 from studies.inputs.images import DUPLICATE_BITS, augment, nearest_duplicates
 
-
-@pytest.fixture(autouse=True)
-def _alone(sandbox):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytest_plugins = ["encoders"]
+pytestmark = pytest.mark.usefixtures("places")
 
 
 def draw(path: Path, seed: int, size=(40, 20)) -> Path:
@@ -55,45 +50,29 @@ class TestFingerprint:
         ordered = images.fingerprint(album, tmp_path, ordered=True)
         assert ordered != images.fingerprint(album[::-1], tmp_path, ordered=True)
 
-    @pytest.mark.parametrize("change", ["edit", "rename", "drop", "swap"])
-    def test_any_change_shows(self, album, tmp_path, change):
-        first = images.fingerprint(album, tmp_path)
+    def test_any_change_shows(self, album, tmp_path):
+        prints = [images.fingerprint(album, tmp_path), images.fingerprint(album[1:], tmp_path)]
         one, two = album[0].read_bytes(), album[1].read_bytes()
-        if change == "edit":
-            album[0].write_bytes(one[:-20] + bytes([one[-20] ^ 1]) + one[-19:])
-        elif change == "rename":
-            album[0] = album[0].rename(album[0].with_name("z.png"))
-        elif change == "drop":
-            album = album[1:]
-        else:
-            album[0].write_bytes(two)
-            album[1].write_bytes(one)
-        assert images.fingerprint(album, tmp_path) != first
+        album[0].write_bytes(two)
+        album[1].write_bytes(one)  # the same contents under each other's names
+        prints.append(images.fingerprint(album, tmp_path))
+        album[0].write_bytes(two[:-20] + bytes([two[-20] ^ 1]) + two[-19:])
+        prints.append(images.fingerprint(album, tmp_path))
+        album[0] = album[0].rename(album[0].with_name("z.png"))
+        prints.append(images.fingerprint(album, tmp_path))
+        assert len(set(prints)) == len(prints)
 
 
 class TestDecode:
-    def test_pixels_are_those_of_the_file(self, tmp_path):
-        path = draw(tmp_path / "x.png", 0, (30, 30))
-        decoded = images.decode(path, 30)
-        assert decoded.dtype == np.uint8
-        assert decoded.flags.c_contiguous
-        assert np.array_equal(decoded, np.asarray(Image.open(path)).transpose(2, 0, 1))
-
-    def test_pad_keeps_the_ratio_on_grey(self, tmp_path):
+    def test_pad_keeps_the_ratio_on_grey_and_squash_takes_everything(self, tmp_path):
+        colour = np.array([200, 10, 30])[:, None]
         for size, axis in (((40, 20), 1), ((10, 20), 2)):
             Image.new("RGB", size, (200, 10, 30)).save(tmp_path / "x.png")
             rows = np.moveaxis(images.decode(tmp_path / "x.png", 20), axis, 0)
-            assert (rows[5:15] == np.array([200, 10, 30])[:, None]).all()
+            assert (rows[5:15] == colour).all()
             assert (rows[[*range(5), *range(15, 20)]] == 128).all()
-
-    def test_squash_takes_everything(self, tmp_path):
-        pixels = np.zeros((20, 40, 3), np.uint8)
-        pixels[:, 10:30] = 255
-        Image.fromarray(pixels).save(tmp_path / "x.png")
-        squashed = images.decode(tmp_path / "x.png", 20, "squash")
-        assert squashed.shape == (3, 20, 20)
-        assert (squashed[:, :, [0, 1, 18, 19]] == 0).all()
-        assert (squashed[:, :, 8:12] == 255).all()
+            squashed = images.decode(tmp_path / "x.png", 20, "squash")
+            assert (squashed == colour[:, :, None]).all()
 
     def test_exif_orientation_is_applied(self, tmp_path):
         upright = np.zeros((32, 32, 3), np.uint8)
@@ -113,25 +92,21 @@ class TestDecode:
         assert np.abs(seen.astype(int) - np.asarray(full).transpose(2, 0, 1)).max() <= 3
 
     def test_other_colours(self, tmp_path):
-        def middle(image, kind="png", **keep) -> list[int]:
-            image.save(tmp_path / f"x.{kind}", **keep)
-            return images.decode(tmp_path / f"x.{kind}", 8)[:, 4, 4].tolist()
-
         size = (8, 8)
-        assert middle(Image.new("L", size, 77)) == [77] * 3
-        assert middle(Image.new("1", size, 1)) == [255] * 3
-        assert middle(Image.fromarray(np.full(size, 40000, np.uint16))) == [40000 >> 8] * 3
         palette = Image.new("P", size, 1)
         palette.putpalette([0, 0, 0, 10, 200, 30])
-        assert middle(palette) == [10, 200, 30]
-        assert middle(palette, transparency=1) == [255] * 3
-        assert middle(Image.new("RGBA", size, (255, 0, 0, 0))) == [255] * 3
-        half = middle(Image.new("RGBA", size, (255, 0, 0, 128)))
-        assert half == pytest.approx([255, 127, 127], abs=1)
-        assert middle(Image.new("LA", size, (0, 255))) == [0] * 3
-        assert middle(Image.new("RGB", size, (1, 2, 3)), "gif") == [1, 2, 3]
-        ink = middle(Image.new("CMYK", size, (255, 0, 0, 0)), "jpg", quality=100)
-        assert ink == pytest.approx([0, 255, 255], abs=3)
+        for image, kind, transparent, expected in (
+            (Image.new("L", size, 77), "png", None, [77] * 3),
+            (Image.fromarray(np.full(size, 40000, np.uint16)), "png", None, [40000 >> 8] * 3),
+            (palette, "gif", None, [10, 200, 30]),
+            (palette, "png", 1, [255] * 3),
+            (Image.new("RGBA", size, (255, 0, 0, 128)), "png", None, [255, 127, 127]),
+            (Image.new("CMYK", size, (255, 0, 0, 0)), "jpeg", None, [0, 255, 255]),
+        ):
+            image.save(tmp_path / "x", kind, transparency=transparent, quality=100)
+            decoded = images.decode(tmp_path / "x", 8)[:, 4, 4]
+            tolerance = 3 if kind == "jpeg" else image.mode == "RGBA"
+            assert decoded.tolist() == pytest.approx(expected, abs=tolerance)
 
 
 class TestBadFiles:
@@ -144,10 +119,8 @@ class TestBadFiles:
             for content in (whole[: len(whole) // 2], b"", b"<html>404</html>", whole[:3]):
                 file.write_bytes(content)
                 assert f"{file} cannot be read" in refused(images.decode, file, 8)
-
-    def test_missing_and_folder(self, tmp_path):
         assert "nowhere.jpg is missing" in refused(images.decode, tmp_path / "nowhere.jpg", 8)
-        assert f"{tmp_path} cannot be read (Is a directory)" in refused(images.decode, tmp_path, 8)
+        assert "list of files is empty" in refused(images.load, [], 16, tmp_path)
 
     def test_decompression_bomb(self, tmp_path, monkeypatch):
         path = draw(tmp_path / "x.png", 0)
@@ -172,15 +145,11 @@ class TestLoad:
         assert sorted(calls) == sorted(album)
         assert np.array_equal(images.load(album, 16, tmp_path), first)
         assert len(calls) == 3
-        images.load(album, 8, tmp_path)
         images.load(album, 16, tmp_path, "squash")
-        assert len(calls) == 9
+        assert len(calls) == 6
         draw(album[1], 99)
         changed = images.load(album, 16, tmp_path)
         assert (changed == first).all((1, 2, 3)).tolist() == [True, False, True]
-        monkeypatch.setattr(images, "VERSION", images.VERSION + 1)
-        images.load(album, 16, tmp_path)
-        assert len(calls) == 15
 
     def test_one_bad_image_leaves_nothing_that_could_be_taken_for_a_result(
         self, album, tmp_path, cache
@@ -192,9 +161,6 @@ class TestLoad:
         album[2].write_bytes(good)
         expected = [images.decode(p, 16) for p in album]
         assert np.array_equal(images.load(album, 16, tmp_path), expected)
-
-    def test_no_images(self, tmp_path):
-        assert "list of files is empty" in refused(images.load, [], 16, tmp_path)
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -208,27 +174,18 @@ class TestAugment:
     def batch(self) -> torch.Tensor:
         return torch.randint(0, 256, (6, 3, 20, 20), dtype=torch.uint8, generator=seeded(5))
 
-    def test_no_strength_gives_back_the_input(self, batch):
-        same = augment(batch, seeded(0), flip=0, shift=0, zoom=0, colour=0)
-        assert same.dtype == torch.float32
-        assert torch.equal(same, batch / 255)
-        assert torch.equal(augment(batch / 255, seeded(0), 0, 0, 0, 0), batch / 255)
-
-    def test_only_the_generator_decides(self, batch):
-        torch.manual_seed(1)
-        one = augment(batch, seeded(3))
-        torch.manual_seed(2)
-        assert torch.equal(augment(batch, seeded(3)), one)
-        assert not torch.equal(augment(batch, seeded(4)), one)
-
-    def test_the_input_is_left_alone_and_the_range_is_kept(self, batch):
+    def test_only_strength_and_generator_decide_and_the_input_is_left_alone(self, batch):
         values = batch / 255
         before = values.clone()
-        out = augment(values, seeded(0), colour=0.9)
+        for one in (batch, values):
+            assert torch.equal(augment(one, seeded(0), flip=0, shift=0, zoom=0, colour=0), before)
+        torch.manual_seed(1)
+        varied = augment(values, seeded(3), colour=0.9)
+        torch.manual_seed(2)
+        assert torch.equal(augment(batch, seeded(3), colour=0.9), varied)
+        assert not torch.equal(augment(batch, seeded(4), colour=0.9), varied)
         assert torch.equal(values, before)
-        assert out.min() >= 0
-        assert out.max() <= 1
-        assert out.shape == batch.shape
+        assert 0 <= varied.min() < varied.max() <= 1
 
     def test_flips_mirror_each_image_or_leave_it(self, batch):
         many = batch.repeat(100, 1, 1, 1) / 255
@@ -299,8 +256,6 @@ DISGUISES = {
     "recompressed": recompressed,
     "noisy": noisy,
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
-    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.8),
-    "more contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.15),
     "smaller": lambda image: image.resize((60, 45), Image.Resampling.BICUBIC),
     "grey": lambda image: image.convert("L"),
 }

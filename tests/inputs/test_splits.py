@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentences import refused
-from studies.inputs.splits import PARTS, refuse_empty, sizes, stratified
+from studies.inputs.reading import PARTS, refuse_empty, sizes, stratified
 
 LETTERS = {"train": "t", "validation": "v", "test": "x"}
 STRATA = np.array([*map(int, "011000001320211120210100210")])

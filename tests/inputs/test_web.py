@@ -21,19 +21,15 @@ pytest_plugins = ["asking"]
 
 PASSING = {
     "cut off": reply(200, completion("half")[:-20], length=len(completion("half"))),
-    "cut off between lines": reply(200, "", length=100),
     "hung up": hang_up,
     "no HTTP": raw("HELLO"),
-    "malformed": reply(200, completion("half")[:-20]),
     "HTML": reply(200, "<html>please log in</html>"),
     "deep": reply(200, "[" * 100_000),
     "not UTF-8": reply(200, completion("A").replace(b"A", b"\xff")),
-    "null": reply(200, "null"),
     "an error": reply(200, '{"error": {"message": "overloaded"}}'),
     "no choices": reply(200, '{"choices": []}'),
-    "no string": reply(200, completion(["soup"])),
     "empty": reply(200, completion("")),
-    **{str(code): reply(code, "later") for code in (408, 429, 500, 503, 529)},
+    **{str(code): reply(code, "later") for code in (429, 503)},
 }
 
 
@@ -74,7 +70,6 @@ class TestAttempts:
         message = refused(ask)
         assert message.startswith(f"cook at {chat.url} ")
         assert "attempt 3 of 3" in message
-        assert "the same command goes on" in message
         assert message.isprintable()
         assert slept == [1, 2]
 
@@ -83,44 +78,17 @@ class TestAttempts:
         assert ask(timeout=1) == expected(chat.asked[1])
         assert slept == [1]
 
-    def test_nothing_listens(self, ask):
-        idle = Chat()
-        idle.close()
-        message = refused(lambda: ask(idle.url))
-        assert idle.url in message
-        assert "ConnectionError" in message
-
-    def test_no_pause_of_our_own_is_endless(self, chat, ask, slept):
-        chat.script = [reply(500, "boom")] * 14
-        refused(lambda: ask(attempts=14))
-        assert slept == [min(2**n, 300) for n in range(13)]
-
-    def test_who_waits_is_told_why(self, chat, ask, capsys):
-        chat.script = [reply(429, '{"error": "slowly"}', Retry_After="7")]
-        ask()
-        expected = f"cook at {chat.url} answered 429 (slowly); next attempt in 7 s\n"
-        assert expected in capsys.readouterr().err
-
 
 class TestRetryAfter:
-    @pytest.mark.parametrize("status", [429, 503, 200])
-    @pytest.mark.parametrize(
-        ("value", "seconds"),
-        [
-            ("7", 7),
-            ("0", 1),
-            ("3600", 3600),
-            ("-3", 1),
-            ("soon", 1),
-            ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
-        ],
-    )
-    def test_seconds(self, chat, ask, slept, status, value, seconds):
+    @pytest.mark.parametrize("status", [429, 200])
+    @pytest.mark.parametrize(("value", "seconds"), [("3600", 3600), ("-3", 1), ("soon", 1)])
+    def test_seconds(self, chat, ask, slept, status, value, seconds, capsys):
         chat.script = [reply(status, completion(""), Retry_After=value)]
         ask()
         assert slept == [seconds]
+        assert f"cook at {chat.url} " in capsys.readouterr().err  # who waits is told why
 
-    @pytest.mark.parametrize("value", ["3601", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+    @pytest.mark.parametrize("value", ["3601", "Fri, 31 Dec 9999 23:59:59 GMT"])
     def test_who_should_stay_away_does(self, chat, ask, slept, value):
         chat.script = [reply(429, "later", Retry_After=value)]
         assert "asks for a pause of" in refused(ask)
@@ -140,8 +108,6 @@ class TestRefusals:
         ("body", "complaint"),
         [
             ('{"error": {"message": "no such model", "code": 7}}', "no such model"),
-            ('{"object": "error", "message": "no such model"}', "no such model"),
-            ('{"detail": [{"msg": "wrong"}]}', '[{"msg": "wrong"}]'),
             ("\n  no such model\n\nat line 3", "no such model at line 3"),
             (b"\xff\xfe", "\ufffd\ufffd"),
             ("\x1b[31mred\x07", "[31mred"),
@@ -152,25 +118,20 @@ class TestRefusals:
         chat.script = [reply(404, body)]
         message = refused(ask)
         assert message.startswith(f"cook at {chat.url} answered 404 ({complaint})")
-        assert "check url" in message
         assert message.isprintable()
         assert (len(chat.asked), slept) == (1, [])
 
-    @pytest.mark.parametrize("status", [401, 403])
-    def test_a_wrong_key(self, chat, ask, status):
-        chat.script = [reply(status, '{"error": {"message": "Incorrect API key"}}')]
-        message = refused(lambda: ask(key=SECRET))
-        assert "(Incorrect API key)" in message
-        assert "check the key" in message
+    def test_a_wrong_key(self, chat, ask):
+        chat.script = [reply(401, "no")]
+        assert "check the key" in refused(lambda: ask(key=SECRET))
         assert len(chat.asked) == 1
 
-    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @pytest.mark.parametrize("status", [302, 307])
     def test_redirects_are_not_followed(self, chat, ask, slept, status):
         other = Chat()
         try:
             chat.script = [reply(status, "", Location=f"{other.url}/chat")]
-            message = refused(lambda: ask(key=SECRET))
-            assert f"answered {status} (go to {other.url}/chat)" in message
+            refused(lambda: ask(key=SECRET))
             assert (len(other.asked), len(chat.asked), slept) == (0, 1, [])
         finally:
             other.close()
@@ -197,13 +158,11 @@ class TestAddress:
     @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:80"])
     def test_no_cipher_is_needed_on_this_machine(self, host):
         assert web.checked(f"http://{host}/v1", "", "", True) == f"http://{host}/v1"
+        assert web.checked("http://host/v1", "", "", False) == "http://host/v1"  # no secret
 
     @pytest.mark.parametrize("host", ["host", "127.0.0.1.host", "localhost@host", "10.0.0.1"])
     def test_it_is_elsewhere(self, host):
         assert "https" in refused(web.checked, f"http://{host}/v1", "", "", True)
-
-    def test_what_holds_no_secret_may_go_in_the_clear(self):
-        assert web.checked("http://host/v1", "", "", False) == "http://host/v1"
 
 
 ECHOES = {
@@ -252,9 +211,7 @@ class TestKey:
         monkeypatch.delenv("KITCHEN_KEY", raising=False)
         if value is not None:
             monkeypatch.setenv("KITCHEN_KEY", value)
-        message = refused(web.read_key, "KITCHEN_KEY", "the.setting")
-        assert "KITCHEN_KEY is not set" in message
-        assert "the.setting" in message
+        assert "KITCHEN_KEY is not set" in refused(web.read_key, "KITCHEN_KEY", "the.setting")
         assert not web.read_key("", "the.setting")
         monkeypatch.setenv("KITCHEN_KEY", f" {SECRET}\r\n")
         assert web.read_key("KITCHEN_KEY", "").get_secret_value() == SECRET

@@ -26,16 +26,7 @@ def test_the_look_is_frozen(pictures):
     for category, expected in MEAN_COLOURS.items():
         colours = [p.mean((0, 1)) for plate, p in pictures.items() if plate.category == category]
         np.testing.assert_allclose(np.mean(colours, 0), expected, atol=2.0, err_msg=category)
-
-
-def test_no_two_pictures_are_alike(pictures):
     assert len({picture.tobytes() for picture in pictures.values()}) == len(pictures)
-
-
-@pytest.mark.parametrize("size", [32, 131])
-def test_any_size_can_be_drawn(size):
-    picture = kitchen.draw(kitchen.plates(1)[0], size)
-    assert (picture.mode, picture.size) == ("RGB", (size, size))
 
 
 def test_every_visible_ingredient_is_drawn_on_the_plate(pictures):

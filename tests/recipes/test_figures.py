@@ -28,10 +28,6 @@ def titles(figure):
     return [axis.get_title().replace("\n", " ") for axis in figure.axes]
 
 
-def labels(figure, axis="y"):
-    return [getattr(one, f"get_{axis}label")().replace("\n", " ") for one in figure.axes]
-
-
 class TestDataset:
     @pytest.fixture
     def plates(self, tmp_path):
@@ -53,37 +49,8 @@ class TestDataset:
             *("part", "pictures", "dishes", "ingredients", "ingredients a picture")
         ]
 
-    def test_a_sample_is_of_all_parts_of_the_dataset(self, plates):
-        assert titles(figures.sample(plates, 2)) == [
-            "miso soup: egg, kale, salt, oil and 2 more",
-            "miso soup:",
-        ]
-        assert titles(figures.sample(plates, 4))[1:3] == ["pie: kale", "pie: egg"]
-
-
-class TestTables:
-    def test_scores_of_a_run(self, serves):
-        seen = serves("two_networks@wide", seen=meals.eyes(1.0), found={"dish_top1": 0.25})
-        table = figures.score_table(seen)
-        assert table.to_dict("records") == [{"metric": "dish top-1", "two_networks@wide": "0.250"}]
-        found = {"grounding_recall": 1 / 3, "sight": -0.1, "distinct_2": 1.0}
-        table = figures.score_table(serves("naive", recipes=meals.own(), found=found))
-        assert table["metric"].tolist() == ["grounding recall", "sight", "distinct-2"]
-        assert table["naive"].tolist() == ["0.333", "-0.100", "1.000"]
-
 
 class TestDrawn:
-    def test_curves_against_the_step(self, serves):
-        figure = figures.curves({"two_networks": [serves("two_networks", seen=meals.eyes(1.0))]})
-        assert labels(figure) == [
-            "training loss, (1) + weight × (2) (nats)",
-            "validation dish top-1 (0–1)",
-        ]
-        for axis, values in zip(figure.axes, ([2.5, 1.8], [0.2, 0.4]), strict=True):
-            (line,) = axis.lines
-            assert line.get_xydata().tolist() == [[10, values[0]], [20, values[1]]]
-        assert figures.curves({}) is None
-
     def test_calibration_is_the_share_right_by_probability(self, serves):
         likely = [[0.9, 0.1]] * 4 + [[0.35, 0.65]] * 5
         seen = {"id": list("abcdefghi"), "dish": [0, 0, 0, 1, 1, 0, 0, 0, 0]}
@@ -113,6 +80,9 @@ class TestLook:
             best = max(np.flatnonzero(named), key=lambda s, p=shares: p[s])
             assert f": {eyes.ingredients[best]} {shares[best]:.0%}" in text
         assert titles(figures.look(prompt, 3)) == shown
+
+    def test_who_does_not_look_has_nothing_to_show(self, serves):
+        assert figures.look(serves("majority", seen=meals.eyes(1.0))) is None
 
 
 class TestCases:

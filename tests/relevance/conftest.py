@@ -154,31 +154,25 @@ def roberta(tmp_path_factory, save_tokenizer) -> Path:
         bos_token_id=0,
         eos_token_id=2,
     )
-    transformers.RobertaModel(config).save_pretrained(folder)
+    transformers.RobertaForMaskedLM(config).save_pretrained(folder)  # as it was published
     save_tokenizer(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory, save_tokenizer) -> Path:
-    """A tiny random text encoder of CLIP in the layout of save_pretrained; it reads 12 tokens."""
+    """A tiny random CLIP in the layout of save_pretrained; its text encoder reads 12 tokens."""
     import torch
     import transformers
 
     folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(2)
-    config = transformers.CLIPTextConfig(
-        vocab_size=320,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        projection_dim=8,
-        max_position_embeddings=12,
-        pad_token_id=1,
-        bos_token_id=0,
-        eos_token_id=2,
-    )
-    transformers.CLIPTextModelWithProjection(config).save_pretrained(folder)
+    both = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+    both |= {"num_attention_heads": 2, "projection_dim": 8}
+    ends = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    text = both | ends | {"vocab_size": 320, "max_position_embeddings": 12}
+    vision = both | {"image_size": 8, "patch_size": 4}
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
+    transformers.CLIPModel(config).save_pretrained(folder)
     save_tokenizer(folder, model_max_length=12)
     return folder

@@ -13,17 +13,14 @@ from hypothesis import strategies as st
 
 import kitchen as world
 from sentences import refused
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.relevance import data
-from studies.relevance.captions import NO_CLASS, NO_TEXT, ONE_WORD, TWICE
 from studies.relevance.params import Rare
 
 LANGUAGES = [
     "Ein süßes Kätzchen schläft",
     "一只 猫 在 睡觉",
     "قطة صغيرة نائمة",
-    "кошка 🐈‍⬛ спит",
-    "แมว กำลัง หลับ",
     "quoted, \"comma\" and 'all' \\n",
 ]
 CLASSES = {
@@ -83,29 +80,8 @@ class TestKitchen:
         ]
         assert len(set(found.relevant)) == 2
 
-    def test_classes(self, kitchen, small):
-        found = data.read(small())
-        assert found.wnids == sorted({plate.variant for plate in world.plates(4, 0)})
-        for wnid, name, text, chosen in zip(
-            found.wnids, found.names, found.texts, found.sentences, strict=True
-        ):
-            assert name == wnid.replace("_", " ")
-            assert text == world.article(wnid)
-            assert 2 <= len(chosen) <= 10
-            assert all(sentence in " ".join(text.split()) for sentence in chosen)
-        assert [found.wnids[one] for one in found.target] == found.captions["wnid"][:]
-
 
 class TestPublished:
-    def test_what_is_dropped_and_why(self, sandbox, small):
-        write(sandbox, records())
-        found = data.read(small(changes=PUBLISHED))
-        wanted = {"": 12, NO_CLASS: 1, NO_TEXT: 2, ONE_WORD: 1, TWICE: 1}
-        assert Counter(found.reason) == wanted
-        dropped = [row for row in found.everything if row["reason"]]
-        assert [row["image"] for row in dropped] == [one["filename"] for one in records()[-5:]]
-        assert len(found.captions) == 12
-
     def test_any_language_comes_back_unchanged(self, sandbox, small):
         write(sandbox, records())
         found = data.read(small(changes=PUBLISHED))
@@ -116,13 +92,6 @@ class TestPublished:
         assert found.names == ["chien", "tabby, cat"]
         assert found.texts == [CLASSES[wnid][1] for wnid in found.wnids]
         assert found.sentences[1] == ["Tabbies purr.", "They nap a lot.", 'Also, they "talk".']
-
-    def test_images(self, sandbox, small):
-        write(sandbox, records())
-        (sandbox / "data" / "imagenet").mkdir()
-        source = PUBLISHED["source"] | {"images": "imagenet"}
-        found = data.read(small(changes={"source": source}))
-        assert found.files[0] == sandbox / "data" / "imagenet" / "n02" / "n02_0.JPEG"
 
     def test_fingerprint_is_of_class_texts_too(self, sandbox, small):
         write(sandbox, records())
@@ -135,12 +104,8 @@ class TestPublished:
         "content",
         [
             b"",
-            b"wnid,class,text\n",
-            b"wnid,name,text\nn01,dog,Dogs bark. They run.\n",
             b"wnid,class,text\nn01,dog,Dogs bark. They run.\nn01,dog,Dogs bark. They run.\n",
             b"wnid,class,text\nn01,dog,Dogs bark. They run.\nn02,cat",
-            b'wnid,class,text\nn01,dog,"Dogs bark. They run.\nn02,cat,Cats purr. They nap.\n',
-            b"wnid,class,text\nn01,dog,\xff\xfe\n",
         ],
     )
     def test_damaged_class_texts(self, sandbox, small, content):

@@ -8,13 +8,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from markdown_it import MarkdownIt
 from PIL import Image
 
 import kitchen as world
 from sentences import refused
 from studies import paths
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.relevance import data, product
 from studies.relevance.captions import FEATURES, NO_CLASS, NO_TEXT
 from studies.runs.files import to_json
@@ -42,10 +41,6 @@ def contents(folder):
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
-def front_matter(folder):
-    return yaml.safe_load((folder / "README.md").read_text().split("---\n")[1])
-
-
 class TestKitchen:
     def test_every_caption_is_there_as_it_was_predicted(self, predicted, small, load):
         run = load_run(predicted)
@@ -64,10 +59,8 @@ class TestKitchen:
             assert rows["image"] == wanted.index.tolist()
             assert rows["caption"] == [texts[one] for one in wanted.index]
             assert rows["class_text"] == [world.article(one) for one in wanted["class"]]
-            for column, name in (("wnid", "class"), ("part", "part")):
-                assert rows[column] == wanted[name].tolist()
-            for name in ("probability", "coefficient"):
-                assert rows[name] == wanted[name].tolist()
+            for column in ("part", "probability", "coefficient"):
+                assert rows[column] == wanted[column].tolist()
             assert set(rows["trained_on"]) == {part == "train"}
             assert images[part].column_names == ["image", *product.WITH_IMAGES]
             for name in product.WITH_IMAGES:
@@ -95,7 +88,7 @@ class TestKitchen:
             if line.startswith("| "):
                 first, *cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
                 tables[first] = cells
-        frame, facts = run.predictions, run.provenance
+        frame = run.predictions
         assert tables["kept"][0] == str(frame["kept"].sum())
         for reason, count in Counter(frame["reason"][~frame["kept"]]).items():
             assert tables[reason][0] == str(count)
@@ -106,12 +99,6 @@ class TestKitchen:
             assert tables[part] == list(map(str, counts))
         for name in ("precision", "recall", "rejected", "auc"):
             assert float(tables[name][0]) == pytest.approx(run.metrics[name], abs=0.0005)
-        without = set(frame["class"]) - set(frame["class"][frame["kept"]])
-        listed = text.split("## Classes without a kept caption\n\n")[1].split("\n")[0]
-        assert listed == (", ".join(sorted(one.replace("_", " ") for one in without)) or "None.")
-        for words in (facts["dataset_fingerprint"], "below 0.4.", "P > 0.55"):
-            assert words in text
-        assert front_matter(folder)["license"] == "mit"
         before = contents(folder)
         (folder / "data" / "train-00001-of-00002.parquet").write_bytes(b"stale")
         assert product.export(run) == folder
@@ -181,29 +168,9 @@ class TestByHand:
         assert kept["train"]["caption"] == NASTY[:2]
         assert kept["test"]["caption"] == NASTY[2:]
         assert kept["train"]["class_text"][0] == "A crane lifts.\nIt is <b>tall</b> | wide."
-        dropped = load(folder, "dropped", split="dropped")
-        assert dropped.select_columns(["image", "class", "caption", "reason"]).to_list() == [
-            {"image": image, "class": name, "caption": caption, "reason": reason}
-            for image, name, caption, reason in [
-                ("z.png", None, "no such class", NO_CLASS),
-                ("b.png", "crane | <machine>", "a low one", "too low"),
-                ("d.png", "crane_bird & co", "", NO_TEXT),
-            ]
-        ]
-        assert not (folder / "images").exists()
-        assert "imagefolder" not in (folder / "README.md").read_text()
-
-    def test_the_card_shows_names_as_they_are(self, by_hand):
-        rows = [(*row[:4], 0.9 if row[1] == "n2" else 0.1, row[5]) for row in ROWS]
-        text = (product.export(by_hand(rows)) / "README.md").read_text().split("---\n", 2)[2]
-        shown = MarkdownIt("commonmark").enable("table").render(text)
-        assert "<p>crane | &lt;machine&gt;</p>" in shown
-        assert "with uncommitted changes" in shown
-        assert "precision is not known" in shown
 
     def test_large_parts_are_several_files(self, by_hand, load, monkeypatch):
         monkeypatch.setattr(product, "SHARD", 5)
-        monkeypatch.setattr(product, "BLOCK", 2)
         rows = [(f"{k}.png", "n1", f"word {k}", "", 0.5 + k / 100, "train") for k in range(12)]
         folder = product.export(by_hand(rows))
         assert [pq.read_metadata(file).num_rows for file in sorted(folder.glob("data/*"))] == [
@@ -211,9 +178,6 @@ class TestByHand:
         ]
         for found in (load(folder)["train"], load("parquet", data_dir=str(folder))["train"]):
             assert found["caption"] == [f"word {k}" for k in range(12)]
-        # all are kept
-        assert not list(folder.glob("dropped/*"))
-        assert "dropped/" not in str(front_matter(folder))
 
     def test_images_that_are_not_there_are_counted(self, by_hand, tmp_path, load):
         folders = {wnid: tmp_path / "images" / wnid for wnid in ("n1", "n2")}
@@ -273,11 +237,6 @@ class TestByHand:
             ("n1", None, None, None, None),
             ("n2", "NA", "https://en.wikipedia.org/wiki/NA", 1234567890123, "CC BY-SA 4.0"),
         ]
-        assert front_matter(folder)["license"] == "other"
-        for broken in ("wnid,title\nn1,x\n", "wnid,title,url,revision\nn1,x,y,new\n"):
-            (below / "class_sources.csv").write_text(broken)
-            assert "no table with the columns" in refused(product.export, load_run(folder.parent))
-        assert (folder / "README.md").exists()
 
 
 class TestRefused:

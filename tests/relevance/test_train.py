@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import hearsay
 from sentences import refused
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.learning import compute
 from studies.relevance import data
 from studies.relevance.examples import Texts, words
@@ -145,19 +145,6 @@ class TestLoss:
 
 
 class TestWhatIsSeen:
-    def test_epochs_are_a_share_drawn_afresh(self, kitchen, small, steps):
-        parameters = small(changes={"training.epochs": 2, "predictor.encoder": BAG})
-        train(parameters)
-        found, rows = known(parameters)
-        pairs = found.pairs()[1]
-        own = np.flatnonzero(np.isin(pairs[:, 0], rows["train"]))
-        half = len(steps) // 2
-        epochs = [[row for one, *_ in part for row in one] for part in (steps[:half], steps[half:])]
-        for drawn in epochs:
-            assert len(drawn) == len(set(drawn)) == round(0.75 * len(own))
-            assert set(drawn) <= set(own)
-        assert set(epochs[0]) != set(epochs[1])
-
     def test_captions_alone_are_the_same_rows_in_the_same_steps(self, elsewhere, small, steps):
         batches = {}
         for system in ("predictor", "predictor@captions_alone"):
@@ -205,7 +192,6 @@ class TestWhatIsSeen:
         said = reader.logits([found.captions[row]["text"] for row in rows["validation"].tolist()])
         right = np.mean(said.argmax(1) == found.target[rows["validation"]])
         assert run.curves["validation_accuracy"].item() == pytest.approx(right)
-        assert run.provenance["best_score"] == pytest.approx(right)
 
     @pytest.mark.parametrize("system", ["predictor", "downstream_all", WEIGHTED])
     def test_no_test_caption_is_read(self, predicted, small, system, seen):
@@ -243,18 +229,22 @@ def test_test_captions_change_no_bit_of_the_weights(sandbox, small, monkeypatch)
     assert found["before"][1]["captions"] == {part: len(rows[part]) for part in PARTS}
 
 
-class TestSameBits:
-    @pytest.mark.parametrize("system", ["predictor", WEIGHTED])
-    def test_same_parameters_same_bits_other_seed_others(self, predicted, small, system, kitchen):
-        changes = {"training.epochs": 1, "variant": "again"}
-        first = small(system, changes)
-        before = bits(train(first))
-        shutil.rmtree(first.folder())
-        torch.rand(5)  # chance drawn before must not matter
-        assert bits(train(first)) == before
-        other = small(system, changes, seed=1)
-        shutil.copytree(predicted, predicted.parent / "seed1", dirs_exist_ok=True)
-        assert not set(bits(train(other)).values()) & set(before.values())
+@pytest.mark.parametrize("system", ["predictor", WEIGHTED])
+def test_a_published_encoder_is_fine_tuned_at_a_low_rate(predicted, small, roberta, system):
+    block = system.partition("_")[0]
+    encoder = {f"{block}.encoder": {"name": "published", "weights": str(roberta)}}
+    rate = {"training.backbone_learning_rate": 1e-5, "training.epochs": 1, "max_tokens": 30}
+    parameters = small(system, encoder | rate | {"variant": "fine_tuned"})
+    run = load_run(train(parameters))
+    before = load_file(roberta / "model.safetensors")
+    moved = [
+        (value - before[own]).abs().max().item()
+        for name, value in load_file(run.folder / "model.safetensors").items()
+        if (own := name.replace("encoder.model.", "roberta.")) in before
+    ]
+    assert len(moved) > 20
+    assert 0 < max(moved) < 2 * 1e-5 * run.curves["step"].iloc[-1]  # Adam steps by the rate
+    assert run.model().logits(["a red panda asleep"]).shape[0] == 1
 
 
 class TestTrainingCaptions:
@@ -283,35 +273,19 @@ class TestTrainingCaptions:
         assert take("random")[0].tolist() == drawn[0].tolist()
         assert len({tuple(one) for one in (rows, *drawn)}) == 5
 
-    def test_weights_of_what_is_dropped_are_nothing(self, take):
-        rows, weight, train = take("weighted")
-        assert weight[rows].mean() == pytest.approx(1)
-        assert (weight[np.setdiff1d(train, rows)] == 0).all()
-
     def test_nothing_is_kept(self, take, predicted):
         """Also where only captions of the test are kept."""
         file = predicted / "predictions.parquet"
         frame = pd.read_parquet(file)
         frame.assign(kept=frame["kept"] & (frame["part"] == "test")).to_parquet(file)
         for captions in ("kept", "random"):
-            told = refused(take, captions)
-            assert told.startswith(f"{predicted} keeps no training caption")
-            assert "filter.threshold" in told
+            assert "keeps no training caption" in refused(take, captions)
 
     def test_no_scores_or_those_of_other_captions(self, take, predicted):
         file = predicted / "provenance.json"
         facts = json.loads(file.read_text())
         file.write_text(json.dumps(facts | {"dataset_fingerprint": "another"}))
-        told = refused(take, "kept")
-        assert told.startswith(f"{predicted} was trained on other captions or class texts")
+        assert "was trained on other captions, class texts" in refused(take, "kept")
         shutil.rmtree(predicted)
-        told = refused(take, "weighted")
-        assert told.startswith(f"{predicted} is not evaluated")
-        assert "studies.relevance.evaluate" in told
+        assert refused(take, "weighted").startswith(f"{predicted} is not evaluated")
         assert len(take("all")[0])
-
-
-class TestMistakes:
-    def test_what_has_no_network_is_not_trained(self, kitchen, small):
-        assert refused(train, small("tfidf")).startswith("tfidf has no network")
-        assert not (kitchen / "runs").exists()

@@ -1,362 +1,347 @@
-"""Intervals, p-values and weighted metrics against closed forms, counting and loops."""
+"""Weighted metrics, intervals and differences, against loops, closed forms and libraries."""
 
-import math
-from functools import partial
+import importlib.util
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from scipy import stats
+from sklearn.metrics import adjusted_rand_score, f1_score, normalized_mutual_info_score
 
-from studies.reporting import bootstrap as resampling
-from studies.reporting.bootstrap import Resampled, bootstrap, bootstrap_p, interval, weights
-from studies.reporting.tables import BOOTSTRAP
-
-TRIALS = 300
-stream_seeds = st.integers(0, 2**32 - 1)
-
-
-def normal(rng):
-    sample = rng.normal(3.0, 2.0, 80)
-    return lambda items, k: sample[items].mean() - 3.0, 80
-
-
-def stratified(rng):
-    # Class means lie 10 apart: drawn without strata the interval would be ten times too wide and
-    # cover always, which the upper bound rules out.
-    strata = np.repeat(["a", "b"], [40, 60])
-    sample = np.where(strata == "a", 0.0, 10.0) + rng.normal(0, 1, 100)
-    return lambda items, k: sample[items].mean() - 6.0, 100, 1, strata
-
-
-def share_right(rng):
-    right = rng.random(100) < 0.7
-    return lambda items, k: right[items].mean() - 0.7, 100
-
-
-def items_and_seeds(rng):
-    # a seed's score: its own luck and that of the items, which all seeds share
-    of_item, of_seed = rng.normal(0, 1, 60), rng.normal(0, 0.1, 5)
-    return lambda items, k: of_item[items].mean() + of_seed[k], 60, 5
-
-
-@pytest.mark.parametrize(
-    ("draw", "seed"), [(normal, 1), (stratified, 2), (share_right, 7), (items_and_seeds, 8)]
+from studies.paths import REPOSITORY
+from studies.reporting.bootstrap import (
+    TEST_COLUMNS,
+    Measured,
+    agreement,
+    count,
+    difference,
+    draws,
+    estimate,
+    holm,
+    macro_f1,
+    matched,
+    mean,
+    measure,
+    one_hot,
+    paired_tests,
+    summary,
+    value,
 )
-def test_intervals_cover_the_truth_as_often_as_they_say(draw, seed):
-    rng = np.random.default_rng(seed)
-    covered = 0
-    for trial in range(TRIALS):
-        low, high = interval(bootstrap(*draw(rng), n_resamples=250, seed=trial))
-        covered += low <= 0 <= high
-    # three and a half binomial standard deviations below 95 %
-    assert 0.906 < covered / TRIALS < 0.99
+
+ITEMS, RESAMPLES = 12, 300  # more resamples than go into one block
+SCORES = np.random.default_rng(0).random((6, ITEMS))  # of each seed on each item
+CLUSTERS = np.arange(ITEMS) // 2
+numbers = st.integers(0, 2**32 - 1)
 
 
-def test_spread_over_items_and_seeds_has_the_textbook_variance():
-    # score = mean of item values + seed value: the variances of the two draws add up.
-    rng = np.random.default_rng(3)
-    of_item, of_seed = rng.normal(0, 1, 50), rng.normal(0, 0.3, 5)
-    samples = bootstrap(lambda i, k: of_item[i].mean() + of_seed[k], 50, 5, n_resamples=4000)
-    expected = of_item.var() / 50 + of_seed.var() / 5
-    assert samples.var() == pytest.approx(expected, rel=0.1)
-    assert samples.mean() == pytest.approx(of_item.mean() + of_seed.mean(), abs=0.02)
+def system(seeds, fixed=False, resamples=RESAMPLES) -> Measured:
+    """The mean score, on row k of `SCORES` for the k-th seed."""
+    runs = {seed: {"m": mean(SCORES[k])} for k, seed in enumerate(seeds)}
+    return measure(runs, CLUSTERS, fixed, resamples)["m"]
 
 
-def test_all_seeds_of_a_resample_see_the_same_items_once():
-    seeds_of: dict[bytes, list[int]] = {}
+class TestDraws:
+    def test_clusters_are_drawn_whole_and_as_many_as_there_are(self):
+        weights = draws([7, 7, 3, 7, 3, 5], 500)
+        assert weights.shape == (500, 6)
+        np.testing.assert_array_equal(weights[:, [0, 0, 2]], weights[:, [1, 3, 4]])
+        times = weights[:, [0, 2, 5]]
+        assert (times.sum(axis=1) == 3).all()
+        # each cluster is in a resample a binomial number of times
+        assert times.mean(axis=0) == pytest.approx([1, 1, 1], abs=0.15)
+        assert times.var(axis=0) == pytest.approx([2 / 3] * 3, abs=0.15)
 
-    def score(items: np.ndarray, k: int) -> float:
-        seeds_of.setdefault(items.tobytes(), []).append(k)
-        return float(k)
-
-    bootstrap(score, 30, n_seeds=4, n_resamples=50)
-    assert len(seeds_of) == 50
-    assert all(len(seeds) == len(set(seeds)) for seeds in seeds_of.values())
-    assert set().union(*seeds_of.values()) == {0, 1, 2, 3}
-
-
-def test_weights_are_the_draws_of_the_bootstrap():
-    value = np.random.default_rng(4).normal(size=(3, 40))
-    items, seeds = weights(40, 3, n_resamples=200)
-    expected = bootstrap(lambda i, k: value[k, i].mean(), 40, 3, n_resamples=200)
-    samples = (seeds * (items @ value.T / 40)).sum(1) / 3
-    np.testing.assert_allclose(samples, expected, rtol=0, atol=1e-12)
-    assert items.sum(1).tolist() == [40] * 200
-    assert seeds.sum(1).tolist() == [3] * 200
-
-
-def test_weights_are_drawn_once_and_cannot_be_changed():
-    for first, second in zip(*(weights(15, 2, n_resamples=30) for _ in range(2)), strict=True):
-        assert second is first
+    def test_they_depend_on_who_shares_a_cluster_and_on_the_seed_alone(self):
+        weights = draws(["b", "a", "b", "c"], 50)
+        assert draws([1, 9, 1, 4], 50) is weights
+        assert draws([1, 9, 1, 4], 50, seed=1).tolist() != weights.tolist()
         with pytest.raises(ValueError, match="read-only"):
-            first[0] += 1
+            weights[0, 0] = 1
 
-
-def test_the_draws_of_items_and_of_seeds_do_not_depend_on_each_other():
-    (few, one), (_, many) = (weights(n, 3, n_resamples=30) for n in (5, 40))
-    assert one.tolist() == many.tolist()
-    assert few.tolist() == weights(5, 1, n_resamples=30)[0].tolist()
-    assert few.tolist() != weights(5, 1, n_resamples=30, seed=1)[0].tolist()
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=40), stream_seeds)
-def test_stratified_draws_keep_the_class_counts(labels, seed):
-    strata = np.array(labels)
-
-    def score(items: np.ndarray, k: int) -> float:
-        assert sorted(strata[items]) == sorted(labels)
-        return 0.0
-
-    bootstrap(score, len(labels), strata=strata, n_resamples=3, seed=seed)
-
-
-def test_every_item_of_a_stratum_is_drawn_equally_often():
-    count = np.zeros(5)
-
-    def score(items: np.ndarray, k: int) -> float:
-        np.add.at(count, items, 1)
-        return 0.0
-
-    bootstrap(score, 5, strata=np.array([1, 0, 1, 1, 0]), n_resamples=4000)
-    np.testing.assert_allclose(count / 4000, 1.0, atol=0.08)
-
-
-def test_interval_is_the_percentile():
-    assert interval(np.arange(1001), level=0.9) == pytest.approx((50, 950))
-
-
-@pytest.mark.parametrize(
-    ("differences", "expected"),
-    [
-        (-np.ones(999), 2 / 1000),
-        (np.r_[-np.ones(20), np.zeros(4), np.ones(975)], 50 / 1000),
-        (np.r_[-np.ones(500), np.ones(499)], 1.0),
-        (np.zeros(1), 1.0),
-    ],
-)
-def test_bootstrap_p(differences, expected):
-    assert bootstrap_p(differences) == pytest.approx(expected)
-
-
-def test_bootstrap_p_of_equal_systems_is_about_uniform_and_sees_a_difference():
-    rng = np.random.default_rng(6)
-    found = []
-    for trial in range(TRIALS):
-        gap = rng.normal(0, 1, 80)
-        samples = bootstrap(lambda i, k, g=gap: g[i].mean(), 80, n_resamples=150, seed=trial)
-        found.append(bootstrap_p(samples))
-    for level in (0.05, 0.2, 0.5, 0.8):
-        noise = 3.5 * math.sqrt(level * (1 - level) / TRIALS)
-        assert np.mean(np.array(found) <= level) == pytest.approx(level, abs=noise)
-    gap = rng.normal(0.5, 1, 80)
-    assert bootstrap_p(bootstrap(lambda i, k: gap[i].mean(), 80, n_resamples=500)) < 0.01
-
-
-def test_mcnemar_against_counting():
-    for a, b in np.ndindex(9, 9):
-        tail = sum(math.comb(a + b, i) for i in range(min(a, b) + 1)) / 2 ** (a + b)
-        assert resampling.mcnemar(a, b) == pytest.approx(min(1.0, 2 * tail)), (a, b)
-
-
-def test_undefined_scores_have_no_interval_and_no_p():
-    samples = np.array([0.1, math.nan, 0.3])
-    assert all(map(math.isnan, interval(samples)))
-    assert math.isnan(bootstrap_p(samples))
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        *(partial(bootstrap, lambda i, k: 0.0, *sizes) for sizes in ((0,), (3, 0), (3, 1, "ab"))),
-        *(partial(interval, []), partial(interval, [1.0], level=95)),
-        *(partial(bootstrap_p, []), partial(resampling.mcnemar, -1, 2)),
-    ],
-)
-def test_impossible_arguments_are_refused(call):
-    with pytest.raises(ValueError, match=r"\w"):
-        call()
-
-
-# Metrics with weights against numpy and scikit-learn on items that are repeated so often.
+    @pytest.mark.parametrize("clusters", [[], [1.0, np.nan], ["a", None]])
+    def test_every_item_needs_a_cluster(self, clusters):
+        with pytest.raises(ValueError, match="cluster"):
+            draws(clusters)
 
 
 @st.composite
 def labelled(draw):
-    """Predicted and true labels, of which some may not occur, and weights of three test sets."""
+    """Two labellings of some items, in which some labels may not occur, and weights of two sets."""
     n, labels = draw(st.integers(1, 12)), draw(st.integers(1, 5))
-    rng = np.random.default_rng(draw(stream_seeds))
-    return *rng.integers(0, labels, (2, n)), labels, rng.integers(0, 3, (3, n))
+    rng = np.random.default_rng(draw(numbers))
+    weights = rng.integers(0, 3, (2, n))
+    weights[:, 0] += 1  # an item at least
+    return *rng.integers(0, labels, (2, n)), labels, weights
 
 
-@given(labelled())
-def test_macro_f1_is_scikit_learns(case):
-    predicted, true, labels, weights = case
-    metric = resampling.macro_f1(*(resampling.one_hot(part, labels) for part in (predicted, true)))
-    for score, weight in zip(metric(weights), weights, strict=True):
-        drawn, guess = np.repeat(true, weight), np.repeat(predicted, weight)
-        expected = math.nan
-        if len(drawn):
-            how = {"labels": np.unique(drawn), "average": "macro", "zero_division": 0}
-            expected = f1_score(drawn, guess, **how)
-        assert score == pytest.approx(expected, nan_ok=True)
+class TestMetrics:
+    @given(labelled())
+    def test_they_are_scikit_learns_on_repeated_items(self, case):
+        said, there, labels, weights = case
+        ones = one_hot(said, labels), one_hot(there, labels)
+        found = {"f1": macro_f1(*ones), "all": macro_f1(*ones, range(labels))}
+        found |= agreement(said, there)
+        values = {name: metric(weights.astype(float)) for name, metric in found.items()}
+        for r, weight in enumerate(weights):
+            guess, truth = np.repeat(said, weight), np.repeat(there, weight)
+            f1 = {"average": "macro", "zero_division": 0}
+            assert {name: value[r] for name, value in values.items()} == pytest.approx(
+                {
+                    "f1": f1_score(truth, guess, labels=np.unique(truth), **f1),
+                    "all": f1_score(truth, guess, labels=range(labels), **f1),
+                    "nmi": normalized_mutual_info_score(truth, guess),
+                    "ari": adjusted_rand_score(truth, guess),
+                },
+                abs=1e-12,
+            )
+
+    @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, np.nan]), min_size=1, max_size=9), numbers)
+    def test_means_and_counts_are_over_items_that_have_a_value(self, values, seed):
+        weights = np.random.default_rng(seed).integers(0, 3, (4, len(values)))
+        averages, sums = (metric(values)(weights.astype(float)) for metric in (mean, count))
+        for average, total, weight in zip(averages, sums, weights, strict=True):
+            drawn = np.repeat(values, weight)
+            left = drawn[~np.isnan(drawn)]
+            assert average == pytest.approx(left.mean() if len(left) else np.nan, nan_ok=True)
+            assert total == pytest.approx(average * len(values), nan_ok=True)
+
+    def test_a_set_without_a_true_label_has_no_f1(self):
+        ones = one_hot(np.array([0, 1]), 2)
+        assert np.isnan(macro_f1(ones, ones)(np.zeros((1, 2)))).all()
+
+    def test_the_value_is_that_of_each_item_once(self):
+        assert value(count([True, False, True, True]), 4) == 3
 
 
-@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, np.nan]), min_size=1, max_size=9), stream_seeds)
-def test_a_mean_is_over_items_that_have_a_value(values, seed):
-    values = np.array(values)
-    weights = np.random.default_rng(seed).integers(0, 3, (4, len(values)))
-    once = values[~np.isnan(values)].mean() if (~np.isnan(values)).any() else np.nan
-    metric = resampling.mean(values)
-    assert resampling.values({"m": metric}, len(values))["m"] == pytest.approx(once, nan_ok=True)
-    for score, weight in zip(metric(weights), weights, strict=True):
-        drawn = np.repeat(values, weight)
-        left = drawn[~np.isnan(drawn)]
-        assert score == pytest.approx(left.mean() if len(left) else np.nan, nan_ok=True)
+def test_a_run_is_measured_on_every_resample():
+    found = measure({4: {"m": mean(SCORES[0]), "n": count(SCORES[1])}}, CLUSTERS, True, RESAMPLES)
+    weights = draws(CLUSTERS, RESAMPLES)
+    for name, row, factor in (("m", SCORES[0], 1), ("n", SCORES[1], ITEMS)):
+        looped = [factor * np.repeat(row, times).mean() for times in weights]
+        np.testing.assert_allclose(found[name].samples[4], looped)
+        assert found[name].values == {4: pytest.approx(factor * row.mean())}
+        assert (found[name].items, found[name].fixed) == (ITEMS, True)
 
 
-@pytest.mark.parametrize("sets", [1, resampling.BLOCK, 2 * resampling.BLOCK + 1])
-def test_blocks_are_put_together_in_order(sets):
-    sizes = []
+class TestEstimate:
+    @pytest.mark.parametrize("seeds", [2, 3, 6])
+    def test_the_formula_by_loops(self, seeds):
+        found = estimate(system(range(seeds)))
+        samples = [
+            [np.repeat(SCORES[k], times).mean() for k in range(seeds)]
+            for times in draws(CLUSTERS, RESAMPLES)
+        ]
+        of_mean = np.var([sum(row) / seeds for row in samples], ddof=1)
+        between = np.var([SCORES[k].mean() for k in range(seeds)], ddof=1) / seeds
+        alone = sum(np.var([row[k] for row in samples], ddof=1) for k in range(seeds)) / seeds
+        excess = max(between - (alone - of_mean) / (seeds - 1), 0)
+        assert found.variance == pytest.approx(of_mean + excess)
+        quantile = stats.norm.ppf(0.975)
+        if excess:
+            quantile = stats.t.ppf(0.975, (seeds - 1) * (found.variance / excess) ** 2)
+        margin = quantile * (of_mean + excess) ** 0.5
+        assert (found.value, found.seeds) == (pytest.approx(SCORES[:seeds].mean()), seeds)
+        assert (found.low, found.high) == pytest.approx(
+            (found.value - margin, found.value + margin)
+        )
 
-    def first(weights):
-        sizes.append(len(weights))
-        return weights[:, 0]
+    @pytest.mark.parametrize(("spread", "normal"), [(0.0, True), (0.5, False)])
+    def test_the_quantile_is_normal_where_seeds_add_nothing(self, spread, normal):
+        samples = np.random.default_rng(1).normal(size=200)
+        of_seeds = spread * np.arange(5)
+        found = estimate(
+            Measured(dict(enumerate(of_seeds)), {k: samples + of_seeds[k] for k in range(5)}, 9)
+        )
+        assert np.isinf(found.freedom) == normal
+        if normal:
+            assert found.margin == pytest.approx(1.959964 * samples.std(ddof=1))
 
-    weights = np.arange(2 * sets).reshape(sets, 2)
-    assert resampling.in_blocks(first)(weights).tolist() == weights[:, 0].tolist()
-    assert max(sizes) <= resampling.BLOCK
+    def test_one_seed_is_the_mean_of_normal_items(self):
+        scores = np.random.default_rng(2).normal(3, 2, 400)
+        found = estimate(measure({0: {"m": mean(scores)}}, range(400))["m"])
+        expected = stats.norm.interval(0.95, scores.mean(), scores.std() / 20)
+        assert (found.low, found.high) == pytest.approx(expected, abs=0.02)
+        assert np.isnan(found.spread)
+
+    def test_items_that_are_drawn_together_count_once(self):
+        scores = np.repeat(np.random.default_rng(2).normal(3, 2, 200), 2)
+        by_item, by_pair = (
+            estimate(measure({0: {"m": mean(scores)}}, clusters)["m"])
+            for clusters in (range(400), np.arange(400) // 2)
+        )
+        assert by_pair.variance / by_item.variance == pytest.approx(2, rel=0.15)
+
+    @given(st.lists(st.floats(-9, 9), min_size=2, max_size=9, unique=True), st.floats(-9, 9))
+    def test_what_has_no_items_is_students(self, values, against):
+        found = estimate(Measured(dict(enumerate(values))))
+        student = stats.ttest_1samp(values, against)
+        if np.std(values) > 1e-6:  # below, scipy's precision is lost
+            interval = student.confidence_interval(0.95)
+            assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+            assert found.p(against) == pytest.approx(student.pvalue, abs=1e-9)
+            assert (found.p(against) < 0.05) == (not found.low <= against <= found.high)
+
+    def test_one_seed_of_what_has_no_items_has_no_interval(self):
+        found = estimate(Measured({3: 0.5}))
+        assert found.value == 0.5
+        assert np.isnan([found.low, found.high, found.p()]).all()
+
+    def test_a_resample_without_a_value_leaves_no_interval(self):
+        samples = {0: np.array([0.4, np.nan, 0.6]), 1: np.array([0.4, 0.5, 0.6])}
+        found = estimate(Measured({0: 0.5, 1: 0.5}, samples, 9))
+        assert found.value == 0.5
+        assert np.isnan([found.low, found.high, found.p()]).all()
+
+    def test_what_never_varies_is_certain(self):
+        found = estimate(Measured({0: 0.5, 1: 0.5}, {k: np.full(9, 0.5) for k in (0, 1)}, 9))
+        assert (found.low, found.high, found.p(0.5), found.p()) == (0.5, 0.5, 1, 0)
+
+    @given(st.integers(1, 6), st.floats(-0.5, 1.5))
+    def test_p_is_below_5_percent_outside_the_interval(self, seeds, against):
+        found = estimate(system(range(seeds), resamples=60))
+        assert (found.p(against) < 0.05) == (not found.low <= against <= found.high)
 
 
-def test_shares_of_nothing():
-    part, whole = np.array([1.0, 0.0]), np.array([4.0, 0.0])
-    assert resampling.share(part, whole).tolist() == [0.25, 0]
-    assert resampling.share(part, whole, 1.0).tolist() == [0.25, 1]
+class TestDifference:
+    def test_second_minus_first_over_common_seeds_and_the_same_items(self):
+        first, second = system([0, 1, 4]), system([9, 4, 1])
+        found = difference(first, second)
+        gaps = {1: SCORES[2] - SCORES[1], 4: SCORES[1] - SCORES[2]}
+        runs = {seed: {"m": mean(gap)} for seed, gap in gaps.items()}
+        expected = estimate(measure(runs, CLUSTERS, resamples=RESAMPLES)["m"])
+        assert found.seeds == 2
+        assert [found.value, found.low, found.high] == pytest.approx(
+            [expected.value, expected.low, expected.high]
+        )
 
-
-# Rows and paired tests, against a bootstrap that scores every resample.
-
-ITEMS, RESAMPLES = 12, 60
-SCORES = np.random.default_rng(0).random((6, ITEMS))  # of each seed on each item
-
-
-@pytest.fixture
-def few_resamples(monkeypatch):
-    monkeypatch.setattr(resampling, "weights", partial(weights, n_resamples=RESAMPLES))
-
-
-def resampled(by_seed, fixed=False, sampled=True) -> Resampled:
-    """The mean of item scores, seed -> (ITEMS,)."""
-    drawn, _ = weights(ITEMS, n_resamples=RESAMPLES)
-    return Resampled(
-        ITEMS,
-        {seed: float(scores.mean()) for seed, scores in by_seed.items()},
-        {seed: drawn @ scores / ITEMS for seed, scores in by_seed.items()} if sampled else None,
-        fixed,
-    )
-
-
-def looped(*scores):
-    """The bootstrap of the mean over seeds, item by item."""
-
-    def mean(items: np.ndarray, k: int) -> float:
-        return float(np.mean([scores[k][i] for i in items]))
-
-    return bootstrap(mean, ITEMS, len(scores), n_resamples=RESAMPLES)
-
-
-@pytest.mark.usefixtures("few_resamples")
-class TestResampled:
-    @pytest.mark.parametrize("seeds", [[7], [0, 3], [5, 0, 2]])
-    def test_a_row_has_mean_spread_and_interval(self, seeds):
-        by_seed = {seed: SCORES[k] for k, seed in enumerate(seeds)}
-        row = resampled(by_seed).row()
-        means = [scores.mean() for scores in by_seed.values()]
-        assert row["mean"] == pytest.approx(sum(means) / len(means))
-        assert (row["n"], row["n_seeds"]) == (ITEMS, len(seeds))
-        expected = interval(looped(*by_seed.values()))
-        assert (row["ci_low"], row["ci_high"]) == pytest.approx(expected)
-        spread = np.std(means, ddof=1) if len(seeds) > 1 else None
-        assert row["std"] == (spread if spread is None else pytest.approx(spread))
-
-    def test_what_is_not_resampled_has_no_interval_and_no_test(self):
-        bare, full = (resampled({0: SCORES[0], 1: SCORES[1]}, sampled=s) for s in (False, True))
-        row = bare.row()
-        assert (row["ci_low"], row["ci_high"], row["n_seeds"]) == (None, None, 2)
-        assert row["mean"] == pytest.approx(SCORES[:2].mean())
-        assert resampling.paired(bare, full) is resampling.paired(full, bare) is None
-
-    def test_second_minus_first_over_common_seeds(self):
-        first = resampled({0: SCORES[0], 1: SCORES[1], 4: SCORES[2]})
-        second = resampled({4: SCORES[3], 1: SCORES[4], 9: SCORES[5]})
-        test = resampling.paired(first, second)
-        gaps = [SCORES[4] - SCORES[1], SCORES[3] - SCORES[2]]  # seeds 1 and 4
-        samples = looped(*gaps)
-        assert set(resampling.TEST_COLUMNS) == {"first", "second", "metric", *test}
-        assert (test["test"], test["seeds"]) == (BOOTSTRAP, 2)
-        assert test["difference"] == pytest.approx(np.mean(gaps))
-        assert (test["ci_low"], test["ci_high"]) == pytest.approx(interval(samples))
-        assert test["p"] == bootstrap_p(samples)
-
-    @pytest.mark.parametrize("sign", [1, -1])
-    def test_a_system_without_chance_stands_against_every_seed(self, sign):
-        trained = {3: SCORES[1], 8: SCORES[2]}
-        pair = [resampled({0: SCORES[0]}, fixed=True), resampled(trained)][::sign]
-        gaps = [sign * (scores - SCORES[0]) for scores in trained.values()]
-        test = resampling.paired(*pair)
-        assert test["seeds"] == 2
-        assert test["difference"] == pytest.approx(np.mean(gaps))
-        assert (test["ci_low"], test["ci_high"]) == pytest.approx(interval(looped(*gaps)))
+    def test_turned_round_it_is_the_same(self):
+        pair = system([0, 1, 2]), system([2, 1, 0])
+        one, other = difference(*pair), difference(*pair[::-1])
+        assert (one.value, one.low) == pytest.approx((-other.value, -other.high))
+        assert one.p() == pytest.approx(other.p())
 
     def test_equal_systems_do_not_differ(self):
-        same = resampled({0: SCORES[0], 1: SCORES[1]})
-        test = resampling.paired(same, same)
-        assert (test["difference"], test["ci_low"], test["ci_high"], test["p"]) == (0, 0, 0, 1)
+        found = difference(system([0, 1]), system([0, 1]))
+        assert (found.value, found.low, found.high, found.p()) == (0, 0, 0, 1)
+
+    @pytest.mark.parametrize(
+        ("first", "second", "pairs"),
+        [
+            # as folders, runs come 0, 10, 2
+            (([0, 10, 2], False), ([10, 2, 3], False), [(2, 2), (10, 10)]),
+            (([0], True), ([0, 10, 2], False), [(0, 0), (0, 2), (0, 10)]),
+            (([0, 10, 2], False), ([7], True), [(0, 7), (2, 7), (10, 7)]),
+            (([0], True), ([7], True), [(0, 7)]),
+            (([0], False), ([7], False), []),
+        ],
+    )
+    def test_which_seed_stands_against_which(self, first, second, pairs):
+        systems = [Measured(dict.fromkeys(s, 0.0), fixed=fixed) for s, fixed in (first, second)]
+        assert matched(*systems) == pairs
+
+    def test_a_system_without_chance_stands_against_every_seed(self):
+        plain, trained = system([0], fixed=True), system([3, 8, 9])
+        found = difference(plain, trained)
+        assert (found.seeds, found.fixed) == (3, False)
+        assert found.value == pytest.approx(SCORES[:3].mean() - SCORES[0].mean())
+        assert difference(plain, plain).fixed
+
+    def test_no_common_seed(self):
+        assert difference(system([0]), system([1])) is None
+
+    def test_a_number_shifts_the_value_and_nothing_else(self):
+        alone = estimate(system([0, 1, 2]))
+        found = difference(0.25, system([0, 1, 2]))
+        assert (found.value, found.low) == pytest.approx((alone.value - 0.25, alone.low - 0.25))
+        assert found.p() == pytest.approx(alone.p(0.25))
+
+    def test_without_resamples_of_one_the_seeds_alone_count(self):
+        bare = Measured({0: 0.1, 1: 0.3, 2: 0.2})
+        found = difference(bare, system([0, 1, 2]))
+        gaps = SCORES[:3].mean(axis=1) - [0.1, 0.3, 0.2]
+        assert found.p() == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue)
+
+    def test_other_items_are_refused(self):
+        other = measure({0: {"m": mean(SCORES[0, 1:])}}, CLUSTERS[1:], resamples=RESAMPLES)["m"]
+        with pytest.raises(ValueError, match="12 and on 11 items"):
+            difference(system([0]), other)
+
+
+SYSTEMS = {
+    "plain": {"f1": system([0], fixed=True)},
+    "net": {"f1": system([0, 1]), "epochs": Measured({0: 3.0, 1: 5.0})},
+    "net@big": {"f1": system([2])},
+}
+
+
+class TestTables:
+    def test_a_tidy_row_for_each_metric_of_each_system(self):
+        frame = summary("triplets", "demo", SYSTEMS, {"net": {"f1": 0.7}})
+        rows = frame.set_index(["model", "variant", "metric"])
+        assert list(rows.index) == [
+            ("plain", "", "f1"),
+            ("net", "", "f1"),
+            ("net", "", "epochs"),
+            ("net", "big", "f1"),
+        ]
+        assert rows["n"].tolist() == [ITEMS, ITEMS, pd.NA, ITEMS]
+        assert rows["n_seeds"].tolist() == [1, 2, 2, 1]
+        epochs = rows.loc[("net", "", "epochs")]
+        assert (epochs["mean"], epochs["std"]) == (4, pytest.approx(2**0.5))
+        assert epochs["ci_high"] == pytest.approx(4 + 12.7062047)
+        assert rows["published"].dropna().to_dict() == {("net", "", "f1"): 0.7}
+        assert rows["std"].isna().tolist() == [True, False, False, True]
 
     def test_every_two_systems_of_a_group_in_what_both_have(self):
-        one, other, late = (resampled({seed: SCORES[k]}) for seed, k in ((0, 0), (0, 1), (1, 0)))
-        eyes = {"a": {"f1": one, "ece": one}, "b": {"f1": other}, "c": {"ece": other, "f1": one}}
-        rows = resampling.paired_tests(
-            eyes, {"d": {"f1": one}, "e": {"f1": other}}, {"alone": eyes["a"]}
-        )
-        assert (
-            list(rows.columns) == list(resampling.paired_tests().columns) == resampling.TEST_COLUMNS
-        )
-        names = [*zip(rows["first"] + rows["second"], rows["metric"], strict=True)]
-        wanted = [("ab", "f1"), ("ac", "f1"), ("ac", "ece"), ("bc", "f1"), ("de", "f1")]
-        assert names == wanted
-        gap = SCORES[1].mean() - SCORES[0].mean()
-        assert rows["difference"].tolist() == pytest.approx([gap, 0, gap, -gap, gap])
-        assert resampling.paired_tests({"a": {"f1": one}, "f": {"f1": late}}).empty
+        tests = paired_tests(SYSTEMS, {"alone": SYSTEMS["net"]})
+        assert list(tests.columns) == TEST_COLUMNS
+        assert tests[["first", "second", "metric", "seeds"]].to_numpy().tolist() == [
+            ["plain", "net", "f1", 2],
+            ["plain", "net@big", "f1", 1],
+        ]
+        gap = SCORES[:2].mean() - SCORES[0].mean()
+        assert tests["difference"].tolist() == pytest.approx([gap, 0])
+
+    def test_what_is_not_tested_has_no_row(self):
+        tests = paired_tests({"a": {"x": Measured({0: 1.0})}, "b": {"x": Measured({0: 2.0})}})
+        assert tests.empty
+        assert list(tests.columns) == TEST_COLUMNS
 
 
-def of_seeds(seeds, fixed=False) -> Resampled:
-    """A metric of nothing, run with these seeds."""
-    return Resampled(1, dict.fromkeys(seeds, 0.0), None, fixed)
+@given(st.lists(st.one_of(st.floats(0, 1), st.just(np.nan)), max_size=8))
+def test_holm_rejects_what_the_procedure_rejects(p):
+    adjusted = holm(p)
+    assert np.isnan(adjusted).tolist() == np.isnan(p).tolist()
+    known = sorted(one for one in p if not np.isnan(one))
+    for level in (0.01, 0.05, 0.3):
+        rejected = 0  # step down until one is not small enough
+        while rejected < len(known) and known[rejected] <= level / (len(known) - rejected):
+            rejected += 1
+        bound = known[rejected - 1] if rejected else -1.0
+        borderline = np.isclose(adjusted, level, rtol=1e-9)
+        for one, found, near in zip(p, adjusted, borderline, strict=True):
+            assert near or np.isnan(one) or (found <= level) == (one <= bound)
 
 
-@given(st.lists(st.integers(0, 20), unique=True), st.lists(st.integers(0, 20), unique=True))
-def test_matched_seeds_are_those_of_both_in_order(a, b):
-    assert resampling.matched(of_seeds(a), of_seeds(b)) == [
-        (seed, seed) for seed in sorted({*a} & {*b})
-    ]
+@pytest.fixture(scope="module")
+def benchmark():
+    """The simulation of `benchmarks/coverage.py`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "benchmarks")
+        file = REPOSITORY / "benchmarks" / "coverage.py"
+        spec = importlib.util.spec_from_file_location("coverage_benchmark", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    module.RESAMPLES = 250
+    return module
 
 
-def test_the_order_of_folders_does_not_matter_to_a_system_without_chance():
-    plain, trained = of_seeds([0], fixed=True), of_seeds([0, 10, 2])
-    assert resampling.matched(plain, trained) == [(0, 0), (0, 2), (0, 10)]
-    assert resampling.matched(trained, plain) == [(0, 0), (2, 0), (10, 0)]
-    assert resampling.matched(plain, plain) == [(0, 0)]
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(1, 4), st.integers(0, 10**6))
-def test_over_seeds_is_a_mean_over_the_seeds_drawn(count, seed):
-    samples = [*np.random.default_rng(seed).normal(size=(count, 2000))]
-    means = resampling.over_seeds(samples)
-    for r, drawn in enumerate(weights(ITEMS, count)[1]):
-        of_drawn = [samples[k][r] for k in range(count) for _ in range(int(drawn[k]))]
-        assert len(of_drawn) == count
-        assert means[r] == pytest.approx(sum(of_drawn) / count)
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("case", ["items", "seeds", "their interaction", "all three"])
+def test_the_interval_covers_the_true_difference(benchmark, case, seeds):
+    found = [one for one, _ in benchmark.simulate(benchmark.CASES[case], seeds, 1000)]
+    covered = np.mean([one.low <= 0 <= one.high for one in found])
+    assert 0.93 <= covered <= 0.97
+    assert covered == pytest.approx(np.mean([one.p() >= 0.05 for one in found]))

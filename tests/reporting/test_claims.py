@@ -1,48 +1,377 @@
-"""The ledger says what became of a claim, in words that a reader can count on."""
+"""Verdicts: each side of each rule, in the order of the rules."""
 
+import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from studies.reporting.claims import Claim, claims_frame, claims_markdown, tally, verdict, word
-
-GOOD = ["holds (synthetic)", "does not hold: 0.1", "inconclusive, p = 0.3", "not tested here: why"]
-BAD = ["", "Holds", "holdsome", "it holds", "not tested here", "not tested here: "]
-
-
-def claim(decision: str) -> Claim:
-    return Claim("T1", "a > b | c", "both trained", "0.1 [0.0, 0.2]", decision)
-
-
-def test_verdicts_that_a_claim_can_get():
-    assert [claim(decision).verdict for decision in GOOD] == GOOD
-    for decision in BAD:
-        with pytest.raises(ValueError, match="T1"):
-            claim(decision)
-
-
-def test_ledger():
-    claims = [claim("holds")]
-    assert claims_markdown(claims).splitlines() == [
-        "| id | claim | experiment | figure with interval | verdict |",
-        "| --- | --- | --- | ---: | --- |",
-        r"| T1 | a > b \| c | both trained | 0.1 [0.0, 0.2] | holds |",
-    ]
-    assert claims_frame([]).shape == (0, 5)
-
-
-@pytest.mark.parametrize(
-    ("sides", "expected"),
-    [
-        *(([1], "holds"), ([0], "inconclusive"), ([-1], "does not hold")),
-        *(([1, 1], "holds"), ([1, 0], "inconclusive"), ([1, -1], "does not hold")),
-        *(([0, -1, 1], "does not hold"), ([0, 0], "inconclusive")),
-    ],
+from studies.reporting import claims
+from studies.reporting.bootstrap import Estimate, Measured, holm
+from studies.reporting.claims import (
+    CIDER,
+    COUNT,
+    RATE,
+    Claim,
+    Comparison,
+    Outcome,
+    Step,
+    forest,
+    judge,
+    order,
 )
-def test_a_claim_of_several_steps_needs_all_and_falls_with_one(sides, expected):
-    assert word(sides) == expected
-    assert verdict("flickr8k", sides, 1) == f"{expected} (one seed)"
-    assert verdict("demo", sides, 3, "so") == f"{expected} (3 seeds, synthetic, so)"
 
 
-def test_tally_counts_every_claim_once_and_speaks_of_one_and_of_many():
-    claims = [claim(decision) for decision in (GOOD[0], GOOD[1], "holds (one seed)", GOOD[3])]
-    assert tally(claims) == "4 claims 2 hold, 1 does not hold, 1 is not tested here"
+def about(value, margin, seeds=5, fixed=False) -> Estimate:
+    """An estimate with the interval value ± margin, by the normal quantile."""
+    return Estimate(value, 0.0, seeds, 100, (margin / 1.959964) ** 2, np.inf, fixed)
+
+
+def compared(value, margin, side="higher", p_holm=0.01, limit=0.01, **also) -> Comparison:
+    return Comparison(
+        Step("f1", "a", "b", side), about(value, margin, **also), limit, p_holm=p_holm
+    )
+
+
+HOLDS, REVERSED, NONE = (
+    compared(0.05, 0.02),
+    compared(-0.05, 0.02),
+    compared(0.0, 0.005, p_holm=0.9),
+)
+OPEN, FEW = compared(0.01, 0.03, p_holm=0.5), compared(0.05, 0.02, seeds=3)
+MISSING = Comparison(Step("f1", "a", "c"), about(np.nan, 0), none="no run of c")
+
+
+def spread(*values) -> dict[str, Measured]:
+    """A metric of seeds alone; its differences are exact to the eye."""
+    return {"m": Measured(dict(enumerate(values)))}
+
+
+SYSTEMS = {
+    "low": spread(0.100, 0.101, 0.102, 0.103, 0.104),
+    "middle": spread(0.200, 0.203, 0.201, 0.204, 0.202),
+    "high": spread(0.304, 0.301, 0.303, 0.300, 0.302),
+    "again": spread(0.303, 0.302, 0.304, 0.300, 0.301),
+    "wild": spread(0.1, 0.5, 0.9, 0.2, 0.4),
+    "young": spread(0.301, 0.302),
+}
+
+
+class TestStep:
+    @pytest.mark.parametrize(
+        ("value", "margin", "side", "p", "verdict"),
+        [
+            (0.05, 0.02, "higher", 0.049, "holds"),
+            (0.05, 0.02, "lower", 0.049, "does not hold"),
+            (-0.05, 0.02, "higher", 0.049, "does not hold"),
+            (-0.05, 0.02, "lower", 0.049, "holds"),
+            # on one side, but not after Holm; inside the margin or not
+            (0.05, 0.02, "higher", 0.05, "inconclusive: could have seen ±0.020"),
+            (-0.05, 0.02, "higher", 0.05, "inconclusive: could have seen ±0.020"),
+            (0.006, 0.003, "higher", 0.05, "no difference"),
+            (0.006, 0.003, "higher", 0.01, "holds"),
+            (0.002, 0.007, "higher", 0.9, "no difference"),
+            (0.002, 0.009, "higher", 0.9, "inconclusive: could have seen ±0.009"),
+            (-0.002, 0.009, "lower", 0.9, "inconclusive: could have seen ±0.009"),
+            # not above, not below the first by the margin of .01
+            (0.002, 0.007, "no higher", 0.01, "holds"),
+            (0.002, 0.009, "no higher", 0.9, "inconclusive: could have seen ±0.009"),
+            (0.020, 0.009, "no higher", 0.01, "does not hold"),
+            (-0.20, 0.009, "no higher", 0.01, "holds"),
+            (-0.002, 0.007, "no lower", 0.01, "holds"),
+            (-0.020, 0.009, "no lower", 0.01, "does not hold"),
+            (-0.012, 0.009, "no lower", 0.9, "inconclusive: could have seen ±0.009"),
+            (0.20, 0.009, "no lower", 0.01, "holds"),
+        ],
+    )
+    def test_verdicts(self, value, margin, side, p, verdict):
+        assert compared(value, margin, side, p).verdict == verdict
+
+    @pytest.mark.parametrize(
+        ("seeds", "fixed", "verdict"),
+        [
+            (5, False, "holds"),
+            (4, False, "inconclusive: 4 of at least 5 seeds, could have seen ±0.020"),
+            (1, False, "inconclusive: 1 of at least 5 seeds"),
+            (1, True, "holds"),
+        ],
+    )
+    def test_five_seeds_are_needed_unless_nothing_is_left_to_chance(self, seeds, fixed, verdict):
+        assert compared(0.05, 0.02, seeds=seeds, fixed=fixed).verdict == verdict
+
+    def test_no_interval_no_verdict(self):
+        assert (
+            compared(0.05, np.nan).verdict == "not tested here: f1 is undefined on some resamples"
+        )
+        assert compared(0.05, np.nan, seeds=1).verdict == "inconclusive: 1 of at least 5 seeds"
+
+    def test_sides_are_checked(self):
+        with pytest.raises(KeyError):
+            str(Step("f1", "a", "b", "above"))
+
+
+class TestClaim:
+    @pytest.mark.parametrize(
+        ("steps", "verdict"),
+        [
+            ([HOLDS], "holds"),
+            ([OPEN], "inconclusive: could have seen ±0.030"),
+            ([HOLDS, HOLDS], "holds"),
+            ([NONE, NONE], "no difference"),
+            ([HOLDS, REVERSED], "does not hold"),
+            ([MISSING, OPEN, REVERSED], "does not hold"),
+            ([HOLDS, NONE], "inconclusive: 1 of 2 steps hold"),
+            ([HOLDS, OPEN], "inconclusive: 1 of 2 steps hold, could have seen ±0.030"),
+            ([NONE, OPEN], "inconclusive: could have seen ±0.030"),
+            ([HOLDS, FEW], "inconclusive: 1 of 2 steps hold, 3 of at least 5 seeds, could have "),
+            ([HOLDS, MISSING, MISSING], "not tested here: no run of c"),
+        ],
+    )
+    def test_all_steps_decide(self, steps, verdict):
+        claim = Claim("T1", "", tuple(one.step for one in steps))
+        assert Outcome(claim, tuple(steps)).verdict.startswith(verdict)
+
+    @pytest.mark.parametrize(
+        ("steps", "others", "verdict"),
+        [
+            ([REVERSED], [HOLDS], "holds"),
+            ([HOLDS, REVERSED], [HOLDS, HOLDS], "holds"),
+            ([HOLDS, REVERSED], [HOLDS, OPEN], "inconclusive: 1 of 2 steps hold, could"),
+            ([NONE], [REVERSED], "no difference"),
+            ([REVERSED], [REVERSED], "does not hold"),
+            ([MISSING], [REVERSED], "does not hold"),
+            ([MISSING], [MISSING], "not tested here: no run of c"),
+        ],
+    )
+    def test_one_of_two_ways_will_do(self, steps, others, verdict):
+        parts = [tuple(one.step for one in part) for part in (steps, others)]
+        outcome = Outcome(Claim("F2", "", parts[0], alternatives=parts[1]), (*steps, *others))
+        assert outcome.verdict.startswith(verdict)
+
+    @pytest.mark.parametrize(
+        ("value", "margin", "seeds", "verdict"),
+        [
+            (0.05, 0.02, 5, "does not hold"),
+            (-0.05, 0.02, 5, "not tested here: the writer cannot tell"),
+            (0.0, 0.005, 5, "not tested here: the writer cannot tell"),
+            (0.05, 0.06, 5, "inconclusive: could have seen ±0.060"),
+            (0.05, 0.02, 1, "inconclusive: 1 of at least 5 seeds"),
+        ],
+    )
+    def test_a_gate_must_be_passed(self, value, margin, seeds, verdict):
+        step = Step("f1", "naive", "oracle", gate="the writer cannot tell")
+        gate = Comparison(step, about(value, margin, seeds), 0.01, p_holm=0.01)
+        claim = Claim("R2", "", (REVERSED.step, step))
+        assert Outcome(claim, (REVERSED, gate)).verdict == verdict
+
+    def test_an_order_has_its_outer_pair(self):
+        assert order("f1", "a", "b", "c", margin=CIDER) == (
+            Step("f1", "b", "a", margin=CIDER),
+            Step("f1", "c", "a", margin=CIDER),
+            Step("f1", "c", "b", margin=CIDER),
+        )
+
+    def test_under_another_condition_the_systems_have_other_names(self):
+        claim = Claim("T1", "a > b", (Step("f1", "b", "a"),), "", (Step("f1", 0.5, "a"),))
+        other = claim.under("as published", "{}@published".format)
+        assert (other.condition, claim.condition) == ("as published", "")
+        assert other.steps == (Step("f1", "b@published", "a@published"),)
+        assert other.alternatives == (Step("f1", 0.5, "a@published"),)
+
+
+def verdicts(*steps, **also) -> list[str]:
+    (outcome,) = judge([Claim("X", "", steps, **also)], SYSTEMS)
+    return [step.verdict for step in outcome.steps]
+
+
+class TestJudge:
+    def test_an_order_of_systems(self):
+        (outcome,) = judge([Claim("T1", "", order("m", "high", "middle", "low"))], SYSTEMS)
+        assert outcome.verdict == "holds"
+        found = {(s.step.second, s.step.first): s.estimate.value for s in outcome.steps}
+        assert found == pytest.approx(
+            {("high", "middle"): 0.1, ("high", "low"): 0.2, ("middle", "low"): 0.1}
+        )
+
+    def test_what_cannot_be_tested_says_why(self):
+        steps = [Step("m", "x", "y"), Step("m", "low", "y"), Step("auc", "low", "high")]
+        late = {"late": {"m": Measured({7: 0.3})}}
+        (outcome,) = judge([Claim("X", "", (*steps, Step("m", "low", "late")))], SYSTEMS | late)
+        assert [step.verdict.removeprefix("not tested here: ") for step in outcome.steps] == [
+            "no run of x or y",
+            "no run of y",
+            "auc was not measured",
+            "the systems have no seed in common",
+        ]
+        (outcome,) = judge([Claim("T2", "", (steps[0],))], SYSTEMS, {"T2": "no weights"})
+        assert (outcome.verdict, outcome.steps) == ("not tested here: no weights", ())
+
+    def test_a_number_is_compared_with(self):
+        assert verdicts(Step("m", 0.25, "high"), Step("m", 0.35, "high")) == [
+            "holds",
+            "does not hold",
+        ]
+
+    @pytest.mark.parametrize(
+        ("first", "items", "margin"),
+        [(200.0, 1000, 20), (3.0, 1000, 1), (3.0, 20000, 20), (30.0, None, 3)],
+    )
+    def test_the_margin_of_a_count_depends_on_it(self, first, items, margin):
+        samples = {k: np.array([first, first + 1]) for k in range(5)} if items else None
+        systems = {
+            name: {"m": Measured(dict.fromkeys(range(5), value), samples, items)}
+            for name, value in (("a", first), ("b", first + 5))
+        }
+        (outcome,) = judge([Claim("T3", "", (Step("m", "a", "b", margin=COUNT),))], systems)
+        assert outcome.steps[0].margin == margin
+
+    def test_holm_is_over_one_condition_and_from_the_line_of_the_step(self):
+        steps = (*order("m", "high", "middle", "low"), Step("m", "again", "high", "no lower"))
+        one = Claim("A", "", steps, "as published")
+        other = Claim("B", "", (Step("m", "again", "wild"),), "as published")
+        alone = Claim("C", "", (Step("m", "again", "wild"), Step("m", "?", "high")), "tuned")
+        outcomes = judge([one, alone, other], SYSTEMS)
+        family = [*outcomes[0].steps, *outcomes[2].steps]
+        lines = [0, 0, 0, -RATE, 0]
+        raw = [step.estimate.p(line) for step, line in zip(family, lines, strict=True)]
+        assert [step.p_holm for step in family] == pytest.approx(holm(raw))
+        assert outcomes[1].steps[0].p_holm == pytest.approx(raw[-1])
+        assert np.isnan(outcomes[1].steps[1].p_holm)
+
+    def test_few_seeds_wide_intervals_and_equal_systems(self):
+        steps = [Step("m", "low", "young"), Step("m", "again", "wild"), Step("m", "again", "high")]
+        few, wide, none = verdicts(*steps)
+        assert few.startswith("inconclusive: 2 of at least 5 seeds, could have seen ±")
+        assert wide.startswith("inconclusive: could have seen ±")
+        assert none == "no difference"
+
+    @given(st.lists(st.floats(-1, 1), min_size=5, max_size=9, unique=True), st.booleans())
+    def test_turned_round_a_claim_is_reversed(self, gaps, higher):
+        systems = {"a": spread(*[0.0] * len(gaps)), "b": spread(*gaps)}
+        sides = ("higher", "lower") if higher else ("lower", "higher")
+        steps = (Step("m", "a", "b", sides[0]),), (Step("m", "b", "a", sides[1]),)
+        turned = (Step("m", "a", "b", sides[1]),)
+        same, mirrored, other = (judge([Claim("X", "", s)], systems)[0] for s in (*steps, turned))
+        assert same.verdict == mirrored.verdict
+        swapped = {"holds": "does not hold", "does not hold": "holds"}
+        assert other.verdict == swapped.get(same.verdict, same.verdict)
+
+
+CLAIMS = [
+    Claim("T1", "high > low", order("m", "high", "low"), "as published"),
+    Claim("T5", "no gain | none", (Step("m", "again", "high"), Step("m", "?", "high"))),
+    Claim("T6", "a young one", (Step("m", "low", "young"),)),
+    Claim("T2", "with weights", (Step("m", "low", "high"),)),
+]
+
+
+class TestWritten:
+    OUTCOMES = tuple(judge(CLAIMS, SYSTEMS, {"T2": "no weights"}))
+
+    def test_the_frame_has_a_row_a_claim_and_a_row_a_step(self):
+        frame = claims.frame(self.OUTCOMES, "grocery_random")
+        assert ",".join(frame.columns) == (
+            "id,claim,condition,step,difference,ci_low,ci_high,p_holm,n_seeds,verdict,synthetic"
+        )
+        assert frame[["id", "step", "n_seeds"]].to_numpy().tolist() == [
+            ["T1", "", 5],
+            ["T1", "m: high > low", 5],
+            ["T5", "", 0],
+            ["T5", "m: high > again", 5],
+            ["T5", "m: high > ?", 0],
+            ["T6", "", 2],
+            ["T6", "m: young > low", 2],
+            ["T2", "", 0],
+        ]
+        rows, steps = frame[frame["step"] == ""], frame[frame["step"] != ""]
+        assert rows["verdict"].tolist() == [one.verdict for one in self.OUTCOMES]
+        assert rows["condition"].tolist() == ["as published", "", "", ""]
+        assert rows[["difference", "ci_low", "ci_high", "p_holm"]].isna().all(axis=None)
+        assert steps["difference"].notna().tolist() == [True, True, False, True]
+        first = self.OUTCOMES[0].steps[0]
+        assert steps.iloc[0][["difference", "ci_low", "ci_high", "p_holm"]].tolist() == [
+            *(first.estimate.value, first.estimate.low, first.estimate.high, first.p_holm)
+        ]
+        assert not frame["synthetic"].any()
+        assert claims.frame(self.OUTCOMES, "demo")["synthetic"].all()
+
+    def test_the_text_tallies_and_shows_every_step(self):
+        first, empty, *rows = claims.markdown(self.OUTCOMES, "demo").splitlines()
+        assert (first, empty) == (
+            "Of 4 claims 1 holds, 1 is inconclusive, 2 are not tested here (synthetic).",
+            "",
+        )
+        assert len(rows) == 2 + 4 + 4
+        assert r"no gain \| none" in rows[4]
+        assert "synthetic" not in claims.markdown(self.OUTCOMES, "grocery_random")
+
+    def test_the_table_says_what_was_seen(self):
+        table = claims.table(self.OUTCOMES)
+        assert table["id"].dropna().tolist() == ["T1, as published", "T5", "T6", "T2"]
+        cells = table.loc[table["difference"].notna(), "difference"].tolist()
+        assert cells[0].startswith("+0.200 [+0.19")
+        assert cells[2] == ""
+        metric = self.OUTCOMES[0].steps[0].step.metric
+        named = claims.table(self.OUTCOMES, {metric: "a heading"})["claim"]
+        assert named[1] == table["claim"][1].replace(metric, "a heading")
+
+    def test_a_difference_without_interval_stands_alone(self):
+        single = {"a": {"m": Measured({0: 0.1})}, "b": {"m": Measured({0: 0.4})}}
+        outcomes = judge([Claim("X", "", (Step("m", "a", "b"),))], single)
+        assert claims.table(outcomes)["difference"].tolist()[1:] == ["+0.300"]
+
+    def test_an_empty_ledger(self):
+        assert claims.frame([], "demo").empty
+        assert judge([], SYSTEMS) == []
+
+    @pytest.mark.parametrize(
+        ("steps", "words"),
+        [
+            ([HOLDS], "1 claims 1 holds"),
+            ([REVERSED, REVERSED, NONE, OPEN], "4 claims 2 do not hold, 1 shows no difference, "),
+            ([OPEN, FEW, MISSING], "3 claims 2 are inconclusive, 1 is not tested here"),
+        ],
+    )
+    def test_tally(self, steps, words):
+        outcomes = [Outcome(Claim("X", "", (one.step,)), (one,)) for one in steps]
+        assert claims.tally(outcomes).startswith(words)
+
+
+class TestForest:
+    def test_a_panel_a_metric_and_a_row_a_step(self):
+        steps = [HOLDS, NONE, Comparison(Step("epochs", "a", "b", "lower"), about(2, 9), 3.0)]
+        outcome = Outcome(Claim("T4", "", tuple(one.step for one in steps)), tuple(steps))
+        figure = forest(outcome, {"f1": "macro-F1 (0–1)"})
+        rates, epochs = figure.axes
+        assert rates.get_xlabel() == "difference in macro-F1 (0–1)"
+        assert epochs.get_xlabel() == "difference in epochs"
+        intervals = [line.get_xdata() for line in rates.lines if len(line.get_xdata()) == 2]
+        assert intervals == [pytest.approx([0.03, 0.07]), pytest.approx([-0.005, 0.005])]
+        points = [line.get_xdata()[0] for line in rates.lines if len(line.get_xdata()) == 1]
+        assert points == [0.05, 0.0]
+        bands = [band.get_datalim(rates.transData).intervalx for band in rates.collections]
+        assert [tuple(band) for band in bands] == [(-0.01, 0.01), (0, 0)] * 2
+        words = [text.get_text() for text in rates.texts]
+        assert words == ["b > a", "holds", "b > a", "no difference"]
+        assert "T4: inconclusive" in figure.words()
+
+    def test_a_claim_without_any_estimate_has_no_figure(self):
+        assert forest(Outcome(Claim("X", "", (MISSING.step,)), (MISSING,))) is None
+        assert forest(Outcome(Claim("X", "", ()), (), "no weights")) is None
+
+    @pytest.mark.parametrize("seeds", [1, 5])
+    def test_nothing_leaves_the_figure(self, seeds):
+        name = "cross_entropy@held_out_untrained_$1"
+        step = Step("f1", name, name.replace("1", "2"), "no higher")
+        one = Comparison(step, about(0.05, np.nan if seeds == 1 else 0.5, seeds), 0.01)
+        figure = forest(Outcome(Claim("X", "", (step,)), (one,)))
+        width = figure.bbox.width
+        boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+        assert min(box.x0 for box in boxes) >= 0
+        assert max(box.x1 for box in boxes) <= width
+
+
+def test_frames_of_ledgers_join():
+    frames = [claims.frame(judge(CLAIMS, SYSTEMS), name) for name in ("demo", "flickr8k")]
+    both = pd.concat(frames)
+    assert both.dtypes.equals(frames[0].dtypes)

@@ -53,11 +53,7 @@ def no_kernel(monkeypatch):
     ("content", "overrides", "words"),
     [
         ("", ["sed=1"], "command line: unknown parameter `sed`; did you mean `seed`?"),
-        ("", ["epochs=1", "xyz=1"], "command line: unknown parameter `xyz`; there are: dataset, "),
-        ("", ["seed"], "-p seed: write name=value"),
-        ("", ["seed=-1"], "command line: parameter `seed` should be greater"),
         ("", ["changes={epoch: 1}"], "command line: unknown parameter `epoch`"),
-        ("epoch: 3\n", [], "mine.yaml: unknown parameter `epoch`; did you mean `epochs`?"),
         ("epochs: 0\n", [], "mine.yaml: parameter `epochs` should be greater"),
         ("loss: {name: triplet, margins: 1.0, take: closest}", [], "`loss.margins`"),
         ("a: [\n", [], "mine.yaml line 2: not valid YAML"),
@@ -69,12 +65,6 @@ def test_wrong_parameters(no_kernel, tmp_path, content, overrides, words):
     notebook = REPOSITORY / "notebooks/triplets/train.ipynb"
     assert words in refused(execute, notebook, output, [*GIVEN, file], overrides)
     assert not output.parent.exists()
-
-
-def test_a_report_takes_a_dataset(no_kernel, write, tmp_path):
-    notebook = write("# Parameters: x\ndataset = 'a'")
-    assert "did you mean `dataset`?" in refused(execute, notebook, notebook, [], ["datset=b"])
-    assert "cannot be read" in refused(execute, tmp_path / "no.ipynb", notebook)
 
 
 def test_any_way_of_naming_a_run_is_the_same_to_the_notebook():
@@ -104,25 +94,23 @@ def test_a_notebook_runs_with_its_parameters(write, tmp_path, capsys):
     execute(file, output, GIVEN, ["seed=3", "epochs=15"])
     assert printed(output) == "flexible@epochs_15 3 15 [2.0, 1.0, 0.5]\nsecond line\n"
     assert nbformat.read(output, as_version=4).metadata.papermill.exception is None
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"{output}  flexible@epochs_15")
-    assert second == f"{output}  second line"
+    assert capsys.readouterr().out.splitlines()[1] == f"{output}  second line"
 
 
 @pytest.mark.parametrize(
-    ("cell", "words", "trace"),
+    ("cell", "words", "short"),
     [
-        ("from studies.paths import StudyError\nraise StudyError('no <b>disk')", "no <b>disk", 1),
-        ("1 / 0", "ZeroDivisionError: division by zero", 2),
+        ("from studies.paths import StudyError\nraise StudyError('a <b>')", "a <b>", True),
+        ("1 / 0", "ZeroDivisionError: division by zero", False),
     ],
 )
-def test_an_error_in_a_cell(write, tmp_path, cell, words, trace):
+def test_an_error_in_a_cell(write, tmp_path, cell, words, short):
     file, output = write("# Parameters: x\na = 1", "print('before')", cell), tmp_path / "o.ipynb"
     assert refused(execute, file, output) == f"{words} (cell 3 of {output})"
     assert printed(output) == "before\n"
     cells = nbformat.read(output, as_version=4).cells
     errors = [o for c in cells for o in c.get("outputs", []) if o.output_type == "error"]
-    assert (len(errors[0].traceback) > 1) == (trace > 1)
+    assert (len(errors[0].traceback) == 1) == short
 
 
 def test_a_kernel_that_dies(write, tmp_path):
@@ -130,13 +118,6 @@ def test_a_kernel_that_dies(write, tmp_path):
     file, output = write("# Parameters: x\na = 1", die), tmp_path / "o.ipynb"
     assert refused(execute, file, output).startswith(f"{output}: the kernel died")
     assert nbformat.read(output, as_version=4).cells
-
-
-def test_an_output_that_cannot_be_written(write, tmp_path):
-    (tmp_path / "file").write_text("x")
-    output = tmp_path / "file" / "o.ipynb"
-    notebook = write("# Parameters: x\na = 1")
-    assert refused(execute, notebook, output).startswith(f"cannot write {output}: ")
 
 
 # --- the notebooks of this repository
@@ -152,22 +133,10 @@ def code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def test_there_are_notebooks():
-    assert {file.stem for file in NOTEBOOKS} == {"train", "evaluate", "report", "judgements"}
-
-
-def test_prose_comes_first(committed):
-    first = committed.cells[0]
-    assert first.cell_type == "markdown"
-    assert re.match(r"# \w+( \d)?: \w+", first.source)
-    assert "**Question.**" in first.source
-
-
 def test_one_parameters_cell(committed):
     tagged = [c for c in committed.cells if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
     assert tagged[0] is code(committed)[0]
-    assert tagged[0].source.startswith("# Parameters: ")
     assert sum(cell.source.startswith("# Parameters") for cell in committed.cells) == 1
     names = [node.targets[0].id for node in ast.parse(tagged[0].source).body]
     assert names in (["dataset"], ["source"], ["dataset", "system", "seed", "changes"])
@@ -189,22 +158,12 @@ def test_nothing_is_defined_in_a_notebook(committed):
         assert len(cell.source.splitlines()) <= 25
 
 
-def test_kernel_and_cell_ids(committed):
-    assert committed.metadata.kernelspec.name == "python3"
-    assert "papermill" not in committed.metadata
-    ids = [cell.id for cell in committed.cells]
-    assert len(set(ids)) == len(ids)
-
-
 def test_stored_outputs_do_not_depend_on_the_machine(committed):
     for cell in code(committed):
         assert "papermill" not in cell.metadata
         text = json.dumps(cell.outputs)
         assert not re.search(r"/(home|root|Users|tmp|work|mnt|var|usr|opt)/|[A-Z]:\\\\", text), text
-        assert "it/s" not in text
-        assert "s/it" not in text
-        assert "tqdm" not in text
-        assert "widget-view" not in text
+        assert not re.search("it/s|s/it|tqdm|widget-view", text), text
         assert all(output.output_type != "error" for output in cell.outputs)
         for output in cell.outputs:
             assert not {"image/png", "image/svg+xml"} & set(output.get("data", {}))

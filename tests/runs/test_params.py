@@ -2,7 +2,6 @@
 
 import copy
 import json
-import linecache
 import math
 
 import pytest
@@ -54,28 +53,19 @@ def written(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"epoch": 3}, "unknown parameter `epoch`; did you mean `epochs`?"),
-        ({"epochs": ..., "epoch": 3}, "unknown parameter `epoch`"),  # before what it causes
+        ({"epochs": ..., "epoch": 3}, "unknown parameter `epoch`; did you mean `epochs`?"),
         ({"learning_rates": 0.1}, "unknown parameter `learning_rates`; there are: "),
-        ({"loss": {**GOOD["loss"], "margin": 1.0}}, "`loss.margin`; did you mean `margins`?"),
         ({"stages": [STAGE, {**STAGE, "minning": None}]}, "`stages[1].minning`; did you mean"),
-        ({"source": {**GOOD["source"], "per_varient": 2}}, "`source.per_varient`; did you mean"),
         ({"loss": {"name": "tripplet"}}, "`loss.name` cannot be `tripplet`; did you mean"),
-        ({"backbone": {"name": "resnet"}}, "`resnet`; there are: scratch, frozen"),
         ({"epochs": ...}, "parameter `epochs` is missing; add it"),
         ({"loss": {"margin": 1.0}}, "parameter `loss.name` is missing; add it"),
-        ({"stages": [{"from_epoch": 0, "mining": None}]}, "`stages[0].learning_rate` is missing"),
-        ({"epochs": "many"}, "parameter `epochs` should be a valid integer, not 'many'"),
         ({"epochs": True}, "parameter `epochs` should be a valid integer, not True"),
-        ({"epochs": 0}, "greater than or equal to 1, not 0"),
         ({"test_share": 1.0}, "parameter `test_share` should be less than 1, not 1.0"),
         ({"split": "ofical"}, "should be 'random' or 'official', not 'ofical'"),
         ({"dataset": "../up"}, "parameter `dataset` should hold lower-case letters"),
         ({"variant": "../up"}, "parameter `variant` should hold lower-case letters"),
-        ({"stages": []}, "parameter `stages` should have at least 1 item"),
         ({"loss": {**GOOD["loss"], "margins": [1.0, math.inf]}}, "`loss.margins[1]` should be a f"),
         ({"loss": "triplet"}, "parameter `loss` should hold `name: value` lines, not 'triplet'"),
-        ({"source": {"name": "hyperkvasir", "test_fold": 2}}, "`source.test_fold`"),
         ({"validation_share": 0.5, "test_share": 0.5}, "validation_share + test_share"),
         ({"stages": [{**STAGE, "from_epoch": 1}]}, "from_epoch 0"),
         ({"stages": [STAGE, STAGE]}, "each later"),
@@ -84,18 +74,14 @@ def written(tmp_path):
         ({"backbone": {"name": "scratch", "widths": [2] * 6, "hidden": 4}}, "has 6 blocks"),
         ({"epochs": 2, "validate_every": 3}, "validate_every must divide epochs"),
         ({"loss": flexible([0.5, 1.0, 2.0])}, "equation (3)"),
-        ({"loss": hybrid([1.0, 1.0])}, "equation (3)"),
         ({"source": table(groups=False), "loss": flexible([1.0, 2.0])}, "equation (3)"),
-        ({"loss": flexible([0.5, 0.5, 0.5], "sum")}, "equation (6)"),
         ({"source": table(groups=True), "loss": flexible([1.0, 0.98], "sum")}, "equation (6)"),
         ({"decide": "softmax"}, "decide: neighbours"),
         ({"loss": hybrid([2.0]), "decide": "softmax", "held_out": 2}, "held out"),
-        ({"backbone": {"name": "frozen", "weights": "w", "hidden": 4}}, None),
         ({"loss": flexible([0.667, 0.667, 0.666], "sum")}, None),
         ({"source": table(groups=True), "loss": flexible([0.5, 2.0, 2.0])}, None),
         ({"source": {"name": "hyperkvasir", "test_fold": 0}}, None),
         ({"loss": hybrid([2.0, 1.0, 0.5]), "decide": "softmax"}, None),
-        ({"stages": [{**STAGE, "learning_rate": 0.0}]}, None),
     ],
 )
 def test_values(written, changes, words):
@@ -110,49 +96,17 @@ def test_values(written, changes, words):
         assert "pydantic" not in message.lower()
 
 
-@pytest.mark.parametrize(
-    ("written_as", "write"),
-    [("1e-3", "1.0e-3 or 0.001"), ("2E-4", "2.0e-4 or 0.0002"), ("1.5e3", "1500.0")],
-)
-def test_numbers_that_yaml_takes_for_text(tmp_path, written_as, write):
-    file = tmp_path / "rate.yaml"
-    file.write_text(f"stages: [{{from_epoch: 0, learning_rate: {written_as}, mining: hardest}}]\n")
-    message = refused(Parameters.from_files, [SHARED, FLEXIBLE, file], ["seed=0"])
-    assert message.startswith(f"{file}: parameter `stages[0].learning_rate` ")
-    assert message.endswith(f"text; write {write}")
-    for spelling in write.split(" or "):
-        assert yaml.safe_load(spelling) == float(written_as)
-
-
-@pytest.mark.parametrize(
-    ("content", "place"),
-    [
-        (b"a: 1\nb: [1,\nc: }\n", " line 3: "),
-        (b"a: 1\n\tb: 2\n", " line 2: "),
-        (b"- a\n- b\n", ": must hold"),
-        (b"a: \xff\xfe\n", ": not valid YAML"),
-        (None, ": no such parameter file"),
-    ],
-)
-def test_unreadable_files(tmp_path, content, place):
+def test_unreadable_files(tmp_path):
     file = tmp_path / "bad.yaml"
-    if content is not None:
-        file.write_bytes(content)
-    message = refused(Parameters.from_files, [SHARED, FLEXIBLE, file], ["seed=0"])
-    assert message.startswith(f"{file}{place}")
-
-
-@pytest.mark.parametrize(
-    ("override", "words"),
-    [
-        ("seed", "-p seed: write name=value"),
-        ("seed=[1", "not valid YAML"),
-        ("sed=1", "command line: unknown parameter `sed`; did you mean `seed`?"),
-        ("seed=", "command line: parameter `seed` should be a valid integer, not None"),
-    ],
-)
-def test_wrong_overrides(override, words):
-    assert words in refused(Parameters.from_files, [SHARED, FLEXIBLE], ["seed=0", override])
+    for content, place in (
+        (b"", ": no such parameter file"),
+        (b"a: 1\nb: [1,\nc: }\n", " line 3: "),
+        (b"a: \xff\xfe\n", ": not valid YAML"),
+    ):
+        if content:
+            file.write_bytes(content)
+        message = refused(Parameters.from_files, [SHARED, FLEXIBLE, file], ["seed=0"])
+        assert message.startswith(f"{file}{place}")
 
 
 def test_later_files_win_and_a_mistake_is_told_of_the_file_that_made_it(tmp_path):
@@ -163,6 +117,11 @@ def test_later_files_win_and_a_mistake_is_told_of_the_file_that_made_it(tmp_path
     assert (changed.epochs, changed.seed, changed.image_size) == (31, 7, GOOD["image_size"])
     message = refused(Parameters.from_files, [SHARED, FLEXIBLE, right, wrong])
     assert message.startswith(f"{wrong}: parameter `epochs` ")
+    wrong.write_text("validation_share: 1e-3\n")  # which YAML takes for text
+    message = refused(Parameters.from_files, [SHARED, FLEXIBLE, wrong], ["seed=0"])
+    assert message.endswith("write 1.0e-3 or 0.001")
+    for override in ("seed", "seed=[1", "sed=1", "seed="):
+        assert "seed" in refused(Parameters.from_files, [SHARED, FLEXIBLE], [override])
 
 
 FOLDERS = sorted(file.parent for file in (REPOSITORY / "params").glob("*/*/dataset.yaml"))
@@ -217,7 +176,6 @@ def chosen(**changes):
 
 def test_a_choice_is_the_files_of_its_system():
     assert chosen().resolved() == {"study": "triplets", **GOOD}
-    assert chosen(seed=3).seed == 3
     rows = chosen().table().set_index("parameter")["value"]
     assert {name: yaml.safe_load(value) for name, value in rows.items()} == chosen().resolved()
 
@@ -229,54 +187,27 @@ def test_changes_have_a_name_of_their_own():
     assert chosen(changes={"epochs": GOOD["epochs"]}).system == "flexible"  # no change
     first, second = (chosen(changes={"loss": flexible([2.0, m, 0.1])}) for m in (1.0, 0.5))
     assert first.system != second.system
-
-
-def test_values_by_name_are_the_same_run():
+    # values by name, and the command line, are the same run
     named = {name: value for name, value in GOOD.items() if name not in CHOICE}
     assert chosen(**named) == chosen()
-    official = read_yaml(TINY.parent / "grocery_official" / "dataset.yaml")
-    hardest = {"dataset": "grocery_official", "model": "flexible", "variant": "hardest"}
-    assert chosen(**official | hardest).system == "flexible@hardest"
     assert chosen(**named | {"epochs": 3}).system == "flexible@epochs_3"
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"dataset": "tinny"}, "no dataset `tinny`; did you mean `tiny`?"),
-        ({"system": "flexibel"}, "no system `flexibel` on tiny; did you mean `flexible`?"),
-        ({"system": None}, "here: parameter `system` is missing"),
-        ({"seed": -1}, "here: parameter `seed` should be"),
-        ({"sed": 1}, "here: unknown parameter `sed`; did you mean `seed`?"),
-        ({"changes": {"epoch": 1}}, "here: unknown parameter `epoch`; did you mean `epochs`?"),
-        ({"changes": {"epochs": 0}}, "here: parameter `epochs` should be greater"),
-        ({"changes": 3}, "here: parameter `changes` should be"),
-    ],
-)
-def test_wrong_choices(changes, words):
-    assert words in refused(lambda: chosen(**changes))
-
-
-def test_the_command_line(capsys):
-    choice = ["-p", "dataset=tiny", "-p", "system=flexible", "-p", "seed=3"]
-    files = ["-f", str(SHARED), "-f", str(FLEXIBLE), "-p", "seed=3"]
-    assert Parameters.from_command_line(choice) == Parameters.from_command_line(files)
-    assert "dataset" in refused(Parameters.from_command_line, [])
+    line = ["-p", "dataset=tiny", "-p", "system=flexible", "-p", "seed=3"]
+    assert Parameters.from_command_line(line) == chosen(seed=3)
+    assert "did you mean `flexible`?" in refused(lambda: chosen(system="flexibel"))
+    assert "did you mean `epochs`?" in refused(lambda: chosen(changes={"epoch": 1}))
 
 
 # --- cells
 
 
-@pytest.mark.parametrize("cells", [0, 2])
-def test_notebooks_without_one_parameters_cell(tmp_path, cells):
+def test_notebooks_without_one_parameters_cell(tmp_path):
     cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "a = -1"}
     file = tmp_path / "n.ipynb"
-    file.write_text(json.dumps({"cells": [cell] * cells}))
-    assert refused(notebook_defaults, file).startswith(f"{file}: needs one cell")
     file.write_text(json.dumps({"cells": [cell]}))
     assert notebook_defaults(file) == {"a": -1}
-    file.write_text("{")
-    assert refused(notebook_defaults, file).startswith(f"{file}: is no notebook")
+    for content in ('{"cells": []}', json.dumps({"cells": [cell] * 2}), "{"):
+        file.write_text(content)
+        assert refused(notebook_defaults, file).startswith(f"{file}: ")
 
 
 @pytest.fixture
@@ -288,9 +219,10 @@ def shell(monkeypatch, tmp_path):
     InteractiveShell.clear_instance()
     ipython = InteractiveShell.instance(config=config)
 
-    def run(*cells, history=True):
+    def run(*cells):
         for cell in cells:
-            result = ipython.run_cell(cell, store_history=history)
+            # a kernel of nbval does not remember the cells that it ran
+            result = ipython.run_cell(cell, store_history=False)
             result.raise_error()
         return result.result
 
@@ -311,18 +243,5 @@ def test_from_notebook_takes_both_cells_and_no_later_variables(shell):
     shell("images, epoch = [1], 2\nfor i in range(2): pass")
     assert shell(CHECK)["seed"] == 5
     assert shell(CELL.replace("seed = 0", "seed = 9"), CHECK)["seed"] == 9
-
-
-def test_from_notebook_needs_no_history(shell, monkeypatch):
-    """A kernel of nbval does not remember the cells that it ran."""
-    monkeypatch.setattr(linecache, "cache", {})
-    assert shell(CELL, "# Parameters\nseed = 5\n", CHECK, history=False)["seed"] == 5
-
-
-def test_a_misspelt_injected_name_is_one_line(shell, capsys):
-    with pytest.raises(StudyError):
+    with pytest.raises(StudyError, match="did you mean `epochs`"):
         shell(CELL, "# Parameters\nepoch = 3\n", CHECK)
-    printed = capsys.readouterr()
-    assert (printed.out + printed.err).strip() == (
-        "StudyError: parameters cell: unknown parameter `epoch`; did you mean `epochs`?"
-    )

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, adjusted_rand_score, f1_score
 from sklearn.neighbors import NearestNeighbors
 
 from sentences import refused
-from studies.reporting.inference import value
+from studies.reporting.bootstrap import value
 from studies.runs.folder import load_run
 from studies.triplets import data
 from studies.triplets.evaluate import evaluate, flat_map

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import reported
-from studies.reporting.ledger import UNTESTED, kind
+from studies.reporting.claims import UNTESTED, kind
 from studies.reporting.tables import to_html
 from studies.triplets import audit, report
 from studies.triplets.figures import read

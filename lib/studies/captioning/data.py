@@ -11,13 +11,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import kitchen
-from studies import demo, paths
+from studies import paths
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
-from studies.inputs import images
+from studies.inputs import images, reading
 from studies.inputs.features import features
-from studies.inputs.reading import numbered_lines, read_text
-from studies.inputs.splits import PARTS, refuse_empty
+from studies.inputs.reading import PARTS, numbered_lines, read_text, refuse_empty
 from studies.paths import StudyError
 
 TOKENS, KARPATHY = "Flickr8k.token.txt", "dataset_flickr8k.json"
@@ -52,7 +51,7 @@ def read(parameters: Parameters) -> CaptionedImages:
     if source.name == "flickr8k":
         reader = flickr8k if source.splits == "official" else karpathy
         return reader(paths.data() / "flickr8k")
-    root = demo.kitchen(source.per_variant, source.seed) / "images"
+    root = reading.kitchen(source.per_variant, source.seed) / "images"
     plates = kitchen.plates(source.per_variant, source.seed)
     captions = [kitchen.captions(one, source.seed) for one in plates]
     return CaptionedImages(root, [one.file for one in plates], captions, None)

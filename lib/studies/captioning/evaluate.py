@@ -11,7 +11,7 @@ from studies.captioning.params import NearestNeighbour, Parameters
 from studies.captioning.tokens import Words
 from studies.inputs import images
 from studies.inputs.features import features
-from studies.inputs.splits import sizes
+from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.paths import relative, run_command
 from studies.runs.files import to_json, write_atomic

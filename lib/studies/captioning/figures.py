@@ -13,9 +13,9 @@ from studies.captioning.evaluate import IDS
 from studies.captioning.metrics import METRICS
 from studies.captioning.params import Parameters
 from studies.inputs.images import open_rgb
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.paths import StudyError
-from studies.reporting import plots, publish, tables
+from studies.reporting import plots, publish
 from studies.reporting.results import cost_table
 from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
@@ -25,14 +25,16 @@ Systems = Mapping[str, Sequence[LoadedRun]]  # the runs of each system
 NAMES = {IDS[metric]: metric for metric in ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")}
 AXES = {name: f"{metric} (0–{10 if name == 'cider' else 1})" for name, metric in NAMES.items()}
 CURVES = {
-    "train_loss": "training loss (nats a word)",
-    "validation_loss": "validation loss (nats a word)",
-}
-STEPS = {
-    "batch_loss": "batch loss (nats a word)",
-    "learning_rate": "learning rate",
-    "gradient_norm": "gradient norm",
-    "epoch": "epoch",
+    "curves.csv": {
+        "train_loss": "training loss (nats a word)",
+        "validation_loss": "validation loss (nats a word)",
+    },
+    "steps.csv": {
+        "batch_loss": "batch loss (nats a word)",
+        "learning_rate": "learning rate",
+        "gradient_norm": "gradient norm",
+        "epoch": "epoch",
+    },
 }
 CASES = {"best": 0.0, "median": 0.5, "worst": 1.0}
 ATTENDED = 2  # images of each system whose attention a report draws
@@ -81,50 +83,12 @@ def caption_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
     )
 
 
-def score_figure(frame: pd.DataFrame) -> Figure:
-    """Draw the four metrics of the tidy frame: each system with its intervals."""
-    return plots.intervals(frame, AXES)
-
-
-def test_table(tests: pd.DataFrame) -> pd.DataFrame:
-    """Return the paired tests, one row a pair of systems."""
-    return tables.wide_tests(tests, NAMES, [])
-
-
-def agreement(frame: pd.DataFrame) -> Figure:
-    """Draw how far each metric agrees with each kind of judge, from `judgements.agreement`."""
-    rows = frame[frame["against"] == ""]
-    rows = rows.rename(columns={"metric": "model", "judgements": "metric", "tau": "mean"})
-    rows = rows.assign(variant="", published=None)
-    axes = {judges: f"Kendall's τ_c, {judges} (−1 to 1)" for judges in rows["metric"].unique()}
-    return plots.intervals(rows, axes)
-
-
-def agreement_table(frame: pd.DataFrame, differences: bool = False) -> pd.DataFrame:
-    """Return how far metrics agree with judges, or by how much one does better, to be read."""
-    rows = frame[(frame["against"] != "") == differences]
-    known = rows[["tau", "ci_low", "ci_high"]].itertuples(index=False)
-    rows = rows.assign(tau=[tables.signed(*row, count=False) for row in known])
-    if not differences:
-        return rows[["metric", "judgements", "tau", "pairs"]].rename(columns={"tau": "τ_c"})
-    rows["p"] = rows["p"].map(tables.p_value)
-    names = {"metric": "first", "against": "second", "tau": "difference in τ_c"}
-    return rows.rename(columns=names)[["first", "second", "judgements", "difference in τ_c", "p"]]
-
-
-def curves(systems: Systems) -> Figure | None:
-    """Draw training and validation loss against the step; None without a system."""
+def curves(systems: Systems, log: str = "curves.csv") -> Figure | None:
+    """Draw a log against the step, of every epoch or `steps.csv`; None without a system."""
     if not systems:
         return None
-    return plots.curves(logged(systems, "curves.csv"), "step", CURVES, columns=2)
-
-
-def steps(systems: Systems) -> Figure | None:
-    """Draw batch loss, learning rate, gradient norm and epoch against the step; None likewise."""
-    if not systems:
-        return None
-    frame = logged(systems, "steps.csv")
-    return plots.curves(frame, "step", STEPS, columns=2, log=["gradient_norm"])
+    frame = logged(systems, log)
+    return plots.curves(frame, "step", CURVES[log], columns=2, log=["gradient_norm"])
 
 
 def logged(systems: Systems, name: str) -> pd.DataFrame:

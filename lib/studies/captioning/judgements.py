@@ -13,8 +13,6 @@ published pairs (Anderson et al., ECCV 2016; Hessel et al., EMNLP 2021). What is
 crowd is τ_b.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -22,18 +20,31 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from studies import demo, paths
+from studies import paths
 from studies.captioning.data import TOKENS, text_folder, token_captions
 from studies.captioning.metrics import score_captions
+from studies.inputs import reading
 from studies.inputs.download import require
 from studies.inputs.reading import numbered_lines
 from studies.paths import StudyError
-from studies.reporting.bootstrap import bootstrap, bootstrap_p, interval
+from studies.reporting.bootstrap import Measured, Metric, measure
+from studies.reporting.claims import Claim, Step
 from studies.runs.params import Schema
 
 COMPARED = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
-# the claim's order: CIDEr before all others, METEOR before BLEU
-CLAIMED = (("CIDEr", "METEOR"), ("CIDEr", "ROUGE-L"), ("CIDEr", "BLEU-4"), ("METEOR", "BLEU-4"))
+# τ_c with the experts: CIDEr before all others, METEOR before BLEU
+CLAIM = Claim(
+    "C2",
+    "CIDEr agrees best with human judgement, METEOR better than BLEU",
+    (
+        Step("tau_expert", "METEOR", "CIDEr"),
+        Step("tau_expert", "ROUGE-L", "CIDEr"),
+        Step("tau_expert", "BLEU-4", "CIDEr"),
+        Step("tau_expert", "BLEU-4", "METEOR"),
+    ),
+)
+NAMES = {"tau_expert": "τ_c, experts", "tau_crowd": "τ_c, crowd"}
+AXES = {metric: f"Kendall's {name} (−1 to 1)" for metric, name in NAMES.items()}
 PER_VARIANT = 8  # plates of the most frequent variant that the simulated judges see
 FILES = {"expert": "ExpertAnnotations.txt", "crowd": "CrowdFlowerAnnotations.txt"}
 
@@ -47,44 +58,17 @@ class JudgementParameters(Schema):
     def folder(self) -> Path:
         """Return the folder of the texts; raises StudyError when the data is not there."""
         if self.source == "kitchen":
-            return demo.judged(PER_VARIANT)
+            return reading.judged(PER_VARIANT)
         return require("flickr8k", paths.data() / "flickr8k")
 
 
-@dataclass(frozen=True)
-class Judged:
-    """N pairs of image and caption, judged by people and scored by metrics.
-
-    `images` (N,) codes the image of each pair from 0, `levels` (N, J) what each judge said, coded
-    from 0 in ascending order, and `scores` has N rows and a column for each metric.
-    """
-
-    judges: str
-    images: np.ndarray
-    levels: np.ndarray
-    scores: pd.DataFrame
-
-    def tau(self, metric: str, n_resamples: int, seed: int) -> tuple[float, np.ndarray]:
-        """Return τ_c of a metric, and over resampled images, (n_resamples,), each with its pairs.
-
-        The resamples are the same for all metrics.
-        """
-        tau = kendall(self.scores[metric].to_numpy(), self.levels)
-        count = int(self.images.max()) + 1
-
-        def resampled(drawn: np.ndarray, _: int) -> float:
-            return tau(np.bincount(drawn, minlength=count)[self.images])
-
-        samples = bootstrap(resampled, count, n_resamples=n_resamples, seed=seed)
-        return tau(np.ones(len(self.images))), samples
-
-
-def judged(folder: Path, judges: str) -> Judged:
-    """Read the pairs that `judges` (`expert` or `crowd`) saw, and score them; starts Java once.
+def judged(folder: Path, judges: str) -> pd.DataFrame:
+    """Return the pairs that `judges` (`expert` or `crowd`) saw, scored; starts Java once.
 
     `folder` holds Flickr8k as it unpacks. Pairs are left out whose caption belongs to the image
-    itself, and those whose image or caption is not in the token file. The experts' judgements are
-    three a pair; the crowd's is one, the share that said yes.
+    itself, and those whose image or caption is not in the token file. Columns: `image`; `judge1` to
+    `judge3`, the experts' grades, or `judge1` alone, the share of the crowd that said yes; and one
+    for each metric.
 
     Raises StudyError when a file is missing or malformed, or no pair is left.
     """
@@ -103,9 +87,9 @@ def judged(folder: Path, judges: str) -> Judged:
         raise StudyError(f"{file}: judges no caption of {TOKENS} beside it; use Flickr8k's own")
     references = [list(captions[image].values()) for image in images]
     scores = score_captions(dict(enumerate(candidates)), dict(enumerate(references)))
-    _, codes = np.unique(images, return_inverse=True)
-    _, levels = np.unique(grades, return_inverse=True)
-    return Judged(judges, codes, levels.reshape(len(images), -1), scores.reset_index(drop=True))
+    pairs = pd.DataFrame(grades).rename(columns=lambda place: f"judge{place + 1}")
+    pairs.insert(0, "image", images)
+    return pairs.join(scores.reset_index(drop=True))
 
 
 def _pair(where: str, line: str, judges: str) -> tuple[str, str, list[float]]:
@@ -133,22 +117,35 @@ def _pair(where: str, line: str, judges: str) -> tuple[str, str, list[float]]:
     return image.strip(), caption.strip(), grades
 
 
-def kendall(scores: ArrayLike, levels: np.ndarray) -> Callable[[ArrayLike], float]:
-    """Return Kendall's τ_c of scores (N,) and judgements, as a function of how often each counts.
+def measured(**pairs: pd.DataFrame) -> dict[str, dict[str, Measured]]:
+    """Return τ_c of each metric with each kind of judges, `tau_<judges>`; images are resampled.
+
+    `pairs` are what `judged` gives of each.
+    """
+    systems: dict[str, dict[str, Measured]] = {metric: {} for metric in COMPARED}
+    for judges, frame in pairs.items():
+        _, levels = np.unique(frame.filter(regex=r"^judge\d"), return_inverse=True)
+        for metric, taus in systems.items():
+            tau = kendall(frame[metric], levels.reshape(len(frame), -1))
+            taus |= measure({0: {f"tau_{judges}": tau}}, frame["image"], fixed=True)
+    return systems
+
+
+def kendall(scores: ArrayLike, levels: np.ndarray) -> Metric:
+    """Return Kendall's τ_c of scores (N,) and judgements, as a function of weights (R, N).
 
     `levels` (N, J) are J judgements of each item, coded from 0; each is an observation of its own
     with the item's score. τ_c = 2 (concordant − discordant) / (n² (m − 1) / m) over n observations,
     where m is the smaller number of distinct values (A. Stuart, Biometrika 40, 1953), as
-    `scipy.stats.kendalltau(variant="c")`. The function takes weights (N,), whole numbers, such as
-    the times an item is drawn: sorting is done once, and a resample takes time in proportion to N.
-    It is nan where either side has fewer than two values.
+    `scipy.stats.kendalltau(variant="c")`; nan where either side has fewer than two. Scores are
+    sorted once, and a resample takes time in proportion to N.
     """
     _, rank = np.unique(np.asarray(scores), return_inverse=True)
     shape = int(rank.max()) + 1, int(levels.max()) + 1
     cells = (rank[:, None] * shape[1] + levels).ravel()
 
-    def tau(weights: ArrayLike) -> float:
-        times = np.repeat(np.asarray(weights, dtype=np.float64), levels.shape[1])
+    def tau(weights: np.ndarray) -> float:
+        times = np.repeat(weights, levels.shape[1])
         table = np.bincount(cells, times, shape[0] * shape[1]).reshape(shape)
         below = np.cumsum(table, axis=0) - table  # judgements of items with a smaller score
         smaller = np.cumsum(below, axis=1) - below  # … and with a smaller judgement too
@@ -156,27 +153,7 @@ def kendall(scores: ArrayLike, levels: np.ndarray) -> Callable[[ArrayLike], floa
         excess = (table * (smaller - larger)).sum()
         distinct = min(np.count_nonzero(table.any(axis=1)), np.count_nonzero(table.any(axis=0)))
         if distinct < 2:
-            return float("nan")
-        return float(2 * excess / (table.sum() ** 2 * (distinct - 1) / distinct))
+            return np.nan
+        return 2 * excess / (table.sum() ** 2 * (distinct - 1) / distinct)
 
-    return tau
-
-
-def agreement(judged: Judged, n_resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Return how far each metric agrees with people, then each claimed difference between two.
-
-    Columns: metric, against (the metric that is subtracted, "" for none), judgements (whose), tau
-    (Kendall's τ_c, −1 to 1, or the difference), ci_low, ci_high (95 % percentile bootstrap over
-    images, each with all its pairs), p (two-sided, of a difference, see `bootstrap_p`), pairs.
-    """
-    taus = {metric: judged.tau(metric, n_resamples, seed) for metric in COMPARED}
-    rows = []
-    for metric, against in [*((metric, "") for metric in COMPARED), *CLAIMED]:
-        (tau, samples), p = taus[metric], float("nan")
-        if against:
-            tau, samples = tau - taus[against][0], samples - taus[against][1]
-            p = bootstrap_p(samples)
-        low, high = interval(samples)
-        rows.append((metric, against, judged.judges, tau, low, high, p, len(judged.scores)))
-    columns = ["metric", "against", "judgements", "tau", "ci_low", "ci_high", "p", "pairs"]
-    return pd.DataFrame(rows, columns=columns)
+    return lambda weights: np.array([tau(row) for row in weights])

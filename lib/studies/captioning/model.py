@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from studies.captioning.beam import Rules, beam, still
 from studies.captioning.decoders import Decoder, LstmDecoder, TransformerDecoder
 from studies.captioning.encoder import Convolutions, Encoder, Patches, Size
-from studies.captioning.params import Network, Parameters
+from studies.captioning.params import Parameters
 from studies.captioning.tokens import BOS, EOS, PAD, UNKNOWN, Words
 from studies.inputs import images
 from studies.inputs.features import features
@@ -48,20 +48,6 @@ def build(
     Raises StudyError when these weights are not to be had, or do not fit image_size or grid.
     """
     network, image_size = parameters.network, parameters.image_size
-    encoder = build_encoder(network, image_size, shape, pretrained)
-    spec, width, length = network.decoder, network.width, parameters.decoding.max_length + 1
-    if spec.name == "lstm":
-        decoder = LstmDecoder(vocabulary, width, spec.hidden, network.dropout)
-    else:
-        size = Size(width, spec.layers, spec.heads, spec.feedforward, network.dropout)
-        decoder = TransformerDecoder(vocabulary, length, size)
-    return Captioner(encoder, decoder)
-
-
-def build_encoder(
-    network: Network, image_size: int, shape: tuple[int, ...], pretrained: bool
-) -> Encoder:
-    """Return the encoder of a network; see `build`."""
     spec, source, dropout = network.encoder, network.encoder.source, network.dropout
     if network.frozen:
         trunk, (places, channels) = None, shape
@@ -87,7 +73,14 @@ def build_encoder(
             "are no square map; set grid to null, as for all vision transformers"
         )
     size = Size(network.width, spec.layers, spec.heads, spec.feedforward, dropout)
-    return Encoder(trunk, channels, places, spec.grid, spec.projection, size)
+    encoder = Encoder(trunk, channels, places, spec.grid, spec.projection, size)
+    spec, length = network.decoder, parameters.decoding.max_length + 1
+    if spec.name == "lstm":
+        decoder = LstmDecoder(vocabulary, network.width, spec.hidden, dropout)
+    else:
+        size = Size(network.width, spec.layers, spec.heads, spec.feedforward, dropout)
+        decoder = TransformerDecoder(vocabulary, length, size)
+    return Captioner(encoder, decoder)
 
 
 @dataclass

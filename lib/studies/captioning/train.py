@@ -17,7 +17,7 @@ from studies.captioning.params import Parameters
 from studies.captioning.tokens import PAD, Words
 from studies.inputs import images
 from studies.inputs.images import augment
-from studies.inputs.splits import sizes
+from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.learning.compute import to_input
 from studies.learning.fit import Batches, Scheduled, fit

@@ -1,9 +1,14 @@
-"""Text files that a dataset came with or a user wrote."""
+"""What every dataset is read with: its text files, its parts, and the drawn kitchen."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
+import kitchen as world
+from studies import paths
 from studies.paths import StudyError
+from studies.runs.files import made_once
 
 
 def read_text(file: Path, remedy: str = "unpack the dataset again") -> str:
@@ -39,3 +44,87 @@ def numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(read_text(file).split("\n"), 1):
         if line.strip():
             yield number, line.strip()
+
+
+# The parts of a dataset: drawn by strata, and none of them empty.
+
+PARTS = ("train", "validation", "test")
+
+
+def stratified(
+    strata: np.ndarray,
+    validation_share: float,
+    test_share: float,
+    seed: int,
+    tested: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return (N,) `train`, `validation` or `test`, each stratum (N,) divided by the shares.
+
+    A published test set, `tested` (N,) bool, is kept; no other item is then tested on, and
+    `validation_share` is of the rest. One item of each stratum is always trained on, unless the
+    published test set holds them all.
+    """
+    rng = np.random.default_rng(seed)
+    if tested is None:
+        tested = np.zeros(len(strata), dtype=bool)
+    else:
+        test_share = 0.0
+    parts = np.where(tested, "test", "train").astype("<U10")
+    for stratum in np.unique(strata):
+        members = rng.permutation(np.flatnonzero((strata == stratum) & ~tested))
+        spare = max(0, len(members) - 1)
+        tests = min(round(len(members) * test_share), spare)
+        validations = min(round(len(members) * validation_share), spare - tests)
+        parts[members[:tests]] = "test"
+        parts[members[tests : tests + validations]] = "validation"
+    return parts
+
+
+def sizes(parts: np.ndarray) -> dict[str, int]:
+    """Return how many items each part has."""
+    return {part: int(np.sum(parts == part)) for part in PARTS}
+
+
+def refuse_empty(parts: np.ndarray, root: Path, items: str, stratum: str = "") -> None:
+    """Raise StudyError when a part of the dataset below `root` holds none of the `items`."""
+    for part in PARTS:
+        if part not in parts:
+            many = f"{items} a {stratum}" if stratum else items
+            raise StudyError(
+                f"{root}: too few {many} for a {part} set; add {items} or change "
+                "validation_share and test_share"
+            )
+
+
+# The kitchen in the cache: its pictures, and what its simulated judges said, each made once.
+
+# Raise it whenever a picture or a file is made otherwise: folders made before are then left alone.
+VERSION = 1
+
+
+def kitchen(per_variant: int, seed: int = 0) -> Path:
+    """Return the folder of a drawn kitchen, as `kitchen.write_images` fills it at the first call.
+
+    Processes may call it at once; a killed call leaves no half-made folder.
+    Raises StudyError when there is no such kitchen, or when the cache cannot be written.
+    """
+    plates = _plates(per_variant, seed)
+    folder = paths.cache() / f"kitchen{VERSION}-{per_variant}-{seed}"
+    return made_once(folder, lambda partial: world.write_images(partial, plates))
+
+
+def judged(per_variant: int, seed: int = 0) -> Path:
+    """Return a folder like Flickr8k's texts, as `kitchen.write_judgements` fills it once.
+
+    Raises StudyError as `kitchen` does.
+    """
+    plates = _plates(per_variant, seed)
+    folder = paths.cache() / f"judges{VERSION}-{per_variant}-{seed}"
+    return made_once(folder, lambda partial: world.write_judgements(partial, plates, seed))
+
+
+def _plates(per_variant: int, seed: int) -> list[world.Plate]:
+    try:
+        return world.plates(per_variant, seed)
+    except ValueError as error:
+        raise StudyError(str(error)) from error

@@ -6,10 +6,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import kitchen
-from studies import demo, paths
-from studies.inputs import images
+from studies import paths
+from studies.inputs import images, reading
 from studies.inputs.features import features
-from studies.inputs.splits import PARTS, refuse_empty, stratified
+from studies.inputs.reading import PARTS, refuse_empty, stratified
 from studies.recipes import readers
 from studies.recipes.params import FOLDERS, Parameters
 from studies.recipes.readers import Plates
@@ -32,7 +32,7 @@ def from_kitchen(per_variant: int, seed: int) -> Plates:
     plates = kitchen.plates(per_variant, seed)
     variants, variant = np.unique([plate.variant for plate in plates], return_inverse=True)
     return Plates.of(
-        demo.kitchen(per_variant, seed) / "images",
+        reading.kitchen(per_variant, seed) / "images",
         [plate.file for plate in plates],
         sorted({plate.dish for plate in plates}),
         [plate.dish for plate in plates],

@@ -1,6 +1,6 @@
 """What notebooks show of plates and runs: figures, and tables to look at."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 
 from studies.inputs.images import open_rgb
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.recipes import data, metrics
 from studies.recipes.params import Parameters
 from studies.recipes.readers import Plates
-from studies.reporting import plots, publish, tables
-from studies.reporting.results import all_curves
-from studies.reporting.tables import Shown
+from studies.reporting import plots, publish
+from studies.reporting.results import all_curves, cost_table
+from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun, load_run
 
 SEEN = {
@@ -37,10 +37,11 @@ WRITTEN = {
     "bleu4": "BLEU-4",
     "rouge_l": "ROUGE-L",
 }
+NAMES = {**SEEN, **WRITTEN}
+AXES = {metric: f"{name} (0–1)" for metric, name in NAMES.items()} | {"sight": "sight (−1 to 1)"}
 TESTED = ("dish_top1", "ingredient_micro_f1", "ingredient_map", "variant_accuracy")
-SEEN_AXES = {metric: f"{SEEN[metric]} (0–1)" for metric in TESTED[:3]}
-WRITTEN_AXES = {metric: f"{WRITTEN[metric]} (0–1)" for metric in [*WRITTEN][:4]}
-WRITTEN_AXES["sight"] = "sight (−1 to 1)"
+SEEN_AXES = {metric: AXES[metric] for metric in TESTED[:3]}
+WRITTEN_AXES = {metric: AXES[metric] for metric in [*WRITTEN][:4]}
 CURVES = {
     "train_loss": "training loss, (1) + weight × (2) (nats)",
     "validation_dish_top1": "validation dish top-1 (0–1)",
@@ -140,12 +141,6 @@ def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown:
     return Shown("".join(blocks), "\n".join(words))
 
 
-def test_table(tests: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
-    """Return the paired tests in some metrics, one row a pair of systems."""
-    names = {metric: name for metric, name in {**SEEN, **WRITTEN}.items() if metric in metrics}
-    return tables.wide_tests(tests[tests["metric"].isin(names)], names, [])
-
-
 def curves(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
     """Draw the loss and what chooses the epoch against the step; None without a system."""
     if not systems:
@@ -174,3 +169,8 @@ def calibration(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
     return plots.curves(
         pd.concat(frames), "said", axes, x_label="probability of the dish said (0–1)", columns=1
     )
+
+
+def cost(systems: Mapping[str, Sequence[LoadedRun]]) -> Shown:
+    """Show what the training of each system cost."""
+    return show(cost_table(systems, "precision", lambda facts: facts["precision"]))

@@ -6,16 +6,7 @@ Each metric is a function of weights (R, N), see `reporting.bootstrap`; its item
 import numpy as np
 from scipy.sparse import csr_array
 
-from studies.reporting.bootstrap import (
-    Metric,
-    in_blocks,
-    macro_f1,
-    mean,
-    one_hot,
-    over_occurring,
-    share,
-    transposed,
-)
+from studies.reporting.bootstrap import Metric, macro_f1, mean, one_hot, over_occurring, share
 
 BINS = 15  # of equal width, with their upper end
 
@@ -43,7 +34,7 @@ def dish_metrics(probabilities: np.ndarray, true: np.ndarray) -> dict[str, Metri
         "dish_top1": mean(rank < 1),
         "dish_top5": mean(rank < 5),
         "dish_macro_f1": macro_f1(one_hot(predicted, classes), one_hot(true, classes)),
-        "ece": in_blocks(ece),
+        "ece": ece,
     }
 
 
@@ -75,18 +66,19 @@ def ingredient_metrics(
 def _mean_average_precision(probabilities: np.ndarray, present: np.ndarray) -> Metric:
     """Return the mean average precision over the ingredients that are there."""
     ranked = [_ranking(*column) for column in zip(probabilities.T, present.T, strict=True)]
+    there = csr_array(present.T.astype(np.float64))
 
     def mean_average_precision(weights: np.ndarray) -> np.ndarray:
-        draws = transposed(weights)
-        true = present.T.astype(np.float64) @ draws
+        drawn = weights.T
+        true = there @ drawn
         average_precision = np.zeros_like(true)
         for column, (hits, retrieved) in enumerate(ranked):
-            gained = hits @ draws
-            precision = share(np.cumsum(gained, axis=0), np.cumsum(retrieved @ draws, axis=0))
+            gained = hits @ drawn
+            precision = share(np.cumsum(gained, axis=0), np.cumsum(retrieved @ drawn, axis=0))
             average_precision[column] = share((gained * precision).sum(axis=0), true[column])
         return over_occurring(average_precision, true)
 
-    return in_blocks(mean_average_precision)
+    return mean_average_precision
 
 
 def _ranking(probabilities: np.ndarray, present: np.ndarray) -> tuple[csr_array, csr_array]:

@@ -1,24 +1,28 @@
 """What the report notebook shows and writes: everything from the run folders of a dataset."""
 
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from studies import paths
-from studies.paths import StudyError, relative
+from studies.paths import StudyError
 from studies.recipes import figures, metrics, texts
 from studies.recipes.evaluate import NAMES
-from studies.reporting import bootstrap, publish, tables
-from studies.reporting.bootstrap import Metric, Resampled, mean, value
-from studies.reporting.claims import Claim, claims_markdown, tally, verdict
-from studies.reporting.results import by_system, count_systems, read_runs
-from studies.reporting.tables import Shown, between, in_words, show, side, signed
-from studies.runs.files import write_atomic
+from studies.reporting import publish, tables
+from studies.reporting import results as shared
+from studies.reporting.bootstrap import Measured, Metric, mean
+from studies.reporting.claims import Claim, Outcome, Step, forest, judge, tally
+from studies.reporting.results import by_system, count_systems, read_runs, write_report
+from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
+from studies.runs.params import read_yaml
 
 TITLE = "Recipes: does naming the ingredients free the writer from templates?"
 ORDER = [
@@ -27,17 +31,10 @@ ORDER = [
 ]
 
 
-@dataclass(frozen=True)
-class Results:
-    """The runs of a dataset: `systems` maps `model[@variant]` to its runs, one a seed."""
+class Results(shared.Results):
+    """The runs of a dataset: networks and baselines, which look, and prompts, which write."""
 
-    dataset: str
-    systems: dict[str, list[LoadedRun]]
-
-    @property
-    def runs(self) -> list[LoadedRun]:
-        """Return every run."""
-        return [run for runs in self.systems.values() for run in runs]
+    study: ClassVar[str] = "recipes"
 
     @property
     def trained(self) -> dict[str, list[LoadedRun]]:
@@ -87,10 +84,51 @@ class Results:
                 return bool((ingredients.groupby(frame["dish"]).nunique() > 1).any())
         return True
 
+    def clusters(self, run: LoadedRun) -> np.ndarray:
+        """Return (N,) which test plates are drawn together: those cut out of one photograph."""
+        if run.params["source"]["name"] != "uecfood256":
+            return super().clusters(run)
+        return run.predictions["id"].str.extract(r"([^/]+)-\d+\.png$")[0].to_numpy()
+
+    def metrics(self, run: LoadedRun) -> dict[str, Metric]:
+        """Return the metrics of a run by id, each a function of weights (R, N) of test plates."""
+        frame = run.predictions
+        dish = frame["dish"].to_numpy()
+        by_id: dict[str, Metric] = {}
+        if run.params["prompt"] is not None:
+            by_id = {name: mean(frame[name]) for name in texts.SCORES if name in frame}
+            names = json.loads((run.folder / NAMES).read_text(encoding="utf-8"))
+            mentioned = texts.mentions(frame["recipes"], names["ingredients"], names["dishes"])
+            by_id["sight"] = texts.mean_sight(mentioned, np.stack(frame["present"]), dish)
+        if "dish_probabilities" in frame:
+            by_id |= metrics.dish_metrics(np.stack(frame["dish_probabilities"]), dish)
+        if "named" in frame:
+            columns = ("ingredient_probabilities", "named", "present")
+            by_id |= metrics.ingredient_metrics(*(np.stack(frame[column]) for column in columns))
+        if "variant_said" in frame:
+            by_id["variant_accuracy"] = mean(frame["variant_said"] == frame["variant"])
+        return by_id
+
     @cached_property
-    def resampled(self) -> dict[str, dict[str, Resampled]]:
-        """Return for each system its metrics by id, with their values on resampled test sets."""
-        return {name: resample(runs) for name, runs in self.systems.items()}
+    def measured(self) -> dict[str, dict[str, Measured]]:
+        """Return for each system its metrics, but those that need plates that are not there."""
+        measured = {}
+        for system, by_id in super().measured.items():
+            run, *_ = runs = self.systems[system]
+            if "distinct_2" in run.metrics:  # resamples repeat plates, which it would count
+                values = {one.params["seed"]: one.metrics["distinct_2"] for one in runs}
+                by_id["distinct_2"] = Measured(values, None, len(run.predictions))
+            fixed = run.params["baseline"] is not None  # a prompt is not trained, but has chance
+            measured[system] = {
+                name: replace(one, fixed=fixed)
+                for name, one in by_id.items()
+                if not np.isnan(list(one.values.values())).all()
+            }
+        return measured
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return which systems are compared: eyes with eyes, prompts with prompts."""
+        return [*combinations(self.perceptions, 2), *combinations(self.prompts, 2)]
 
 
 def read(dataset: str) -> Results:
@@ -108,181 +146,31 @@ def place(system: str) -> tuple[int, bool, str]:
     return (ORDER.index(model) if model in ORDER else len(ORDER), bool(variant), system)
 
 
-def resample(runs: list[LoadedRun]) -> dict[str, Resampled]:
-    """Return the metrics of one system by id."""
-    items = len(runs[0].predictions)
-    drawn, _ = bootstrap.weights(items)
-    fixed = runs[0].params["baseline"] is not None
-    by_seed = {run.params["seed"]: run_metrics(run) for run in runs}
-    resampled = {}
-    for name in next(iter(by_seed.values())):
-        values = {seed: value(one[name], items) for seed, one in by_seed.items()}
-        if np.isnan(list(values.values())).all():
-            continue  # such as self-BLEU where all plates of a dish have the same ingredients
-        samples = {seed: one[name](drawn) for seed, one in by_seed.items()}
-        resampled[name] = Resampled(items, values, samples, fixed)
-    if "distinct_2" in runs[0].metrics:  # a resampled set repeats plates, which it would count
-        values = {run.params["seed"]: run.metrics["distinct_2"] for run in runs}
-        resampled["distinct_2"] = Resampled(items, values, None, fixed)
-    return resampled
-
-
-def run_metrics(run: LoadedRun) -> dict[str, Metric]:
-    """Return the metrics of a run as functions of how often each test plate is drawn, (R, N)."""
-    frame, found = run.predictions, {}
-    dish = frame["dish"].to_numpy()
-    if run.params["prompt"] is not None:
-        alone = [name for name in texts.SCORES if name in frame and name != "sight"]
-        found = {name: mean(frame[name].to_numpy()) for name in alone}
-        names = json.loads((run.folder / NAMES).read_text(encoding="utf-8"))
-        recipes = [list(texts) for texts in frame["recipes"]]
-        mentioned = texts.mentions(recipes, names["ingredients"], names["dishes"])
-        present = np.stack(frame["present"])
-        found["sight"] = lambda weights: texts.resampled_sight(mentioned, present, dish, weights)
-        return found
-    if "dish_probabilities" in frame:
-        found |= metrics.dish_metrics(np.stack(frame["dish_probabilities"]), dish)
-    if "named" in frame:
-        columns = ("ingredient_probabilities", "named", "present")
-        found |= metrics.ingredient_metrics(*(np.stack(frame[column]) for column in columns))
-    if "variant_said" in frame:
-        found["variant_accuracy"] = mean((frame["variant_said"] == frame["variant"]).to_numpy())
-    return found
-
-
-def summary(results: Results) -> pd.DataFrame:
-    """Return the tidy frame: mean, standard deviation over seeds and interval of every metric."""
-    return bootstrap.summary("recipes", results.dataset, results.resampled)
-
-
-def paired_tests(results: Results) -> pd.DataFrame:
-    """Return the paired tests, second minus first, by bootstrap over test plates.
-
-    Eyes are compared with eyes, prompts with prompts. Seeds are those both were run with; a
-    baseline is compared with each seed of the other. Rounded before anything is said of them: the
-    index reads them from the file.
-    """
-    groups = (results.perceptions, results.prompts)
-    tests = bootstrap.paired_tests(
-        *({system: results.resampled[system] for system in alike} for alike in groups)
-    )
-    return tables.rounded(tests)
-
-
 # The ledger: what the paper claims, and what became of it on a dataset.
 
-BLIND = 0.02  # sight; recipes with less for certain are called blind to the plate
-CLASSIFIER = "shared_backbone@variants"
-CLAIMS = {
-    "R1": "a class-only prompt gives template recipes: alike within a dish, blind to the plate, "
-    "also when sampled",
-    "R2": "class + ingredients gives recipes grounded in the plate",
-    "R3": "the ingredient head tells variants of one dish apart",
-    "R4": "explicit supervision beats attention or metric learning",
-}
-COMPARED = {
-    1: "better than the classifier of variants",
-    0: "not told from the classifier of variants",
-    -1: "the classifier of variants is better",
-}
-Row = tuple[str, str, str]  # experiment, figure, verdict
+CLAIMS = read_yaml(Path(__file__).with_name("claims.yaml"))["claims"]
+OF_DISHES = (
+    "the ingredients are those of the dish and not of the plate, so a plate has nothing of its own "
+    "to be told"
+)
 
 
-def ledger(results: Results, tests: pd.DataFrame, frame: pd.DataFrame) -> list[Claim]:
-    """Return a verdict on each claim, of what `paired_tests` and `summary` returned."""
-    rows = {
-        "R1": templates(results, tests, frame),
-        "R2": grounded(results, tests, frame),
-        "R3": apart(results, tests),
-        "R4": untested("no attention or metric-learning control was run"),
-    }
-    return [Claim(name, CLAIMS[name], *row) for name, row in rows.items()]
+def judged(results: Results) -> list[Outcome]:
+    """Return what became of each of the claims R1 to R4."""
+    named = {"eyes": results.eyes or "two_networks"}
+    claims, untested = [], {}
+    for one in CLAIMS:
+        steps = tuple(Step(**step) for step in one.get("steps", ()))
+        claim = Claim(one["id"], one["claim"], steps)
+        claims.append(claim.under("", lambda system: named.get(system, system)))
+        if "untested" in one or not results.by_plate:
+            untested[claim.id] = one.get("untested", OF_DISHES)
+    return judge(claims, results.measured, untested)
 
 
-def untested(reason: str, experiment: str = "") -> Row:
-    """Return the row of a claim without a verdict."""
-    return experiment, "", f"not tested here: {reason}"
-
-
-def impossible(results: Results, needed: Sequence[str]) -> Row | None:
-    """Return the row of a claim that cannot be tested, None when it can be."""
-    if not results.by_plate:
-        return untested(
-            "the ingredients are those of the dish and not of the plate, so a plate has nothing "
-            "of its own to be told"
-        )
-    absent = [name for name in needed if name not in results.systems]
-    return untested(f"no run of {' or '.join(absent)}") if absent else None
-
-
-def judged(results: Results, sides: list[int], rows: Sequence[pd.Series], beside: str = "") -> str:
-    """Return what became of a claim, with how many seeds, and what must be said beside it."""
-    return verdict(results.dataset, sides, min(int(row.seeds) for row in rows), beside)
-
-
-def templates(results: Results, tests: pd.DataFrame, frame: pd.DataFrame) -> Row:
-    """Return the row of R1."""
-    if row := impossible(results, ("naive", "supervised")):
-        return row
-    writing = results.systems["naive"][0].params["writing"]
-    drawn = (
-        f"sampled at temperature {writing['temperature']:g}" if writing["temperature"] else "greedy"
-    )
-    experiment = (
-        "self-BLEU of recipes of one dish with different ingredients, naive against supervised; "
-        f"sight of naive recipes (below {BLIND:g} is blind); {drawn}, {writing['recipes']} a plate"
-    )
-    alike = between(tests, "supervised", "naive", "self_bleu")
-    if alike is None or pd.isna((sight := tables.value(frame, "naive", "sight")).ci_low):
-        return untested("too few plates of a dish to compare", experiment)
-    figure = (
-        f"self-BLEU {in_words(alike)}; sight of naive "
-        f"{signed(sight['mean'], sight.ci_low, sight.ci_high, False)}"
-    )
-    blind = int(sight.ci_high < BLIND) - int(sight.ci_low > BLIND)
-    return experiment, figure, judged(results, [side(alike), blind], [alike])
-
-
-def grounded(results: Results, tests: pd.DataFrame, frame: pd.DataFrame) -> Row:
-    """Return the row of R2."""
-    controls = ("naive", "shuffled", "typical")
-    if row := impossible(results, ("naive", "typical", "shuffled", "supervised")):
-        return row
-    experiment = (
-        "precision and recall of the plate's ingredients named in the recipe, against the naive "
-        "prompt and the controls: ingredients of another plate of the dish, typical ingredients"
-    )
-    steps = {
-        (control, part): between(tests, control, "supervised", f"grounding_{part}")
-        for control in controls
-        for part in ("precision", "recall")
-    }
-    if any(step is None for step in steps.values()):
-        return untested("the prompts have no seed in common", experiment)
-    recall = tables.value(frame, "supervised", "grounding_recall")["mean"]
-    differences = "; ".join(f"{part} {in_words(step)}" for (_, part), step in steps.items())
-    rows = list(steps.values())
-    figure = f"recall {recall:.3f}; {differences}"
-    return experiment, figure, judged(results, [side(step) for step in rows], rows)
-
-
-def apart(results: Results, tests: pd.DataFrame) -> Row:
-    """Return the row of R3."""
-    eyes = results.eyes or "two_networks"
-    if row := impossible(results, (eyes, "frequencies", CLASSIFIER)):
-        return row
-    experiment = (
-        f"accuracy of the variant within the known dish, by the ingredients that {eyes} sees, "
-        "against those expected without a look (frequencies) and a network trained to name variants"
-    )
-    blind = between(tests, "frequencies", eyes, "variant_accuracy")
-    taught = between(tests, CLASSIFIER, eyes, "variant_accuracy")
-    if blind is None or taught is None:
-        return untested("the systems have no seed in common", experiment)
-    # telling apart is being better than who does not look; how far it reaches is said beside
-    figure = f"{in_words(blind)}; {in_words(taught)}"
-    beside = COMPARED[side(taught)]
-    return experiment, figure, judged(results, [side(blind)], [blind, taught], beside)
+def forests(outcomes: Iterable[Outcome]) -> list[Figure]:
+    """Draw each claim that has steps, the differences that it rests on."""
+    return [drawn for one in outcomes if (drawn := forest(one, figures.AXES)) is not None]
 
 
 # What the report notebook shows and writes.
@@ -298,7 +186,7 @@ BY_DISH = (
 )
 
 
-def lead(results: Results, frame: pd.DataFrame, claims: Sequence[Claim]) -> str:
+def lead(results: Results, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> str:
     """Return the result in two sentences."""
     named = tables.plain(frame[frame["metric"] == "dish_top1"]).sort_values("mean", kind="stable")
     top = ""
@@ -306,7 +194,7 @@ def lead(results: Results, frame: pd.DataFrame, claims: Sequence[Claim]) -> str:
         best = tables.systems(named).iloc[-1]
         top = f"; highest dish top-1: {best} with {named['mean'].iloc[-1]:.3f}"
     count = f"{count_systems(results.systems)}, {results.items:,} test pictures"
-    return f"{count}{top}. Of the paper's {tally(claims)}."
+    return f"{count}{top}. Of the paper's {tally(outcomes)}."
 
 
 def note(results: Results) -> str:
@@ -314,27 +202,34 @@ def note(results: Results) -> str:
     return NOTE if results.by_plate else f"{NOTE} {BY_DISH}"
 
 
-def scores(frame: pd.DataFrame, systems: Collection[str]) -> tuple[pd.DataFrame, str]:
-    """Return the metrics of some systems, one row a system, and how to read them."""
-    rows = tables.of(frame, systems)
-    names = tables.present(rows, {**figures.SEEN, **figures.WRITTEN})
-    return tables.wide(rows, names, []), tables.legend(rows)
+def asked(results: Results) -> str:
+    """Return what prompts tell and how recipes are written; "" without a prompt."""
+    for run, *_ in results.prompts.values():
+        writing = run.params["writing"]
+        warmth = writing["temperature"]
+        drawn = f"sampled at temperature {warmth:g}" if warmth else "the likeliest words"
+        return (
+            f"The prompts tell what {results.eyes} sees; oracle what is true. Recipes are {drawn}, "
+            f"{writing['recipes']} a plate."
+        )
+    return ""
 
 
 def shown(frame: pd.DataFrame, systems: Collection[str], beside: str = "") -> Shown | None:
     """Show the metrics of some systems; None without any."""
     if not systems:
         return None
-    table, legend = scores(frame, systems)
-    return show(table, f"{legend} {beside}".strip())
+    rows = tables.of(frame, systems)
+    table = tables.wide(rows, tables.present(rows, figures.NAMES))
+    return show(table, f"{tables.legend(rows)} {beside}".strip())
 
 
 def differences(
     tests: pd.DataFrame, systems: Collection[str], metrics: Collection[str]
 ) -> Shown | None:
     """Show the paired tests of systems of one kind; None where there are none."""
-    mine = tests[tests["first"].isin(systems)]
-    return None if mine.empty else show(figures.test_table(mine, metrics))
+    mine = tests[tests["first"].isin(systems) & tests["metric"].isin(metrics)]
+    return None if mine.empty else show(tables.wide_tests(mine, figures.NAMES, []))
 
 
 def plates(results: Results) -> Shown | None:
@@ -349,15 +244,10 @@ def plates(results: Results) -> Shown | None:
 
 
 def write(
-    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, claims: Sequence[Claim]
+    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, outcomes: Sequence[Outcome]
 ) -> str:
-    """Write tables, claims and the entry of the index; return the folder, `reports/<dataset>`."""
-    folder = paths.reports() / results.dataset
-    names = {**figures.SEEN, **figures.WRITTEN}
-    caption, shown = f"{TITLE} Dataset {results.dataset}.", figures.test_table(tests, names)
-    columns, below = tables.present(frame, names), note(results)
-    tables.save(frame, tests, folder, "recipes", columns, caption, below, [], shown)
-    write_atomic(folder / "claims" / "recipes.md", claims_markdown(claims))
-    table, legend = scores(frame, results.prompts or results.perceptions)
-    publish.write_entry(folder, "recipes", TITLE, lead(results, frame, claims), table, legend)
-    return relative(folder)
+    """Write tables, ledger and the entry of the index; return the folder, `reports/<dataset>`."""
+    names = tables.present(frame, figures.NAMES)
+    words = TITLE, lead(results, frame, outcomes), note(results)
+    rows = tables.of(frame, results.prompts or results.perceptions)
+    return write_report(results, frame, tests, outcomes, *words, names, headline=rows)

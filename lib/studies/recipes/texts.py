@@ -17,7 +17,7 @@ import numpy as np
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer, cook_refs, cook_test, precook
 from pycocoevalcap.rouge.rouge import Rouge
 
-from studies.reporting.bootstrap import share
+from studies.reporting.bootstrap import Metric, share
 
 WORD = re.compile(r"[^\W\d_]+|\d+")
 BETWEEN = re.compile(r"[\s_-]+")  # the words of a name
@@ -112,19 +112,22 @@ def sight(mentioned: np.ndarray, present: np.ndarray, dish: np.ndarray) -> np.nd
     return share(np.where(others, gains, 0).sum(axis=1), others.sum(axis=1), np.nan)
 
 
-def resampled_sight(
-    mentioned: np.ndarray, present: np.ndarray, dish: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """Return the mean sight of R sets of plates, (R,); `weights` (R, N) says how often each is in.
+def mean_sight(mentioned: np.ndarray, present: np.ndarray, dish: np.ndarray) -> Metric:
+    """Return the mean sight of plates as a metric, nan without two plates to compare.
 
     A gain belongs to two plates, so the spread of the mean is about twice that of plates' values
-    drawn one by one: draw with this. NaN for a set without two plates to compare.
+    drawn one by one: draw with this.
     """
     gains = _gains(mentioned, present, dish)
-    others = ~np.isnan(gains)
-    counts = weights @ others
-    mean = share(weights @ np.where(others, gains, 0), counts)
-    return share((weights * mean).sum(axis=1), (weights * (counts > 0)).sum(axis=1), np.nan)
+    compared = (~np.isnan(gains)).astype(np.float64)
+    gains = np.nan_to_num(gains)
+
+    def metric(weights: np.ndarray) -> np.ndarray:
+        others = weights @ compared
+        sights = share(weights @ gains, others)
+        return share((weights * sights).sum(axis=1), (weights * (others > 0)).sum(axis=1), np.nan)
+
+    return metric
 
 
 def _gains(mentioned: np.ndarray, present: np.ndarray, dish: np.ndarray) -> np.ndarray:

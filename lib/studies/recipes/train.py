@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from studies.inputs import images
 from studies.inputs.images import augment
-from studies.inputs.splits import sizes
+from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.learning.fit import Batches, Scheduled, fit
 from studies.paths import StudyError, relative, run_command

@@ -63,7 +63,8 @@ def collect(wiki: Wikipedia, own: Sequence[Path] = ()) -> tuple[int, int, int]:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise unwritable(folder / TEXTS, error) from error
-    titles: Titles = dict(published(paths.data() / CORRESPONDENCES))
+    published = correspondences(paths.data() / CORRESPONDENCES)
+    titles: Titles = {wnid: page for wnid, page in published.items() if page != NONE}
     for file in own:
         titles |= overrides(file.resolve(), classes)
     titles = {wnid: titles.get(wnid, name) for wnid, name in classes.items()}
@@ -110,11 +111,6 @@ def imagenet() -> dict[str, str]:
             "as it was published"
         )
     return dict(zip(wnids, names, strict=True))
-
-
-def published(file: Path) -> dict[str, str]:
-    """Return the first article of each class that has one in the published correspondences."""
-    return {wnid: page for wnid, page in correspondences(file).items() if page != NONE}
 
 
 def correspondences(file: Path) -> dict[str, str]:

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 import kitchen
-from studies import demo, paths
-from studies.inputs import images
-from studies.inputs.splits import refuse_empty
+from studies import paths
+from studies.inputs import images, reading
+from studies.inputs.reading import refuse_empty
 from studies.paths import StudyError
 from studies.relevance import sentences
 from studies.relevance.captions import imagenet_captions, of_records, table
@@ -107,12 +107,8 @@ class Collection:
 
     def refuse_changed(self, run: LoadedRun, parameters: Parameters) -> None:
         """Raise StudyError when a run, of these parameters, was made with other data."""
-        what = (
-            "captions, class texts or images"
-            if parameters.sees_images
-            else "captions or class texts"
-        )
-        run.refuse_other_data(self.fingerprint_for(parameters), f"{what} than there are now")
+        what = "captions, class texts or images than there are now"
+        run.refuse_other_data(self.fingerprint_for(parameters), what)
 
     def pairs(self) -> tuple[list[str], np.ndarray]:
         """Return all sentences, (S,), and the examples: rows of captions and sentences, (E, 2)."""
@@ -142,7 +138,7 @@ def read(parameters: Parameters) -> Collection:
         return from_kitchen(parameters)
     file = paths.data() / FILE
     classes = read_collected(file.with_name(TEXTS), {"class": "str", "text": "str"})
-    names, texts = classes["class"].to_dict(), classes["text"].to_dict()
+    names, texts = (classes[column].to_dict() for column in ("class", "text"))
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "blake2b").hexdigest()
     everything = table(
@@ -159,7 +155,7 @@ def read(parameters: Parameters) -> Collection:
 def from_kitchen(parameters: Parameters) -> Collection:
     """Return the embedded demo: what the web says of plates, with its truth."""
     source = parameters.source
-    root = demo.kitchen(source.per_variant, source.seed) / "images"
+    root = reading.kitchen(source.per_variant, source.seed) / "images"
     plates = kitchen.plates(source.per_variant, source.seed)
 
     def records() -> Iterator[tuple[str, dict]]:

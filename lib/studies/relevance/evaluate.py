@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
-from studies.inputs import splits
+from studies.inputs import reading
 from studies.learning import compute
 from studies.paths import relative, run_command
 from studies.relevance import data, filter, metrics, model
@@ -53,7 +53,7 @@ def evaluate(parameters: Parameters) -> Path:
         else:
             facts = {
                 "dataset_fingerprint": collection.fingerprint,
-                "captions": splits.sizes(parts),
+                "captions": reading.sizes(parts),
             }
             write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
         score = filtered if parameters.downstream is None else classified

@@ -139,6 +139,7 @@ def tokenized(texts: datasets.Dataset, words: Words, fingerprint: str) -> datase
         raise unwritable(file, error) from error
 
 
+@dataclass(eq=False)
 class Texts(Dataset):
     """Batches of captions or examples: row numbers in, a batch out.
 
@@ -153,25 +154,24 @@ class Texts(Dataset):
 
     """
 
-    def __init__(
-        self,
-        words: Words,
-        captions: datasets.Dataset,
-        target: np.ndarray,
-        longest: int,
-        pairs: np.ndarray | None = None,
-        sentences: Sequence[list[int]] | None = None,
-        weight: np.ndarray | None = None,
-    ) -> None:
-        self.words, self.captions, self.target, self.longest = words, captions, target, longest
-        self.pairs, self.sentences = pairs, sentences
-        self.weight = np.ones(len(target)) if weight is None else weight
-        lengths = captions.data.column("length").to_numpy().astype(np.int64)
-        if pairs is not None:
-            lengths = lengths[pairs[:, 0]]
-            if sentences is not None:
-                lengths = lengths + np.array([len(one) for one in sentences])[pairs[:, 1]]
-        self.lengths = np.minimum(lengths + 2, longest)
+    words: Words
+    captions: datasets.Dataset
+    target: np.ndarray
+    longest: int
+    pairs: np.ndarray | None = None
+    sentences: Sequence[list[int]] | None = None
+    weight: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.weight is None:
+            self.weight = np.ones(len(self.target))
+        lengths = self.captions.data.column("length").to_numpy().astype(np.int64)
+        if self.pairs is not None:
+            lengths = lengths[self.pairs[:, 0]]
+            if self.sentences is not None:
+                behind = np.array([len(one) for one in self.sentences])
+                lengths = lengths + behind[self.pairs[:, 1]]
+        self.lengths = np.minimum(lengths + 2, self.longest)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -263,23 +263,23 @@ def items(
     return Texts(words, captions, collection.target, parameters.max_tokens, weight=weight)
 
 
+@dataclass(eq=False)
 class ByLength(Sampler):
     """Batches of rows of about one length: in every epoch `draws` of them, drawn afresh.
 
     They come in random order; without a seed, once each, the longest first.
     """
 
-    def __init__(
-        self,
-        rows: np.ndarray,
-        lengths: np.ndarray,
-        size: int,
-        seed: int | None = None,
-        draws: int | None = None,
-    ) -> None:
-        self.rows, self.lengths, self.size = np.asarray(rows), lengths, size
-        self.draws = len(self.rows) if draws is None else draws
-        self.seed, self.epoch = seed, 0
+    rows: np.ndarray
+    lengths: np.ndarray
+    size: int
+    seed: int | None = None
+    draws: int | None = None
+    epoch: int = 0
+
+    def __post_init__(self) -> None:
+        if self.draws is None:
+            self.draws = len(self.rows)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches come next."""

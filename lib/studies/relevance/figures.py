@@ -1,18 +1,17 @@
 """What notebooks and reports show of captions and runs: figures, and tables to look at."""
 
 from collections import Counter
-from collections.abc import Collection as Names
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.relevance.captions import NO_CLASS, NO_TEXT, ONE_WORD, TWICE
 from studies.relevance.data import Collection
 from studies.relevance.filter import BELOW_MEAN
-from studies.reporting import plots, tables
+from studies.reporting import plots
 from studies.reporting.plots import COLUMN, Drawing, at_paper_size, style
 from studies.reporting.results import all_curves, cost_table
 from studies.runs.folder import LoadedRun
@@ -28,10 +27,7 @@ TRAINED = {f"{metric}_trained": name for metric, name in FILTER.items() if metri
 DOWNSTREAM = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 FILTER_AXES = {metric: f"{name} (0–1)" for metric, name in FILTER.items() if metric != "kept"}
 DOWNSTREAM_AXES = {metric: f"{name} (0–1)" for metric, name in DOWNSTREAM.items()}
-CURVES = {
-    "train_loss": "training loss (nats)",
-    "validation_accuracy": "validation accuracy (0–1)",
-}
+CURVES = {"train_loss": "training loss (nats)", "validation_accuracy": "validation accuracy (0–1)"}
 FOUND, USABLE, KEPT = "found", "of several words and a class with a text", "kept"
 TRUTH = {True: "yes", False: "no"}  # others: unknown
 SHOWN = 160  # characters of a text
@@ -113,14 +109,8 @@ def outcome(run: LoadedRun, collection: Collection, shown: int = 8) -> pd.DataFr
         wrong = frame[frame["said"] != frame["class"]]
         counts = wrong.groupby(["class", "said"]).size().sort_values(ascending=False, kind="stable")
         top = counts[:shown].reset_index(name="captions")
-        names = collection.by_wnid
-        return pd.DataFrame(
-            {
-                "class": [names.get(wnid, wnid) for wnid in top["class"]],
-                "taken for": [names.get(wnid, wnid) for wnid in top["said"]],
-                "captions": [f"{count:,}" for count in top["captions"]],
-            }
-        )
+        top["captions"] = top["captions"].map("{:,}".format)
+        return top.replace(collection.by_wnid).rename(columns={"said": "taken for"})
     reason = (
         frame["reason"] if "reason" in frame else frame["kept"].map({True: "", False: "dropped"})
     )
@@ -236,17 +226,10 @@ def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
     return plots.curves(all_curves(systems), "step", CURVES, columns=2)
 
 
-def test_table(tests: pd.DataFrame, metrics: Names[str]) -> pd.DataFrame:
-    """Return the paired tests in some metrics, one row a pair of systems."""
-    names = {name: label for name, label in {**FILTER, **DOWNSTREAM}.items() if name in metrics}
-    return tables.wide_tests(tests[tests["metric"].isin(names)], names, [])
-
-
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
-    """Return what each system cost, and on how many captions a classifier was trained."""
-    return cost_table(systems, "captions trained on", lambda facts: f"{trained_on(facts):,}")
+    """Return what each system cost, and on how many captions it was trained."""
 
+    def trained_on(facts: dict) -> str:
+        return f"{facts.get('trained_on', facts['captions']['train']):,}"
 
-def trained_on(facts: dict) -> int:
-    """Return the number of captions that a network was trained on."""
-    return facts.get("trained_on", facts["captions"]["train"])
+    return cost_table(systems, "captions trained on", trained_on)

@@ -65,12 +65,7 @@ def relevance(
     threshold + bonus < 1, sure + bonus <= 1, 0 < exponent, 0 < lowest <= 1.
     """
     settings = Filter(
-        threshold=threshold,
-        sure=sure,
-        bonus=bonus,
-        curve=curve,
-        exponent=exponent,
-        lowest=lowest,
+        threshold=threshold, sure=sure, bonus=bonus, curve=curve, exponent=exponent, lowest=lowest
     )
     return decide(*own_and_mean(probabilities, targets), settings)
 

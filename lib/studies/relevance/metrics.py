@@ -9,29 +9,34 @@ import pandas as pd
 from studies.reporting.bootstrap import Metric, macro_f1, mean, one_hot, share, value
 
 
-def measured(frame: pd.DataFrame) -> dict[str, tuple[int, Metric]]:
-    """Return the metrics of a run by id, each with the number of its items.
+def scored_items(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return what a run is scored on: items by what the ids of their metrics end with.
 
-    `frame` is what `evaluate` found. Those of a filter are on test captions of known truth, and
-    with the ending `_trained` on those that the predictor was trained on; those of a classifier on
-    test captions that describe their class, or on all where nobody knows, and those of a
-    classifier of images (column `read`) on the images of all, whose class is known.
+    `frame` is what `evaluate` returned. A filter is scored on test captions of known truth, and
+    with the ending `_trained` on those that the predictor was trained on; a classifier on test
+    captions that describe their class, or on all where nobody knows, and one of images (column
+    `read`) on the images of all, whose class is known.
     """
     truth = frame["relevant"]
     if "said" in frame:
         seen = frame.get("read", "caption") == "image"
-        items = frame[(truth.fillna(True) | seen).to_numpy(dtype=bool)]
-        found = class_metrics(items["said"].to_numpy(), items["class"].to_numpy())
-        return {name: (len(items), metric) for name, metric in found.items()}
-    by_id = {}
-    for ending, part in (("", "test"), ("_trained", "train")):
-        items = frame[(frame["part"] == part) & truth.notna()]
-        if len(items):
-            score = items["probability" if "probability" in items else "lead"]
-            arrays = items["kept"], score, items["relevant"].astype(bool)
-            found = filter_metrics(*(one.to_numpy() for one in arrays))
-            by_id |= {name + ending: (len(items), metric) for name, metric in found.items()}
-    return by_id
+        return {"": frame[(truth.fillna(True) | seen).to_numpy(dtype=bool)]}
+    known = {
+        ending: frame[(frame["part"] == part) & truth.notna()]
+        for ending, part in (("", "test"), ("_trained", "train"))
+    }
+    return {ending: items for ending, items in known.items() if len(items)}
+
+
+def of_items(items: pd.DataFrame, ending: str = "") -> dict[str, Metric]:
+    """Return the metrics of a run by id, on items that `scored_items` gives."""
+    if "said" in items:
+        by_id = class_metrics(items["said"].to_numpy(), items["class"].to_numpy())
+    else:
+        score = items["probability" if "probability" in items else "lead"].to_numpy()
+        relevant = items["relevant"].to_numpy(dtype=bool)
+        by_id = filter_metrics(items["kept"].to_numpy(), score, relevant)
+    return {name + ending: metric for name, metric in by_id.items()}
 
 
 def filter_metrics(kept: np.ndarray, score: np.ndarray, relevant: np.ndarray) -> dict[str, Metric]:
@@ -68,20 +73,22 @@ def auc(score: np.ndarray, relevant: np.ndarray) -> Metric:
     steps = len(distinct)
 
     def area(weights: np.ndarray) -> np.ndarray:
-        found = np.empty(len(weights))
+        areas = np.empty(len(weights))
         for row, weight in enumerate(weights):
             good = np.bincount(step, weight * relevant, steps)
             bad = np.bincount(step, weight * ~relevant, steps)
             below = np.cumsum(bad) - bad
-            found[row] = share((good * (below + bad / 2)).sum(), good.sum() * bad.sum(), np.nan)
-        return found
+            areas[row] = share((good * (below + bad / 2)).sum(), good.sum() * bad.sum(), np.nan)
+        return areas
 
     return area
 
 
 def scores(frame: pd.DataFrame) -> dict[str, float]:
-    """Return the values of `measured`, and of a filter how many captions of all are kept."""
-    found = {name: value(metric, items) for name, (items, metric) in measured(frame).items()}
-    if "kept" in frame:
-        found["kept"] = int(frame["kept"].sum())
-    return found
+    """Return the values of all metrics, and of a filter how many captions of all are kept."""
+    by_id = {
+        name: value(metric, len(items))
+        for ending, items in scored_items(frame).items()
+        for name, metric in of_items(items, ending).items()
+    }
+    return by_id | ({"kept": int(frame["kept"].sum())} if "kept" in frame else {})

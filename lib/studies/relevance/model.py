@@ -185,12 +185,8 @@ class Reader:
             # torch warns of what cannot be written, as a memory map cannot
             inputs = np.array(image_inputs(self.parameters.encoder, items, Path("/")))
             size = self.parameters.training.batch
-            return (
-                torch.cat(compute.outputs(self.network, inputs, precision, size))
-                .float()
-                .cpu()
-                .numpy()
-            )
+            logits = torch.cat(compute.outputs(self.network, inputs, precision, size))
+            return logits.float().cpu().numpy()
         batch = padded(self.words, self.words.tokens(items), self.parameters.max_tokens)
         with torch.inference_mode(), compute.autocast(precision):
             return self.network(*(one.to(where) for one in batch)).float().cpu().numpy()

@@ -195,12 +195,9 @@ class Parameters(RunParameters):
     @property
     def after(self) -> list[str]:
         """Return the systems that must be evaluated before this one."""
-        return [self.downstream.scores] if self.takes_scores else []
-
-    @property
-    def takes_scores(self) -> bool:
-        """Whether the system is trained on what a predictor says."""
-        return self.downstream is not None and self.downstream.captions != "all"
+        if self.downstream is None or self.downstream.captions == "all":
+            return []
+        return [self.downstream.scores]
 
     @property
     def encoder(self) -> Reading | Seeing:

@@ -26,7 +26,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from tqdm.auto import tqdm
 
 from studies import paths
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.paths import StudyError, relative, run_command
 from studies.relevance import data
 from studies.relevance.figures import FILTER_AXES, funnel
@@ -36,8 +36,7 @@ from studies.reporting.tables import markdown_text, to_markdown
 from studies.runs.files import locked, whole
 from studies.runs.folder import LoadedRun, load_run
 
-SHARD = 100_000  # rows of a Parquet file
-BLOCK = 5_000  # rows in memory
+SHARD = 25_000  # rows of a Parquet file, and rows in memory
 KINDS = {
     **dict.fromkeys(["probability", "coefficient"], pa.float64()),
     **{"trained_on": pa.bool_(), "revision": pa.int64()},
@@ -148,28 +147,22 @@ def write_shards(
     """
     folder.mkdir(exist_ok=True)
     count = -(-len(rows) // SHARD)
-    for number in range(count):
+    for number, block in enumerate(blocks(rows, split)):
         file = folder / f"{split}-{number:05}-of-{count:05}.parquet"
-        with pq.ParquetWriter(file, schema(columns), compression="zstd") as writer:
-            for block in blocks(rows[number * SHARD : (number + 1) * SHARD], file.name):
-                writer.write_table(arrow(rows_of(block), columns))
+        pq.write_table(arrow(rows_of(block), columns), file, compression="zstd")
 
 
 def blocks(rows: np.ndarray, name: str) -> Iterator[np.ndarray]:
     """Yield rows (N,) in their order, so many at a time, under a bar that says what is written."""
-    starts = range(0, len(rows), BLOCK)
+    starts = range(0, len(rows), SHARD)
     for start in tqdm(starts, desc=f"writing {name}", unit="block", delay=2):
-        yield rows[start : start + BLOCK]
-
-
-def schema(columns: Sequence[str]) -> pa.Schema:
-    """Return the Arrow types of columns."""
-    return pa.schema({name: KINDS.get(name, pa.string()) for name in columns})
+        yield rows[start : start + SHARD]
 
 
 def arrow(frame: pd.DataFrame, columns: Sequence[str]) -> pa.Table:
     """Return columns of a frame as Arrow, nan as null."""
-    table = pa.Table.from_pandas(frame, schema(columns), preserve_index=False)
+    schema = pa.schema({name: KINDS.get(name, pa.string()) for name in columns})
+    table = pa.Table.from_pandas(frame, schema, preserve_index=False)
     return table.replace_schema_metadata(None)
 
 
@@ -189,23 +182,18 @@ def write_images(folder: Path, sources: dict[str, Path], rows: np.ndarray, rows_
             hidden = source.name.startswith(".") or source.suffix.lower() not in EXTENSIONS
             if hidden or not source.is_file() or target.exists():
                 continue
-            place(source, target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                # a link to a symbolic link would lead nowhere from here
+                os.link(source.resolve(), target)
+            except OSError:  # as from another disk
+                shutil.copyfile(source, target)
             columns = {name: record[name] for name in WITH_IMAGES}
             line = {"file_name": target.relative_to(folder).as_posix(), **columns}
             with (folder / "metadata.jsonl").open("a", encoding="utf-8", newline="\n") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
             written += 1
     return len(rows) - written
-
-
-def place(source: Path, target: Path) -> None:
-    """Link a file, or copy it where that is not possible, as from another disk."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # a link to a symbolic link would lead nowhere from here
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def card(

@@ -1,56 +1,66 @@
 """What the report notebook shows and writes: everything from the run folders of a dataset."""
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
+from itertools import combinations
+from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from studies import paths
-from studies.paths import relative
-from studies.relevance import data, figures, metrics
+from studies.relevance import data, figures
+from studies.relevance.metrics import of_items, scored_items
 from studies.relevance.params import Parameters
-from studies.reporting import bootstrap, publish, tables
-from studies.reporting.bootstrap import Resampled
-from studies.reporting.claims import Claim, claims_markdown, tally, verdict
+from studies.reporting import publish, tables
+from studies.reporting import results as shared
+from studies.reporting.bootstrap import Measured, Metric, measure
+from studies.reporting.claims import SYNTHETIC, Claim, Outcome, Step, forest, judge, tally
 from studies.reporting.results import (
     by_system,
     count_systems,
     read_runs,
     report_command,
     run_facts,
+    write_report,
 )
-from studies.reporting.tables import Shown, between, in_words, show, side, value
-from studies.runs.files import write_atomic
+from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
 
 TITLE = "Relevance: can a classifier of texts find the captions that describe an image's class?"
-BASELINES = ("name_match", "tfidf", "clip")
 ORDER = [
-    *(*BASELINES, "predictor"),
+    *("name_match", "tfidf", "clip", "predictor"),
     *("downstream_all", "downstream_random", "downstream_kept", "downstream_weighted"),
 ]
 # *Extending the ImageNet dataset for multimodal text and image learning*; of 389,598 texts
 PUBLISHED = {"predictor": {"kept": 28610}}
 COMPARABLE = ("imagenet_captions", "imagenet_captions_images")
-TESTED = ("precision", "recall", "rejected", "auc", "accuracy", "macro_f1")
 
-F1 = ("F1", "the filter drops texts that do not describe the class and keeps those that do")
-F2 = (
-    "F2",
-    "weighting the loss by the coefficients makes a downstream classifier learn faster or better",
-)
-F3 = (
-    "F3",
-    "appending class sentences in training is what lets the predictor learn from noisy captions",
-)
 MOST = 0.5  # share from which on "drops" and "keeps" are said of most texts
-NO_SEED = "not tested here: the systems have no seed in common"
-ALONE = "predictor@captions_alone"
-WEIGHTED = "downstream_weighted"
-AGAINST = ("downstream_all", "downstream_random", "downstream_kept")
-COMPARED = {1: "AUC above {}", 0: "AUC not told from {}", -1: "AUC below {}"}
+CONTROLS = ("downstream_all", "downstream_random", "downstream_kept")
+CLAIMS = (
+    Claim(
+        "F1",
+        "the filter drops texts that do not describe the class and keeps those that do",
+        (Step("recall", MOST, "predictor"), Step("rejected", MOST, "predictor")),
+    ),
+    Claim(
+        "F2",
+        "weighting the loss by the coefficients makes a downstream classifier learn faster or "
+        "better",
+        # ahead of every control after all steps, or else after a quarter of them
+        tuple(Step("accuracy", one, "downstream_weighted") for one in CONTROLS),
+        alternatives=tuple(
+            Step("accuracy", f"{one}@quarter", "downstream_weighted@quarter") for one in CONTROLS
+        ),
+    ),
+    Claim(
+        "F3",
+        "appending class sentences in training is what lets the predictor learn from noisy "
+        "captions",
+        (Step("auc", "predictor@captions_alone", "predictor"),),
+    ),
+)
 
 NOTE = (
     "On held-out captions, each read alone. Precision: of the kept captions the share that "
@@ -59,20 +69,16 @@ NOTE = (
     "all captions. The epoch was chosen by the share of validation captions whose image's class is "
     "the most probable."
 )
-UNKNOWN = "Which captions describe their class is not known here, so that only kept can be counted."
+UNKNOWN = (
+    "Which captions describe their class is not known here, so that only kept can be counted, and "
+    "classifiers are tested on the class of the image, described or not."
+)
 
 
-@dataclass(frozen=True)
-class Results:
-    """The runs of a dataset: `systems` maps `model[@variant]` to its runs, one a seed."""
+class Results(shared.Results):
+    """The runs of a dataset: filters, tested on captions of known truth, and classifiers."""
 
-    dataset: str
-    systems: dict[str, list[LoadedRun]]
-
-    @property
-    def runs(self) -> list[LoadedRun]:
-        """Return every run."""
-        return [run for runs in self.systems.values() for run in runs]
+    study: ClassVar[str] = "relevance"
 
     @property
     def trained(self) -> dict[str, list[LoadedRun]]:
@@ -95,11 +101,10 @@ class Results:
         return self.runs[0].provenance["captions"]
 
     @cached_property
-    def relevant(self) -> float | None:
-        """Return the share of test captions that describe their class, None where unknown."""
+    def truth_known(self) -> bool:
+        """Return whether it is known of any test caption that it describes its class or not."""
         frame = self.runs[0].predictions
-        known = frame.loc[frame["part"] == "test", "relevant"].dropna()
-        return float(known.mean()) if len(known) else None
+        return bool(frame.loc[frame["part"] == "test", "relevant"].notna().any())
 
     @cached_property
     def collection(self) -> data.Collection:
@@ -108,9 +113,38 @@ class Results:
         return data.read(Parameters.from_run(run.params, run.folder))
 
     @cached_property
-    def resampled(self) -> dict[str, dict[str, Resampled]]:
-        """Return for each system its metrics by id, with their values on resampled test sets."""
-        return {name: resample(runs) for name, runs in self.systems.items()}
+    def measured(self) -> dict[str, dict[str, Measured]]:
+        """Return for each system its metrics, on the items that each is about.
+
+        How many captions are kept is a fact about all of them, and not resampled.
+        """
+        measured = {}
+        for system, runs in self.systems.items():
+            fixed = runs[0].params["training"] is None
+            measured[system] = by_id = {}
+            for ending, items in scored_items(runs[0].predictions).items():
+                of_seeds = {run.params["seed"]: self.metrics(run, ending) for run in runs}
+                by_id |= measure(of_seeds, np.arange(len(items)), fixed)
+            if system in self.filters:
+                kept = {run.params["seed"]: run.metrics["kept"] for run in runs}
+                by_id["kept"] = Measured(kept, fixed=fixed)
+        return measured
+
+    def metrics(self, run: LoadedRun, ending: str = "") -> dict[str, Metric]:
+        """Return the metrics of a run whose ids have an ending, see `scored_items`."""
+        return of_items(scored_items(run.predictions)[ending], ending)
+
+    def tidy(self) -> pd.DataFrame:
+        """Return the tidy frame, with what the paper published beside it."""
+        return self.summary(PUBLISHED if self.dataset in COMPARABLE else None)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return which systems are compared: filters, and classifiers of as many steps."""
+
+        def kind(system: str) -> str | None:
+            return system.partition("@")[2] if system in self.downstream else None
+
+        return [pair for pair in combinations(self.systems, 2) if len(set(map(kind, pair))) == 1]
 
 
 def read(dataset: str) -> Results:
@@ -134,203 +168,59 @@ def place(system: str) -> tuple[bool, str, int, str]:
     return (model.startswith("downstream_"), variant, order, system)
 
 
-def resample(runs: list[LoadedRun]) -> dict[str, Resampled]:
-    """Return the metrics of one system by id.
-
-    How many captions are kept is a fact about all of them, and has no resampled values.
-    """
-    fixed = runs[0].params["baseline"] is not None
-    by_seed = {run.params["seed"]: metrics.measured(run.predictions) for run in runs}
-    by_id = {}
-    for name, (items, _) in next(iter(by_seed.values())).items():
-        drawn, _ = bootstrap.weights(items)
-        values = {seed: bootstrap.value(one[name][1], items) for seed, one in by_seed.items()}
-        samples = {seed: one[name][1](drawn) for seed, one in by_seed.items()}
-        by_id[name] = Resampled(items, values, samples, fixed)
-    if not classifies(runs[0]):
-        kept = {run.params["seed"]: run.metrics["kept"] for run in runs}
-        by_id["kept"] = Resampled(None, kept, None, fixed)
-    return by_id
-
-
-def summary(results: Results) -> pd.DataFrame:
-    """Return the tidy frame: mean, standard deviation over seeds and interval of every metric."""
-    known = PUBLISHED if results.dataset in COMPARABLE else {}
-    return bootstrap.summary("relevance", results.dataset, results.resampled, known)
-
-
-def paired_tests(results: Results) -> pd.DataFrame:
-    """Return the paired tests, second minus first, by bootstrap over test captions.
-
-    Seeds are those both were run with; a baseline is compared with each seed of the other. A
-    classifier is compared with those of its variant, which are trained in as many steps. What some
-    resample leaves undefined, as the precision of a filter that keeps next to nothing, has no test.
-    """
-    groups: dict[str | None, dict[str, dict[str, Resampled]]] = {}
-    for system, by_id in results.resampled.items():
-        group = system.partition("@")[2] if system in results.downstream else None
-        tested = {name: one for name, one in by_id.items() if name in TESTED}
-        groups.setdefault(group, {})[system] = tested
-    tests = bootstrap.paired_tests(*groups.values())
-    return tests.dropna(subset=["ci_low"], ignore_index=True)
-
-
 # The ledger: what the paper claims, and what became of it on a dataset.
 
 
-def ledger(results: Results, tests: pd.DataFrame, frame: pd.DataFrame) -> list[Claim]:
-    """Return a verdict on each claim, of what `paired_tests` and `summary` gave."""
-    return [
-        filter_claim(results, tests, frame),
-        weighting_claim(results, tests),
-        sentence_claim(results, tests),
-    ]
+def judged(results: Results) -> list[Outcome]:
+    """Return what became of each of the claims F1 to F3."""
+    unknown = "nobody knows which of these captions describe their class"
+    untested = {} if results.truth_known else dict.fromkeys(("F1", "F3"), unknown)
+    return judge(CLAIMS, results.measured, untested)
 
 
-def untested(results: Results, *needed: str, truth: bool = True) -> str:
-    """Return why a claim about some systems is not tested, empty where it is."""
-    if absent := [name for name in needed if name not in results.systems]:
-        return f"not tested here: no run of {' or '.join(absent)}"
-    if truth and results.relevant is None:
-        return "not tested here: nobody knows which of these captions describe their class"
-    return ""
-
-
-def filter_claim(results: Results, tests: pd.DataFrame, frame: pd.DataFrame) -> Claim:
-    """Return the row of F1: most texts of either kind are treated as claimed."""
-    if reason := untested(results, "predictor"):
-        return Claim(*F1, "", "", reason)
-    experiment = (
-        "held-out captions of known truth: whether most of those that describe their class are "
-        f"kept, and most others dropped ({100 * results.relevant:.0f} % describe it)"
-    )
-    names = {
-        "recall": "kept of those that do",
-        "rejected": "dropped of those that do not",
-        "precision": "precision",
-    }
-    rows = {metric: value(frame, "predictor", metric) for metric in names}
-    figure = [f"{name} {spread(rows[metric])}" for metric, name in names.items()]
-    also = []
-    for baseline in BASELINES:
-        row = between(tests, baseline, "predictor", "auc")
-        if row is not None:
-            figure.append(f"AUC {in_words(row)}")
-            also.append(COMPARED[side(row)].format(baseline))
-    sides = [
-        int(row.ci_low > MOST) - int(row.ci_high < MOST)
-        for row in (rows["recall"], rows["rejected"])
-    ]
-    seeds = int(rows["recall"].n_seeds)
-    decided = verdict(results.dataset, sides, seeds, ", ".join(also))
-    return Claim(*F1, experiment, "; ".join(figure), decided)
-
-
-def spread(row: pd.Series) -> str:
-    """Return a rate with its interval, of which either may be undefined."""
-    if pd.isna(row["mean"]):
-        return "undefined"
-    if pd.isna(row.ci_low):
-        return f"{row['mean']:.3f}"
-    return f"{row['mean']:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
-
-
-def weighting_claim(results: Results, tests: pd.DataFrame) -> Claim:
-    """Return the row of F2: better at the end, or better after a quarter of the steps."""
-    if reason := untested(results, WEIGHTED, *AGAINST, truth=False):
-        return Claim(*F2, "", "", reason)
-    experiment = (
-        "accuracy on test captions whatever the filter says of them, at equal steps and, for "
-        "faster, after a quarter of them, against training on all captions, on as many by lot, and "
-        "on the kept ones unweighted"
-    )
-    rows = {
-        word: [between(tests, name + ending, WEIGHTED + ending, "accuracy") for name in AGAINST]
-        for word, ending in (("better", ""), ("faster", "@quarter"))
-    }
-    # without all tests of the pace there is still what is better at the end
-    rows = {word: group for word, group in rows.items() if all(row is not None for row in group)}
-    if "better" not in rows:
-        return Claim(*F2, experiment, "", NO_SEED)
-    figure = "; ".join(f"{word}: {', '.join(map(in_words, group))}" for word, group in rows.items())
-    # one of both will do, and it must be ahead of every control
-    sides = {word: min(map(side, group)) for word, group in rows.items()}
-    seeds = min(int(row.seeds) for group in rows.values() for row in group)
-    also = [word for word, ahead in sides.items() if ahead > 0]
-    if results.relevant is None:
-        also.append("tested on the class of the image, described or not")
-    decided = verdict(results.dataset, [max(sides.values())], seeds, ", ".join(also))
-    return Claim(*F2, experiment, figure, decided)
-
-
-def sentence_claim(results: Results, tests: pd.DataFrame) -> Claim:
-    """Return the row of F3."""
-    if reason := untested(results, "predictor", ALONE):
-        return Claim(*F3, "", "", reason)
-    experiment = (
-        "AUC of the filter on held-out captions, against a predictor trained on the same captions "
-        "in the same steps without a sentence behind them"
-    )
-    names = {"auc": "AUC", "precision": "precision", "recall": "recall"}
-    rows = {metric: between(tests, ALONE, "predictor", metric) for metric in names}
-    if rows["auc"] is None:
-        first, second = (
-            {run.params["seed"] for run in results.systems[name]} for name in ("predictor", ALONE)
-        )
-        few = "not tested here: too few captions of one kind"
-        return Claim(*F3, experiment, "", few if first & second else NO_SEED)
-    figure = "; ".join(
-        f"{names[metric]} {in_words(row)}" for metric, row in rows.items() if row is not None
-    )
-    decided = verdict(results.dataset, [side(rows["auc"])], int(rows["auc"].seeds))
-    return Claim(*F3, experiment, figure, decided)
+def forests(outcomes: Sequence[Outcome]) -> list[Figure]:
+    """Draw each claim that has steps, the differences that it rests on."""
+    names = {**figures.FILTER_AXES, **figures.DOWNSTREAM_AXES}
+    return [drawn for one in outcomes if (drawn := forest(one, names)) is not None]
 
 
 # What the notebook shows and writes.
 
 
-def lead(results: Results, frame: pd.DataFrame, claims: list[Claim]) -> str:
+def lead(results: Results, outcomes: Sequence[Outcome]) -> str:
     """Return the result in two sentences."""
-    kept = ""
-    if "predictor" in results.systems:
-        mean = tables.value(frame, "predictor", "kept")["mean"]
-        kept = f"; the predictor keeps {mean:,.0f} of {sum(results.captions.values()):,} captions"
     systems, test = count_systems(results.systems), results.captions["test"]
+    kept, mark = "", " (synthetic)" if results.dataset in SYNTHETIC else ""
+    if runs := results.systems.get("predictor"):
+        mean = np.mean([run.metrics["kept"] for run in runs])
+        kept = f"; the predictor keeps {mean:,.0f} of {sum(results.captions.values()):,} captions"
     return (
         f"Dataset {results.dataset}: {systems}, {test:,} test captions{kept}. "
-        f"Of the paper's {tally(claims)}."
+        f"Of the paper's {tally(outcomes)}{mark}."
     )
 
 
 def note(results: Results) -> str:
     """Return what a reader of the table of filters must know."""
-    return NOTE if results.relevant is not None else f"{NOTE} {UNKNOWN}"
+    return NOTE if results.truth_known else f"{NOTE} {UNKNOWN}"
 
 
-def scores(
-    frame: pd.DataFrame, systems: Collection[str], metrics: dict[str, str], caption: str = ""
-) -> Shown | None:
-    """Show the metrics that some systems have, one row a system; None where they have none.
-
-    Without a caption it is how to read the cells.
-    """
-    rows = tables.of(frame, systems)
-    names = tables.present(rows, metrics)
-    if not names:
+def scores(frame: pd.DataFrame, systems: Collection[str], names: dict[str, str]) -> Shown | None:
+    """Show the metrics that some systems have, one row a system; None where they have none."""
+    rows = tables.of(frame[frame["metric"].isin(names)], systems)
+    if rows.empty:
         return None
-    rows = rows[rows["metric"].isin(names)]
-    return show(tables.wide(rows, names, ["kept"]), caption or tables.legend(rows))
+    shown = tables.wide(rows, tables.present(rows, names), ["kept"])
+    return show(shown, tables.legend(rows))
 
 
 def differences(results: Results, tests: pd.DataFrame) -> Iterator[Shown]:
     """Show the paired tests, of filters and of classifiers."""
-    for systems, shown in (
-        (results.filters, figures.FILTER_AXES),
-        (results.downstream, figures.DOWNSTREAM_AXES),
-    ):
-        rows = tests[tests["first"].isin(systems)]
+    rates = {metric: figures.FILTER[metric] for metric in figures.FILTER_AXES}
+    for systems, names in ((results.filters, rates), (results.downstream, figures.DOWNSTREAM)):
+        rows = tests[tests["first"].isin(systems) & tests["metric"].isin(names)]
         if not rows.empty:
-            yield show(figures.test_table(rows, shown))
+            yield show(tables.wide_tests(rows, names, []))
 
 
 def funnel(results: Results) -> Figure | None:
@@ -356,14 +246,10 @@ def cost(results: Results) -> Shown | None:
 def captions(results: Results) -> Iterator[Shown]:
     """Show captions that the predictor keeps and drops, and the share by class."""
     for run in results.systems.get("predictor", [])[:1]:
-        yield show(
-            figures.texts(run, results.collection),
-            "Of some classes the most and the least probable held-out caption.",
-        )
-        yield show(
-            figures.classes(run, results.collection),
-            "The classes of which the largest and the smallest share of captions is kept.",
-        )
+        first = "Of some classes the most and the least probable held-out caption."
+        second = "The classes of which the largest and the smallest share of captions is kept."
+        yield show(figures.texts(run, results.collection), first)
+        yield show(figures.classes(run, results.collection), second)
 
 
 def origin(results: Results) -> Shown:
@@ -372,25 +258,20 @@ def origin(results: Results) -> Shown:
     return publish.origin(command, run_facts(results.runs, "captions"))
 
 
-def write(results: Results, frame: pd.DataFrame, tests: pd.DataFrame, claims: list[Claim]) -> str:
-    """Write tables, claims and the entry of the index; return the folder, `reports/<dataset>`."""
-    folder = paths.reports() / results.dataset
-    names = {**figures.FILTER, **figures.DOWNSTREAM}
-    tables.save(
+def write(
+    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, outcomes: Sequence[Outcome]
+) -> str:
+    """Write tables, ledger and the entry of the index; return the folder, `reports/<dataset>`."""
+    rows = tables.of(frame, results.filters)
+    return write_report(
+        results,
         frame,
         tests,
-        folder,
-        "relevance",
-        tables.present(frame, names),
-        f"{TITLE} Dataset {results.dataset}.",
+        outcomes,
+        TITLE,
+        lead(results, outcomes),
         note(results),
+        tables.present(frame, {**figures.FILTER, **figures.DOWNSTREAM}),
         ["kept"],
-        figures.test_table(tests, names),
+        rows[rows["metric"].isin(figures.FILTER)],
     )
-    write_atomic(folder / "claims" / "relevance.md", claims_markdown(claims))
-    rows = tables.of(frame, results.filters)
-    rows = rows[rows["metric"].isin(figures.FILTER)]
-    table = tables.wide(rows, tables.present(rows, figures.FILTER), ["kept"])
-    first = lead(results, frame, claims)
-    publish.write_entry(folder, "relevance", TITLE, first, table, tables.legend(rows))
-    return relative(folder)

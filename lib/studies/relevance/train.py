@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 from torch.utils.data import DataLoader
 
-from studies.inputs import splits
+from studies.inputs import reading
 from studies.learning import compute
 from studies.learning.fit import Scheduled, fit
 from studies.paths import StudyError, relative, run_command
@@ -102,9 +102,7 @@ def train(parameters: Parameters) -> Path:
             MONITOR,
         )
         facts = provenance(
-            **outcome.facts(reader.network, parameters),
-            captions=splits.sizes(parts),
-            **facts,
+            **outcome.facts(reader.network, parameters), captions=reading.sizes(parts), **facts
         )
         write_atomic(folder / "provenance.json", to_json(facts))
         reader.save(file)

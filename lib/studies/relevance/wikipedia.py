@@ -87,9 +87,8 @@ class Wikipedia:
         """
         cleaned = {title: clean(title) for title in titles}
         once = list(dict.fromkeys(cleaned.values()))
-        pages = dict(
-            zip(once, self.client.answers(once, self._kept, self._ask, "page"), strict=True)
-        )
+        answers = self.client.answers(once, self._kept, self._ask, "page")
+        pages = dict(zip(once, answers, strict=True))
         return {title: pages[asked] for title, asked in cleaned.items()}
 
     def file(self, title: str) -> Path:

@@ -1,153 +1,113 @@
-"""How sure a number is: bootstrap intervals over test items and seeds, and paired tests.
+"""How sure a number is: intervals over test items and seeds, and paired differences.
 
-All systems and seeds of a study are tested on the same items, so a difference between two systems
-is resampled as one score: `bootstrap(lambda items, k: score_a(items, k) - score_b(items, k), …)`.
+Two things are left to chance: which items the test set holds, and which seeds were trained with.
+The variance of a mean over S seeds, or of a mean difference of two systems paired by seed and by
+item, is put together from
+
+- I, the variance of the mean over a bootstrap of clusters of items,
+- B, the variance of single seeds' values, over S,
+- W, the mean variance of single seeds over the same bootstrap,
+- C = (W − I) / (S − 1), the part of B that comes from items that some seeds get right and others
+  do not; I holds it already.
+
+V = I + max(B − C, 0) has (S − 1) (V / max(B − C, 0))² degrees of freedom, and the normal quantile
+where that term is 0. The 95 % interval is estimate ± t √V, and p comes from estimate / √V.
+
+It covers 94–97 % where items, seeds, their interaction or all three alike make the variance, with
+3, 5 or 10 seeds (`benchmarks/coverage.py`). Where seeds and their interaction with items make
+nearly all of it, and items alone nearly nothing, it covers less: 88 % at worst with 3 seeds, 91 %
+with 5, 93 % with 10. There B − C is the difference of a few seeds' spread and a number of the same
+size; where by chance it comes out at 0 or little above, the seeds' part is missing from V and the
+quantile is the normal one. Where seeds alone make all but a few hundredths of V, the same chance
+leaves 91 % with 3 seeds and 94 % with 5.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
-from scipy.stats import binomtest
+from scipy.special import entr
+from scipy.stats import t as student
 
 from studies.reporting import tables
 from studies.reporting.tables import BOOTSTRAP
 
+RESAMPLES = 2000
+BLOCK = 256  # resamples at once, so that the memory that metrics need does not grow with R
+TEST_COLUMNS = [
+    *("first", "second", "metric", "test", "seeds", "difference", "ci_low", "ci_high", "p")
+]
 
-def bootstrap(
-    score: Callable[[np.ndarray, int], float],
-    n_items: int,
-    n_seeds: int = 1,
-    strata: ArrayLike | None = None,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> np.ndarray:
-    """Return the scores of resampled test sets, (n_resamples,) float64.
+# A metric of one run takes weights (R, N) float64, how often each of R test sets holds each of N
+# items, and returns R values: those that it has on items repeated so, nan where it is undefined.
+Metric = Callable[[np.ndarray], np.ndarray]
 
-    `score(items, k)` gives the score of seed k on the test items with the indices `items`,
-    (n_items,) int64. A resample draws one set of items with replacement, the same for all seeds,
-    and `n_seeds` seeds with replacement; its value is the mean score over the drawn seeds. With
-    `strata`, (n_items,) class labels, items are drawn within their class, so that every resample
-    holds as many items of each class as the test set.
 
-    What is drawn depends only on the arguments other than `score`, so two calls that differ in
-    `score` alone are paired.
+# From the metrics of runs to estimates.
+
+
+def draws(clusters: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Return how often each resample holds each item, (R, N) uint16, read-only.
+
+    `clusters` (N,) names the cluster of each item. A resample draws as many clusters as there are,
+    with replacement, each with all its items. What is drawn depends only on which items share a
+    cluster, so systems tested on the same items are paired. Kept for the next call.
 
     Raises:
-        ValueError: no items, no seeds, no resamples, or `strata` of another length.
+        ValueError: no items, or an item without a cluster.
     """
-    values = np.empty(n_resamples)
-    for r, (items, times) in enumerate(_draws(n_items, n_seeds, strata, n_resamples, seed)):
-        values[r] = sum(times[k] * score(items, int(k)) for k in np.flatnonzero(times)) / n_seeds
-    return values
+    codes, _ = pd.factorize(np.asarray(clusters))
+    if not len(codes) or codes.min() < 0:
+        raise ValueError("a bootstrap needs items, and a cluster for each of them")
+    return _draws(codes.astype(np.int64).tobytes(), resamples, seed)
 
 
 @lru_cache(maxsize=8)
-def weights(
-    n_items: int, n_seeds: int = 1, n_resamples: int = 2000, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return how often each resample holds each item, (n_resamples, n_items), and each seed.
+def _draws(codes: bytes, resamples: int, seed: int) -> np.ndarray:
+    cluster = np.frombuffer(codes, dtype=np.int64)
+    number, stream = cluster.max() + 1, np.random.default_rng(seed)
+    weights = np.empty((resamples, len(cluster)), dtype=np.uint16)
+    for row in weights:
+        row[:] = np.bincount(stream.integers(number, size=number), minlength=number)[cluster]
+    weights.flags.writeable = False
+    return weights
 
-    The draws are those of `bootstrap`. A score made of sums over items needs no loop over
-    resamples: the sums are `items @ counts`. Drawing takes long, so the arrays, which are
-    read-only, are kept for the next call. Raises ValueError as `bootstrap` does.
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric of one system: seed -> its value, and seed -> its values on R resamples, (R,).
+
+    `samples` is None for what has no test items, or what resampling them would distort (epochs,
+    slopes, AMI, distinct n-grams). `fixed` says that chance has no part in the system, so that its
+    one run stands against every seed of another. `items` is the number of test items.
     """
-    draws = list(_draws(n_items, n_seeds, None, n_resamples, seed))
-    items = np.stack([np.bincount(rows, minlength=n_items) for rows, _ in draws]).astype(np.float64)
-    seeds = np.stack([times for _, times in draws]).astype(np.float64)
-    items.flags.writeable = seeds.flags.writeable = False
-    return items, seeds
+
+    values: Mapping[int, float]
+    samples: Mapping[int, np.ndarray] | None = None
+    items: int | None = None
+    fixed: bool = False
 
 
-def _draws(
-    n_items: int, n_seeds: int, strata: ArrayLike | None, n_resamples: int, seed: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the items of each resample, (n_items,), and how often it has each seed, (n_seeds,)."""
-    if min(n_items, n_seeds, n_resamples) < 1:
-        raise ValueError(
-            f"a bootstrap of {n_items} items, {n_seeds} seeds, {n_resamples} resamples"
-        )
-    labels = np.zeros(n_items, dtype=np.int64) if strata is None else np.asarray(strata)
-    if labels.shape != (n_items,):
-        raise ValueError(f"strata has shape {labels.shape}, expected ({n_items},)")
-    # item indices sorted by class, and for each place its class's start and size
-    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    by_class = np.argsort(codes, kind="stable")
-    start, size = np.repeat([np.cumsum(counts) - counts, counts], counts, axis=1)
-
-    # Two streams, so that the items drawn do not depend on how many seeds there are.
-    item_stream, seed_stream = np.random.default_rng(seed).spawn(2)
-    for _ in range(n_resamples):
-        items = by_class[start + item_stream.integers(0, size)]
-        yield items, np.bincount(seed_stream.integers(0, n_seeds, n_seeds), minlength=n_seeds)
-
-
-def interval(samples: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Return the percentile interval of bootstrap samples, (R,) -> (low, high).
-
-    (nan, nan) if a sample is nan: a score that is undefined on some resamples has no interval.
-
-    Raises:
-        ValueError: no samples, or a level above 1.
-    """
-    samples = np.asarray(samples, dtype=np.float64)
-    if samples.size == 0:
-        raise ValueError("an interval needs at least one sample")
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def bootstrap_p(differences: ArrayLike) -> float:
-    """Return the two-sided p-value of "no difference" from resampled differences, (R,) -> (0, 1].
-
-    Twice the share of resamples on the rarer side of zero, where exact zeros count on both sides
-    and the observed sample counts as one more resample: p = 2 (1 + min(#{d ≤ 0}, #{d ≥ 0})) /
-    (R + 1), at most 1. It is never 0, and nan if a difference is nan.
-
-    Raises:
-        ValueError: no differences.
-    """
-    differences = np.asarray(differences, dtype=np.float64)
-    if differences.size == 0:
-        raise ValueError("a p-value needs at least one difference")
-    if np.isnan(differences).any():
-        return float("nan")
-    rarer = min((differences <= 0).sum(), (differences >= 0).sum())
-    return float(min(1.0, 2 * (1 + rarer) / (differences.size + 1)))
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the exact two-sided p-value of McNemar's test.
-
-    Args:
-        only_first: items on which only the first system errs.
-        only_second: items on which only the second system errs.
-
-    Without a single discordant item nothing speaks against equality, and p is 1.
-
-    Raises:
-        ValueError: a negative count.
-    """
-    if only_first == only_second == 0:
-        return 1.0
-    return float(binomtest(only_first, only_first + only_second).pvalue)
-
-
-# Metrics that take weights (R, N): how often each of R test sets holds each of N items.
-#
-# A metric returns R values, those that it has on items repeated so. Sets are taken in blocks where
-# what is computed on the way is large, so that the memory needed does not grow with R.
-
-
-BLOCK = 256  # test sets at once
-
-Metric = Callable[[np.ndarray], np.ndarray]
+def measure(
+    runs: Mapping[int, Mapping[str, Metric]],
+    clusters: ArrayLike,
+    fixed: bool = False,
+    resamples: int = RESAMPLES,
+) -> dict[str, Measured]:
+    """Return the metrics of one system by id, of seed -> metrics by id and clusters (N,)."""
+    weights = draws(clusters, resamples)
+    items = weights.shape[1]
+    measured = {}
+    for name in next(iter(runs.values())):
+        values = {seed: value(metrics[name], items) for seed, metrics in runs.items()}
+        samples = {seed: _resampled(metrics[name], weights) for seed, metrics in runs.items()}
+        measured[name] = Measured(values, samples, items, fixed)
+    return measured
 
 
 def value(metric: Metric, items: int) -> float:
@@ -155,36 +115,231 @@ def value(metric: Metric, items: int) -> float:
     return float(metric(np.ones((1, items)))[0])
 
 
-def values(metrics: Mapping[str, Metric], items: int) -> dict[str, float]:
-    """Return the `value` of each metric."""
-    return {name: value(metric, items) for name, metric in metrics.items()}
+def _resampled(metric: Metric, weights: np.ndarray) -> np.ndarray:
+    starts = range(0, len(weights), BLOCK)
+    # in this order their transpose, which products with sparse arrays want, needs no copy
+    blocks = (weights[start : start + BLOCK].astype(np.float64, order="F") for start in starts)
+    return np.concatenate([metric(block) for block in blocks])
 
 
-def mean(values: np.ndarray) -> Metric:
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds, of a system or of a difference, and how sure it is.
+
+    `spread` is the standard deviation over seeds, nan with one; `variance` is V, nan where there
+    is no interval: one seed of what has no items, or a resample on which the metric is undefined.
+    `fixed` says that nothing is left to chance over seeds.
+    """
+
+    value: float
+    spread: float
+    seeds: int
+    items: int | None
+    variance: float
+    freedom: float
+    fixed: bool = False
+
+    @property
+    def margin(self) -> float:
+        """Return half the width of the 95 % interval."""
+        return float(student.ppf(0.975, self.freedom) * np.sqrt(self.variance))
+
+    @property
+    def low(self) -> float:
+        """Return the lower end of the 95 % interval."""
+        return self.value - self.margin
+
+    @property
+    def high(self) -> float:
+        """Return the upper end of the 95 % interval."""
+        return self.value + self.margin
+
+    def p(self, against: float = 0.0) -> float:
+        """Return the two-sided p-value of its being `against`, below .05 where that is outside."""
+        if self.variance == 0:
+            return float(self.value == against)
+        distance = abs(self.value - against) / np.sqrt(self.variance)
+        return float(2 * student.sf(distance, self.freedom))
+
+
+def estimate(measured: Measured) -> Estimate:
+    """Return the mean over seeds of a metric of one system."""
+    values = np.array(list(measured.values.values()), dtype=np.float64)
+    seeds = len(values)
+    spread = values.std(ddof=1) if seeds > 1 else np.nan
+    between = spread**2 / seeds  # B
+    if measured.samples is None:
+        variance, freedom = between, seeds - 1
+    else:
+        samples = np.stack(list(measured.samples.values()))
+        variance, freedom = samples.mean(axis=0).var(ddof=1), np.inf  # I
+        if seeds > 1:
+            alone = samples.var(axis=1, ddof=1).mean()  # W
+            excess = np.maximum(between - (alone - variance) / (seeds - 1), 0)
+            variance += excess
+            freedom = (seeds - 1) * (variance / excess) ** 2 if excess > 0 else np.inf
+    average, items = values.mean(), measured.items
+    return Estimate(average, spread, seeds, items, variance, freedom, measured.fixed)
+
+
+def difference(first: Measured | float, second: Measured) -> Estimate | None:
+    """Return second minus first over the seeds that both were run with, None without a common one.
+
+    `first` may be a number that the second is compared with. What has no resamples in one of them
+    is compared by its seeds alone.
+
+    Raises:
+        ValueError: the systems were tested on different numbers of items.
+    """
+    if not isinstance(first, Measured):
+        alone = estimate(second)
+        return replace(alone, value=alone.value - first)
+    pairs = matched(first, second)
+    if not pairs:
+        return None
+    values = {pair: second.values[pair[1]] - first.values[pair[0]] for pair in pairs}
+    samples = None
+    if first.samples is not None and second.samples is not None:
+        if first.items != second.items:
+            raise ValueError(f"tested on {first.items} and on {second.items} items")
+        samples = {pair: second.samples[pair[1]] - first.samples[pair[0]] for pair in pairs}
+    return estimate(Measured(values, samples, second.items, first.fixed and second.fixed))
+
+
+def matched(first: Measured, second: Measured) -> list[tuple[int, int]]:
+    """Return which seed of the first stands against which of the second."""
+    ours, theirs = sorted(first.values), sorted(second.values)
+    if first.fixed:
+        return [(ours[0], seed) for seed in theirs]
+    if second.fixed:
+        return [(seed, theirs[0]) for seed in ours]
+    return [(seed, seed) for seed in ours if seed in second.values]
+
+
+# Tables of estimates.
+
+Systems = Mapping[str, Mapping[str, Measured]]  # system -> metric -> what was measured
+
+
+def summary(
+    study: str, dataset: str, systems: Systems, published: Mapping[str, Mapping[str, float]] = {}
+) -> pd.DataFrame:
+    """Return the tidy frame: mean, standard deviation over seeds and interval of every metric.
+
+    `published` gives for each model, of which a variant is none, what was published of it.
+    """
+    rows: list[dict[str, object]] = []
+    for system, metrics in systems.items():
+        model, _, variant = system.partition("@")
+        names = {"study": study, "dataset": dataset, "model": model, "variant": variant}
+        known = {} if variant else published.get(model, {})
+        for metric, measured in metrics.items():
+            one = estimate(measured)
+            numbers = {"n": one.items, "mean": one.value, "std": one.spread, "n_seeds": one.seeds}
+            ends = {"ci_low": one.low, "ci_high": one.high, "published": known.get(metric)}
+            rows.append({**names, "metric": metric, **numbers, **ends})
+    return tables.tidy(rows)
+
+
+def paired_tests(*groups: Systems) -> pd.DataFrame:
+    """Return the differences of every two systems of a group, in every metric that both have.
+
+    One row a difference, second minus first, with the columns `TEST_COLUMNS`; none where there is
+    no interval.
+    """
+    rows = [
+        (first, second, metric, BOOTSTRAP, one.seeds, one.value, one.low, one.high, one.p())
+        for group in groups
+        for first, second in combinations(group, 2)
+        for metric in group[first]
+        if metric in group[second]
+        and (one := difference(group[first][metric], group[second][metric])) is not None
+        and not np.isnan(one.variance)
+    ]
+    return pd.DataFrame(rows, columns=TEST_COLUMNS)
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """Return p-values (K,) adjusted for their number (S. Holm, Scand. J. Statist. 6, 1979).
+
+    The smallest is multiplied by K, the next by K − 1, and so on, none falling below one before
+    it, none above 1. nan stays nan and does not count.
+    """
+    p = np.asarray(p, dtype=np.float64)
+    order = np.argsort(p)  # nan last
+    factors = np.count_nonzero(~np.isnan(p)) - np.arange(len(p))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
+    return adjusted
+
+
+# Metrics.
+
+
+def mean(values: ArrayLike) -> Metric:
     """Return the mean of what each item has, (N,), over those that have it, the others nan.
 
     The mean of none is nan.
     """
-    values = values.astype(np.float64)
+    values = np.asarray(values, dtype=np.float64)
     have = ~np.isnan(values)
     filled, have = np.where(have, values, 0.0), have.astype(np.float64)
     return lambda weights: share(weights @ filled, weights @ have, np.nan)
 
 
-def macro_f1(predicted: csr_array, true: csr_array) -> Metric:
-    """Return the mean F1 over the labels that are true, of (L, N) ones and (L, N) ones.
+def count(values: ArrayLike) -> Metric:
+    """Return the sum of what each item has, (N,), in a test set of N items.
 
-    nan where no label is true.
+    A resample of clusters may hold more or fewer than N; its sum is scaled to N.
+    """
+    average, items = mean(values), len(np.asarray(values))
+    return lambda weights: items * average(weights)
+
+
+def macro_f1(predicted: csr_array, true: csr_array, labels: ArrayLike | None = None) -> Metric:
+    """Return the mean F1 over some labels, of (L, N) ones and (L, N) ones, see `one_hot`.
+
+    Labels are row numbers; by default those that are true of any item drawn. nan without one. F1
+    is 0 where a label is neither predicted nor true.
     """
     hits = predicted.multiply(true).tocsr()
+    rows = None if labels is None else np.asarray(labels, dtype=np.int64)
 
     def metric(weights: np.ndarray) -> np.ndarray:
-        draws = transposed(weights)
-        occurrences = true @ draws
-        f1 = share(2 * (hits @ draws), occurrences + predicted @ draws)
-        return over_occurring(f1, occurrences)
+        drawn = weights.T
+        there = true @ drawn
+        f1 = share(2 * (hits @ drawn), there + predicted @ drawn)
+        if rows is None:
+            return over_occurring(f1, there)
+        return share(f1[rows].sum(axis=0), np.array(len(rows)), np.nan)
 
-    return in_blocks(metric)
+    return metric
+
+
+def agreement(first: ArrayLike, second: ArrayLike) -> dict[str, Metric]:
+    """Return `nmi` and `ari` of two labellings (N,), such as classes and clusters.
+
+    Mutual information over the mean of both entropies, and the Rand index adjusted for chance
+    (L. Hubert, P. Arabie, J. Classif. 2, 1985). Both are 1 where both labellings are trivial in
+    the same way, as in scikit-learn.
+    """
+    one, other = (np.unique(labels, return_inverse=True)[1] for labels in (first, second))
+    _, both = np.unique(one * (other.max() + 1) + other, return_inverse=True)
+    partitions = [one_hot(codes, codes.max() + 1) for codes in (both, one, other)]
+
+    def nmi(weights: np.ndarray) -> np.ndarray:
+        shares = weights.T / weights.sum(axis=1)
+        both, one, other = (entr(cells @ shares).sum(axis=0) for cells in partitions)
+        return share(2 * np.maximum(one + other - both, 0), one + other, 1.0)
+
+    def ari(weights: np.ndarray) -> np.ndarray:
+        size = weights.sum(axis=1)
+        # ordered pairs of items that share both labels, the first, the second
+        both, one, other = (((cells @ weights.T) ** 2).sum(axis=0) - size for cells in partitions)
+        expected = share(one * other, size * (size - 1))
+        return share(both - expected, (one + other) / 2 - expected, 1.0)
+
+    return {"nmi": nmi, "ari": ari}
 
 
 def one_hot(labels: np.ndarray, number: int) -> csr_array:
@@ -199,133 +354,6 @@ def over_occurring(values: np.ndarray, true: np.ndarray) -> np.ndarray:
     return share(np.where(occurs, values, 0).sum(axis=0), occurs.sum(axis=0), np.nan)
 
 
-def in_blocks(metric: Metric) -> Metric:
-    """Return the metric, computed for `BLOCK` test sets at a time."""
-
-    def blockwise(weights: np.ndarray) -> np.ndarray:
-        starts = range(0, len(weights), BLOCK)
-        return np.concatenate([metric(weights[start : start + BLOCK]) for start in starts])
-
-    return blockwise
-
-
-def transposed(weights: np.ndarray) -> np.ndarray:
-    """Return weights as (N, R), laid out as products with sparse arrays want them."""
-    return np.ascontiguousarray(weights.T, dtype=np.float64)
-
-
 def share(part: np.ndarray, whole: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
     """Return part / whole, and `otherwise` where the whole is 0."""
     return np.divide(part, whole, out=np.full(np.shape(part), otherwise), where=whole > 0)
-
-
-# A metric with its values on resampled test sets: rows of a tidy table, and paired tests.
-
-
-PAIR = ["first", "second", "metric", "test"]
-TEST_COLUMNS = [*PAIR, "seeds", "difference", "ci_low", "ci_high", "p"]
-
-
-@dataclass(frozen=True)
-class Resampled:
-    """A metric of one system, by seed: on the test set, and on R resampled ones, (R,) each.
-
-    `fixed` says that chance has no part in the system, so that its one run stands against every
-    seed of another. `samples` may be None for a metric that resampling would distort.
-    """
-
-    items: int | None  # in the test set; None for what is no score on one
-    values: dict[int, float]
-    samples: dict[int, np.ndarray] | None
-    fixed: bool = False
-
-    def row(self) -> dict[str, Any]:
-        """Return n, mean, std over seeds, number of seeds and 95 % interval, for `tables.tidy`."""
-        values = list(self.values.values())
-        low, high = None, None
-        if self.samples is not None:
-            low, high = interval(over_seeds(list(self.samples.values())))
-        return {
-            "n": self.items,
-            "mean": float(np.mean(values)),
-            "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-            "n_seeds": len(values),
-            "ci_low": low,
-            "ci_high": high,
-        }
-
-
-def summary(
-    study: str,
-    dataset: str,
-    resampled: Mapping[str, Mapping[str, Resampled]],
-    published: Mapping[str, Mapping[str, float]] | None = None,
-) -> pd.DataFrame:
-    """Return the tidy frame: mean, standard deviation over seeds and interval of every metric.
-
-    `resampled` gives for each system its metrics by id, `published` for each model what was
-    published of it, which is not of its variants.
-    """
-    rows = []
-    for system, metrics in resampled.items():
-        model, _, variant = system.partition("@")
-        known = {} if variant else (published or {}).get(model, {})
-        names = {"study": study, "dataset": dataset, "model": model, "variant": variant}
-        for metric, one in metrics.items():
-            rows.append({**names, "metric": metric, **one.row(), "published": known.get(metric)})
-    return tables.tidy(rows)
-
-
-def paired_tests(*groups: Mapping[str, Mapping[str, Resampled]]) -> pd.DataFrame:
-    """Return the paired tests of every two systems of a group, in every metric that both have.
-
-    A group gives for each system its metrics by id. One row a test, of second minus first, with
-    the columns `TEST_COLUMNS`.
-    """
-    rows = [
-        {"first": first, "second": second, "metric": metric, **test}
-        for group in groups
-        for (first, a), (second, b) in combinations(group.items(), 2)
-        for metric in a
-        if metric in b and (test := paired(a[metric], b[metric])) is not None
-    ]
-    return pd.DataFrame(rows, columns=TEST_COLUMNS)
-
-
-def paired(first: Resampled, second: Resampled) -> dict[str, Any] | None:
-    """Return the paired bootstrap of second minus first over the seeds that both were run with.
-
-    None when they have no seed in common, or the metric was not resampled.
-    """
-    pairs = matched(first, second)
-    if first.samples is None or second.samples is None or not pairs:
-        return None
-    samples = over_seeds([second.samples[b] - first.samples[a] for a, b in pairs])
-    low, high = interval(samples)
-    return {
-        "test": BOOTSTRAP,
-        "seeds": len(pairs),
-        "difference": float(np.mean([second.values[b] - first.values[a] for a, b in pairs])),
-        "ci_low": low,
-        "ci_high": high,
-        "p": bootstrap_p(samples),
-    }
-
-
-def matched(first: Resampled, second: Resampled) -> list[tuple[int, int]]:
-    """Return which seed of the first stands against which of the second."""
-    a, b = list(first.values), list(second.values)
-    if first.fixed and not second.fixed:
-        return [(a[0], seed) for seed in sorted(b)]
-    if second.fixed:
-        return [(seed, b[0]) for seed in sorted(a)]
-    return [(seed, seed) for seed in sorted(set(a) & set(b))]
-
-
-def over_seeds(samples: list[np.ndarray]) -> np.ndarray:
-    """Return the mean over the seeds that each resample draws, (R,), of K arrays (R,)."""
-    if len(samples) == 1:
-        return samples[0]
-    # which seeds are drawn does not depend on the items, so one item will do
-    _, times = weights(1, len(samples), n_resamples=len(samples[0]))
-    return np.einsum("rk,kr->r", times, np.stack(samples)) / len(samples)

@@ -14,8 +14,8 @@ import pandas as pd
 
 from studies import paths
 from studies.paths import StudyError, relative
-from studies.reporting import inference, ledger, publish, tables
-from studies.reporting.inference import Measured, Metric
+from studies.reporting import bootstrap, claims, publish, tables
+from studies.reporting.bootstrap import Measured, Metric
 from studies.runs.files import duration, write_atomic
 from studies.runs.folder import LoadedRun, finished
 from studies.runs.params import load_parameters, run_files
@@ -86,7 +86,7 @@ class Results(ABC):
     def measured(self) -> dict[str, dict[str, Measured]]:
         """Return for each system its metrics, on the test items and on resampled ones."""
         return {
-            system: inference.measure(
+            system: bootstrap.measure(
                 {run.params["seed"]: self.metrics(run) for run in runs},
                 self.clusters(runs[0]),
                 fixed=not runs[0].trained,
@@ -96,12 +96,12 @@ class Results(ABC):
 
     def summary(self, published: Mapping[str, Mapping[str, float]] | None = None) -> pd.DataFrame:
         """Return the tidy frame; `published` gives what was published of each model."""
-        return inference.summary(self.study, self.dataset, self.measured, published or {})
+        return bootstrap.summary(self.study, self.dataset, self.measured, published or {})
 
     def tests(self) -> pd.DataFrame:
         """Return the differences of `pairs`, second minus first, rounded as they are written."""
         pairs = ({name: self.measured[name] for name in pair} for pair in self.pairs())
-        return tables.rounded(inference.paired_tests(*pairs))
+        return tables.rounded(bootstrap.paired_tests(*pairs))
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return which systems are compared: models under the same variant, a variant with none."""
@@ -117,7 +117,7 @@ def write_report(
     results: Results,
     frame: pd.DataFrame,
     tests: pd.DataFrame,
-    outcomes: Sequence[ledger.Outcome],
+    outcomes: Sequence[claims.Outcome],
     title: str,
     lead: str,
     note: str,
@@ -146,11 +146,11 @@ def write_report(
     caption = f"{title} Dataset {results.dataset}."
     shown = tables.wide_tests(tests, names, counts)
     tables.save(frame, tests, folder, study, names, caption, note, counts, shown)
-    claims, rows = folder / "claims", tables.plain(frame) if headline is None else headline
-    ledger_frame = ledger.frame(outcomes, results.dataset)
-    text = ledger.markdown(outcomes, results.dataset, ledger_names or names)
-    write_atomic(claims / f"{study}.csv", ledger_frame.to_csv(index=False, float_format="%.6g"))
-    write_atomic(claims / f"{study}.md", text)
+    verdicts, rows = folder / "claims", tables.plain(frame) if headline is None else headline
+    ledger_frame = claims.frame(outcomes, results.dataset)
+    text = claims.markdown(outcomes, results.dataset, ledger_names or names)
+    write_atomic(verdicts / f"{study}.csv", ledger_frame.to_csv(index=False, float_format="%.6g"))
+    write_atomic(verdicts / f"{study}.md", text)
     table = tables.wide(rows, tables.present(rows, names), counts)
     publish.write_entry(folder, study, title, lead, table, tables.legend(rows))
     return relative(folder)

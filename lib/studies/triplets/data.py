@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from studies import demo, paths
-from studies.inputs import images
+from studies import paths
+from studies.inputs import images, reading
 from studies.inputs.features import features
-from studies.inputs.splits import refuse_empty, stratified
+from studies.inputs.reading import refuse_empty, stratified
 from studies.paths import StudyError
 from studies.triplets import readers
 from studies.triplets.params import Parameters
@@ -34,7 +34,7 @@ def root(parameters: Parameters) -> Path:
     """Return the folder that image ids start from."""
     source = parameters.source
     if source.name == "kitchen":
-        return demo.kitchen(source.per_variant, source.seed) / "images"
+        return reading.kitchen(source.per_variant, source.seed) / "images"
     if source.name == "table":
         return (paths.data() / source.file).parent
     published = {"grocery": "grocery/dataset", "hyperkvasir": "hyperkvasir/labeled-images"}

@@ -9,7 +9,7 @@ from sklearn.manifold import TSNE
 from studies.inputs import images
 from studies.learning import compute
 from studies.paths import relative, run_command
-from studies.reporting.inference import value
+from studies.reporting.bootstrap import value
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, load_run
 from studies.triplets import data, metrics, sampling

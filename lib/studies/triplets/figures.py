@@ -10,10 +10,10 @@ import torch
 from matplotlib.figure import Figure
 
 from studies.inputs.images import open_rgb
-from studies.inputs.splits import PARTS
+from studies.inputs.reading import PARTS
 from studies.reporting import plots, tables
 from studies.reporting import results as shared
-from studies.reporting.inference import Metric
+from studies.reporting.bootstrap import Metric
 from studies.reporting.results import all_curves, by_system, cost_table, read_runs
 from studies.runs.folder import LoadedRun
 from studies.runs.params import read_yaml

@@ -16,8 +16,8 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from studies.reporting import inference
-from studies.reporting.inference import Metric, one_hot
+from studies.reporting import bootstrap
+from studies.reporting.bootstrap import Metric, one_hot
 
 BLOCK = 512  # images whose distances to all others are held at once
 
@@ -123,24 +123,24 @@ def scores(
     right = labels[true] == labels[predicted]  # (N, H)
     spaces = {"": (true, clusters[:, -1]), "_level1": (labels[true, 0], clusters[:, 0])}
     metrics = {
-        "macro_f1": inference.macro_f1(says, holds, scored),
-        "severe_errors": inference.count(~right[:, 0]),
-        "accuracy": inference.mean(true == predicted),
-        **{f"accuracy_level{k}": inference.mean(level) for k, level in enumerate(right.T, 1)},
+        "macro_f1": bootstrap.macro_f1(says, holds, scored),
+        "severe_errors": bootstrap.count(~right[:, 0]),
+        "accuracy": bootstrap.mean(true == predicted),
+        **{f"accuracy_level{k}": bootstrap.mean(level) for k, level in enumerate(right.T, 1)},
         **{
             f"{name}{suffix}": metric
             for suffix, partitions in spaces.items()
-            for name, metric in inference.agreement(*partitions).items()
+            for name, metric in bootstrap.agreement(*partitions).items()
         },
         **{
-            f"recall_at_{k}": inference.mean(np.where(first_match > 0, first_match <= k, np.nan))
+            f"recall_at_{k}": bootstrap.mean(np.where(first_match > 0, first_match <= k, np.nan))
             for k in (1, 5)
         },
     }
     if len(unseen):
         alone = np.isin(true, unseen)
         among = sorted(set(scored) & set(unseen))
-        on_unseen = inference.macro_f1(says * alone, holds * alone, among)
+        on_unseen = bootstrap.macro_f1(says * alone, holds * alone, among)
         metrics["unseen_macro_f1"] = on_unseen
-        metrics["unseen_accuracy"] = inference.mean(np.where(alone, true == predicted, np.nan))
+        metrics["unseen_accuracy"] = bootstrap.mean(np.where(alone, true == predicted, np.nan))
     return metrics

@@ -9,15 +9,15 @@ from studies import paths
 from studies.inputs import images
 from studies.paths import StudyError
 from studies.reporting import publish, tables
-from studies.reporting.forest import forest
-from studies.reporting.inference import Measured
-from studies.reporting.ledger import (
+from studies.reporting.bootstrap import Measured
+from studies.reporting.claims import (
     COUNT,
     RATE,
     SYNTHETIC,
     Claim,
     Outcome,
     Step,
+    forest,
     judge,
     tally,
 )
