@@ -117,25 +117,6 @@ def test_a_pair_of_systems_is_a_row():
     assert tables.wide_tests(pd.DataFrame(columns=TEST_COLUMNS), names, ()).empty
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_second_minus_first_whichever_came_first(sign):
-    rows = [
-        ("a", "b", "x", BOOTSTRAP, 3, 0.1, -0.2, 0.5, 0.04),
-        ("a", "b", "y", BOOTSTRAP, 3, -0.3, -0.4, -0.1, 0.01),
-        ("a", "c", "x", "exact McNemar, seed 0", 1, 0.3, None, None, 0.01),
-    ]
-    tests = pd.DataFrame(rows, columns=TEST_COLUMNS)
-    before = tests.copy()
-    pair = ["a", "b"][::sign]
-    x, y = (tables.between(tests, *pair, metric) for metric in "xy")
-    assert [*x["first":"metric"]] == [*pair, "x"]
-    assert [*x["seeds":]] == [3, sign * 0.1, *([-0.2, 0.5] if sign == 1 else [-0.5, 0.2]), 0.04]
-    assert [*y["difference":]] == [sign * -0.3, *sorted([sign * -0.4, sign * -0.1]), 0.01]
-    assert (tables.side(x), tables.side(y)) == (0, -sign)
-    assert tables.between(tests, "a", "c", "x") is tables.between(tests, "a", "b", "z") is None
-    pd.testing.assert_frame_equal(tests, before)
-
-
 # Markup shows exactly the text of the cells.
 
 NASTY = [

@@ -181,6 +181,11 @@ class Parameters(RunParameters):
         return self.network is not None
 
     @property
+    def by_chance(self) -> bool:
+        """Whether another seed may give another result: recipes are sampled."""
+        return self.trained or self.prompt is not None
+
+    @property
     def after(self) -> list[str]:
         """Return the systems that must be evaluated before this one."""
         return list(self.writing.perception) if self.prompt is not None else []

@@ -211,30 +211,6 @@ def rounded(tests: pd.DataFrame) -> pd.DataFrame:
     return tests.map(lambda x: round(x, 4) if isinstance(x, float) else x)
 
 
-def between(tests: pd.DataFrame, first: str, second: str, metric: str) -> pd.Series | None:
-    """Return the bootstrap of two systems in a metric as second minus first, None without one."""
-    rows = tests[(tests["metric"] == metric) & (tests["test"] == BOOTSTRAP)]
-    for a, b, sign in ((first, second, 1), (second, first, -1)):
-        mine = rows[(rows["first"] == a) & (rows["second"] == b)]
-        if len(mine):
-            row = mine.iloc[0].copy()
-            row["first"], row["second"], row["difference"] = first, second, sign * row["difference"]
-            row["ci_low"], row["ci_high"] = sorted([sign * row["ci_low"], sign * row["ci_high"]])
-            return row
-    return None
-
-
-def in_words(row: pd.Series) -> str:
-    """Return a difference in words and figures, such as "b − a +0.053 [−0.051, +0.133]"."""
-    numbers = signed(row.difference, row.ci_low, row.ci_high, False)
-    return f"{row.second} − {row['first']} {numbers}"
-
-
-def side(row: pd.Series) -> int:
-    """Return on which side of zero an interval is: 1, −1, or 0 for both."""
-    return int(row.ci_low > 0) - int(row.ci_high < 0)
-
-
 def save(
     frame: pd.DataFrame,
     tests: pd.DataFrame,

@@ -117,7 +117,7 @@ class LoadedRun:
     @property
     def trained(self) -> bool:
         """Return whether the system is trained; chance has no part in one that is not."""
-        return (self.folder / "model.safetensors").exists()
+        return "parameters_trained" in self.provenance
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -120,6 +120,11 @@ class RunParameters(Schema):
         return True
 
     @property
+    def by_chance(self) -> bool:
+        """Whether another seed may give another result."""
+        return self.trained
+
+    @property
     def after(self) -> list[str]:
         """Return the systems that must be evaluated before this one."""
         return []
@@ -337,17 +342,17 @@ def requested(
 ) -> list[Path]:
     """Return the files that complete the runs asked for; no `models` are all.
 
-    They are `model.safetensors`, where the system is trained, and `metrics.json`. Chance has no
-    part in a baseline: the first seed says all.
+    They are `model.safetensors`, where the system is trained, and `metrics.json`. Where chance has
+    no part, as in a baseline, the first seed says all.
     """
     files = []
     for study in studies:
         for system in run_files(study, dataset):
             if not models or system in models:
-                trained = load_parameters(study, dataset, system).trained
-                for seed in seeds if trained else seeds[:1]:
+                parameters = load_parameters(study, dataset, system)
+                for seed in seeds if parameters.by_chance else seeds[:1]:
                     folder = load_parameters(study, dataset, system, seed).folder()
-                    files += [folder / "model.safetensors"] if trained else []
+                    files += [folder / "model.safetensors"] if parameters.trained else []
                     files.append(folder / "metrics.json")
     return files
 
