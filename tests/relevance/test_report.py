@@ -175,6 +175,12 @@ class TestClaims:
         assert found["F3"] == "not tested here: no run of predictor@captions_alone"
         assert found["F2"].startswith("not tested here: no run of downstream_all or ")
 
+    @pytest.mark.parametrize(("sharp", "verdict"), [(0.1, "holds"), (30.0, "does not hold")])
+    def test_better_than_filters_without_training(self, verdicts, sharp, verdict):
+        systems = {"predictor": lambda seed: keeping(1.0, 0.4, seed)}
+        systems["tfidf"] = lambda seed: hearsay.predicted(sharp, seed)
+        assert verdicts(systems)["F1"].startswith(verdict)
+
     def test_few_seeds_decide_nothing(self, verdicts):
         found = verdicts({"predictor": lambda seed: keeping(1.0, 0.0, seed)}, range(4))
         assert found["F1"].startswith("inconclusive: 4 of at least 5 seeds")
