@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 from studies import paths
 from studies.paths import StudyError, relative
 from studies.reporting.claims import SYNTHETIC
-from studies.reporting.tables import Shown, to_html
+from studies.reporting.tables import Shown, show
 from studies.runs import notebooks
 from studies.runs.files import to_json, write_atomic
 
@@ -174,8 +174,8 @@ def write_index(dataset: str) -> Path:
         entry = json.loads((folder / f"{study}.json").read_text(encoding="utf-8"))
         html = f'<h2><a href="{study}.html">{escape(entry["title"])}</a></h2>'
         html += f"<p>{escape(entry['lead'])}</p>"
-        html += to_html(pd.DataFrame(entry["table"]["data"], columns=entry["table"]["columns"]))
-        html += f'<p class="note">{escape(entry["note"])}</p>'
+        rows = pd.DataFrame(entry["table"]["data"], columns=entry["table"]["columns"])
+        html += show(rows, entry["note"]).html
         cells.append(nbformat.v4.new_code_cell(outputs=[html_output(html)]))
     write_atomic(folder / "index.html", to_page(nbformat.v4.new_notebook(cells=cells), ""))
     return folder / "index.html"
