@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from studies.captioning.encoder import Convolutions, Encoder, Patches, Positions, Size
+from studies.captioning.encoder import Encoder, Patches, Positions, Size
 
 SMALL = Size(width=16, layers=2, heads=4, feed_forward=32, dropout=0.1)
 
@@ -37,12 +37,6 @@ class TestPositions:
 
 
 class TestTrunks:
-    @pytest.mark.parametrize(("size", "side"), [(32, 4), (33, 5), (8, 1)])
-    def test_convolutions_halve_the_side(self, size, side):
-        trunk = Convolutions((4, 8, 6))
-        assert trunk(torch.rand(2, 3, size, size)).shape == (2, side * side, 6)
-        assert total(trunk) == 27 * 4 + 9 * 4 * 8 + 9 * 8 * 6 + 2 * (4 + 8 + 6)
-
     def test_patches(self):
         trunk, images = Patches(32, 8, SMALL).eval(), torch.rand(2, 3, 32, 32)
         assert total(trunk) == dense(3 * 64, 16) + 16 + 17 * 16 + layers_of(SMALL)
@@ -56,17 +50,6 @@ class TestTrunks:
 
 
 class TestEncoder:
-    @pytest.mark.parametrize("projection", ["linear", "convolution"])
-    @pytest.mark.parametrize("layers", [0, 2])
-    def test_cached_tokens_of_a_map(self, projection, layers):
-        size = Size(16, layers, 4, 32, 0.1)
-        encoder = Encoder(None, 12, 36, 3, projection, size)
-        memory = encoder(torch.rand(2, 36, 12, dtype=torch.float16))
-        assert memory.shape == (2, 9, 16)
-        memory.sum().backward()
-        assert all(p.grad is not None for p in encoder.parameters())
-        assert total(encoder) == dense(12, 16) + layers_of(size)
-
     def test_both_projections_are_one_function(self):
         encoders = [
             Encoder(None, 12, 16, 2, kind, SMALL).eval() for kind in ("linear", "convolution")

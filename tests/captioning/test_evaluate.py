@@ -3,8 +3,6 @@
 And the trivial baselines, against a loop over all images and pixels from Pillow.
 """
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,13 +66,6 @@ def run(world, chosen, monkeypatch):
 
 
 @pytest.fixture
-def copy(sandbox, world):
-    """The evaluated world, to break."""
-    shutil.copytree(world, sandbox, dirs_exist_ok=True)
-    return sandbox
-
-
-@pytest.fixture
 def unscored(monkeypatch):
     """Scores without Java, all of them 1; what was to be scored is kept."""
     calls = []
@@ -112,22 +103,6 @@ class TestRunFolder:
         assert run.provenance["best_epoch"] > 0  # still that of training
         kept = Scores(rows[list(METRICS)], *(np.stack(frame[name]) for name in COUNTS))
         assert kept.corpus() == scores.corpus()
-
-
-class TestOnce:
-    def test_a_trained_run_is_not_trained_again(self, copy, chosen, unscored):
-        folder = chosen.folder()
-        before, weights = load_run(folder).predictions, folder / "model.safetensors"
-        made = weights.stat().st_mtime_ns
-        (folder / "metrics.json").unlink()
-        evaluate.evaluate(chosen)
-        after = load_run(folder).predictions
-        shared = ["id", "candidate", "references"]
-        pd.testing.assert_frame_equal(after[shared], before[shared])
-        assert weights.stat().st_mtime_ns == made
-        [(candidates, references)] = unscored
-        assert candidates == dict(zip(before["id"], before["candidate"], strict=True))
-        assert list(references) == TEST
 
 
 class TestBaselines:

@@ -42,17 +42,6 @@ class TestTau:
             wanted = kendalltau(x, y, variant="c").statistic
             assert got == pytest.approx(wanted, abs=1e-12, nan_ok=True)
 
-    def test_by_hand(self):
-        levels = np.array([[0], [1], [2]])
-        assert kendall([3, 2, 1], levels)(np.ones((1, 3))) == -1
-        # one of three pairs the wrong way round: 2 · (2 − 1) / (9 · 2/3)
-        assert kendall([1, 3, 2], levels)(np.ones((1, 3))) == pytest.approx(1 / 3)
-        # drawn twice, the last counts as two observations tied with each other: 2 · 5 / (16 · 2/3)
-        assert kendall([1, 2, 3], levels)(np.array([[1, 1, 2]])) == pytest.approx(15 / 16)
-        # three experts are three observations: 8 of 9 pairs agree, 1 is tied; 2 · 8 / (36 · 1/2)
-        experts = np.array([[0, 0, 1], [1, 2, 2]])
-        assert kendall([0.2, 0.7], experts)(np.ones((1, 2))) == pytest.approx(8 / 9)
-
     def test_a_resample_of_images_takes_all_their_pairs(self):
         rng = np.random.default_rng(0)
         images = rng.permutation(np.arange(30) // 6)

@@ -169,9 +169,7 @@ class TestFineTuned:
     ("system", "place"),
     [
         ("resnet_lstm", "fetch https://download.pytorch.org/models/resnet50-"),
-        (NEAREST, "fetch https://download.pytorch.org/models/resnet50-"),
         ("clip_transformer", "`hf download openai/clip-vit-base-patch32 --local-dir "),
-        (FINE_TUNED, "`hf download openai/clip-vit-base-patch32 --local-dir "),
     ],
 )
 def test_missing_weights_are_told(few, monkeypatch, no_network, system, place):

@@ -67,17 +67,6 @@ class TestResults:
         rows = frame[["model", "variant", "metric", "published"]].to_numpy().tolist()
         assert rows == (wanted if dataset == "flickr8k" else [])
 
-    def test_baselines_come_first_and_variants_last(self, write):
-        order = [
-            *("most_frequent", "nearest_neighbour", *ARCHITECTURES, "aaa", "zzz"),
-            *("nearest_neighbour@pooled", "resnet_lstm@a"),
-        ]
-        for system in sorted(order):
-            write(system)
-        results = read("made_up")
-        assert list(results.systems) == order
-        assert list(results.trained) == [*order[2:7], order[8]]
-
 
 PRETRAINED = {"name": "backbone", "weights": "somewhere", "trained": False}
 GOOD, MIDDLE, POOR = (np.full(IMAGES, wrong) for wrong in (0, 2, 3))

@@ -1,26 +1,20 @@
 """The loss against a literal loop; then training: does it learn, keep its schedule and its bits?"""
 
 import hashlib
-import json
 from contextlib import contextmanager
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from schedules import cosine
-from sentences import kept, refused
 from studies.captioning import data
 from studies.captioning import train as training
 from studies.captioning.model import Captioner
 from studies.captioning.train import TeacherForcing, loss, train
-from studies.inputs import images
 from studies.runs.folder import load_run
 from toys import BOS, EOS, PAD, PLACES, WIDTH, make
 
@@ -28,8 +22,6 @@ VOCABULARY, LONGEST, FEATURES = 9, 8, 5
 SYSTEMS = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
 KINDS = pytest.mark.parametrize("kind", ["lstm", "transformer"])
 AUGMENTATION = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.1}
-PEAK = 0.003  # learning rate of `tiny`
-STEPS = 3 * 3  # epochs of three batches
 
 
 def network(kind):
@@ -199,38 +191,3 @@ class TestSameBits:
             train(chosen)
         assert not (chosen.folder() / "model.safetensors").exists()
         assert bits(train(chosen)) == bits(whole)
-
-    @pytest.mark.parametrize("model", ["most_frequent", "nearest_neighbour"])
-    def test_a_baseline_is_not_trained(self, sandbox, squares, model):
-        assert refused(train, squares(model)).startswith(f"{model} is a baseline")
-        assert kept(sandbox / "root") == []
-
-
-def test_every_step_and_what_was_trained_are_noted(few, squares):
-    run = load_run(train(squares()))
-    steps = pd.read_csv(run.folder / "steps.csv")
-    assert steps["step"].tolist() == list(range(1, STEPS + 1))
-    assert steps["epoch"].tolist() == [1] * 3 + [2] * 3 + [3] * 3
-    wanted = [PEAK * cosine(step, STEPS, 0.1) for step in range(STEPS)]
-    assert steps["learning_rate"].tolist() == pytest.approx(wanted, rel=1e-5)
-    assert (steps["gradient_norm"] > 0).all()
-    assert run.curves["step"].tolist() == [3, 6, 9]
-    losses = steps.groupby("epoch")["batch_loss"].mean()
-    assert losses.tolist() == pytest.approx(run.curves["train_loss"].tolist(), rel=1e-5)
-    facts, validated = run.provenance, run.curves["validation_loss"]
-    assert facts["stopped"] == ""
-    assert facts["best_epoch"] == validated.argmin() + 1
-    assert facts["best_score"] == pytest.approx(validated.min())
-
-    dataset = data.read(squares())
-    assert facts["dataset_fingerprint"] == images.fingerprint(dataset.paths, dataset.root)
-    assert facts["images"] == {"train": 12, "validation": 4, "test": 4}
-    vocabulary = json.loads((run.folder / "words.json").read_text())["model"]["vocab"]
-    # four marks, and each word of the captions
-    words = "a square of plain there is somebody painted wall it all red green blue grey"
-    assert set(vocabulary) == {"<pad>", "<bos>", "<eos>", "<unk>", *words.split()}
-    assert facts["words"] == len(vocabulary)
-    assert facts["input_shape"] == [3, 32, 32]
-    tensors = load_file(run.folder / "model.safetensors")
-    learnt = {k: v for k, v in tensors.items() if "running" not in k and "tracked" not in k}
-    assert facts["parameters_trained"] == sum(map(torch.numel, learnt.values()))
