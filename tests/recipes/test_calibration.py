@@ -89,15 +89,6 @@ def test_neighbouring_floats_are_told_apart():
     assert (near > cut).ravel().tolist() == [False, True]
 
 
-def test_thresholds_by_hand():
-    # first: parted between .2 and .6. second: never there, so it takes the common threshold, .4.
-    # third: always there, so everything is said
-    probabilities = np.array([[0.1, 0.3, 0.1], [0.2, 0.1, 0.5], [0.6, 0.2, 0.7], [0.9, 0.3, 0.8]])
-    present = np.array([[0, 0, 1], [0, 0, 1], [1, 0, 1], [1, 0, 1]], dtype=bool)
-    # micro-F1 of all: above .4 it names 5 of the 6 that are there and nothing else
-    assert thresholds(probabilities, present) == pytest.approx([0.4, 0.4, 0.05])
-
-
 def test_nothing_there_leaves_the_even_threshold():
     assert thresholds(np.full((3, 2), 0.7), np.zeros((3, 2), bool)).tolist() == [0.5, 0.5]
     assert thresholds(np.zeros((3, 2)), np.ones((3, 2), bool)).tolist() == [0.5, 0.5]

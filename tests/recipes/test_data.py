@@ -5,14 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 import kitchen as world
-from foods import BOXES, FOOD101, RECIPES5K
-from sentences import refused
 from studies.inputs.reading import PARTS, stratified
 from studies.paths import StudyError
 from studies.recipes import data
@@ -57,34 +54,6 @@ def test_the_kitchen_is_what_was_drawn(sandbox):
     for names, place in (("dish", 1), ("variant", 2)):
         of, true = plates.targets(names)
         assert [of[k] for k in true] == [file.split("/")[place] for file in plates.files]
-
-
-def test_each_source_by_its_name(
-    sandbox, tiles, food101_folder, ingredients101_folder, recipes5k_folder, uecfood256_folder
-):
-    """What the layouts hold is looked at in test_readers.py."""
-    assert "food-101" in refused(data.read, tiles())
-    base = sandbox / "data"
-    food101_folder(base / "food101" / "food-101")
-    ingredients101_folder(base / "ingredients101")
-    recipes5k_folder(base / "recipes5k")
-    uecfood256_folder(base / "uecfood256" / "UECFOOD256")
-    table = "dish,ingredients\nrice,rice\neels on rice,eel;rice\n\"chicken-'n'-egg on rice\",egg"
-    (base / "mine.csv").write_text(table)
-
-    def read(name, ingredients):
-        return data.read(tiles(source={"name": name, "ingredients": ingredients}))
-
-    plates = read("food101", "ingredients101")
-    assert plates.dishes == sorted(FOOD101)
-    assert "parmesan cheese" in plates.ingredients
-    plates = read("uecfood256", "mine.csv")
-    assert len(plates.files) == sum(map(len, BOXES.values()))
-    assert plates.ingredients == ["eel", "egg", "rice"]
-    plates = read("food101", "recipes5k")
-    assert plates.files == [image for part in RECIPES5K.values() for image, _ in part]
-    parts = data.split(plates, tiles(validation_share=0.4))
-    assert parts.tolist() == ["train"] * 2 + ["validation"] + ["test"] * 2
 
 
 def shuffled(counts, seed):
@@ -147,33 +116,3 @@ class TestSplit:
         parts = data.split(made_up(dish, photographs=photographs), chosen)
         letters = {"train": "t", "validation": "v", "test": "x"}
         assert "".join(letters[part] for part in parts) == expected
-
-    def test_too_few_pictures(self, tiles):
-        for shares, part in (((0.0, 0.1), "validation"), ((0.1, 0.0), "test")):
-            settings = tiles(validation_share=shares[0], test_share=shares[1])
-            message = refused(data.split, made_up(shuffled([100], 0)), settings)
-            assert message.startswith(f"/nowhere: too few pictures a dish for a {part} set; ")
-
-
-def test_inputs_are_pixels_or_features_of_a_frozen_backbone(few, tiles, vit, monkeypatch):
-    from transformers import ViTImageProcessor, ViTModel
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    trunk = {"name": "backbone", "weights": str(vit), "trained": True}
-    fine_tuned = tiles(network={"trunk": trunk})
-    frozen = tiles(network={"trunk": trunk | {"trained": False}})
-    plates = data.read(tiles())
-    assert plates.ingredients == ["egg", "nori", "rice"]
-    pictures = [Image.open(path) for path in plates.paths]
-    pixels = data.inputs(plates, tiles())
-    assert (pixels.shape, pixels.dtype) == ((48, 3, 16, 16), np.uint8)
-    for array, picture in zip(pixels, pictures, strict=True):
-        assert (array.transpose(1, 2, 0) == np.asarray(picture)).all()
-    assert (data.inputs(plates, fine_tuned) == pixels).all()
-    features = data.inputs(plates, frozen)
-    assert (features.shape, features.dtype) == ((48, 16), np.float32)
-    model = ViTModel.from_pretrained(vit, add_pooling_layer=False)
-    with torch.no_grad():
-        prepared = ViTImageProcessor.from_pretrained(vit)(pictures, return_tensors="pt")
-        expected = model(**prepared).last_hidden_state[:, 0]
-    np.testing.assert_allclose(features, expected, atol=1e-4)

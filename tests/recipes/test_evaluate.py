@@ -117,11 +117,6 @@ class TestPrompts:
             told = [one.rpartition(" (")[0] for one in line.partition(": ")[2].split(", ")]
             assert sorted(filter(None, told)) == [KNOWN[s] for s in np.flatnonzero(named)]
 
-    def test_of_equals_the_first_is_asked(self, sandbox, serve, ordered):
-        for system in TRAINED[1::-1]:
-            serve(sandbox / "root", system, seen=meals.eyes(1.0), dataset="tiny")
-        assert evaluate.better(ordered("supervised", dataset="tiny")).system == "two_networks"
-
     @pytest.mark.parametrize("system", ["oracle", "majority", "shared_backbone@variants"])
     def test_who_does_not_see_all_of_a_plate_is_not_asked(self, smallest, system):
         message = refused(evaluate.eyes, smallest("naive"), system)
@@ -129,26 +124,6 @@ class TestPrompts:
 
 
 class TestOnce:
-    @pytest.mark.parametrize("system", ["majority", "two_networks", "supervised"])
-    def test_an_evaluated_run_is_left_alone(self, run, smallest, system, capsys):
-        folder = run(system).folder
-        before = {f: f.stat().st_mtime_ns for f in folder.rglob("*") if f.name != ".lock"}
-        assert evaluate.evaluate(smallest(system)) == folder
-        assert capsys.readouterr().out == f"{folder}: already evaluated\n"
-        after = {f: f.stat().st_mtime_ns for f in folder.rglob("*") if f.name != ".lock"}
-        assert after == before
-
-    def test_an_unfinished_one_is_finished_without_training(self, copy, smallest):
-        folders = {name: smallest(name).folder() for name in ("supervised", "two_networks")}
-        before = {name: load_run(folder).metrics for name, folder in folders.items()}
-        weights = folders["two_networks"] / "model.safetensors"
-        made = weights.stat().st_mtime_ns
-        for folder in folders.values():
-            (folder / "metrics.json").unlink()
-        evaluate.evaluate(smallest("supervised"))
-        assert {name: load_run(folder).metrics for name, folder in folders.items()} == before
-        assert weights.stat().st_mtime_ns == made
-
     @pytest.mark.parametrize("system", ["supervised", "two_networks"])
     def test_other_pictures_than_those_of_training_are_refused(self, copy, smallest, system):
         folder = smallest(system).folder()

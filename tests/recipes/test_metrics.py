@@ -122,17 +122,3 @@ def test_resampled_ingredient_scores_are_those_of_images_repeated(given_):
     wanted = [ingredients_by_scikit_learn(*(part[rows] for part in case)) for rows in sets]
     for name, metric in ingredient_metrics(*case).items():
         assert metric(times) == close([one[name] for one in wanted]), name
-
-
-def test_equal_probabilities_take_the_first_dish():
-    even = np.full((7, 7), 1 / 7)
-    got = dish_scores(even, np.arange(7))
-    assert (got["dish_top1"], got["dish_top5"]) == (close(1 / 7), close(5 / 7))
-
-
-def test_a_test_set_without_ingredients():
-    nothing = np.zeros((3, 2), bool)
-    got = ingredient_scores(np.full((3, 2), 0.4), nothing, nothing)
-    assert (got["jaccard"], got["ingredient_micro_f1"]) == (1, 0)
-    assert math.isnan(got["ingredient_macro_f1"])
-    assert math.isnan(got["ingredient_map"])

@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sentences import refused
-from studies.inputs import images
 from studies.recipes import model
 from studies.recipes.model import Decision, DenseTrunk, Logits, Recogniser, build
 from studies.runs.folder import load_run
@@ -134,23 +133,6 @@ class TestSee:
         seen = self.seen(monkeypatch, tiles, Decision(1.0, 2.0, [0.4, 0.9, 0.5, 0.5]))
         assert seen.named.tolist() == [[True, False, False, True], [True, False, True, False]]
         assert seen.named.dtype == bool
-
-    def test_picture_files_are_seen_as_inputs(self, tiles, vit, tmp_path, sandbox):
-        from studies.inputs.features import features
-
-        files = [tmp_path / f"{k}.png" for k in (3, 0, 2, 1)]
-        for k, (file, side) in enumerate(zip(files, (16, 32, 50, 20), strict=True)):
-            picture = pixels(4, side)[k].transpose(1, 2, 0)
-            Image.fromarray(picture[: side - 4 * (k % 2)]).save(file)
-        trunk = {"name": "backbone", "weights": str(vit), "trained": False}
-        frozen = opinionated(tiles(network={"trunk": trunk}), 16)
-        inputs = features(files, tmp_path, str(vit)).copy()
-        loaded = images.load(files, SIZE, tmp_path).copy()
-        for recogniser, own in ((frozen, inputs), (opinionated(tiles()), loaded)):
-            seen, wanted = recogniser.see_files(files), recogniser.see(own)
-            for one, other in zip(seen, wanted, strict=True):
-                assert np.allclose(one, other, atol=1e-5)
-            assert len(np.unique(seen.dishes, axis=0)) == len(files)
 
 
 def written(recogniser, folder):

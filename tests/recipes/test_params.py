@@ -64,30 +64,10 @@ def test_shipped_files_are_the_systems_of_the_paper_and_its_controls(dataset, tm
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("epochs", 2.5),
-        ("validation_share", 1.0),
-        ("image_size", 8),
-        ("learning_rate", float("nan")),
-        ("network.shared", "yes"),
-        ("network.ingredient_weight", float("inf")),
-        ("network.trunk.blocks", []),
-        ("writing.temperature", -0.1),
-        ("writing.sure", 1.1),
-    ],
-)
-def test_impossible_values(name, value):
-    assert message({name: value}).startswith(f"parameter `{name}` should ")
-
-
-@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"network": None}, ["a network, a baseline or a prompt", "null"]),
-        ({"baseline": {"name": "majority"}}, ["a network, a baseline or a prompt", "null"]),
         ({"network": None, "prompt": TOLD, "writing": None}, ["set writing"]),
-        ({"writing.generator.seed": 0}, ["writing.generator.seed is that of source"]),
         ({"epochs": 4, "validate_every": 3}, ["validate_every must divide epochs"]),
         ({"validation_share": 0.5, "test_share": 0.5}, ["validation_share + test_share"]),
         ({"network.trunk.blocks": [1] * 4}, ["network.trunk.blocks", "4 blocks", "image_size 32"]),
@@ -110,7 +90,6 @@ def test_values_that_contradict_each_other(changes, words):
         (("food101", "typical"), [], "food101/food-101"),
         (("food101", "typical"), ["food101/food-101"], None),
         (("food101", "ingredients101"), ["food101/food-101"], "ingredients101"),
-        (("food101", "ingredients101"), ["food101/food-101", "ingredients101"], None),
         (("food101", "recipes5k"), ["food101/food-101"], "recipes5k"),
         (("food101", "recipes5k"), ["recipes5k"], None),  # it has photographs of its own
         (("uecfood256", "mine.csv"), [], "uecfood256/UECFOOD256"),

@@ -36,7 +36,6 @@ UEC = IngredientTable(
     },
     "own.csv",
 )
-IMAGES = [f"{dish}/{one}" for dish, ids in FOOD101.items() for part in ids for one in part]
 
 
 def ingredients_of(plates):
@@ -108,10 +107,6 @@ class TestCsv:
         assert message.startswith(f"{file} line 5: expected one dish")
         assert "mend the line" in message
 
-    def test_an_image_twice(self, tmp_path):
-        file = write(tmp_path, "image,ingredients\npie/1.jpg,apple\npie/1.PNG,flour\n")
-        assert f"{file} line 3: expected one image, not yet there" in refused(from_csv, file)
-
     def test_files_that_cannot_be_read(self, tmp_path):
         assert "put the table of ingredients there" in refused(from_csv, tmp_path / "no.csv")
         assert "cannot be read" in refused(from_csv, tmp_path)
@@ -119,15 +114,6 @@ class TestCsv:
         assert refused(from_csv, latin).startswith(f"{latin} line 2: is not UTF-8")
         long = write(tmp_path, "dish,ingredients\npie," + "a" * 200_000)
         assert refused(from_csv, long).startswith(f"{long} line 2: not CSV (")
-
-    def test_a_missing_row_is_named_with_the_nearest(self):
-        table = IngredientTable("dish", {"apple pie": ("apple",), "ramen": ()}, "own.csv")
-        assert table.of(" APPLE__pie", "") == ("apple",)
-        said = "own.csv: has no row for the dish `apple_pies`, the nearest is `apple pie`; add a"
-        assert refused(table.of, "apple_pies", "apple_pies/1").startswith(said)
-        table = IngredientTable("image", {"pie/12": (), "sushi/7": ()}, "own.csv")
-        assert "image `pie/13.jpg`, the nearest is `pie/12`" in refused(table.of, "", "pie/13.jpg")
-        assert "no row" in refused(table.of, "", "Pie/12")  # an image has one spelling
 
 
 READERS = {
@@ -263,16 +249,6 @@ def test_what_is_missing_or_of_another_form(layout, name, file, content, said):
     elif (folder / file).exists():
         (folder / file).unlink()
     assert said in refused(READERS[name], folder)
-
-
-def test_dishes_without_images_rows_or_folders(layout, tmp_path):
-    folder = layout("food101")
-    for reader in (ingredients101, readers.recipes5k):
-        assert "annotations: no such folder" in refused(reader, tmp_path / "none")
-    table = IngredientTable("dish", {"miso soups": ("miso",), "apple pie": ()}, "own.csv")
-    assert "no row for the dish `caesar_salad`" in refused(readers.food101, folder, table)
-    edit(folder / "meta/classes.txt", "apple_pie\n", "apple_pie\nbibimbap\n")
-    assert f"{folder / 'images/bibimbap'}: no list names" in refused(READERS["food101"], folder)
 
 
 class TestUecFood256:

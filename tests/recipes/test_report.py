@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score
 import meals
 import reported
 from sentences import refused
-from studies.recipes import data, figures, report, texts
+from studies.recipes import data, report, texts
 from studies.recipes.report import judged, read
 
 pytest_plugins = ["plates_made"]
@@ -18,7 +18,6 @@ pytestmark = pytest.mark.usefixtures("few_resamples")
 
 PLATES = len(meals.IDS)
 EVERY = np.arange(PLATES)
-CLASSIFIER = "shared_backbone@variants"
 DISH = ["dish_top1", "dish_top5", "dish_macro_f1", "ece"]
 INGREDIENTS = ["ingredient_micro_f1", "ingredient_macro_f1", "ingredient_map", "jaccard"]
 USUAL = np.stack([meals.PRESENT[dish == meals.DISH].any(0) for dish in meals.DISH])
@@ -110,20 +109,6 @@ class TestMetrics:
 
 
 class TestRead:
-    def test_the_order_of_systems(self, serves):
-        eyes = ["two_networks", "two_networks@wide", "shared_backbone", CLASSIFIER]
-        prompts = ["naive", "typical", "shuffled", "supervised", "oracle"]
-        order = ["majority", "frequencies", *eyes, *prompts]
-        for system in reversed(order):
-            said = {"recipes": meals.own()} if system in prompts else {"seen": meals.eyes(1.0)}
-            serves(system, **said)
-        results = read("made_up")
-        assert list(results.systems) == order
-        assert list(results.trained) == eyes
-        assert list(results.prompts) == prompts
-        assert list(results.perceptions) == ["majority", "frequencies", *eyes]
-        assert (results.items, len(results.runs)) == (PLATES, 11)
-
     def test_prompts_may_be_of_fewer_plates_but_alike_systems_of_the_same(self, serves):
         few = {key: list(values)[1:] for key, values in meals.eyes(1.0).items()}
         assert "no evaluated run" in refused(read, "made_up")
@@ -132,16 +117,6 @@ class TestRead:
         assert read("made_up").items == PLATES
         serves("shared_backbone", seen=meals.eyes(1.0))
         assert "different plates" in refused(read, "made_up")
-
-    def test_whose_eyes_prompts_used(self, serves):
-        serves("majority", seen=meals.eyes(1.0))
-        assert read("made_up").eyes == ""
-        serves(CLASSIFIER, seen=meals.eyes(1.0), facts={"best_score": 1.0})
-        serves("two_networks", seen=meals.eyes(1.0), facts={"best_score": 0.4})
-        serves("shared_backbone", seen=meals.eyes(1.0), facts={"best_score": 0.5})
-        assert read("made_up").eyes == "shared_backbone"
-        serves("naive", recipes=meals.own(), facts={"perception": "two_networks"})
-        assert read("made_up").eyes == "two_networks"
 
     def test_eyes_stand_against_eyes_and_prompts_against_prompts(self, serves):
         serves("majority", seen=meals.eyes(0.1, ingredients=False))
@@ -260,22 +235,3 @@ class TestShown:
         kept = pd.read_csv(folder / "recipes.csv").set_index(["model", "metric"])
         top1 = [by_hand(meals.eyes(3.0, seed))["dish_top1"](EVERY) for seed in (0, 1)]
         assert kept.loc[("two_networks", "dish_top1"), "mean"] == pytest.approx(np.mean(top1))
-
-    @pytest.mark.parametrize("system", ["frequencies", "naive"])
-    def test_of_one_system_alone(self, serves, system):
-        source = {"name": "food101", "ingredients": "typical"}  # whose photographs are not here
-        alone = system == "naive"
-        if alone:
-            serves(system, recipes=meals.own(), source=source)
-        else:
-            serves(system, seen=meals.eyes(1.0, dishes=False))
-        results = read("made_up")
-        frame, tests = results.summary(), results.tests()
-        assert (report.shown(frame, results.perceptions) is None) == alone
-        assert (report.shown(frame, results.prompts) is None) != alone
-        assert report.differences(tests, results.systems, figures.TESTED) is None
-        assert figures.curves(results.trained) is None
-        assert figures.calibration(results.systems) is None
-        plates = report.plates(results)
-        assert plates.text.startswith("Not shown here: ") if alone else plates is None
-        report.write(results, frame, tests, judged(results))

@@ -32,15 +32,12 @@ def names_in(text, names=tuple(KITCHEN)):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Tomato, cherry.", {"tomato", "cherry"}),
         ("2 TOMATOES and 3 cherries", {"tomato", "cherry"}),
-        ("tomato sauce", {"tomato sauce"}),
         ("Tomato\n sauces", {"tomato sauce"}),
         ("tomato-sauce, cherry_jam", {"tomato sauce", "cherry jam"}),
         ("tomato sauce with a tomato", {"tomato", "tomato sauce"}),
         ("tomato. Sauce", {"tomato"}),
         ("an olive, two bay leaves", {"olives", "bay leaf"}),
-        ("eggs", {"egg"}),
         ("eggplant, nutmeg-egg7, eggy", set()),
         ("the jam of a cherry", {"cherry"}),
         ("no egg", {"egg"}),

@@ -3,7 +3,6 @@
 import re
 import resource
 import shutil
-import socket
 from collections import Counter
 
 import numpy as np
@@ -126,17 +125,6 @@ class TestLoad:
         (folder / "model.safetensors").unlink()
         torch.save({}, folder / "pytorch_model.bin")
         assert str(folder) in refused(writers.load, str(folder))
-
-    def test_who_writes_is_what_the_parameters_say(self, ordered, folders, monkeypatch):
-        monkeypatch.setattr(writers, "kitchen_writer", lambda _: folders["sure"])
-        writing = ordered("supervised").writing.model_dump()
-        writing |= {"temperature": 0.3, "max_tokens": 5}
-        own = {"name": "local", "model": str(folders["sure"]), "batch": 7}
-        for generator in (writing["generator"], own):
-            asked = ordered("supervised", seed=4, writing=writing | {"generator": generator})
-            writer = writers.recipe_writer(asked)
-            assert (writer.temperature, writer.max_tokens, writer.seed) == (0.3, 5, 4)
-            assert writer.batch == generator["batch"]
 
 
 MARKUP = "<h1>Soup</h1>\r\n<script>alert('1')</script>\x00\t&amp; ½ 🍕\u2028 </script>"
@@ -284,27 +272,6 @@ def test_only_recipes_are_learnt(pairs):
 
 @pytest.mark.usefixtures("few_plates")
 class TestKitchenWriter:
-    def test_transformers_reads_it_without_a_network(self, sandbox, monkeypatch):
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        folder = writers.kitchen_writer(SETTINGS)
-        assert folder.parent == paths.cache()
-
-        def refuse(*_):
-            raise AssertionError("asked for the network")
-
-        monkeypatch.setattr(socket, "getaddrinfo", refuse)
-        monkeypatch.setattr(socket.socket, "connect", refuse)
-        monkeypatch.setattr(writers, "train", None)  # it is trained once
-        assert writers.kitchen_writer(SETTINGS) == folder
-        model = AutoModelForCausalLM.from_pretrained(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        text = writers.BREAK.join(writers.examples(SETTINGS)[0])
-        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
-        (end,) = tokenizer(writers.END)["input_ids"]
-        assert end == tokenizer.eos_token_id == tokenizer.pad_token_id == model.config.eos_token_id
-        assert tokenizer.padding_side == "left"
-
     def test_the_same_settings_give_the_same_bits_and_others_another_folder(
         self, tmp_path, sandbox, monkeypatch
     ):
