@@ -61,7 +61,6 @@ class TestPlain:
                 "lone \ud83d half, bell\x07, null\x00, one \x07 two",
                 "lone half, bell, null, one two",
             ),
-            ("a\u2028b\x0bc\x85d\u3000e", "a b c d e"),
             ("before <!-- <b>not</b> shown --> after", "before after"),
         ],
     )
@@ -85,7 +84,6 @@ def test_cut_to_the_most_whole_words_that_fit(text, limit):
 @pytest.mark.parametrize(
     ("text", "several"),
     [
-        ("Boeing 747", True),
         ("एक बिल्ली", True),
         ("金魚　水槽", True),  # an ideographic space
         ("金魚が泳いでいる", False),

@@ -105,19 +105,6 @@ class TestCommand:
         assert report["problem"].tolist() == ["short", "missing", "missing"]
         assert report["page"].tolist() == ["Blank", "tiger shark", "hammerhead"]
 
-    def test_own_tables_count_more_and_later_ones_most(
-        self, site, folder, command, tmp_path, monkeypatch
-    ):
-        (tmp_path / "first.csv").write_text("class,page\ngoldfish,-\ntiger shark,Nowhere\n")
-        (tmp_path / "second.csv").write_text("class,page\nn00000003,Red panda\n")
-        monkeypatch.chdir(tmp_path)  # a path is as the shell has it
-        printed = command("--overrides", "first.csv", tmp_path / "second.csv")
-        assert printed.startswith("2 of 5 classes have a text, 4 need a decision:")
-        assert read(folder / "class_texts.csv")["wnid"].tolist() == ["n00000000", "n00000003"]
-        report = read(folder / "class_report.csv")
-        assert report["problem"].tolist() == ["shared", "short", "shared", "missing"]
-        assert site.asked == ["Red panda", "Blank", "hammerhead"]
-
     def test_it_goes_on_where_it_stopped(self, site, folder, command):
         first = json.dumps(site.content({"titles": "Red panda"}))
         site.script = [reply(200, first), reply(403, "no")]
@@ -219,17 +206,9 @@ class TestOverrides:
     def test_by_wnid_or_name(self, own, text):
         assert own(text) == {"n02509815": "Red panda"}
 
-    def test_no_page_and_what_needs_quotes(self, own):
-        assert own("class,page\nlesser panda,-\n") == {"n02509815": None}
-        classes = {"n1": "panda, red", "n2": "红熊猫"}
-        pages = own('class,page\n"panda, red","Panda, ""the red"""\n红熊猫,小熊猫\n', classes)
-        assert pages == {"n1": 'Panda, "the red"', "n2": "小熊猫"}
-
     @pytest.mark.parametrize(
         ("text", "problem"),
         [
-            ("", "first line should be `class,page`"),
-            ("class,page\n\nlesser panda,\n", "line 3: should be"),
             ("class,page\nlesser panda,A\nLesser panda,B\n", "line 3: Lesser panda was there"),
             ("class,page\nleser panda,A\n", "leser panda; did you mean lesser panda?"),
             ("class,page\ncrane,A\n", "crane is the name of n02012849 and n03126707"),
@@ -243,13 +222,6 @@ class TestOverrides:
 
 
 class TestCorrespondences:
-    def test_first_articles(self, sandbox):
-        lines = ["n02509815, Red panda", "n02012849, -", "n03126707, Crane (machine),Mobile crane"]
-        assert correspondences(write(sandbox / "data", lines)) == {
-            **{"n02509815": "Red panda", "n02012849": "-"},
-            "n03126707": "Crane (machine)",
-        }
-
     @pytest.mark.parametrize("line", ["n0250981, Red panda", "n02509815, ,x"])
     def test_what_is_wrong(self, sandbox, line):
         file = write(sandbox / "data", ["n02012849, -", "", line])

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sentences import kept, refused
 from studies.relevance import examples
-from studies.relevance.examples import ByLength, Texts, Words, joined, padded, tokenized, words
+from studies.relevance.examples import ByLength, Texts, Words, joined, padded, words
 from studies.relevance.params import Bag, Published
 
 LEARN = ["The cat sat on the mat.", "Cats' naps aren't long; cats' lives are.", "猫はかわいい"] * 3
@@ -21,16 +20,11 @@ LEARNT = words(BAG, LEARN)
 texts = st.text(min_size=1).map(lambda text: " ".join(text.split())).filter(bool)
 SPECIAL = SimpleNamespace(begin=0, pad=1, end=2)
 some = st.lists(st.integers(3, 99), max_size=12)
-seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.fixture(scope="module")
 def published(roberta):
     return words(Published(name="published", weights=str(roberta)), [])
-
-
-def table(given_):
-    return datasets.Dataset.from_dict({"text": given_, "other": list(range(len(given_)))})
 
 
 class TestParts:
@@ -69,31 +63,6 @@ class TestPublished:
         bpe.no_padding()
         found = examples.published(str(tmp_path))
         assert found.tokens(["a b", "z" * 40]) == published.tokens(["a b", "z" * 40])
-
-    def test_there_is_none(self, tmp_path):
-        for weights in (tmp_path / "nowhere", tmp_path):
-            told = refused(examples.published, str(weights))
-            assert told.startswith(
-                f"encoder.weights: no tokenizer of a text encoder at {weights} ("
-            )
-
-
-class TestOnDisk:
-    GIVEN = ("the cat", "一只 猫", "", "mat " * 50)
-
-    def test_tokens_and_lengths(self, sandbox):
-        rows = tokenized(table(self.GIVEN), LEARNT, "mine")
-        wanted = LEARNT.tokens(self.GIVEN)
-        assert rows["tokens"][:] == wanted
-        assert rows["length"][:] == [len(one) for one in wanted]
-
-    def test_it_is_done_once(self, sandbox, monkeypatch):
-        first = tokenized(table(self.GIVEN), LEARNT, "mine")
-        files = kept(sandbox / "root")
-        monkeypatch.setattr(Words, "tokens", lambda *_: pytest.fail("tokenized again"))
-        again = tokenized(table(self.GIVEN), LEARNT, "mine")
-        assert again.to_dict() == first.to_dict()
-        assert kept(sandbox / "root") == files
 
 
 def tokens(texts):

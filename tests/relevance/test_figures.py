@@ -3,7 +3,6 @@
 import datasets
 import numpy as np
 import pandas as pd
-import pytest
 from sklearn import metrics as sklearn
 
 import hearsay
@@ -13,7 +12,7 @@ from studies.relevance.data import Collection
 from studies.relevance.figures import FOUND, KEPT, USABLE
 from studies.relevance.filter import BELOW_MEAN
 from studies.reporting.plots import style
-from studies.runs.folder import LoadedRun, load_run
+from studies.runs.folder import load_run
 
 pytest_plugins = ["captions_made"]
 
@@ -24,82 +23,19 @@ def labels(figure, axis="x"):
     return [getattr(one, f"get_{axis}label")().replace("\n", " ") for one in figure.axes]
 
 
-def cells(table):
-    return table.astype(str).to_numpy().tolist()
-
-
-def collection(texts=hearsay.TEXTS, wnids=hearsay.CLASS, relevant=None, reasons=None):
+def collection(texts=hearsay.TEXTS, wnids=hearsay.CLASS, reasons=None):
     """Captions of the six classes of `hearsay`, each with two sentences."""
     columns = {
         "image": hearsay.IDS[: len(texts)],
         "wnid": list(wnids),
         "text": texts,
-        "relevant": relevant or [None] * len(texts),
+        "relevant": [None] * len(texts),
         "reason": reasons or [""] * len(texts),
     }
     names = list(hearsay.NAMES.values())
     sentences = [[f"A {name}.", f"The {name} naps."] for name in names]
     table = datasets.Dataset.from_dict(columns, FEATURES)
     return Collection(table, hearsay.WNIDS, names, names, sentences, None)
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Return a function: what a system says -> its run."""
-
-    def write(says, known=True, rows=slice(None)):
-        hearsay.frame(says, known)[rows].to_parquet(tmp_path / "predictions.parquet")
-        return LoadedRun(tmp_path, {})
-
-    return write
-
-
-class TestDataset:
-    FIVE = collection(
-        ["text 0", "text 1", "text 2", "x" * 161, "text 4"],
-        ["n0", "n0", "n1", "n1", "n0"],
-        [True, False, False, None, None],
-    )
-
-    def test_overview_counts_by_part(self):
-        parts = np.array(["train", "test", "train", "train", "validation"])
-        table = figures.overview(self.FIVE, parts)
-        assert cells(table) == [
-            ["train", "3", "2", "6", "50%"],
-            ["validation", "1", "1", "2", "unknown"],
-            ["test", "1", "1", "2", "0%"],
-        ]
-
-
-class TestRun:
-    def test_reasons_are_counted_the_most_frequent_first(self, run):
-        says = hearsay.of_probability(np.full(len(hearsay.IDS), 0.1))
-        says["kept"][:30] = True
-        says["reason"] = np.array([""] * 30 + ["below the mean"] * 20 + ["below 0.5"] * 70)
-        table = figures.outcome(run(says), collection())
-        assert cells(table) == [["below 0.5", "70"], ["kept", "30"], ["below the mean", "20"]]
-
-    def test_of_a_classifier_the_mistakes(self, run):
-        said = np.array([*["n0"] * 8, *["n0"] * 5, *["n1"] * 3, *np.repeat(hearsay.WNIDS[2:], 8)])
-        said[-1] = "n9"
-        table = figures.outcome(run({"said": said}), collection())
-        assert list(table.columns) == ["class", "taken for", "captions"]
-        assert cells(table) == [["dog", "cat", "5"], ["grey cow", "n9", "1"]]
-
-    def test_the_highest_and_the_lowest_score_of_held_out_captions(self, run):
-        probability = np.full(len(hearsay.IDS), 0.5)
-        probability[hearsay.place("n0", 3)] = 1.0  # of training
-        probability[hearsay.place("n0", 15)] = 0.9
-        probability[hearsay.place("n0", 18)] = 0.2
-        probability[hearsay.place("n5", 12)] = 0.6
-        probability[hearsay.place("n5", 13)] = 0.1234
-        table = figures.texts(run(hearsay.of_probability(probability)), collection(), shown=2)
-        assert cells(table) == [
-            ["cat", "cat seen on day 15", "0.900", "kept", "no"],
-            ["cat", "cat seen on day 18", "0.200", "dropped", "yes"],
-            ["grey cow", "grey cow seen on day 12", "0.600", "kept", "yes"],
-            ["grey cow", "grey cow seen on day 13", "0.123", "dropped", "no"],
-        ]
 
 
 class TestFunnel:

@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sentences import refused
-from studies.relevance.examples import Texts, padded, tokenized, words
-from studies.relevance.model import Reader, build, mean_pool, predict
+from studies.relevance.examples import padded, words
+from studies.relevance.model import Reader, build
 from studies.runs.folder import claim, load_run
 
 GIVEN = ["the cat sat", "a", "soup on a plate of salad and the cat sat on my pizza", "一只 猫"]
@@ -33,16 +31,6 @@ def networks(small, roberta):
         return parameters, tokenizer, build(parameters, 3, tokenizer).eval()
 
     return make
-
-
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 99))
-def test_mean_over_real_tokens(lengths, seed):
-    states = torch.randn(len(lengths), 5, 3, generator=torch.Generator().manual_seed(seed))
-    real = torch.arange(5) < torch.tensor(lengths)[:, None]
-    found = mean_pool(states, real)
-    for row, length in enumerate(lengths):
-        wanted = sum(states[row, place] for place in range(length)) / length
-        assert torch.allclose(found[row], wanted, atol=1e-6)
 
 
 class TestNetwork:
@@ -138,31 +126,3 @@ class TestFile:
         assert after.parameters == before.parameters
         assert not after.network.training
         assert np.array_equal(after.logits(GIVEN), before.logits(GIVEN))
-
-
-def test_a_prediction_is_what_each_text_is_given_alone(sandbox, networks):
-    import datasets
-
-    parameters, tokenizer, network = networks("roberta")
-    table = datasets.Dataset.from_dict({"text": GIVEN})
-    texts = Texts(tokenizer, tokenized(table, tokenizer, "x"), np.zeros(4, int), 30)
-    network.train()  # dropout must not act
-    found = list(predict(network, texts, np.array([0, 2, 3]), "32-true", 2))
-    rows = np.concatenate([rows for rows, _ in found])
-    assert sorted(rows) == [0, 2, 3]
-    assert rows[0] == 2  # the longest first
-    reader = Reader(network, tokenizer, WNIDS, NAMES, parameters)
-    for row, logits in zip(rows, torch.cat([one for _, one in found]), strict=True):
-        assert np.allclose(reader.logits([GIVEN[row]])[0], logits.numpy(), atol=1e-6)
-
-
-@pytest.mark.parametrize(("size", "widths"), [(6, [4, 8]), (2, [4])])
-def test_the_least_size_of_images_is_enough(small, size, widths):
-    """A single image in training is what batch norm cannot do with a map of one pixel."""
-    pixels = {"name": "pixels", "size": size, "widths": widths}
-    told = refused(lambda: small("downstream_all", {"downstream.encoder": pixels}))
-    assert f"at least {size + 1}" in told
-    pixels["size"] += 1
-    network = build(small("downstream_all", {"downstream.encoder": pixels}), 3)
-    image = torch.zeros(1, 3, size + 1, size + 1, dtype=torch.uint8)
-    assert network.train()(image).shape == (1, 3)

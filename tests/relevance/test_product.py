@@ -1,18 +1,15 @@
 """The dataset as others load it, against the run's predictions and against a collection by hand."""
 
 import math
-from collections import Counter
 
 import datasets
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
 
 import kitchen as world
 from sentences import refused
-from studies import paths
 from studies.inputs.reading import PARTS
 from studies.relevance import data, product
 from studies.relevance.captions import FEATURES, NO_CLASS, NO_TEXT
@@ -34,11 +31,6 @@ def load(tmp_path):
         return datasets.load_dataset(*map(str, given), cache_dir=str(tmp_path / "cache"), **named)
 
     return call
-
-
-def contents(folder):
-    files = (file for file in sorted(folder.rglob("*")) if file.is_file())
-    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
 class TestKitchen:
@@ -79,37 +71,12 @@ class TestKitchen:
         assert (before["reason"] != "").all()
         assert before[["part", "probability"]].isna().all(axis=None)
 
-    def test_the_card_counts_what_is_there_and_is_made_again(self, predicted):
-        run = load_run(predicted)
-        folder = product.export(run)
-        text = (folder / "README.md").read_text()
-        tables = {}
-        for line in text.splitlines():
-            if line.startswith("| "):
-                first, *cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
-                tables[first] = cells
-        frame = run.predictions
-        assert tables["kept"][0] == str(frame["kept"].sum())
-        for reason, count in Counter(frame["reason"][~frame["kept"]]).items():
-            assert tables[reason][0] == str(count)
-        for part in PARTS:
-            chosen = frame["kept"][frame["part"] == part]
-            trained = chosen.sum() if part == "train" else 0
-            counts = [len(chosen), chosen.sum(), f"{chosen.mean():.3f}", trained, 0]
-            assert tables[part] == list(map(str, counts))
-        for name in ("precision", "recall", "rejected", "auc"):
-            assert float(tables[name][0]) == pytest.approx(run.metrics[name], abs=0.0005)
-        before = contents(folder)
-        (folder / "data" / "train-00001-of-00002.parquet").write_bytes(b"stale")
-        assert product.export(run) == folder
-        assert contents(folder) == before
-
 
 @pytest.fixture
 def by_hand(tmp_path, small, monkeypatch):
     """Return a function that makes the run of a collection; rows have image, wnid, text and P."""
 
-    def make(rows, folders=None, source=None):
+    def make(rows, folders=None):
         everything = [
             {**{"image": image, "wnid": wnid, "text": text, "relevant": None}, "reason": reason}
             for image, wnid, text, reason, _, _ in rows
@@ -123,7 +90,7 @@ def by_hand(tmp_path, small, monkeypatch):
         found = datasets.Dataset.from_list(everything, FEATURES)
         collection = data.Collection(found, classes, names, texts, [["A.", "B."]] * 2, folders)
         monkeypatch.setattr(data, "read", lambda parameters: collection)
-        parameters = small(changes={"source": source} if source else {})
+        parameters = small()
         folder = tmp_path / "run"
         folder.mkdir()
         (folder / "params.yaml").write_text(yaml.safe_dump(parameters.resolved()))
@@ -169,16 +136,6 @@ class TestByHand:
         assert kept["test"]["caption"] == NASTY[2:]
         assert kept["train"]["class_text"][0] == "A crane lifts.\nIt is <b>tall</b> | wide."
 
-    def test_large_parts_are_several_files(self, by_hand, load, monkeypatch):
-        monkeypatch.setattr(product, "SHARD", 5)
-        rows = [(f"{k}.png", "n1", f"word {k}", "", 0.5 + k / 100, "train") for k in range(12)]
-        folder = product.export(by_hand(rows))
-        assert [pq.read_metadata(file).num_rows for file in sorted(folder.glob("data/*"))] == [
-            *(5, 5, 2)
-        ]
-        for found in (load(folder)["train"], load("parquet", data_dir=str(folder))["train"]):
-            assert found["caption"] == [f"word {k}" for k in range(12)]
-
     def test_images_that_are_not_there_are_counted(self, by_hand, tmp_path, load):
         folders = {wnid: tmp_path / "images" / wnid for wnid in ("n1", "n2")}
         colours = {("n1", "same.png"): (9, 0, 0), ("n2", "same.png"): (0, 9, 0)}
@@ -220,23 +177,6 @@ class TestByHand:
         copy = folder / "images" / "train" / "n1" / "a.png"
         assert copy.read_bytes() == b"picture"
         assert not copy.samefile(source)
-
-    def test_pages_of_class_texts_are_named(self, by_hand, sandbox, load):
-        below = paths.data() / "imagenet_captions"
-        below.mkdir()
-        (below / "class_sources.csv").write_text(
-            "wnid,class,title,url,revision,date\n"
-            "n2,crane,NA,https://en.wikipedia.org/wiki/NA,1234567890123,2026-01-01\n"
-            "n7,other,Other,https://en.wikipedia.org/wiki/Other,5,2026-01-01\n"
-        )
-        source = {"name": "imagenet_captions", "images": None}
-        folder = product.export(by_hand(ROWS, source=source))
-        found = load(folder, "class_texts", split="classes").to_list()
-        columns = ("wnid", "title", "url", "revision", "licence")
-        assert [tuple(row[one] for one in columns) for row in found] == [
-            ("n1", None, None, None, None),
-            ("n2", "NA", "https://en.wikipedia.org/wiki/NA", 1234567890123, "CC BY-SA 4.0"),
-        ]
 
 
 class TestRefused:

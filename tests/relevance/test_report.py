@@ -1,7 +1,6 @@
 """The report on runs written by hand: scores by scikit-learn, claims on runs of five seeds."""
 
 import html
-import json
 import shutil
 
 import numpy as np
@@ -10,11 +9,10 @@ import pytest
 from sklearn import metrics as sklearn
 
 import hearsay
-import reported
 from sentences import refused
 from studies import paths
 from studies.relevance import figures, report
-from studies.relevance.report import CLAIMS, CONTROLS, judged, place, read
+from studies.relevance.report import CONTROLS, judged, place, read
 
 pytest_plugins = ["captions_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -92,35 +90,6 @@ class TestResults:
             by_seed.append({"accuracy": sklearn.accuracy_score(true, said), "macro_f1": f1})
         self.same("downstream_kept@x", by_seed, items)
         assert set(read("made_up").measured["downstream_kept@x"]) == {"accuracy", "macro_f1"}
-
-    def test_what_was_published_and_unknown_truth(self, ran):
-        systems = ("predictor", "predictor@captions_alone", "tfidf")
-        results = ran(*systems, dataset="imagenet_captions", known=False)
-        frame = results.tidy()
-        assert set(frame["metric"]) == {"kept"}
-        assert not results.truth_known
-        rows = frame.dropna(subset=["published"])[["model", "variant", "published"]]
-        assert rows.to_numpy().tolist() == [["predictor", "", 28610]]
-
-    def test_filters_against_filters_and_classifiers_against_those_of_equal_steps(self, ran):
-        results = ran(
-            *("predictor", "predictor@captions_alone", "tfidf"),
-            *("downstream_all", "downstream_kept", "downstream_weighted"),
-            *("downstream_all@quarter", "downstream_weighted@quarter"),
-            "downstream_kept@image",
-        )
-        pairs = [
-            ("tfidf", "predictor"),
-            ("tfidf", "predictor@captions_alone"),
-            ("predictor", "predictor@captions_alone"),
-            ("downstream_all", "downstream_kept"),
-            ("downstream_all", "downstream_weighted"),
-            ("downstream_kept", "downstream_weighted"),
-            ("downstream_all@quarter", "downstream_weighted@quarter"),
-        ]
-        tests = results.tests()
-        assert results.pairs() == pairs
-        assert list(dict.fromkeys(zip(tests["first"], tests["second"], strict=True))) == pairs
 
     def test_systems_in_order_and_other_captions(self, tells):
         names = ["name_match", "tfidf", "predictor", "predictor@b", "downstream_all"]
@@ -250,26 +219,6 @@ class TestFiles:
         frame, tests, outcomes = results.tidy(), results.tests(), judged(results)
         report.write(results, frame, tests, outcomes)
         return paths.reports() / results.dataset, frame, tests
-
-    def test_tables_claims_and_entry(self, everything):
-        folder, frame, _ = self.write(everything)
-        assert {file.relative_to(folder).as_posix() for file in folder.rglob("*.*")} == {
-            *(f"relevance{end}" for end in (".csv", "_tests.csv", ".md", ".tex", ".json")),
-            *("claims/relevance.md", "claims/relevance.csv"),
-        }
-        ledger = pd.read_csv(folder / "claims" / "relevance.csv")
-        assert ledger["id"].unique().tolist() == [claim.id for claim in CLAIMS]
-        assert ledger["synthetic"].all()
-        entry = json.loads((folder / "relevance.json").read_text())
-        mean = frame.query("model == 'predictor' and metric == 'kept' and variant == ''")["mean"]
-        assert f"the predictor keeps {mean.item():,.0f} of 120 captions" in entry["lead"]
-        assert [row[0] for row in entry["table"]["data"]] == [*everything.filters]
-        for name in ("relevance.md", "claims/relevance.md"):
-            reported.markdown_tables_are_whole((folder / name).read_text())
-        reported.latex_is_whole((folder / "relevance.tex").read_text())
-        before = {file: file.read_bytes() for file in folder.rglob("*.*")}
-        self.write(read("demo"))
-        assert {file: file.read_bytes() for file in folder.rglob("*.*")} == before
 
     def test_what_the_notebook_shows(self, everything):
         frame, tests = everything.tidy(), everything.tests()

@@ -229,24 +229,6 @@ def test_test_captions_change_no_bit_of_the_weights(sandbox, small, monkeypatch)
     assert found["before"][1]["captions"] == {part: len(rows[part]) for part in PARTS}
 
 
-@pytest.mark.parametrize("system", ["predictor", WEIGHTED])
-def test_a_published_encoder_is_fine_tuned_at_a_low_rate(predicted, small, roberta, system):
-    block = system.partition("_")[0]
-    encoder = {f"{block}.encoder": {"name": "published", "weights": str(roberta)}}
-    rate = {"training.backbone_learning_rate": 1e-5, "training.epochs": 1, "max_tokens": 30}
-    parameters = small(system, encoder | rate | {"variant": "fine_tuned"})
-    run = load_run(train(parameters))
-    before = load_file(roberta / "model.safetensors")
-    moved = [
-        (value - before[own]).abs().max().item()
-        for name, value in load_file(run.folder / "model.safetensors").items()
-        if (own := name.replace("encoder.model.", "roberta.")) in before
-    ]
-    assert len(moved) > 20
-    assert 0 < max(moved) < 2 * 1e-5 * run.curves["step"].iloc[-1]  # Adam steps by the rate
-    assert run.model().logits(["a red panda asleep"]).shape[0] == 1
-
-
 class TestTrainingCaptions:
     """Which captions are taken, against the predictor's run folder read as a table."""
 

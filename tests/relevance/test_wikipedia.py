@@ -78,13 +78,6 @@ class TestPages:
         assert page(client, title).problem == "invalid"
         assert site.asked == []
 
-    def test_a_title_is_asked_for_once(self, site, client):
-        pages = client().pages(["Red panda", "Crane", "Red_panda", "Red  panda", "Crane"])
-        assert list(pages) == ["Red panda", "Crane", "Red_panda", "Red  panda"]
-        assert pages["Red panda"] == pages["Red_panda"] == pages["Red  panda"]
-        assert site.asked == ["Red panda", "Crane"]
-        assert len(site.connections) == 1
-
 
 class TestKept:
     def test_it_is_not_asked_for_again(self, site, client):
