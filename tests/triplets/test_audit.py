@@ -63,12 +63,6 @@ class TestNearDuplicates:
         for place in PLANTED:
             assert found[tested[place]] == world[2][3 * place]
 
-    def test_counts_at_each_distance(self):
-        table = audit.counts(np.array([0, 0, 2, 4, 6, 8, 10, 10, 12, 20]))
-        assert table["bits apart, at most"].tolist() == [0, 4, 8, 10, 12]
-        assert table["test images"].tolist() == [2, 4, 6, 8, 9]
-        assert table["share"].tolist() == ["20.0%", "40.0%", "60.0%", "80.0%", "90.0%"]
-
     def test_scores_without_them_equal_scikit_learn_on_the_rest(self, world):
         true, answers, _ = world
         results = read("made_up")
@@ -96,22 +90,6 @@ class TestNearDuplicates:
 
 
 class TestLevels:
-    @pytest.mark.parametrize("count", [1, 2, 3, 6])
-    @pytest.mark.parametrize("batch", [4, 162])
-    def test_labels_are_a_tree_and_margins_fall_from_two_to_a_half(self, count, batch):
-        classes = torch.arange(batch) // 2
-        labels = audit.tree(classes, count)
-        assert labels.shape == (batch, count)
-        assert torch.equal(labels[:, -1], classes)
-        for above, below in zip(labels.T[:-1], labels.T[1:], strict=True):
-            parents = set(zip(below.tolist(), above.tolist(), strict=True))
-            assert len(parents) == len(set(below.tolist()))
-        margins = audit.margins(count)
-        assert margins == sorted(margins, reverse=True)
-        if count > 1:
-            assert 2 <= len(labels[:, 0].unique()) <= 4
-            assert (margins[0], margins[-1]) == pytest.approx((2, 0.5))
-
     def test_ratios_are_to_a_plain_margin_in_the_same_round(self, monkeypatch):
         seconds = {
             "plain": np.array([1.0, 2.0, 4.0]),

@@ -53,21 +53,6 @@ class TestRunFolder:
         assert metrics == pytest.approx(again, abs=1e-12)
         assert isinstance(metrics["severe_errors"], int)
 
-    def test_files_and_classes(self, colour_runs, system):
-        names = "params.yaml provenance.json curves.csv checkpoint model.safetensors classes.csv"
-        names += " predictions.parquet metrics.json"
-        files = {file.name for file in colour_runs[system].iterdir()} - {".lock"}
-        assert files == set(names.split())
-        assert "seconds" not in (colour_runs[system] / "metrics.json").read_text()
-        frame = pd.read_csv(colour_runs[system] / "classes.csv")
-        columns = ["class", "level1", "level2", "level3", "images", "scored", "unseen"]
-        assert list(frame.columns) == columns
-        assert frame["class"].tolist() == frame["level3"].tolist() == sorted(frame["class"])
-        assert (frame["level3"].str.rpartition("/")[0] == frame["level2"]).all()
-        assert (frame["images"] == 30).all()
-        assert frame["scored"].all()
-        assert not frame["unseen"].any()
-
 
 def test_ranks_are_those_of_the_embeddings(colour_runs, parameters):
     run = load_run(colour_runs["triplet"])
@@ -140,13 +125,3 @@ class TestMap:
         points = np.full((size, 8), 8**-0.5, np.float32)
         points[::2] = np.nextafter(points[::2], 1)  # equal but for rounding
         assert flat_map(points, 0).tolist() == [[0, 0]] * size
-
-    def test_neighbours_stay_neighbours(self):
-        rng = np.random.default_rng(0)
-        centres = np.eye(8, dtype=np.float32)[:3].repeat(10, axis=0)
-        points = centres + rng.normal(0, 0.01, centres.shape).astype(np.float32)
-        mapped = flat_map(points, 0)
-        assert np.array_equal(mapped, flat_map(points, 0))
-        distances = np.linalg.norm(mapped[:, None] - mapped[None], axis=-1)
-        nearest = np.argsort(distances, axis=1)[:, 1]
-        assert (nearest // 10 == np.arange(30) // 10).all()

@@ -11,7 +11,6 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
 from torch.nn.functional import cross_entropy
 
-from sentences import refused
 from studies.triplets.loss import COLLAPSED, FlexibleMarginLoss, flexible_margin, objective, spread
 from studies.triplets.model import build
 
@@ -173,16 +172,6 @@ def test_a_block_smaller_than_the_batch_changes_nothing(monkeypatch):
         assert parts.item() == pytest.approx(whole.item(), rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"mining": "semi"}, {"take": "farthest"}, {"combine": "mean"}, {"margins": (2.0,)}]
-)
-def test_wrong_settings_are_refused(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        FlexibleMarginLoss(**{"margins": (2.0, 1.0), **wrong})(
-            torch.randn(4, 3), torch.zeros(4, 2, dtype=torch.long)
-        )
-
-
 LABELS = torch.tensor([[0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, 1], [0, 1, 2], [0, 1, 2]])
 LABELS = torch.cat([LABELS, LABELS + torch.tensor([1, 2, 3])])
 CLASSES = LABELS[:, -1]
@@ -221,11 +210,6 @@ class TestObjective:
         heads = {head for head in ("softmax", "embedding") if getattr(network, head) is not None}
         assert ("softmax" in heads) == (system in ("cross_entropy", "hybrid"))
         assert ("embedding" in heads) == (system != "cross_entropy")
-
-    @pytest.mark.parametrize("system", ["flexible", "hybrid"])
-    @pytest.mark.parametrize("levels", [1, 2, 4])
-    def test_margins_and_levels_must_agree(self, parameters, system, levels):
-        assert "loss.margins has 3" in refused(objective, parameters(system), levels)
 
 
 class TestSpread:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from sentences import refused
-from studies.inputs import images
 from studies.runs.folder import load_run
 from studies.triplets.model import Classifier, build, run
 from studies.triplets.params import Parameters
@@ -167,20 +166,6 @@ def test_a_file_gives_back_the_classifier_to_the_bit(sandbox, parameters, system
     assert not again.network.training
     for one, other in zip(again.look(pixels), classifier.look(pixels), strict=True):
         assert (one == other).all()
-
-
-@pytest.mark.parametrize("system", ["cross_entropy", "triplet", "hybrid"])
-def test_a_trained_run_predicts_what_it_wrote(colour_runs, trained, system):
-    loaded = load_run(colour_runs[system])
-    frame = loaded.predictions
-    root = trained / "data" / "colours"
-    pixels = np.stack([images.decode(root / file, 16) for file in frame["id"]])
-    model = loaded.model()
-    labels = model.predict(pixels)
-    for level in range(3):
-        names = [model.names[level][label] for label in labels[:, level]]
-        assert names == frame[f"predicted_level{level + 1}"].tolist()
-    assert model.look(pixels)[0].max(1) == pytest.approx(frame["confidence"], abs=1e-5)
 
 
 @pytest.mark.parametrize("kept", [0, 100, -1000])

@@ -104,16 +104,12 @@ class TestFolders:
         assert sorted(np.array(found.files)[parts == "test"]) == ["test/1/t.jpg", "test/2/t.jpg"]
         assert Counter(parts) == {"train": 19, "validation": 2, "test": 2}
 
-    def test_other_top_folders_are_labels(self, tmp_path, draw):
-        assert self.tree(tmp_path, draw, "train/1.jpg plane/2.jpg").names == [["plane", "train"]]
-
     @pytest.mark.parametrize(
         ("there", "words"),
         [
             (None, "colours: no such file or folder"),
             ("a/notes.txt", "colours: holds no images"),
             ("stray.jpg a/1.jpg", r"colours/stray\.jpg: is in no class"),
-            ("a/stray.jpg a/x/1.jpg", r"a/stray\.jpg: is in no class"),
             ("train/a/1.jpg test/2.jpg", r"test/2\.jpg: is in no class"),
         ],
     )
@@ -202,10 +198,7 @@ class TestGroceries:
         ("name", "line", "text", "words"),
         [
             ("classes.csv", 1, COLUMNS.replace("Class Name", "Klasse", 1), "no column `Class Name"),
-            ("classes.csv", 4, "Avocado,2", "line 4"),
             ("classes.csv", 4, "Avocado,1,Avocado,1,,", "line 4"),  # an id of another class
-            ("train.txt", 9, "train/Fruit/Avocado/Avocado_000.jpg, 2", "line 9"),
-            ("train.txt", 9, "train/Fruit/Avocado/Avocado_000.jpg, two, 1", "line 9"),
             ("train.txt", 9, "train/Fruit/Avocado/Avocado_000.jpg, 2, 3", "line 9"),  # other coarse
             ("train.txt", 9, "train/Vegetables/Avocado/a.jpg, 2, 1", "others of its class"),
             ("val.txt", 2, "train/Fruit/Avocado/Avocado_000.jpg, 1, 0", "is listed twice"),
@@ -348,12 +341,10 @@ class TestHyperKvasir:
         [
             (1, ["file-name;fold;split-index"], "has no column `class-name`"),
             (4, ["00000002-uuid.jpg;normal-cecum;2"], "line 4: expected"),
-            (4, ["00000002-uuid.jpg;;0"], "line 4: expected"),
             (4, ["00000002-uuid.jpg;normal-cecum;0"] * 2, "line 5: `00000002-uuid.jpg` is listed"),
             (4, ["00000099-uuid.jpg;normal-cecum;0"], "line 4: there is no image `00000099-uuid"),
             (4, [], "00000002-uuid.jpg: is in no fold"),
             (21, ["00020001-uuid.jpg;normal-cecum;0"], "line 21: `00020001-uuid.jpg` is of"),
-            (8, ["00000006-uuid.jpg;ileum;0"], "line 8: `00000006-uuid.jpg` is of"),
         ],
     )
     def test_wrong_lines(self, kvasir, message, line, texts, words):
@@ -410,19 +401,6 @@ class TestTables:
         assert found.trees == [TREE[0][1:4], TREE[1][1:4], ("Fruit", "Kiwi", "Kiwi"), bag, bag]
         assert found.official.tolist() == ["train", "test", *["validation"] * 3]
 
-    def test_spaces_quotes_blank_lines_and_a_byte_order_mark(self, write):
-        table = write()
-        plain = from_table(table, groups=False)
-        text = table.read_text().replace("Apple", '"  Apple "').replace("\n", "\r\n\r\n")
-        table.write_text(text, encoding="utf-8-sig", newline="")
-        assert from_table(table, groups=False).trees == plain.trees
-
-    def test_columns_in_any_order_and_no_split(self, write):
-        rows = [(two, f"./a/../{file}", one) for file, one, two, *_ in TREE[:3]]
-        found = from_table(write(rows, ("label2", "file", "label1")), groups=False)
-        assert (found.official, found.files) == (None, [row[0] for row in TREE[:3]])
-        assert found.trees == [("Fruit", "Apple"), ("Fruit", "Apple"), ("Fruit", "Kiwi")]
-
     @settings(max_examples=30, deadline=None)
     @given(st.sets(st.lists(st.sampled_from("xyz"), min_size=1, max_size=4).map(tuple), min_size=1))
     def test_a_table_that_lists_an_image_folder_gives_the_same(self, tmp_path_factory, branches):
@@ -455,14 +433,12 @@ class TestTables:
     @pytest.mark.parametrize(
         ("row", "column", "value", "words"),
         [
-            (1, "file", "", "line 2: `` is no path below"),
             (2, "file", "a/../../b.jpg", "line 3: `a/../../b.jpg` is no path below"),
             (2, "file", "/etc/passwd", "line 3: `/etc/passwd` is no path below"),
             (3, "file", "a/9.jpg", "line 4: there is no image"),
             (3, "file", "./a/1.jpg", "line 4: `a/1.jpg` is listed twice"),
             (1, "label1", "", "line 2: lacks a label"),
             (1, "label2", "Apple/Pear", "line 2: a label holds a `/`"),
-            (1, "label3", "", "line 2: lacks a label"),
             (5, "split", "tset", "line 6: split should be"),
         ],
     )
@@ -475,12 +451,9 @@ class TestTables:
         ("text", "words"),
         [
             ("", ": has no row"),
-            ("file;label1;label2\na/1.jpg;x;y\n", ": its columns are file;label1;label2;"),
-            ("path,label1\na/1.jpg,x\n", ": its columns are path, label1"),
             ("file,label1,label3\na/1.jpg,x,y\n", ": its columns are file, label1, label3"),
             ("file,label1,file\na/1.jpg,x,y\n", ": has two columns `file`"),
             ("file,label1,label2\na/1.jpg,x\n", " line 2: has 2 cells"),
-            ("file,label1,label2\na/1.jpg,x,y,z\n", " line 2: has 4 cells"),
             ('file,label1,label2\na/1.jpg,"x\ny",z\na/2.jpg,,z\n', " line 4: lacks a label"),
             ("file,label1\na/1.jpg,K\udcefwi\n", " line 2: is not UTF-8"),
         ],
@@ -489,7 +462,3 @@ class TestTables:
         table = write()
         table.write_bytes(text.encode(errors="surrogateescape"))
         assert f"labels.csv{words}" in refused(from_table, table, False)
-
-    def test_no_table(self, message):
-        said = message(name="table", file="my/labels.csv", groups=False)
-        assert "data/my/labels.csv: no such file" in said

@@ -1,15 +1,12 @@
 """What the report shows and writes, and verdicts on cases whose verdict is plain to see."""
 
-import csv
-
 import numpy as np
 import pandas as pd
 import pytest
 
 import reported
 from studies.reporting.claims import UNTESTED, kind
-from studies.reporting.tables import to_html
-from studies.triplets import audit, report
+from studies.triplets import report
 from studies.triplets.figures import read
 
 HOSTILE = "<script>alert(1)</script>"
@@ -75,18 +72,6 @@ class TestFiles:
         report.write(results, results.tidy(), results.tests())
         assert {file: file.read_bytes() for file in before} == before
 
-    def test_tables(self, folder):
-        header, *rows = csv.reader((folder / "triplets.csv").open(encoding="utf-8"))
-        wanted = "study dataset model variant metric n mean std n_seeds ci_low ci_high published"
-        assert header == wanted.split()
-        assert len(rows) == 5 * 12
-        frame = pd.read_csv(folder / "triplets.csv")
-        frame = frame[frame["variant"].isna()].set_index(["model", "metric"])["mean"]
-        for system, count in SYSTEMS.items():
-            assert frame[system, "severe_errors"] == count
-            assert frame[system, "accuracy"] == pytest.approx(1 - count / 24)
-        pd.testing.assert_frame_equal(pd.read_csv(folder / "triplets_tuning.csv"), TUNING)
-
     def test_markdown_and_latex_are_whole(self, folder):
         for name in ("triplets.md", "claims/triplets.md"):
             reported.markdown_tables_are_whole((folder / name).read_text(encoding="utf-8"))
@@ -94,32 +79,6 @@ class TestFiles:
 
 
 class TestParts:
-    def test_sentences(self, made):
-        results, frame, _ = made()
-        lead = report.lead(results, frame)
-        assert "5 systems, 24 test images, 4 classes; highest macro-F1: flexible" in lead
-        assert lead.endswith("10 claims 2 are inconclusive, 8 are not tested here.")
-        assert "all 4 classes" in report.note(results)
-
-    def test_tuning_names_the_best_trial_of_each_model(self, tuned):
-        table = TUNING.drop(columns="images").rename(columns=lambda name: name.replace("_", " "))
-        table = table.rename(columns={"validation macro f1": "validation macro-F1"})
-        table["validation macro-F1"] = ["0.710", "0.820", "0.640", "0.530"]
-        table["chosen"] = ["", "yes", "yes", ""]
-        assert to_html(table) in report.tuning("made_random").html
-        assert report.tuning("fish_random") is None
-
-    def test_what_is_not_at_hand_or_not_asked_for_is_left_out(self, made, sandbox):
-        results, frame, _ = made("demo", SYSTEMS)
-        assert list(report.near_duplicates(results)) == []
-        assert report.variants(frame) is None
-        results = made("elsewhere", SYSTEMS)[0]
-        _, without = report.near_duplicates(results)
-        assert "all 24 test images and on the 24 without a near-duplicate" in without.text
-        (results.folder / "near_duplicates.csv").unlink()
-        (said,) = report.near_duplicates(results)
-        assert "Not counted here: " in said.text
-
     def test_severe_errors_are_shown_and_labels_escaped(self, made, draw, sandbox):
         for i in range(1, len(TRUE)):
             draw(sandbox / "data/colours" / f"{i:03}.png", seed=i)
@@ -131,27 +90,6 @@ class TestParts:
         assert pictures.count("no picture: 000.png") == 3
         assert "<script" not in pictures
         assert "&lt;script" in pictures
-
-    def test_tables_and_figures(self, made):
-        results, frame, tests = made()
-        for system in SYSTEMS:
-            assert system in report.headline(results, frame).text
-            assert system in report.space(frame).text
-        assert "@" not in report.differences(tests).text
-        assert all(name in report.variants(frame).text for name in VARIANTS)
-        assert len(report.confusions(results)) == 3 + 2
-        assert "make study DATASET=made_up STUDY=triplets SEEDS=0" in report.origin(results).text
-
-    def test_the_cost_of_levels_is_measured_once(self, made, monkeypatch):
-        results = made(systems={"flexible": 2})[0]
-        file = results.folder / "levels.csv"
-        before = file.read_bytes()
-        assert report.levels(results)["1_levels"]["time_ratio"].values == {0: 1.0, 1: 1.1}
-        assert file.read_bytes() == before
-        table = pd.DataFrame({"levels": [2], "round": [0], "ratio": [1.5]})
-        monkeypatch.setattr(audit, "levels", lambda: table)
-        file.write_text("levels,ratio\n2,3\n")  # as it was kept before there were rounds
-        assert report.levels(results)["2_levels"]["time_ratio"].values == {0: 1.5}
 
 
 # wrong items of 60 in each seed, as the paper claims them

@@ -151,7 +151,6 @@ def test_a_killed_tuning_records_what_is_finished_and_goes_on(house, monkeypatch
         ({"First": {}}, "`variant`"),
         ({"first": None}, "must hold `base` and `trials`"),
         ({"first": {}}, "needs the same number of trials"),
-        ({}, "needs the same number of trials"),
     ],
 )
 def test_wrong_trials_are_refused_before_anything_is_trained(house, trials_of, content, words):
@@ -160,14 +159,3 @@ def test_wrong_trials_are_refused_before_anything_is_trained(house, trials_of, c
     assert message.startswith(f"params/triplets/{NAME}/trials")
     assert words in message
     assert kept(house / "root") == []
-
-
-def test_a_file_without_base_and_trials(house):
-    file = house / "params/triplets" / NAME / "trials" / "triplet.yaml"
-    for content in ("base: {}\n", "base: 1\ntrials: {a: {}}\n", "base: {}\ntrials: [a]\n", ""):
-        file.write_text(content)
-        assert f"{NAME}/trials/triplet.yaml: must hold `base`" in refused(tune.tune, NAME)
-    for other in file.parent.iterdir():
-        other.unlink()
-    assert f"{NAME}/trials: lists no trial" in refused(tune.tune, NAME)
-    assert "tuning/dataset.yaml" in refused(tune.tune, "tuning")
