@@ -1,8 +1,5 @@
 """`make study` refuses wrong options in one line, before anything is made."""
 
-import os
-import signal
-
 import pytest
 
 from studies import __main__ as main
@@ -58,12 +55,16 @@ def test_a_file_that_is_not_named_for_what_it_says(monkeypatch, tmp_path):
         main.choose(["DATASET=tiny"])
 
 
+def interrupted(_):
+    raise KeyboardInterrupt
+
+
 def test_no_success_is_told_of_what_is_not_made(sandbox, monkeypatch):
     monkeypatch.setattr("sys.argv", ["studies", "DATASET=tiny", "MODEL=flexible"])
     monkeypatch.setattr(main, "make", lambda _: None)
     with pytest.raises(SystemExit, match=r"2 files are missing.*flexible/seed0/model"):
         main.main()
-    monkeypatch.setattr(main, "make", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(main, "make", interrupted)
     with pytest.raises(SystemExit, match=r"^stopped; the same command goes on from here$"):
         main.main()
     monkeypatch.setenv("STUDIES_ROOT", str(sandbox / "{root}"))
