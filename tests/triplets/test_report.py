@@ -59,7 +59,9 @@ def tuned(sandbox):
 class TestFiles:
     @pytest.fixture
     def folder(self, made, tuned, sandbox):
-        assert report.write(*made()).endswith("reports/made_up")
+        results, frame, tests = made()
+        written = report.write(results, frame, tests, report.judged(results))
+        assert written.endswith("reports/made_up")
         return sandbox / "root/reports/made_up"
 
     def test_all_are_there_and_made_again_the_same(self, folder):
@@ -69,7 +71,7 @@ class TestFiles:
         assert {file.relative_to(folder).as_posix() for file in files} == names
         before = {file: file.read_bytes() for file in files}
         results = read("made_up")
-        report.write(results, results.tidy(), results.tests())
+        report.write(results, results.tidy(), results.tests(), report.judged(results))
         assert {file: file.read_bytes() for file in before} == before
 
     def test_markdown_and_latex_are_whole(self, folder):

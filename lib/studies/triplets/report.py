@@ -1,6 +1,6 @@
 """What the report notebook shows and writes: everything from the run folders of a dataset."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ TITLE = "Triplets: do label relations make a better classifier?"
 SEVERE_SHOWN = 10  # of each system
 
 
-def lead(results: Results, frame: pd.DataFrame) -> str:
+def lead(results: Results, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> str:
     """Return the result in two sentences."""
     scores = frame[frame["metric"] == "macro_f1"].set_index(["model", "variant"])["mean"]
     (model, variant), value = scores.idxmax(), scores.max()
@@ -41,7 +41,7 @@ def lead(results: Results, frame: pd.DataFrame) -> str:
     return (
         f"Dataset {results.dataset}: {count_systems(results.systems)}, {len(results.truth):,} test "
         f"images, {len(results.classes)} classes; highest macro-F1: {system} with {value:.3f}. "
-        f"Of the paper's {tally(judged(results))}{mark}."
+        f"Of the paper's {tally(outcomes)}{mark}."
     )
 
 
@@ -172,13 +172,15 @@ def origin(results: Results) -> Shown:
     return publish.origin(report_command("triplets", results.systems), run_facts(results.runs))
 
 
-def write(results: Results, frame: pd.DataFrame, tests: pd.DataFrame) -> str:
+def write(
+    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, outcomes: Sequence[Outcome]
+) -> str:
     """Write tables, ledger and the entry of the index; return the folder, `reports/<dataset>`."""
     record = tuning_record(results.dataset)
     if record is not None:
         file = paths.reports() / results.dataset / "triplets_tuning.csv"
         write_atomic(file, record.to_csv(index=False))
-    outcomes, words = judged(results), (TITLE, lead(results, frame), note(results))
+    words = TITLE, lead(results, frame, outcomes), note(results)
     names = figures.NAMES, figures.COUNTS
     return write_report(results, frame, tests, outcomes, *words, *names, ledger_names=LEDGER_NAMES)
 
