@@ -167,8 +167,9 @@ class RunParameters(Schema):
         model, _, variant = system.partition("@")
         content, places = {}, {}
         for file in system_files(cls.study, dataset, system):
-            content.update(read_yaml(file))
-            places.update(dict.fromkeys(read_yaml(file), relative(file)))
+            own = read_yaml(file)
+            content.update(own)
+            places.update(dict.fromkeys(own, relative(file)))
         content.update(changes, dataset=dataset, model=model, variant=variant, seed=seed)
         places.update(dict.fromkeys([*changes, "seed", ""], place))
         return cls.check(content, {**places, **(origin or {})})
