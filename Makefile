@@ -3,14 +3,17 @@
 UV_VERSION = 0.13.8
 PYTHON = .venv/bin/python
 SETUP = .venv/.complete
+comma := ,
 
 .DEFAULT_GOAL = help
-.PHONY: help study test lab bench clean
+.PHONY: help study report verify test lab bench clean
 
 help:
 	@echo "make study   run the studies up to reports/<dataset>/index.html; default: all, on demo"
 	@echo "             DATASET=demo STUDY=triplets MODEL=flexible,triplet SEEDS=0,1,2 JOBS=2"
 	@echo "             (JOBS: processor cores to use; STUDIES_DATA: folder of the datasets)"
+	@echo "make report  make the tables and pages of a dataset again, without training: DATASET=... STUDY=..."
+	@echo "make verify  make every committed report again from its evidence, and compare"
 	@echo "make test    check style, run all tests and compare all notebooks"
 	@echo "make lab     open the notebooks in JupyterLab"
 	@echo "make bench   measure speed as ratios against peers"
@@ -19,6 +22,13 @@ help:
 # every VARIABLE=value of the command line is passed on, so that a misspelt one is refused
 study: $(SETUP)
 	@$(PYTHON) -m studies $(MAKEOVERRIDES)
+
+report: $(SETUP)
+	@$(PYTHON) -m studies.reporting.publish $(or $(DATASET),demo) $(subst $(comma), ,$(STUDY))
+	@$(PYTHON) -m studies.reporting.publish $(or $(DATASET),demo) --index
+
+verify: $(SETUP)
+	@$(PYTHON) -m studies.reporting.publish
 
 test: $(SETUP)
 	@$(PYTHON) -m ruff check .

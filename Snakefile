@@ -70,7 +70,7 @@ rule index:
     output:
         REPORTS / DATASET / "index.html",
     shell:
-        "{PYTHON:q} -m studies.reporting.publish {DATASET}"
+        "{PYTHON:q} -m studies.reporting.publish {DATASET} --index"
 
 
 rule report:

@@ -127,7 +127,7 @@ def dinner(tmp_path_factory, smallest):
         patch.setattr(writers, "WORDS", 300)
         for system in ("supervised", *run_files("recipes", "tiny")):
             evaluate(smallest(system))
-            first = first or [run.system for run in finished("tiny", "recipes")]
+            first = first or [run.system for run in finished(root / "runs/tiny/recipes")]
     return SimpleNamespace(root=root, first=first)
 
 

@@ -229,7 +229,7 @@ def test_killed_while_scoring(fresh, uninterrupted):
     trainings, whole = fresh(TRIPLETS), uninterrupted(TRIPLETS) / TRIPLETS.run
     shutil.copytree(whole, trainings.run)
     command = trainings.start(work="evaluate")
-    assert command.until((trainings.run / "classes.csv").exists)
+    assert command.until((trainings.run / "items.json").exists)
     command.kill()
     trainings.finish("evaluate")
     kept = [trainings.run / name for name in ("metrics.json", "predictions.parquet")]

@@ -142,7 +142,7 @@ def test_finished_runs_are_the_evaluated_ones(root):
     make_run({}, model="a", variant="x")
     make_run(None, model="c")
     make_run({}, dataset="other")
-    found = [(run.system, run.params["seed"]) for run in finished("d", "things")]
+    found = [(run.system, run.params["seed"]) for run in finished(paths.runs() / "d" / "things")]
     assert found == [("a@x", 0), ("b", 0), ("b", 1)]
 
 

@@ -1,6 +1,7 @@
 """Small worlds with known truth: folders of plain colours, the groceries' layout, run folders."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,7 @@ def write_run(parameters):
         stopped: str = "",
         trained: int = 7,
         ids: list[str] | None = None,
+        bits: Sequence[int] | None = None,
         **changes,
     ) -> Path:
         model, _, variant = system.partition("@")
@@ -161,12 +163,16 @@ def write_run(parameters):
         rng = np.random.default_rng(0)
         frame = frame.assign(first_match=first_match, confidence=rng.uniform(0.2, 1, len(true)))
         frame[["map_x", "map_y"]] = rng.normal(size=(len(true), 2))
+        frame["cluster"] = range(len(true))
+        if bits is not None:
+            frame["bits_to_training"] = bits
         frame.to_parquet(folder / "predictions.parquet")
         classes = pd.DataFrame(in_words(sorted({*true, *predicted, *unscored, *unseen})))
         classes["images"] = 60
         classes["scored"] = ~classes["class"].isin(unscored)
         classes["unseen"] = classes["class"].isin(unseen)
-        classes.to_csv(folder / "classes.csv", index=False)
+        items = {"min_count": settings.min_count, "classes": classes.to_dict("records")}
+        (folder / "items.json").write_text(to_json(items))
         severe = int((frame["true_level1"] != frame["predicted_level1"]).sum())
         (folder / "metrics.json").write_text(json.dumps({"severe_errors": severe, "n": len(true)}))
         (folder / "curves.csv").write_text(

@@ -1,19 +1,20 @@
 """Near-duplicates planted between training and test images; the cost of levels by a known clock."""
 
+import itertools
+
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from sklearn.metrics import f1_score
 
-from studies.inputs import images as pictures
 from studies.inputs.images import DUPLICATE_BITS
 from studies.triplets import audit, data
 from studies.triplets.figures import read
 
 CLASSES = ["cold/blue", "cold/green", "warm/red"]
 PLANTED = {0: "brighter", 1: "shifted", 4: "brighter", 7: "shifted"}  # test image -> how altered
+TOGETHER = [(2, 3), (3, 5)]  # test images, the second made of the first
 
 
 def picture(seed: int) -> np.ndarray:
@@ -29,44 +30,50 @@ def altered(pixels: np.ndarray, how: str) -> np.ndarray:
 
 
 @pytest.fixture
-def world(sandbox, parameters, write_run):
-    """A folder of pictures with planted pairs, and runs of two systems on its test set."""
+def world(sandbox, parameters):
+    """A folder of pictures with planted pairs, and the parts of its pictures."""
     folder = sandbox / "data" / "colours"
     for c, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
         for i in range(20):
             Image.fromarray(picture(100 * c + i)).save(folder / name / f"{i:02}.png")
-    images = data.read(parameters())
-    parts = data.split(images, parameters())
+    dataset = data.read(parameters())
+    parts = data.split(dataset, parameters())
     test, train = np.flatnonzero(parts == "test"), np.flatnonzero(parts == "train")
+
+    def plant(like: int, place: int, how: str) -> None:
+        pixels = np.asarray(Image.open(folder / dataset.files[like]))
+        Image.fromarray(altered(pixels, how)).save(folder / dataset.files[place])
+
     for place, how in PLANTED.items():
-        pixels = np.asarray(Image.open(folder / images.files[train[3 * place]]))
-        Image.fromarray(altered(pixels, how)).save(folder / images.files[test[place]])
-    true = [images.class_names[k] for k in images.class_index[test]]
-    wrong = [CLASSES[0] if i % 3 == 0 else name for i, name in enumerate(true)]
-    answers = {"triplet": [true], "flexible": [wrong, wrong[::-1]]}
-    ids = [images.files[row] for row in test]
-    for system, seeds in answers.items():
-        for seed, predicted in enumerate(seeds):
-            write_run(sandbox / "root", system, seed, true, predicted, ids=ids)
-    return true, answers, [images.files[row] for row in train]
+        plant(train[3 * place], test[place], how)
+    for like, place in TOGETHER:
+        plant(test[like], test[place], "brighter")
+    return dataset, parts
 
 
 class TestNearDuplicates:
     def test_planted_pairs_are_found(self, world):
-        results = read("made_up")
-        bits = audit.nearest(results)
-        assert len(bits) == 12
-        assert np.flatnonzero(bits <= DUPLICATE_BITS).tolist() == list(PLANTED)
-        found = pd.read_csv(results.folder / "near_duplicates.csv").set_index("test")["train"]
-        tested = results.runs[0].predictions["id"]
-        for place in PLANTED:
-            assert found[tested[place]] == world[2][3 * place]
+        near = audit.near_duplicates(*world)
+        assert len(near) == 12
+        planted = near.index[near["bits_to_training"] <= DUPLICATE_BITS]
+        assert planted.tolist() == list(PLANTED)
 
-    def test_scores_without_them_equal_scikit_learn_on_the_rest(self, world):
-        true, answers, _ = world
-        results = read("made_up")
-        table = audit.without(results, audit.nearest(results)).set_index("system")
+    def test_test_images_that_are_near_to_each_other_are_one_cluster(self, world):
+        clusters = audit.near_duplicates(*world)["cluster"]
+        alike = {frozenset(rows) for rows in clusters.groupby(clusters).groups.values()}
+        chained = frozenset({*itertools.chain(*TOGETHER)})
+        assert alike == {chained, *(frozenset({k}) for k in range(12) if k not in chained)}
+
+    def test_scores_without_them_equal_scikit_learn_on_the_rest(self, sandbox, write_run):
+        true = [name for name in ("a/x", "b/y", "b/z") for _ in range(4)]
+        wrong = ["a/x" if i % 3 == 0 else name for i, name in enumerate(true)]
+        answers = {"triplet": [true], "flexible": [wrong, wrong[::-1]]}
+        bits = np.array([2 if i in PLANTED else 30 for i in range(12)])
+        for system, seeds in answers.items():
+            for seed, predicted in enumerate(seeds):
+                write_run(sandbox / "root", system, seed, true, predicted, bits=bits)
+        table = audit.without(read("made_up"), bits).set_index("system")
         rest = [i for i in range(len(true)) if i not in PLANTED]
         for heading, items in {"all": range(len(true)), "without": rest}.items():
             for system, seeds in answers.items():
@@ -77,16 +84,6 @@ class TestNearDuplicates:
                 severe = [sum(true[i][0] != said[i][0] for i in items) for said in seeds]
                 assert table.loc[system, f"macro-F1, {heading}"] == f"{np.mean(scores):.3f}"
                 assert table.loc[system, f"severe errors, {heading}"] == f"{np.mean(severe):.1f}"
-
-    def test_they_are_computed_once_for_the_same_test_images(self, world, sandbox, monkeypatch):
-        results = read("made_up")
-        bits = audit.nearest(results).tolist()
-        file = results.folder / "near_duplicates.csv"
-        pd.read_csv(file).iloc[1:].to_csv(file, index=False)  # of other test images
-        assert audit.nearest(results).tolist() == bits
-        monkeypatch.setattr(pictures, "hashes", lambda *_: pytest.fail("computed again"))
-        (sandbox / "data" / "colours").rename(sandbox / "elsewhere")
-        assert audit.nearest(read("made_up")).tolist() == bits
 
 
 class TestLevels:

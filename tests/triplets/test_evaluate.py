@@ -104,7 +104,7 @@ class TestOnce:
                 file.unlink()
         settings = parameters("triplet", min_count=20, held_out=2, dataset="other")
         loaded = load_run(evaluate(settings))
-        frame = pd.read_csv(loaded.folder / "classes.csv").set_index("class")
+        frame = pd.DataFrame(loaded.items["classes"]).set_index("class")
         assert frame.loc["cold/green/green", ["images", "scored"]].tolist() == [20, False]
         assert frame["scored"].sum() == loaded.metrics["n_classes"] == 6
         unseen = frame.index[frame["unseen"]]

@@ -34,15 +34,13 @@ def made(sandbox, write_run):
     def make(dataset="made_up", systems=SYSTEMS | VARIANTS):
         for system, count in systems.items():
             predicted = [*TRUE[-count:], *TRUE[count:]]  # of the last class: severe
-            write_run(sandbox / "root", system, 0, TRUE, predicted, dataset)
-        runs = sandbox / "root/runs" / dataset / "triplets"
-        (runs / "levels.csv").write_text(
+            bits = None if dataset == "demo" else 12
+            write_run(sandbox / "root", system, 0, TRUE, predicted, dataset, bits=bits)
+        results = read(dataset)
+        results.folder.mkdir(parents=True, exist_ok=True)
+        (results.folder / "levels.csv").write_text(
             "levels,round,milliseconds,ratio\n1,0,9.0,1.0\n1,1,9.9,1.1\n"
         )
-        ids = [f"{i:03}.png" for i in range(len(TRUE))]
-        near = pd.DataFrame({"test": ids, "train": "x.png", "bits": 12})
-        near.to_csv(runs / "near_duplicates.csv", index=False)
-        results = read(dataset)
         return results, results.tidy(), results.tests()
 
     return make
@@ -68,6 +66,7 @@ class TestFiles:
         files = [file for file in folder.rglob("*") if file.is_file()]
         names = {f"triplets{end}" for end in (".csv", "_tests.csv", ".md", ".tex", ".json")}
         names |= {"claims/triplets.md", "claims/triplets.csv", "triplets_tuning.csv"}
+        names |= {"evidence/triplets/study/levels.csv"}
         assert {file.relative_to(folder).as_posix() for file in files} == names
         before = {file: file.read_bytes() for file in files}
         results = read("made_up")
@@ -123,6 +122,7 @@ def judged(sandbox, write_run):
         results = read(dataset)
         rows = [(n, k, ratio + k / 100) for n, ratio in ratios.items() for k in range(9)]
         table = pd.DataFrame(rows, columns=["levels", "round", "ratio"])
+        results.folder.mkdir(parents=True, exist_ok=True)
         table.to_csv(results.folder / "levels.csv", index=False)
         outcomes = report.judged(results)
         assert [one.claim.id for one in outcomes] == [f"T{k}" for k in range(1, 11)]

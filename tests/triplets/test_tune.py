@@ -102,7 +102,7 @@ def test_the_record_is_what_the_curves_say_and_nothing_is_tested(house):
             SETTINGS[row["model"], row["trial"]].split("; ")
         )
     names = {name.rpartition("/")[2] for name in kept(house / "root")}
-    assert not names & {"metrics.json", "predictions.parquet", "classes.csv"}
+    assert not names & {"metrics.json", "predictions.parquet", "items.json"}
 
 
 def test_test_images_have_no_say(house, monkeypatch, draw):

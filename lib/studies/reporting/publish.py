@@ -1,8 +1,10 @@
 """The executed report notebook is the page; here it is run and exported.
 
-`python -m studies.reporting.publish DATASET STUDY` runs `notebooks/<study>/report.ipynb` and turns
-what came out into `reports/<dataset>/<study>.html`; without a study it writes the index over the
-reports that are there. Pages open without a network, load nothing, run no script and print well.
+`python -m studies.reporting.publish DATASET [STUDY ...]` runs `notebooks/<study>/report.ipynb` and
+turns what came out into `reports/<dataset>/<study>.html`, by default for all studies with runs or
+evidence; with `--index` it writes the index over the reports that are there, and without a dataset
+it verifies all committed reports. Pages open without a network, load nothing, run no script and
+print well.
 Everything that comes from data or models is escaped before it becomes HTML.
 """
 
@@ -10,12 +12,18 @@ import argparse
 import base64
 import io
 import json
+import os
 import re
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 from nbformat import NotebookNode
 from PIL import Image, ImageOps
@@ -63,6 +71,13 @@ def publish(dataset: str, study: str) -> Path:
             cell.outputs = [html_output(ELSEWHERE.format(gallery.name))]
     write_atomic(page, to_page(report, dataset))
     return page
+
+
+def studies_with_runs(dataset: str) -> list[str]:
+    """Return the studies of which a dataset has runs, or evidence of some."""
+    places = paths.runs() / dataset, paths.reports() / dataset / "evidence"
+    found = {file.parts[-4] for place in places for file in place.glob("*/*/seed*/metrics.json")}
+    return [study for study in STUDIES if study in found]
 
 
 def to_page(report: NotebookNode, dataset: str) -> str:
@@ -248,17 +263,75 @@ def thumbnail(picture: Image.Image | Path | str, caption: str) -> str:
     )
 
 
+# What is committed, made again from its evidence and compared.
+
+NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
+TOLERANCE = 1e-5  # between machines
+EQUAL = "byte for byte"
+SHOWN = 80  # characters of a line that differs
+
+
+def verify() -> bool:
+    """Make every committed report again from its evidence, and print whether it comes out the same.
+
+    Nothing but the evidence is at hand, no run and no data. Returns whether all do; what has no
+    evidence is named.
+    """
+    committed, holds = paths.reports(), []
+    with tempfile.TemporaryDirectory() as root:
+        again = Path(root) / "reports"
+        shutil.copytree(committed, again, ignore=shutil.ignore_patterns(*SYNTHETIC))
+        os.environ.update(STUDIES_ROOT=root, STUDIES_DATA=f"{root}/data")
+        for ledger in sorted(again.glob("*/claims/*.csv")):
+            folder, study = ledger.parents[1], ledger.stem
+            if not (folder / "evidence" / study).exists():
+                print(f"{folder.name} {study}: no evidence", flush=True)
+                continue
+            patterns = f"{study}[._]*", f"claims/{study}.*", "index.html"
+            files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+            files = [file for file in files if not file.stem.endswith("_gallery")]
+            for file in files:
+                file.unlink()
+            publish(folder.name, study)
+            write_index(folder.name)
+            compared = [compare(committed / file.relative_to(again), file) for file in files]
+            holds += [same for same, _ in compared]
+            words = dict.fromkeys(how for _, how in compared if how != EQUAL)
+            print(f"{folder.name} {study}: {'; '.join(words) or EQUAL}", flush=True)
+    return all(holds)
+
+
+def compare(committed: Path, again: Path) -> tuple[bool, str]:
+    """Return whether two texts say the same, and in words where they differ first."""
+    old, new = (file.read_text(encoding="utf-8").splitlines() for file in (committed, again))
+    if old == new:
+        return True, EQUAL
+    for number, (was, now) in enumerate(zip_longest(old, new, fillvalue=""), 1):
+        numbers = [np.array(NUMBER.findall(line), dtype=float) for line in (was, now)]
+        alike = NUMBER.sub("", was) == NUMBER.sub("", now)
+        if not alike or not np.allclose(*numbers, rtol=0, atol=TOLERANCE):
+            apart = next(k for k, (a, b) in enumerate(zip_longest(was, now)) if a != b)
+            start = max(0, apart - SHOWN // 2)
+            old_part, new_part = was[start : start + SHOWN], now[start : start + SHOWN]
+            where = f"{relative(committed)} line {number}"
+            return False, f"{where}: committed is `{old_part}`, made again `{new_part}`"
+    return True, f"{relative(committed)}: numbers within {TOLERANCE:g}"
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dataset")
-    parser.add_argument("study", nargs="?", choices=STUDIES)
+    parser.add_argument("dataset", nargs="?")
+    parser.add_argument("study", nargs="*")
+    parser.add_argument("--index", action="store_true")
     options = parser.parse_args()
     with paths.one_sentence():
-        if options.study:
-            print(relative(publish(options.dataset, options.study)))
-        else:
+        if not options.dataset:
+            sys.exit(0 if verify() else 1)
+        if options.index:
             print(relative(write_index(options.dataset)))
+        for study in [] if options.index else options.study or studies_with_runs(options.dataset):
+            print(relative(publish(options.dataset, study)), flush=True)
 
 
 if __name__ == "__main__":

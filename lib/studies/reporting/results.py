@@ -26,9 +26,20 @@ def read_runs(
 ) -> list[LoadedRun]:
     """Return the evaluated runs of a study on a dataset.
 
+    Those of drawn worlds lie below `runs/`. Those on real data are first kept as evidence, and then
+    read from there, so that who has the evidence alone gets the same report; one that does not say
+    what `params/` says today is read where it was made, and is no evidence.
     Raises StudyError when there is none, or when runs of one kind were tested on different `items`.
     """
-    runs, folder = finished(dataset, study), paths.runs() / dataset / study
+    folder = paths.runs() / dataset / study
+    runs = finished(folder)
+    if dataset not in claims.SYNTHETIC:
+        standing = [run for run in runs if not outdated(run)]
+        for run in standing:
+            keep(run, evidence(dataset, study) / run.system / run.folder.name)
+        kept = [run for run in finished(evidence(dataset, study)) if not outdated(run)]
+        names = {(run.system, run.folder.name) for run in kept}
+        runs = kept + [run for run in runs if (run.system, run.folder.name) not in names]
     if not runs:
         raise StudyError(
             f"{folder}: no evaluated run; run `make study DATASET={dataset} STUDY={study}` first"
@@ -41,6 +52,31 @@ def read_runs(
                 f"{folder}: runs were tested on different {items}; delete those of older parameters"
             )
     return runs
+
+
+def evidence(dataset: str, study: str) -> Path:
+    """Return the folder of what a committed report is made from: runs, and `study/` beside them."""
+    return paths.reports() / dataset / "evidence" / study
+
+
+def keep(run: LoadedRun, folder: Path) -> None:
+    """Copy a run into a folder: everything but weights, checkpoints and notebooks."""
+    for file in run.folder.iterdir():
+        if file.is_file() and file.suffix not in {".safetensors", ".ipynb"} and file.stem[0] != ".":
+            content = file.read_bytes()
+            if not (folder / file.name).exists() or (folder / file.name).read_bytes() != content:
+                write_atomic(folder / file.name, content)
+
+
+def outdated(run: LoadedRun) -> str:
+    """Return in which parameters a run is not what `params/` says today; "" where it is."""
+    given = run.params
+    try:
+        today = load_parameters(given["study"], given["dataset"], run.system, given["seed"])
+    except StudyError as error:
+        return str(error)
+    listed = today.resolved()
+    return ", ".join(name for name in {**listed, **given} if listed.get(name) != given.get(name))
 
 
 @dataclass(frozen=True)
@@ -61,13 +97,16 @@ class Results(ABC):
         """Return the metrics of a run by id, each a function of weights of its test items."""
 
     def clusters(self, run: LoadedRun) -> np.ndarray:
-        """Return (N,) which test items of a run are drawn together; each alone by default."""
-        return np.arange(len(run.predictions))
+        """Return (N,) which test items of a run are drawn together."""
+        frame = run.predictions
+        return frame.get("cluster", pd.Series(range(len(frame)))).to_numpy()
 
     @property
     def folder(self) -> Path:
-        """Return the folder of the runs."""
-        return paths.runs() / self.dataset / self.study
+        """Return the folder of what belongs to no single run."""
+        if self.dataset in claims.SYNTHETIC:
+            return paths.runs() / self.dataset / self.study
+        return evidence(self.dataset, self.study) / "study"
 
     @property
     def runs(self) -> list[LoadedRun]:
@@ -176,6 +215,11 @@ def seeds_of(runs: Iterable[LoadedRun], between: str = ",") -> str:
     return between.join(map(str, sorted({run.params["seed"] for run in runs})))
 
 
+def name_of(run: LoadedRun) -> str:
+    """Return how a run is called in a sentence."""
+    return f"{run.system} seed {run.params['seed']}"
+
+
 def all_curves(systems: Mapping[str, Sequence[LoadedRun]]) -> pd.DataFrame:
     """Return the curves of all runs of some systems, one at least, with their system and seed."""
     return pd.concat(
@@ -194,16 +238,22 @@ def count_systems(systems: Mapping[str, object]) -> str:
 
 
 def report_command(study: str, systems: Mapping[str, Sequence[LoadedRun]]) -> str:
-    """Return what to type to make a report again: a line for every set of seeds."""
+    """Return what to type to make a report again: a line for every set of seeds.
+
+    Of real data the last line makes it from the evidence alone.
+    """
     groups: dict[str, list[str]] = {}
     for system, runs in systems.items():
         groups.setdefault(seeds_of(runs), []).append(system)
     dataset = next(iter(systems.values()))[0].params["dataset"]
-    start = f"make study DATASET={dataset} STUDY={study}"
-    if len(groups) == 1:
-        return f"{start} SEEDS={next(iter(groups))}"
-    lines = [f"{start} SEEDS={seeds} MODEL={','.join(names)}" for seeds, names in groups.items()]
-    return "\n".join(lines)
+    chosen = f"DATASET={dataset} STUDY={study}"
+    lines = [
+        f"make study {chosen} SEEDS={seeds}"
+        + (f" MODEL={','.join(names)}" if len(groups) > 1 else "")
+        for seeds, names in groups.items()
+    ]
+    again = [] if dataset in claims.SYNTHETIC else [f"make report {chosen}"]
+    return "\n".join([*lines, *again])
 
 
 def run_facts(runs: Sequence[LoadedRun], items: str = "images") -> dict[str, str]:
@@ -219,12 +269,19 @@ def run_facts(runs: Sequence[LoadedRun], items: str = "images") -> dict[str, str
         # a baseline was not trained on any device
         return ", ".join(dict.fromkeys(str(fact[key]) for fact in facts if key in fact))
 
+    dataset, study = runs[0].params["dataset"], runs[0].params["study"]
+    proof = evidence(dataset, study)
+    kept = [run for run in runs if proof in run.folder.parents]
+    rows = "every row" if len(kept) == len(runs) else ", ".join(map(name_of, kept)) or "no row"
+    left_out = [f"{name_of(run)} ({why})" for run in finished(proof) if (why := outdated(run))]
     dirty = ", with uncommitted changes" if any(fact["dirty"] for fact in git) else ""
     software = [f"{name} {all_of(name, packages)}" for name in packages[0]]
     return {
-        "dataset": f"{runs[0].params['dataset']}, fingerprint {all_of('dataset_fingerprint')}",
+        "dataset": f"{dataset}, fingerprint {all_of('dataset_fingerprint')}",
         items: ", ".join(f"{n:,} {part}" for part, n in provenances[0][items].items()),
         "seeds": seeds_of(runs, ", "),
+        **({} if dataset in claims.SYNTHETIC else {"from committed evidence": rows}),
+        **({"left out, as params/ says otherwise": ", ".join(left_out)} if left_out else {}),
         "commit": all_of("commit", git) + dirty,
         "software": ", ".join([f"Python {all_of('python')}", *software]),
         "device": all_of("device"),

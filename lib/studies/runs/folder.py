@@ -1,8 +1,8 @@
 """A run is a folder: how it is claimed, written without halves, and read back.
 
 `runs/<dataset>/<study>/<model>[@<variant>]/seed<k>/` holds `params.yaml`, `provenance.json`,
-`curves.csv`, `checkpoint/`, `model.safetensors` (training is complete), `predictions.parquet`,
-`metrics.json` (evaluation is complete) and the executed notebooks.
+`curves.csv`, `checkpoint/`, `model.safetensors` (training is complete), `items.json`,
+`predictions.parquet`, `metrics.json` (evaluation is complete) and the executed notebooks.
 """
 
 import importlib
@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -133,6 +133,11 @@ class LoadedRun:
         return pd.read_parquet(self._existing("predictions.parquet"))
 
     @property
+    def items(self) -> dict[str, Any]:
+        """Return what a report needs that is no prediction: class names, counts, the tree."""
+        return json.loads(self._existing("items.json").read_text(encoding="utf-8"))
+
+    @property
     def curves(self) -> pd.DataFrame:
         """Return one row an epoch."""
         return pd.read_csv(self._existing("curves.csv"))
@@ -143,9 +148,13 @@ class LoadedRun:
         return json.loads(self._existing("provenance.json").read_text(encoding="utf-8"))
 
     def model(self) -> Any:
-        """Return the trained model, ready to predict."""
-        self._existing("model.safetensors")
-        return importlib.import_module(f"studies.{self.params['study']}.model").load(self)
+        """Return the trained model, ready to predict; that of evidence lies below `runs/`."""
+        run = self
+        if not (self.folder / "model.safetensors").exists():
+            of_study = paths.runs() / self.params["dataset"] / self.params["study"]
+            run = replace(self, folder=of_study / self.system / f"seed{self.params['seed']}")
+            run._existing("model.safetensors")
+        return importlib.import_module(f"studies.{self.params['study']}.model").load(run)
 
     def refuse_other_images(self, fingerprint: str, root: Path) -> None:
         """Raise StudyError when the images below `root` are not those of training."""
@@ -166,10 +175,9 @@ class LoadedRun:
         return file
 
 
-def finished(dataset: str, study: str) -> list[LoadedRun]:
-    """Return the evaluated runs of a study on a dataset, by folder name."""
-    files = sorted((paths.runs() / dataset / study).glob("*/seed*/metrics.json"))
-    return [load_run(file.parent) for file in files]
+def finished(folder: Path) -> list[LoadedRun]:
+    """Return the evaluated runs below a folder of systems, by folder name."""
+    return [load_run(file.parent) for file in sorted(folder.glob("*/seed*/metrics.json"))]
 
 
 def load_run(folder: Path | str) -> LoadedRun:

@@ -5,38 +5,34 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import csr_array, vstack
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from studies.inputs import images
 from studies.learning.compute import interleaved, threads
-from studies.runs.files import write_atomic
-from studies.triplets import data
 from studies.triplets.figures import Results
 from studies.triplets.loss import FlexibleMarginLoss
-from studies.triplets.params import Parameters
+from studies.triplets.readers import LabelledImages
 
 LEVELS = (1, 2, 3, 4, 6, 8)
 MARGINS = (2.0, 0.5)  # of the top and of the lowest level; a plain margin is that of the lowest
 DIMENSIONS = 128
 
 
-def nearest(results: Results) -> np.ndarray:
-    """Return (N,) how many bits each test image is from its nearest training image.
+def near_duplicates(dataset: LabelledImages, parts: np.ndarray) -> pd.DataFrame:
+    """Return for each test image what its perceptual hash is near to, (T,) rows.
 
-    Computed once from the images and kept beside the runs; again for another set of test images.
-    Raises StudyError when the images are not at hand.
+    `cluster`: test images that hang together by near-duplicates have the same number;
+    `bits_to_training`: how many bits it is from its nearest training image.
+    Raises StudyError when an image cannot be read.
     """
-    file, run = results.folder / "near_duplicates.csv", results.runs[0]
-    tested = run.predictions["id"]
-    if not file.exists() or set(pd.read_csv(file)["test"]) != set(tested):
-        parameters = Parameters.from_run(run.params, run.folder)
-        dataset = data.read(parameters)
-        hashes = images.hashes(dataset.paths, dataset.root)
-        pairs = images.nearest_duplicates(hashes, data.split(dataset, parameters))
-        for part in ("test", "train"):
-            pairs[part] = [dataset.files[row] for row in pairs[part]]
-        write_atomic(file, pairs.rename(columns={"distance": "bits"}).to_csv(index=False))
-    return pd.read_csv(file, index_col="test")["bits"].loc[tested].to_numpy()
+    hashes = images.hashes(dataset.paths, dataset.root)
+    test = hashes[parts == "test"]
+    bits = images.nearest_duplicates(hashes, parts)["distance"].to_numpy()
+    alike = [csr_array([np.bitwise_count(one ^ test) <= images.DUPLICATE_BITS]) for one in test]
+    _, cluster = connected_components(vstack(alike))
+    return pd.DataFrame({"cluster": cluster, "bits_to_training": bits})
 
 
 def counts(bits: np.ndarray) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from studies.paths import relative, run_command
 from studies.reporting.bootstrap import value
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, load_run
-from studies.triplets import data, metrics, sampling
+from studies.triplets import audit, data, metrics, sampling
 from studies.triplets.params import Parameters
 
 
@@ -53,7 +53,12 @@ def evaluate(parameters: Parameters) -> Path:
                 "confidence": probabilities.max(1),
             }
         )
+        predictions["confidence"] = predictions["confidence"].astype(np.float16)
         predictions[["map_x", "map_y"]] = flat_map(embedded, parameters.seed)
+        predictions["cluster"] = range(len(test))
+        if parameters.source.name != "kitchen":
+            near = audit.near_duplicates(dataset, parts)
+            predictions[["cluster", "bits_to_training"]] = near.to_numpy()
         roles = sampling.roles(dataset, parts, parameters)
         everything = np.arange(len(dataset.classes))
         unseen = np.setdiff1d(everything, dataset.class_index[roles == "train"])
@@ -67,7 +72,8 @@ def evaluate(parameters: Parameters) -> Path:
         classes["images"] = [dataset.counts[label] for label in everything]
         classes["scored"] = classes.index.isin(scored)
         classes["unseen"] = classes.index.isin(unseen)
-        write_atomic(folder / "classes.csv", classes.to_csv(index=False))
+        items = {"min_count": parameters.min_count, "classes": classes.to_dict("records")}
+        write_atomic(folder / "items.json", to_json(items))
         write_atomic(folder / "predictions.parquet", lambda path: predictions.to_parquet(path))
         write_atomic(folder / "metrics.json", to_json(values))
     return folder

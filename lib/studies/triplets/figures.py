@@ -103,12 +103,8 @@ def of_runs(runs: list[LoadedRun]) -> Results:
 
 
 def read_classes(run: LoadedRun) -> pd.DataFrame:
-    """Return the classes of a run; a class may be called 007 or NA."""
-    frame = pd.read_csv(run.folder / "classes.csv", dtype="str", keep_default_na=False)
-    frame["images"] = frame["images"].astype(int)
-    for flag in ("scored", "unseen"):
-        frame[flag] = frame[flag] == "True"
-    return frame
+    """Return the classes of a run."""
+    return pd.DataFrame(run.items["classes"])
 
 
 def place(system: str) -> tuple[int, int, str]:

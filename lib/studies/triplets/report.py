@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 
 from studies import paths
 from studies.inputs import images
-from studies.paths import StudyError
 from studies.reporting import publish, tables
 from studies.reporting.bootstrap import Measured
 from studies.reporting.claims import (
@@ -122,15 +121,12 @@ def tuning(dataset: str) -> Shown | None:
 def near_duplicates(results: Results) -> Iterator[Shown]:
     """Show how many test images are nearly in the training set, and the scores without them.
 
-    Nothing of drawn worlds; where the photographs are not at hand, that.
+    Nothing of drawn worlds.
     """
-    if results.dataset in SYNTHETIC:
+    predictions = results.runs[0].predictions
+    if "bits_to_training" not in predictions:
         return
-    try:
-        bits = audit.nearest(results)
-    except StudyError as error:
-        yield publish.paragraph(f"Not counted here: {error}.", "note")
-        return
+    bits = predictions["bits_to_training"].to_numpy()
     near = int((bits <= images.DUPLICATE_BITS).sum())
     yield show(audit.counts(bits))
     yield show(
