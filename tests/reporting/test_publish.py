@@ -152,3 +152,30 @@ def test_the_index_is_over_the_reports_that_are_there(monkeypatch, tmp_path):
     assert {"href": "triplets.html"} in elements.all("a")
     assert HOSTILE in elements.text
     assert not elements.all("script")
+
+
+class TestComparison:
+    OLD = "a,b\nx,0.25\ny,-1.5e-3\n"
+
+    @pytest.mark.parametrize(
+        ("new", "same", "words"),
+        [
+            (OLD, True, "byte for byte"),
+            (OLD.replace("0.25", "0.250004"), True, "numbers within 1e-05"),
+            (
+                OLD.replace("0.25", "0.2501"),
+                False,
+                "line 2: committed is `x,0.25`, made",
+            ),
+            (OLD.replace("y", "z"), False, "line 3"),
+            (OLD + "more\n", False, "line 4: committed is ``, made again `more`"),
+            (OLD.replace("-1.5", "1.5"), False, "line 3"),
+        ],
+    )
+    def test_the_first_difference_is_named(self, tmp_path, new, same, words):
+        files = [tmp_path / "old.csv", tmp_path / "new.csv"]
+        for file, text in zip(files, (self.OLD, new), strict=True):
+            file.write_text(text)
+        found, said = publish.compare(*files)
+        assert found == same
+        assert words in said

@@ -1,10 +1,17 @@
 """Where a report comes from, of runs written by hand."""
 
-import pytest
+import shutil
 
-from studies.reporting.results import report_command, run_facts
+import pandas as pd
+import pytest
+import yaml
+
+from studies import paths
+from studies.paths import StudyError
+from studies.reporting.results import evidence, read_runs, report_command, run_facts
 from studies.runs.files import to_json
 from studies.runs.folder import LoadedRun
+from studies.runs.params import load_parameters
 
 EVALUATED = {
     "python": "3.12.0",
@@ -26,7 +33,8 @@ def run(tmp_path):
         folder.mkdir(parents=True)
         (folder / "provenance.json").write_text(to_json(known | facts), encoding="utf-8")
         model, _, variant = system.partition("@")
-        params = {"dataset": "demo", "model": model, "variant": variant, "seed": seed}
+        names = {"study": "captioning", "dataset": "demo", "model": model, "variant": variant}
+        params = {**names, "seed": seed}
         return LoadedRun(folder, params)
 
     return make
@@ -58,3 +66,60 @@ def test_facts_of_equal_runs_stand_once_and_differences_side_by_side(run):
     facts = run_facts([baseline, run("a"), other])
     assert facts["commit"] == "abc1234, def5678, with uncommitted changes"
     assert (facts["device"], facts["threads"]) == ("NVIDIA H100", "2")
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """Return a function: system and changes -> the folder of its run on the groceries."""
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path))
+
+    def make(system, seed=0, **changes):
+        params = load_parameters("triplets", "grocery_random", system, seed)
+        folder = params.folder()
+        (folder / "checkpoint").mkdir(parents=True)
+        (folder / "params.yaml").write_text(yaml.safe_dump({**params.resolved(), **changes}))
+        (folder / "provenance.json").write_text(to_json(TRAINED))
+        pd.DataFrame({"id": ["a", "b"]}).to_parquet(folder / "predictions.parquet")
+        names = "metrics.json", "curves.csv", "model.safetensors", "train.ipynb", ".lock"
+        for name in (*names, "checkpoint/state"):
+            (folder / name).write_text(name)
+        return folder
+
+    return make
+
+
+class TestEvidence:
+    def test_it_is_everything_but_weights_checkpoints_and_notebooks(self, trained):
+        folder = trained("flexible")
+        (run,) = read_runs("grocery_random", "triplets", "images")
+        assert run.folder == evidence("grocery_random", "triplets") / "flexible/seed0"
+        kept = {file.name: file.read_bytes() for file in run.folder.iterdir()}
+        names = {"metrics.json", "curves.csv", "params.yaml", "provenance.json"}
+        assert kept == {n: (folder / n).read_bytes() for n in (*names, "predictions.parquet")}
+        shutil.rmtree(paths.runs())
+        assert [run] == read_runs("grocery_random", "triplets", "images")
+        with pytest.raises(StudyError, match=r"has no model\.safetensors"):
+            run.model()
+
+    def test_what_params_no_longer_say_is_left_out_by_name(self, trained):
+        trained("flexible")
+        trained("triplet")
+        assert len(read_runs("grocery_random", "triplets", "images")) == 2
+        shutil.rmtree(paths.runs())
+        stale = evidence("grocery_random", "triplets") / "triplet/seed0/params.yaml"
+        stale.write_text(stale.read_text().replace("epochs: 80", "epochs: 81"))
+        runs = read_runs("grocery_random", "triplets", "images")
+        assert [run.system for run in runs] == ["flexible"]
+        facts = run_facts(runs)
+        assert facts["from committed evidence"] == "every row"
+        assert facts["left out, as params/ says otherwise"] == "triplet seed 0 (epochs)"
+
+    def test_a_run_with_other_settings_than_params_is_read_where_it_was_made(self, trained):
+        trained("flexible")
+        mine = trained("triplet", variant="mine", epochs=3)
+        runs = read_runs("grocery_random", "triplets", "images")
+        assert {run.system: run.folder == mine for run in runs} == {
+            "flexible": False,
+            "triplet@mine": True,
+        }
+        assert run_facts(runs)["from committed evidence"] == "flexible seed 0"
