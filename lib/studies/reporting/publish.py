@@ -282,8 +282,8 @@ def verify() -> bool:
         again = Path(root) / "reports"
         shutil.copytree(committed, again, ignore=shutil.ignore_patterns(*SYNTHETIC))
         os.environ.update(STUDIES_ROOT=root, STUDIES_DATA=f"{root}/data")
-        for ledger in sorted(again.glob("*/claims/*.csv")):
-            folder, study = ledger.parents[1], ledger.stem
+        tables = [file for file in sorted(again.glob("*/*.csv")) if file.stem in STUDIES]
+        for folder, study in ((table.parent, table.stem) for table in tables):
             if not (folder / "evidence" / study).exists():
                 print(f"{folder.name} {study}: no evidence", flush=True)
                 continue
@@ -296,8 +296,8 @@ def verify() -> bool:
             write_index(folder.name)
             compared = [compare(committed / file.relative_to(again), file) for file in files]
             holds += [same for same, _ in compared]
-            words = dict.fromkeys(how for _, how in compared if how != EQUAL)
-            print(f"{folder.name} {study}: {'; '.join(words) or EQUAL}", flush=True)
+            words = [how for _, how in compared if how != EQUAL] or [EQUAL]
+            print(f"{folder.name} {study}:", "\n  ".join(words), flush=True)
     return all(holds)
 
 

@@ -130,7 +130,9 @@ class LoadedRun:
 
         The file is read once, and all who ask share the frame: do not change it in place.
         """
-        return pd.read_parquet(self._existing("predictions.parquet"))
+        frame = pd.read_parquet(self._existing("predictions.parquet"))
+        # halves are for the disk: pandas cannot sort them
+        return frame.astype(dict.fromkeys(frame.select_dtypes("float16"), "float64"))
 
     @property
     def items(self) -> dict[str, Any]:
