@@ -54,13 +54,13 @@ def world(sandbox, parameters):
 
 class TestNearDuplicates:
     def test_planted_pairs_are_found(self, world):
-        near = audit.near_duplicates(*world)
+        near = data.near_duplicates(*world)
         assert len(near) == 12
         planted = near.index[near["bits_to_training"] <= DUPLICATE_BITS]
         assert planted.tolist() == list(PLANTED)
 
     def test_test_images_that_are_near_to_each_other_are_one_cluster(self, world):
-        clusters = audit.near_duplicates(*world)["cluster"]
+        clusters = data.near_duplicates(*world)["cluster"]
         alike = {frozenset(rows) for rows in clusters.groupby(clusters).groups.values()}
         chained = frozenset({*itertools.chain(*TOGETHER)})
         assert alike == {chained, *(frozenset({k}) for k in range(12) if k not in chained)}

@@ -5,34 +5,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from scipy.sparse import csr_array, vstack
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from studies.inputs import images
 from studies.learning.compute import interleaved, threads
 from studies.triplets.figures import Results
 from studies.triplets.loss import FlexibleMarginLoss
-from studies.triplets.readers import LabelledImages
 
 LEVELS = (1, 2, 3, 4, 6, 8)
 MARGINS = (2.0, 0.5)  # of the top and of the lowest level; a plain margin is that of the lowest
 DIMENSIONS = 128
-
-
-def near_duplicates(dataset: LabelledImages, parts: np.ndarray) -> pd.DataFrame:
-    """Return for each test image what its perceptual hash is near to, (T,) rows.
-
-    `cluster`: test images that hang together by near-duplicates have the same number;
-    `bits_to_training`: how many bits it is from its nearest training image.
-    Raises StudyError when an image cannot be read.
-    """
-    hashes = images.hashes(dataset.paths, dataset.root)
-    test = hashes[parts == "test"]
-    bits = images.nearest_duplicates(hashes, parts)["distance"].to_numpy()
-    alike = [csr_array([np.bitwise_count(one ^ test) <= images.DUPLICATE_BITS]) for one in test]
-    _, cluster = connected_components(vstack(alike))
-    return pd.DataFrame({"cluster": cluster, "bits_to_training": bits})
 
 
 def counts(bits: np.ndarray) -> pd.DataFrame:

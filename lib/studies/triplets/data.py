@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array, vstack
+from scipy.sparse.csgraph import connected_components
 
 from studies import paths
 from studies.inputs import images, reading
@@ -72,3 +75,18 @@ def inputs(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
     if parameters.backbone.name == "frozen":
         return features(dataset.paths, dataset.root, parameters.backbone.weights)
     return images.load(dataset.paths, parameters.image_size, dataset.root)
+
+
+def near_duplicates(dataset: LabelledImages, parts: np.ndarray) -> pd.DataFrame:
+    """Return for each test image what its perceptual hash is near to, (T,) rows.
+
+    `cluster`: test images that hang together by near-duplicates have the same number;
+    `bits_to_training`: how many bits it is from its nearest training image.
+    Raises StudyError when an image cannot be read.
+    """
+    hashes = images.hashes(dataset.paths, dataset.root)
+    test = hashes[parts == "test"]
+    bits = images.nearest_duplicates(hashes, parts)["distance"].to_numpy()
+    alike = [csr_array([np.bitwise_count(one ^ test) <= images.DUPLICATE_BITS]) for one in test]
+    _, cluster = connected_components(vstack(alike))
+    return pd.DataFrame({"cluster": cluster, "bits_to_training": bits})

@@ -12,7 +12,7 @@ from studies.paths import relative, run_command
 from studies.reporting.bootstrap import value
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, load_run
-from studies.triplets import audit, data, metrics, sampling
+from studies.triplets import data, metrics, sampling
 from studies.triplets.params import Parameters
 
 
@@ -57,7 +57,7 @@ def evaluate(parameters: Parameters) -> Path:
         predictions[["map_x", "map_y"]] = flat_map(embedded, parameters.seed)
         predictions["cluster"] = range(len(test))
         if parameters.source.name != "kitchen":
-            near = audit.near_duplicates(dataset, parts)
+            near = data.near_duplicates(dataset, parts)
             predictions[["cluster", "bits_to_training"]] = near.to_numpy()
         roles = sampling.roles(dataset, parts, parameters)
         everything = np.arange(len(dataset.classes))
