@@ -99,7 +99,7 @@ def test_values(written, changes, words):
 def test_unreadable_files(tmp_path):
     file = tmp_path / "bad.yaml"
     for content, place in (
-        (b"", ": no such parameter file"),
+        (b"", ": cannot be read: No such file"),
         (b"a: 1\nb: [1,\nc: }\n", " line 3: "),
         (b"a: \xff\xfe\n", ": not valid YAML"),
     ):
@@ -119,7 +119,7 @@ def test_later_files_win_and_a_mistake_is_told_of_the_file_that_made_it(tmp_path
     assert message.startswith(f"{wrong}: parameter `epochs` ")
     wrong.write_text("validation_share: 1e-3\n")  # which YAML takes for text
     message = refused(Parameters.from_files, [SHARED, FLEXIBLE, wrong], ["seed=0"])
-    assert message.endswith("write 1.0e-3 or 0.001")
+    assert message.endswith("write 0.001")
     for override in ("seed", "seed=[1", "sed=1", "seed="):
         assert "seed" in refused(Parameters.from_files, [SHARED, FLEXIBLE], [override])
 

@@ -11,7 +11,6 @@ import difflib
 import importlib
 import json
 import linecache
-import math
 import re
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -43,11 +42,9 @@ class Block(BaseModel):
     def _no_unknown_names(cls, values: Any) -> Any:
         """Refuse a name that is none here, before its absence elsewhere is complained of."""
         for name in values if isinstance(values, dict) else ():
-            if name not in cls.model_fields and isinstance(name, str):
-                nearest = suggestion(name, cls.model_fields)
-                raise PydanticCustomError(
-                    "unknown", "{nearest}", {"name": name, "nearest": nearest}
-                )
+            if name not in cls.model_fields:
+                context = {"name": str(name), "nearest": suggestion(str(name), cls.model_fields)}
+                raise PydanticCustomError("unknown", "{nearest}", context)
         return values
 
 
@@ -55,11 +52,11 @@ class Schema(Block):
     """Parameters that a file, a command line or a notebook gives."""
 
     @classmethod
-    def check(cls, values: dict[str, Any], origin: dict[str, str]) -> Self:
+    def check(cls, values: dict[str, Any], origin: Mapping[str, str]) -> Self:
         """Return the typed parameters.
 
-        `origin` says for each name which file or cell it came from. Raises StudyError with one
-        sentence for the first thing that is wrong.
+        `origin` says for each name which file or cell it came from, and at "" for all others.
+        Raises StudyError with one sentence for the first thing that is wrong.
         """
         try:
             return cls.model_validate(values)
@@ -75,23 +72,24 @@ class Schema(Block):
         """
         from IPython import get_ipython
 
-        names: list[str] = []
-        for source in cells_run(get_ipython().user_ns["In"]):
+        variables, names = get_ipython().user_ns, {}
+        # those of a kernel that keeps no history, such as nbval's, are where tracebacks find them
+        kept = ("".join(entry[2]) for entry in linecache.cache.values() if len(entry) == 4)
+        for source in list(filter(None, variables["In"])) or kept:
             if source.startswith("# Parameters:"):
-                names = assigned_names(source)
+                names = assigned(source)
             elif source.startswith("# Parameters\n"):
-                names += assigned_names(source)
+                names |= assigned(source)
         if not names:
             raise StudyError("run the cell tagged `parameters` first (it begins `# Parameters:`)")
-        values = {name: get_ipython().user_ns[name] for name in dict.fromkeys(names)}
-        return cls.from_names(values, "parameters cell")
+        return cls.from_names({name: variables[name] for name in names}, "parameters cell")
 
     @classmethod
     def from_names(
         cls, values: dict[str, Any], place: str, origin: Mapping[str, str] | None = None
     ) -> Self:
         """Check values that come from one place, but for those that `origin` names."""
-        return cls.check(values, {**dict.fromkeys([*values, ""], place), **(origin or {})})
+        return cls.check(values, {"": place, **(origin or {})})
 
 
 class RunParameters(Schema):
@@ -141,10 +139,8 @@ class RunParameters(Schema):
                 f"{suggestion(system, listed)}"
             )
         _, *own = listed[system]
-        values = {name: value for name, value in self.resolved().items() if name != "study"}
-        for file in own:
-            values.update(read_yaml(file))
-        return self.check(values, dict.fromkeys([*values, ""], relative(own[-1])))
+        values = self.model_dump(mode="json") | read_files(own)[0]
+        return self.check(values, {"": relative(own[-1])})
 
     def folder(self) -> Path:
         """Return the run folder of these parameters."""
@@ -165,11 +161,7 @@ class RunParameters(Schema):
         """
         dataset, system, seed, changes = choice(cls.study, values, place)
         model, _, variant = system.partition("@")
-        content, places = {}, {}
-        for file in system_files(cls.study, dataset, system):
-            own = read_yaml(file)
-            content.update(own)
-            places.update(dict.fromkeys(own, relative(file)))
+        content, places = read_files(system_files(cls.study, dataset, system))
         content.update(changes, dataset=dataset, model=model, variant=variant, seed=seed)
         places.update(dict.fromkeys([*changes, "seed", ""], place))
         return cls.check(content, {**places, **(origin or {})})
@@ -191,21 +183,15 @@ class RunParameters(Schema):
 
     def resolved(self) -> dict[str, Any]:
         """Return plain values for `params.yaml`, the study first."""
-        return {"study": self.study, **json.loads(self.model_dump_json())}
+        return {"study": self.study, **self.model_dump(mode="json")}
 
     @classmethod
     def from_files(cls, files: Sequence[Path], overrides: Iterable[str] = ()) -> Self:
         """Merge YAML files in order, then `name=value` overrides, and check the result."""
-        values, origin = {}, {}
-        for file in files:
-            content = read_yaml(file)
-            values.update(content)
-            origin.update(dict.fromkeys(content, relative(file)))
+        values, origin = read_files(files)
         given = read_overrides(overrides)
-        values.update(given)
-        origin.update(dict.fromkeys(given, "command line"))
-        origin.setdefault("", " + ".join(relative(file) for file in files))
-        return cls.check(values, origin)
+        every = {"": " + ".join(map(relative, files))}
+        return cls.check(values | given, every | origin | dict.fromkeys(given, "command line"))
 
     @classmethod
     def from_command_line(cls, arguments: Sequence[str] | None = None) -> Self:
@@ -234,8 +220,6 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML mapping; raises StudyError when there is no such file or it is no mapping."""
     try:
         content = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise StudyError(f"{relative(file)}: no such parameter file") from None
     except OSError as error:
         raise StudyError(f"{relative(file)}: cannot be read: {error.strerror or error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -247,6 +231,16 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return content
 
 
+def read_files(files: Iterable[Path]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values of YAML files, of which later ones win, and which file each came from."""
+    values, origin = {}, {}
+    for file in files:
+        content = read_yaml(file)
+        values.update(content)
+        origin.update(dict.fromkeys(content, relative(file)))
+    return values, origin
+
+
 def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     """Read `name=value` texts, the values as YAML; raises StudyError for one that is not."""
     values = {}
@@ -255,9 +249,9 @@ def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
         try:
             values[name] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise StudyError(f"-p {override}: the value is not valid YAML") from None
+            equals = ""
         if not equals:
-            raise StudyError(f"-p {override}: write name=value, for example -p seed=0")
+            raise StudyError(f"-p {override}: write name=value in YAML, for example -p seed=0")
     return values
 
 
@@ -279,12 +273,12 @@ def run_files(study: str, dataset: str) -> dict[str, list[Path]]:
     if dataset not in known:
         raise StudyError(f"study {study} has no dataset `{dataset}`{suggestion(dataset, known)}")
     shared = folder / dataset / "dataset.yaml"
-    systems = sorted(file for file in shared.parent.glob("*.yaml") if file != shared)
-    models = {file: file.with_name(f"{file.stem.partition('@')[0]}.yaml") for file in systems}
-    return {
-        file.stem: [shared, model, *([file] if file != model else [])]
-        for file, model in models.items()
-    }
+    listed = {}
+    for file in sorted(shared.parent.glob("*.yaml")):
+        model = file.with_name(f"{file.stem.partition('@')[0]}.yaml")
+        listed[file.stem] = [shared, model, file] if file != model else [shared, model]
+    del listed[shared.stem]
+    return listed
 
 
 def system_files(study: str, dataset: str, system: str) -> list[Path]:
@@ -307,19 +301,16 @@ def choice(
     Changes of a listed system make a variant of their own, such as `flexible@epochs_2`, so that no
     run folder ever holds other settings than its name says.
     """
-    others = dict(values)
-    dataset, system, seed = (others.pop(name, None) for name in ("dataset", "system", "seed"))
-    changes = others.pop("changes", None) or {}
+    others = {"changes": {}, **values}
     if "model" in others:
-        system = "@".join(filter(None, (others.pop("model"), others.pop("variant", ""))))
-    for name, value in {"dataset": dataset, "system": system, "seed": seed}.items():
-        if value is None:
-            raise StudyError(f"{place}: parameter `{name}` is missing; add it")
+        others["system"] = "@".join(filter(None, (others.pop("model"), others.pop("variant", ""))))
+    try:
+        dataset, system, seed, changes = map(others.pop, ("dataset", "system", "seed", "changes"))
+    except KeyError as error:
+        raise StudyError(f"{place}: parameter `{error.args[0]}` is missing; add it") from None
     if not isinstance(changes, dict):
         raise StudyError(f"{place}: parameter `changes` should be {{name: value}}, not {changes!r}")
-    known: dict[str, Any] = {}
-    for file in system_files(study, str(dataset), str(system)):
-        known.update(read_yaml(file))
+    known, _ = read_files(system_files(study, str(dataset), str(system)))
     others.update(changes)
     changed = {k: v for k, v in others.items() if k not in known or known[k] != v}
     if changed and system in run_files(study, dataset):
@@ -368,107 +359,70 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; did you mean `{near[0]}`?" if near else f"; there are: {', '.join(known)}"
 
 
-def explain(
-    values: dict[str, Any],
-    origin: dict[str, str],
-    error: ValidationError,
-) -> str:
+UNTAGGED = ("union_tag_invalid", "union_tag_not_found")  # of blocks that are told by their `name`
+SAID = {
+    "string_pattern_mismatch": "should hold lower-case letters, digits and _ only",
+    "model_type": "should hold `name: value` lines",
+    "model_attributes_type": "should hold `name: value` lines",
+}
+NUMBER = r"[-+]?\d*\.?\d+([eE][-+]?\d+)?"
+
+
+def explain(values: dict[str, Any], origin: Mapping[str, str], error: ValidationError) -> str:
     """Return one sentence for the first of pydantic's complaints, unknown names first."""
     first = error.errors()[0]
-    context, location = first.get("ctx", {}), first["loc"]
-    if first["type"] == "unknown":
-        location = (*location, context["name"])
+    kind, context = first["type"], first.get("ctx", {})
+    last = {"unknown": context.get("name"), **dict.fromkeys(UNTAGGED, "name")}.get(kind)
+    location = (*first["loc"], last) if last else first["loc"]
     name = spell(location, values)
     place = origin.get(location[0] if location else "", origin.get("", "parameters"))
-    if first["type"] == "unknown":
+    if kind == "unknown":
         return f"{place}: unknown parameter `{name}`{context['nearest']}"
-    if first["type"] == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return f"{place}: parameter `{name}` is missing; add it"
-    if first["type"] == "union_tag_invalid":
-        known = re.findall(r"'(\w+)'", context["expected_tags"])
-        tag = context["tag"]
-        return f"{place}: parameter `{name}.name` cannot be `{tag}`{suggestion(tag, known)}"
-    if first["type"] == "union_tag_not_found":
-        return f"{place}: parameter `{name}.name` is missing; add it"
-    problem = first["msg"].removeprefix("Value error, ")
-    problem = re.sub(r"^(Input|String|List) should", "should", problem)
-    problem = re.sub(r"^Keys should be strings", "should be a name", problem)
-    problem = re.sub(r" after validation, not \d+$", "", problem)
-    if first["type"] == "string_pattern_mismatch":
-        problem = "should hold lower-case letters, digits and _ only"
-    if first["type"] in ("model_type", "model_attributes_type"):
-        problem = "should hold `name: value` lines"
+    if kind == "union_tag_invalid":
+        nearest = suggestion(context["tag"], re.findall(r"'(\w+)'", context["expected_tags"]))
+        return f"{place}: parameter `{name}` cannot be `{context['tag']}`{nearest}"
+    problem = re.sub(
+        r"^Value error, |^\w+ (?=should)| after validation, not \d+$", "", first["msg"]
+    )
+    problem = SAID.get(kind, problem)
     given = "" if isinstance(first["input"], dict) else f", not {first['input']!r}"
-    if first["type"] == "float_type":
-        given += number_hint(first["input"])
+    if kind == "float_type" and re.fullmatch(NUMBER, str(first["input"])):
+        number = yaml.safe_dump(float(first["input"])).split()[0]
+        given += f": YAML takes that for text; write {number}"
     return f"{place}: parameter `{name}` {problem}{given}" if name else f"{place}: {problem}"
 
 
-def number_hint(given: Any) -> str:
-    """Say how to write a number such as `1e-3`, which YAML reads as text; empty for others."""
-    try:
-        number = float(given) if isinstance(given, str) else None
-    except ValueError:
-        number = None
-    if number is None or not math.isfinite(number):
-        return ""
-    spellings = [given.lower().replace("e", ".0e", 1), yaml.safe_dump(number).split()[0]]
-    valid = [text for text in spellings if isinstance(yaml.safe_load(text), float)]
-    return f": YAML takes that for text; write {' or '.join(dict.fromkeys(valid))}"
-
-
-def spell(location: tuple[int | str, ...], values: Any) -> str:
+def spell(location: Sequence[int | str], values: Any) -> str:
     """Write a location as `loss.margins[0]`, without the tags pydantic adds for unions."""
-    written = ""
+    written, last = "", len(location) - 1
     for position, part in enumerate(location):
-        inside = isinstance(values, dict) and part in values
-        if isinstance(part, int):
-            written += f"[{part}]"
-            values = values[part] if isinstance(values, list) and part < len(values) else None
-        elif inside or position == len(location) - 1:
-            written += f".{part}" if written else part
-            values = values.get(part) if isinstance(values, dict) else None
-    return written
+        inside = isinstance(part, int) or (isinstance(values, dict) and part in values)
+        if inside or position == last:
+            written += f"[{part}]" if isinstance(part, int) else f".{part}"
+            values = values[part] if position < last else None
+    return written.removeprefix(".")
 
 
-def cells_run(history: Sequence[str]) -> Iterable[str]:
-    """Return the sources of the cells that this kernel has run, oldest first.
-
-    Those of a kernel that keeps no history, such as nbval's, are where tracebacks find them.
-    """
-    if any(history):
-        return history
-    return ["".join(entry[2]) for entry in linecache.cache.values() if len(entry) == 4]
-
-
-def assigned_names(source: str) -> list[str]:
-    """Return the names that a cell assigns at its top level, in order."""
-    return [
-        target.id
+def assigned(source: str) -> dict[str, ast.expr]:
+    """Return what a cell assigns at its top level, name -> expression, in order."""
+    return {
+        node.targets[0].id: node.value
         for node in ast.parse(source).body
-        if isinstance(node, (ast.Assign, ast.AnnAssign))
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name)
-    ]
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
 
 
 def notebook_defaults(notebook: Path) -> dict[str, Any]:
     """Return the literals of the cell tagged `parameters`, read without running anything."""
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    except OSError as error:
-        raise StudyError(f"{relative(notebook)}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise StudyError(f"{relative(notebook)}: is no notebook") from None
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) != 1:
-        raise StudyError(f"{relative(notebook)}: needs one cell tagged `parameters`")
-    body = ast.parse("".join(tagged[0]["source"])).body
-    return {
-        node.targets[0].id: ast.literal_eval(node.value)
-        for node in body
-        if isinstance(node, ast.Assign)
-    }
+        (cell,) = (c for c in cells if "parameters" in c["metadata"].get("tags", []))
+    except (OSError, ValueError, KeyError, TypeError):
+        wanted = "is no notebook with one cell tagged `parameters`"
+        raise StudyError(f"{relative(notebook)}: {wanted}") from None
+    return {name: ast.literal_eval(v) for name, v in assigned("".join(cell["source"])).items()}
 
 
 # Blocks of parameters that studies share.
