@@ -141,6 +141,7 @@ def test_intervals_draw_dots_whiskers_and_published_values():
     assert whisker.get_xydata().tolist() == [[0.5, 0], [0.65, 0]]
     assert dot.get_color() == whisker.get_color() == style("triplet").colour
     assert legend_of(figure) == ["published"]
+    assert plots.intervals(tidy(rows), {"auc": "AUC"}) is None
 
 
 # an interval need not hold its mean
@@ -168,23 +169,17 @@ def test_sweep_draws_a_line_a_model_with_intervals(low, high):
 # Maps.
 
 
-def points(labels: int) -> pd.DataFrame:
-    number = np.arange(labels * 3)
-    label = number % labels
-    frame = pd.DataFrame({"x": number, "y": -number, "label": [f"l{i:02}" for i in label]})
-    return frame.assign(top=label % 2)
-
-
 @pytest.mark.parametrize(
-    ("labels", "dropped", "names"),
+    ("labels", "names"),
     [
-        (4, [], ["l00", "l01", "l02", "l03"]),
-        (11, [], ["0", "1"]),
-        (12, ["top"], [*(f"l{i:02}" for i in range(9)), "3 others"]),
+        (4, ["l00", "l01", "l02", "l03"]),
+        (12, [*(f"l{i:02}" for i in range(9)), "3 others"]),
     ],
 )
-def test_a_map_names_groups_and_draws_every_point_once(labels, dropped, names):
-    frame = points(labels).drop(columns=dropped)
+def test_a_map_names_groups_and_draws_every_point_once(labels, names):
+    number = np.arange(labels * 3)
+    label = [f"l{i:02}" for i in number % labels]
+    frame = pd.DataFrame({"system": "triplet", "x": number, "y": -number, "label": label})
     figure = plots.embedding_map(frame)
     (axis,) = figure.axes
     drawn = np.concatenate([group.get_offsets() for group in axis.collections])

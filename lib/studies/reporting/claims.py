@@ -305,6 +305,7 @@ LOOKS = {
 }
 
 
+@at_paper_size
 def forest(outcome: Outcome, labels: Mapping[str, str] = {}) -> Figure | None:
     """Draw the differences that a claim rests on, one a row, with 95 % intervals and verdicts.
 
@@ -319,14 +320,9 @@ def forest(outcome: Outcome, labels: Mapping[str, str] = {}) -> Figure | None:
     for step in outcome.steps:
         if not step.none:
             panels.setdefault(step.step.metric, []).append(step)
+    if not panels:
+        return None
     title = wrap(f"{outcome.claim.id}: {outcome.verdict}", WIDTH - 8)
-    return _drawn(title, panels, labels) if panels else None
-
-
-@at_paper_size
-def _drawn(
-    title: list[str], panels: Mapping[str, Sequence[Comparison]], labels: Mapping[str, str]
-) -> Figure:
     heights = [sum(LINE * (len(_words(step)) + 1.4) for step in steps) for steps in panels.values()]
     height = sum(heights) + 0.45 * len(panels) + LINE * len(title)
     figure = Drawing(figsize=(COLUMN, height), layout="constrained")

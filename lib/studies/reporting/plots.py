@@ -61,10 +61,8 @@ class Drawing(Figure):
         """Return what is drawn: the panels by titles and labels, and the keys."""
         panels = []
         for axis in self.axes:
-            labels = [label for label in (axis.get_ylabel(), axis.get_xlabel()) if label]
-            panels += filter(
-                None, [": ".join(filter(None, [axis.get_title(), " against ".join(labels)]))]
-            )
+            labels = filter(None, [axis.get_ylabel(), axis.get_xlabel()])
+            panels.append(": ".join(filter(None, [axis.get_title(), " against ".join(labels)])))
         legends = [*self.legends, *filter(None, (axis.get_legend() for axis in self.axes))]
         keys = [text.get_text() for legend in legends for text in legend.get_texts()]
         shown = ["; ".join(dict.fromkeys(filter(None, panels))), ", ".join(dict.fromkeys(keys))]
@@ -106,15 +104,16 @@ def style(system: str) -> Style:
     return Style(COLOURS[colour], MARKERS[marker % len(MARKERS)], dashes)
 
 
-def at_paper_size(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def at_paper_size(draw: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a drawing function: the settings of a paper hold for its call and no longer."""
 
     @wraps(draw)
-    def drawn(*args: Any, **kwargs: Any) -> Figure:
+    def drawn(*args: Any, **kwargs: Any) -> Figure | None:
         with mpl.rc_context(PAPER):
             figure = draw(*args, **kwargs)
-            # Ticks are made when a figure is drawn, which is after these settings are gone.
-            figure.draw_without_rendering()
+            if figure is not None:
+                # Ticks are made when a figure is drawn, which is after these settings are gone.
+                figure.draw_without_rendering()
         return figure
 
     return drawn
@@ -132,13 +131,13 @@ def plain(text: Any, width: int | None = None) -> str:
     return "\u200a" + text if text.startswith("_") else text
 
 
-def grid(panels: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
+def grid(panels: int, columns: int, height: float, **shared: Any) -> tuple[Figure, np.ndarray]:
     """Return a figure of `panels` axes of `height` inches each, and these axes, (panels,)."""
     columns = max(1, min(columns, panels))
     rows = -(-panels // columns)
     width = COLUMN if columns == 1 else PAGE
     figure = Drawing(figsize=(width, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
     for spare in axes[panels:]:
         spare.remove()
     return figure, axes[:panels]
@@ -156,8 +155,6 @@ def curves(
     frame: pd.DataFrame,
     x: str,
     ys: dict[str, str],
-    hue: str = "system",
-    seed: str = "seed",
     x_label: str | None = None,
     log: Collection[str] = (),
     columns: int = 3,
@@ -165,12 +162,11 @@ def curves(
     """Draw one panel per column of `ys` against `x`, one line per system.
 
     Args:
-        frame: long, one row a system, seed and x; a missing value is a point not logged.
+        frame: long, one row a `system`, x and, if there are any, `seed`; a missing value is a
+            point not logged. With several seeds of a system each is a thin line, and the thick
+            line is their mean at every x that all of them have.
         x: column of the horizontal axis.
         ys: column -> axis label with its unit.
-        hue: column of systems.
-        seed: column of seeds, if there is one. With several seeds of a system each is a thin
-            line, and the thick line is their mean at every x that all of them have.
         x_label: label of the horizontal axis with its unit, by default `x`.
         log: columns of `ys` drawn on a logarithmic axis.
         columns: panels in a row.
@@ -179,11 +175,11 @@ def curves(
         KeyError: a column that `frame` lacks.
     """
     figure, axes = grid(len(ys), columns, 2.0)
-    systems = list(frame[hue].unique())
+    systems = list(frame["system"].unique())
     for axis, (y, label) in zip(axes, ys.items(), strict=True):
         for system in systems:
-            rows = frame[frame[hue] == system].dropna(subset=[x, y]).set_index(x)
-            by_seed = rows.groupby(seed) if seed in frame else [(None, rows)]
+            rows = frame[frame["system"] == system].dropna(subset=[x, y]).set_index(x)
+            by_seed = rows.groupby("seed") if "seed" in frame else [(None, rows)]
             _curve(axis, [line[y].sort_index() for _, line in by_seed], system)
         axis.set(xlabel=plain(x_label or x), ylabel="\n".join(map(plain, wrap(label, 20))))
         axis.set_yscale("log" if y in log else "linear")
@@ -230,14 +226,8 @@ def confusion(matrix: ArrayLike, names: Sequence[str], title: str) -> Figure:
         names: C class names. Up to 10 classes the counts stand in the cells; above 40 the names
             give way to the indices of the classes.
         title: one line.
-
-    Raises:
-        ValueError: `matrix` is not square or `names` has another length.
     """
-    counts = np.asarray(matrix)
-    size = len(names)
-    if counts.shape != (size, size):
-        raise ValueError(f"{size} names for a confusion matrix of shape {counts.shape}")
+    counts, size = np.asarray(matrix), len(names)
     with np.errstate(invalid="ignore"):
         shares = counts / counts.sum(axis=1, keepdims=True)
     few, many = size <= 10, size > 40
@@ -258,27 +248,23 @@ def confusion(matrix: ArrayLike, names: Sequence[str], title: str) -> Figure:
 
 
 @at_paper_size
-def intervals(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure:
+def intervals(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure | None:
     """Draw one panel per metric of a tidy frame: a dot and its 95 % interval per system.
 
     A published value is a hollow diamond. Systems stand from top to bottom in the order of the
-    frame; one without any value, measured or published, is left out.
+    frame. A system or a metric without any value, measured or published, is left out; None where
+    all are.
 
     Args:
         frame: a tidy frame.
         metrics: metric id -> axis label with its unit.
-
-    Raises:
-        ValueError: nothing to draw for a metric.
     """
     rows = frame.assign(system=tables.systems(frame))
     rows = rows[rows["metric"].isin(metrics) & rows[["mean", "published"]].notna().any(axis=1)]
-    if absent := [metric for metric in metrics if metric not in set(rows["metric"])]:
-        raise ValueError(f"no system has a value of {absent[0]}")
-    systems = list(rows["system"].unique())
-    width = COLUMN if len(metrics) == 1 else PAGE
-    figure = Drawing(figsize=(width, 0.9 + 0.28 * len(systems)), layout="constrained")
-    axes = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    if rows.empty:
+        return None
+    metrics, systems = tables.present(rows, metrics), list(rows["system"].unique())
+    figure, axes = grid(len(metrics), len(metrics), 0.9 + 0.28 * len(systems), sharey=True)
     for axis, (metric, label) in zip(axes, metrics.items(), strict=True):
         for row in rows[rows["metric"] == metric].itertuples():
             place, look = systems.index(row.system), style(row.system)
@@ -296,12 +282,6 @@ def intervals(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure:
         hollow = Line2D([], [], label="published", **PUBLISHED)
         figure.legend(handles=[hollow], loc="outside upper right", frameon=False)
     return figure
-
-
-def scores(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure | None:
-    """Draw `intervals` of those metrics that the frame has; None where it has none."""
-    have = tables.present(frame, metrics)
-    return intervals(frame, have) if have else None
 
 
 @at_paper_size
@@ -363,21 +343,14 @@ REST = "#d0d0d0"
 
 
 @at_paper_size
-def embedding_map(
-    frame: pd.DataFrame, top: str = "top", method: str = "t-SNE", panel: str = "system"
-) -> Figure:
-    """Draw two-dimensional maps of embeddings, one point an item.
+def embedding_map(frame: pd.DataFrame) -> Figure:
+    """Draw t-SNE maps of embeddings, one point an item, one panel a system.
 
     Args:
-        frame: columns `x`, `y` (no unit) and `label`. With more than 10 labels, points take the
-            colour of the column `top` (a coarser label), if there is one; groups beyond the nine
-            largest are grey.
-        top: column of the coarser label.
-        method: what made the map, for the axis labels.
-        panel: a column with a panel for each of its values, if there is one.
+        frame: columns `system`, `x`, `y` (no unit) and `label`. With more than 10 labels, those
+            beyond the nine largest are grey.
     """
-    label = top if top in frame and frame["label"].nunique() > 10 else "label"
-    groups = frame[label].astype(str)
+    groups = frame["label"]
     sizes = groups.value_counts().sort_index()
     named = sorted(sizes.index if len(sizes) <= 10 else sizes.nlargest(9).index)
     looks = {name: (LABELS[i], MARKERS[i % len(MARKERS)], 2) for i, name in enumerate(named)}
@@ -385,7 +358,7 @@ def embedding_map(
     if len(named) < len(sizes):
         looks[rest] = (REST, "o", 1)
     frame = frame.assign(group=groups.where(groups.isin(named), rest))
-    panels = dict(iter(frame.groupby(panel, sort=False))) if panel in frame else {"": frame}
+    panels = dict(iter(frame.groupby("system", sort=False)))
     alone = len(panels) == 1
     figure, axes = grid(len(panels), 2 if len(panels) in (2, 4) else 3, 3.6 if alone else 2.3)
     figure.set_figwidth(PAGE)
@@ -396,7 +369,7 @@ def embedding_map(
         for group, (colour, marker, layer) in looks.items():
             mine = part[part["group"] == group]
             axis.scatter(mine["x"], mine["y"], color=colour, marker=marker, zorder=layer, **dots)
-        axis.set(xlabel=f"{method} 1 (no unit)", ylabel=f"{method} 2 (no unit)", title=plain(name))
+        axis.set(xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)", title=plain(name))
         axis.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     keys = [
         Line2D([], [], color=colour, marker=marker, linestyle="", label=plain(name, 28))

@@ -20,7 +20,6 @@ NAMES = ["study", "dataset", "model", "variant", "metric"]
 NUMBERS = ["n", "mean", "std", "n_seeds", "ci_low", "ci_high", "published"]
 COLUMNS = [*NAMES, *NUMBERS]
 DTYPES = {**dict.fromkeys(NUMBERS, "float64"), "n": "Int64", "n_seeds": "Int64"}
-KEY = ["model", "variant", "metric"]
 
 
 def tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
@@ -45,17 +44,11 @@ def tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
         frame[name] = frame[name].astype(str)
     for name, dtype in DTYPES.items():
         frame[name] = pd.to_numeric(frame[name]).astype(dtype)
-    if (twice := frame.duplicated(KEY)).any():
-        raise ValueError(f"two rows for {' / '.join(frame.loc[twice.idxmax(), KEY])}")
+    key = ["model", "variant", "metric"]
+    if (twice := frame.duplicated(key)).any():
+        raise ValueError(f"two rows for {' / '.join(frame.loc[twice.idxmax(), key])}")
     group = frame.groupby(["model", "variant"], sort=False).ngroup()
     return frame.iloc[group.argsort(kind="stable")].reset_index(drop=True)
-
-
-def read(path: Path) -> pd.DataFrame:
-    """Return the tidy frame that `save` wrote as `<study>.csv`."""
-    dtypes = {**dict.fromkeys(NAMES, "str"), **DTYPES}
-    missing = dict.fromkeys(NUMBERS, "")
-    return pd.read_csv(path, dtype=dtypes, keep_default_na=False, na_values=missing)
 
 
 def systems(frame: pd.DataFrame) -> pd.Series:
@@ -80,11 +73,6 @@ def present(frame: pd.DataFrame, metrics: Mapping[str, str]) -> dict[str, str]:
     return {metric: name for metric, name in metrics.items() if metric in have}
 
 
-def value(frame: pd.DataFrame, model: str, metric: str) -> pd.Series:
-    """Return the row of a tidy frame that has a metric of a model, of no variant."""
-    return frame.set_index(KEY, drop=False).loc[(model, "", metric)]
-
-
 # Tables to read: one row a system, or one row a pair of systems.
 
 
@@ -101,22 +89,16 @@ def wide(
         frame: a tidy frame.
         metrics: metric id -> heading, in the order of the columns; other metrics are left out.
         counts: ids of metrics to print as counts.
-
-    Raises:
-        ValueError: two metrics with the same heading.
     """
-    if len(set(metrics.values())) < len(metrics):
-        raise ValueError(f"metrics share a heading: {', '.join(metrics.values())}")
-    rows = frame.assign(system=systems(frame))
-    table = pd.DataFrame({"system": rows["system"].unique()})
+    rows = frame.assign(system=systems(frame)).set_index("system")
+    table = pd.DataFrame(index=rows.index.unique())
     for metric, heading in metrics.items():
-        part = rows[rows["metric"] == metric].set_index("system")
-        shown = {row.Index: _cell(row, metric in counts) for row in part.itertuples()}
-        table[heading] = [shown.get(system, "") for system in table["system"]]
+        part, count = rows[rows["metric"] == metric], metric in counts
+        cells = {row.Index: _cell(row, count) for row in part.itertuples()}
+        table[heading] = pd.Series(cells, dtype="str")
         if len(published := part["published"].dropna()):
-            shown = {system: _show(value, metric in counts) for system, value in published.items()}
-            table[f"{heading} published"] = [shown.get(system, "") for system in table["system"]]
-    return table
+            table[f"{heading} published"] = published.apply(_show, count=count)
+    return table.fillna("").reset_index()
 
 
 def _cell(row: Any, count: bool) -> str:
@@ -130,8 +112,8 @@ def _cell(row: Any, count: bool) -> str:
     return cell
 
 
-def _show(value: float, count: bool) -> str:
-    return f"{value:z,.1f}".removesuffix(".0") if count else f"{value:z.3f}"
+def _show(value: float, count: bool, sign: str = "") -> str:
+    return f"{value:{sign}z,.1f}".removesuffix(".0") if count else f"{value:{sign}z.3f}"
 
 
 def legend(frame: pd.DataFrame) -> str:
@@ -190,13 +172,8 @@ def wide_tests(
 
 def signed(value: float, low: float, high: float, count: bool) -> str:
     """Return a difference with its interval, such as "+0.053 [−0.051, +0.133]"."""
-    return f"{_signed(value, count)} [{_signed(low, count)}, {_signed(high, count)}]"
-
-
-def _signed(value: float, count: bool) -> str:
-    shown = f"{value:+,.1f}".removesuffix(".0") if count else f"{value:+.3f}"
-    zero = not shown.strip("+-0.,")
-    return shown[1:] if zero else shown.replace("-", "−")
+    shown = (_show(number, count, "+").replace("-", "−") for number in (value, low, high))
+    return "{} [{}, {}]".format(*(re.sub(r"^\+(?=[0.]+$)", "", number) for number in shown))
 
 
 def p_value(p: float) -> str:
