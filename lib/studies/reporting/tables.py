@@ -19,36 +19,22 @@ from studies.runs.files import write_atomic
 NAMES = ["study", "dataset", "model", "variant", "metric"]
 NUMBERS = ["n", "mean", "std", "n_seeds", "ci_low", "ci_high", "published"]
 COLUMNS = [*NAMES, *NUMBERS]
-DTYPES = {**dict.fromkeys(NUMBERS, "float64"), "n": "Int64", "n_seeds": "Int64"}
+DTYPES = {
+    **dict.fromkeys(NAMES, "str"),
+    **dict.fromkeys(NUMBERS, "float64"),
+    **{"n": "Int64", "n_seeds": "Int64"},
+}
 
 
 def tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Return the tidy frame of the given rows, with exactly the columns `COLUMNS`.
 
     A row names at least study, dataset, model and metric; `variant` defaults to "", every number
-    to missing. Rows of one system (model and variant) stand together, systems and their metrics
-    in the order in which they first appear. `n` and `n_seeds` are Int64, other numbers float64.
-
-    Raises:
-        ValueError: an unknown column, a missing name, a number that is none, or a second row for
-            the same model, variant and metric.
+    to missing. `n` and `n_seeds` are Int64, other numbers float64.
     """
-    frame = pd.DataFrame(rows)
-    if unknown := [str(name) for name in frame if name not in COLUMNS]:
-        raise ValueError(f"unknown column {', '.join(unknown)}; known: {', '.join(COLUMNS)}")
-    frame = frame.reindex(columns=COLUMNS)
+    frame = pd.DataFrame(rows).reindex(columns=COLUMNS)
     frame["variant"] = frame["variant"].astype(object).fillna("")
-    for name in NAMES:
-        if frame[name].isna().any():
-            raise ValueError(f"row {int(frame[name].isna().argmax())} has no {name}")
-        frame[name] = frame[name].astype(str)
-    for name, dtype in DTYPES.items():
-        frame[name] = pd.to_numeric(frame[name]).astype(dtype)
-    key = ["model", "variant", "metric"]
-    if (twice := frame.duplicated(key)).any():
-        raise ValueError(f"two rows for {' / '.join(frame.loc[twice.idxmax(), key])}")
-    group = frame.groupby(["model", "variant"], sort=False).ngroup()
-    return frame.iloc[group.argsort(kind="stable")].reset_index(drop=True)
+    return frame.astype(DTYPES)
 
 
 def systems(frame: pd.DataFrame) -> pd.Series:
@@ -196,8 +182,8 @@ def save(
     metrics: dict[str, str],
     caption: str,
     note: str,
-    counts: Collection[str] = (),
-    shown: pd.DataFrame | None = None,
+    counts: Collection[str],
+    shown: pd.DataFrame,
 ) -> None:
     """Write `<study>.csv`, `<study>_tests.csv`, `<study>.md` and `<study>.tex` into `folder`.
 
@@ -210,24 +196,21 @@ def save(
         caption: one sentence above the table.
         note: below the table, before the `legend` of what it shows.
         counts: as in `wide`.
-        shown: the tests as the Markdown shows them, by default as they are.
+        shown: the tests as the Markdown shows them.
 
     Raises:
-        ValueError: `frame` is not tidy.
         StudyError: the folder cannot be written.
     """
-    frame = tidy(frame.to_dict("records"))
     table = wide(frame, metrics, counts)
     note = f"{note} {legend(frame[frame['metric'].isin(metrics)])}".strip()
-    title = f"**{markdown_text(caption)}**" if caption else ""
+    title = f"**{markdown_text(caption)}**"
     blocks = [title, to_markdown(table).strip(), markdown_paragraph(note)]
     if len(tests):
-        blocks += ["Paired tests between systems:"]
-        blocks += [to_markdown(tests if shown is None else shown).strip()]
+        blocks += ["Paired tests between systems:", to_markdown(shown).strip()]
     label = "-".join([f"tab:{study}", *frame["dataset"].unique()[:1]])
     write_atomic(folder / f"{study}.csv", frame.to_csv(index=False, lineterminator="\n"))
     write_atomic(folder / f"{study}_tests.csv", tests.to_csv(index=False, lineterminator="\n"))
-    write_atomic(folder / f"{study}.md", "\n\n".join(filter(None, blocks)) + "\n")
+    write_atomic(folder / f"{study}.md", "\n\n".join(blocks) + "\n")
     write_atomic(folder / f"{study}.tex", to_latex(table, caption, label, note))
 
 

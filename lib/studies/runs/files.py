@@ -88,15 +88,10 @@ def made_once(path: Path, make: Callable[[Path], object], *, resume: bool = Fals
     there. Processes may call it at once: one makes it, the others wait.
     """
     if not path.exists():
-        lock = path.with_name(f"{path.name}.lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock):
-                if not path.exists():
-                    with whole(path, resume=resume) as partial:
-                        make(partial)
-        except OSError as error:
-            raise unwritable(path, error) from error
+        with locked(path.parent, path.name):
+            if not path.exists():
+                with whole(path, resume=resume) as partial:
+                    make(partial)
     return path
 
 
@@ -115,21 +110,22 @@ def write_header(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> No
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder; say so and wait while another process holds it.
+def locked(folder: Path, name: str = "") -> Iterator[None]:
+    """Hold the lock of a folder or of what has a `name` in it.
 
-    The operating system frees the lock when its holder dies, however it dies.
+    While another process holds it, say so and wait. The operating system frees the lock when its
+    holder dies, however it dies.
     """
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / f"{name}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"{folder}: another process is at work here; waiting for it to end", flush=True)
+            print(f"{folder / name}: another process is at work here; waiting for it", flush=True)
             lock.acquire()
     except OSError as error:
-        raise unwritable(folder / ".lock", error) from error
+        raise unwritable(folder / (name or ".lock"), error) from error
     try:
         yield
     finally:

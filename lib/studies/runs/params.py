@@ -85,11 +85,9 @@ class Schema(Block):
         return cls.from_names({name: variables[name] for name in names}, "parameters cell")
 
     @classmethod
-    def from_names(
-        cls, values: dict[str, Any], place: str, origin: Mapping[str, str] | None = None
-    ) -> Self:
+    def from_names(cls, values: dict[str, Any], place: str, origin: Mapping[str, str] = {}) -> Self:
         """Check values that come from one place, but for those that `origin` names."""
-        return cls.check(values, {"": place, **(origin or {})})
+        return cls.check(values, {"": place, **origin})
 
 
 class RunParameters(Schema):
@@ -150,9 +148,7 @@ class RunParameters(Schema):
         """Raise StudyError when the published data of the run is missing; each study's own."""
 
     @classmethod
-    def from_names(
-        cls, values: dict[str, Any], place: str, origin: Mapping[str, str] | None = None
-    ) -> Self:
+    def from_names(cls, values: dict[str, Any], place: str, origin: Mapping[str, str] = {}) -> Self:
         """Return the parameters of `dataset`, `system` and `seed`, with `changes`.
 
         The files of `params/` say everything else. Values by any other name, which papermill's `-f`
@@ -164,15 +160,13 @@ class RunParameters(Schema):
         content, places = read_files(system_files(cls.study, dataset, system))
         content.update(changes, dataset=dataset, model=model, variant=variant, seed=seed)
         places.update(dict.fromkeys([*changes, "seed", ""], place))
-        return cls.check(content, {**places, **(origin or {})})
+        return cls.check(content, {**places, **origin})
 
     def table(self) -> pd.DataFrame:
         """Return every parameter and its value, as YAML writes it."""
         flow = {"default_flow_style": True, "width": 10**6}
-        rows = [
-            (name, yaml.safe_dump(value, **flow).removesuffix("\n").removesuffix("\n..."))
-            for name, value in self.resolved().items()
-        ]
+        # inside a list YAML ends no value with a line of dots
+        rows = [(k, yaml.safe_dump([v], **flow)[1:-2]) for k, v in self.resolved().items()]
         return pd.DataFrame(rows, columns=["parameter", "value"])
 
     @classmethod
@@ -274,10 +268,9 @@ def run_files(study: str, dataset: str) -> dict[str, list[Path]]:
         raise StudyError(f"study {study} has no dataset `{dataset}`{suggestion(dataset, known)}")
     shared = folder / dataset / "dataset.yaml"
     listed = {}
-    for file in sorted(shared.parent.glob("*.yaml")):
+    for file in sorted(set(shared.parent.glob("*.yaml")) - {shared}):
         model = file.with_name(f"{file.stem.partition('@')[0]}.yaml")
-        listed[file.stem] = [shared, model, file] if file != model else [shared, model]
-    del listed[shared.stem]
+        listed[file.stem] = list(dict.fromkeys([shared, model, file]))
     return listed
 
 
@@ -365,6 +358,7 @@ SAID = {
     "model_type": "should hold `name: value` lines",
     "model_attributes_type": "should hold `name: value` lines",
 }
+SURPLUS = r"^Value error, |^\w+ (?=should)| after validation, not \d+$"
 NUMBER = r"[-+]?\d*\.?\d+([eE][-+]?\d+)?"
 
 
@@ -383,10 +377,7 @@ def explain(values: dict[str, Any], origin: Mapping[str, str], error: Validation
     if kind == "union_tag_invalid":
         nearest = suggestion(context["tag"], re.findall(r"'(\w+)'", context["expected_tags"]))
         return f"{place}: parameter `{name}` cannot be `{context['tag']}`{nearest}"
-    problem = re.sub(
-        r"^Value error, |^\w+ (?=should)| after validation, not \d+$", "", first["msg"]
-    )
-    problem = SAID.get(kind, problem)
+    problem = SAID.get(kind, re.sub(SURPLUS, "", first["msg"]))
     given = "" if isinstance(first["input"], dict) else f", not {first['input']!r}"
     if kind == "float_type" and re.fullmatch(NUMBER, str(first["input"])):
         number = yaml.safe_dump(float(first["input"])).split()[0]
