@@ -1,9 +1,20 @@
-"""How tests look at the files of a report: pages, tables in Markdown, tables in LaTeX."""
+"""How tests look at the files of a report, and tidy frames that they make up."""
 
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+
+import pandas as pd
+
+from studies.reporting.tables import DTYPES
+
+
+def tidy(rows) -> pd.DataFrame:
+    """The tidy frame of rows that leave out the numbers that they do not have, or the variant."""
+    frame = pd.DataFrame(rows).reindex(columns=list(DTYPES))
+    frame["variant"] = frame["variant"].astype(object).fillna("")
+    return frame.astype(DTYPES)
 
 
 class Page(HTMLParser):

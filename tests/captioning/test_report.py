@@ -4,14 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reported import Page, markdown_tables_are_whole
+from reported import Page, markdown_tables_are_whole, tidy
 from spoken import IMAGES, Spoken, captions, people
 from studies.captioning import data, judgements, report
 from studies.captioning.judgements import COMPARED
 from studies.captioning.report import ARCHITECTURES, Results, judged, read
 from studies.reporting.bootstrap import draws
 from studies.reporting.publish import publish
-from studies.reporting.tables import tidy
 
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 IDS = ("bleu1", "bleu2", "bleu3", "bleu4", "meteor", "rouge_l", "cider")

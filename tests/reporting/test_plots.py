@@ -6,9 +6,9 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from reported import tidy
 from studies.reporting import plots
 from studies.reporting.plots import plain, style
-from studies.reporting.tables import tidy
 
 
 @pytest.fixture(autouse=True)

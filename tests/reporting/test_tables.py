@@ -7,23 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from reported import tidy
 from studies.reporting import tables
 from studies.reporting.bootstrap import TEST_COLUMNS
-from studies.reporting.tables import BOOTSTRAP, COLUMNS, tidy, wide
+from studies.reporting.tables import BOOTSTRAP, wide
 
 
 def row(model="flexible", metric="macro_f1", **values) -> dict:
     return {"study": "s", "dataset": "d", "model": model, "metric": metric, **values}
-
-
-def test_tidy_has_exactly_the_columns_and_keeps_the_order():
-    rows = [row("b", "f1", mean=0.5, n=10), row("a", "f1", variant="sum", mean=1)]
-    frame = tidy([*rows, row("a", "f1", variant=None)])
-    assert list(frame.columns) == list(tidy([]).columns) == COLUMNS
-    systems = list(zip(frame["model"], frame["variant"], frame["metric"], strict=True))
-    assert systems == [("b", "", "f1"), ("a", "sum", "f1"), ("a", "", "f1")]
-    assert frame.loc[0, "n"] == 10
-    assert frame.loc[1, "n"] is pd.NA
 
 
 def test_rows_of_systems_and_the_metrics_that_they_have():

@@ -34,8 +34,7 @@ from scipy.sparse import csr_array
 from scipy.special import entr
 from scipy.stats import t as student
 
-from studies.reporting import tables
-from studies.reporting.tables import BOOTSTRAP
+from studies.reporting.tables import BOOTSTRAP, DTYPES
 
 RESAMPLES = 2000
 BLOCK = 256  # resamples at once, so that the memory that metrics need does not grow with R
@@ -228,17 +227,15 @@ def summary(
 
     `published` gives for each model, of which a variant is none, what was published of it.
     """
-    rows: list[dict[str, object]] = []
+    rows = []
     for system, metrics in systems.items():
         model, _, variant = system.partition("@")
-        names = {"study": study, "dataset": dataset, "model": model, "variant": variant}
         known = {} if variant else published.get(model, {})
         for metric, measured in metrics.items():
             one = estimate(measured)
-            numbers = {"n": one.items, "mean": one.value, "std": one.spread, "n_seeds": one.seeds}
-            ends = {"ci_low": one.low, "ci_high": one.high, "published": known.get(metric)}
-            rows.append({**names, "metric": metric, **numbers, **ends})
-    return tables.tidy(rows)
+            numbers = (one.items, one.value, one.spread, one.seeds, one.low, one.high)
+            rows.append((study, dataset, model, variant, metric, *numbers, known.get(metric)))
+    return pd.DataFrame(rows, columns=list(DTYPES)).astype(DTYPES)
 
 
 def paired_tests(*groups: Systems) -> pd.DataFrame:

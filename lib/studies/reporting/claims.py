@@ -48,7 +48,7 @@ TALLIED = {
 }
 COLUMNS = [
     *("id", "claim", "condition", "step", "difference", "ci_low", "ci_high", "p_holm"),
-    *("n_seeds", "verdict", "synthetic"),
+    *("n_seeds", "verdict"),
 ]
 
 
@@ -244,14 +244,13 @@ def frame(outcomes: Iterable[Outcome], dataset: str) -> pd.DataFrame:
     """Return the ledger, one row a claim (`step` empty) and one below it for each of its steps."""
     rows = []
     for outcome in outcomes:
-        claim, fewest = outcome.claim, min((s.estimate.seeds for s in outcome.steps), default=0)
-        same = {"id": claim.id, "claim": claim.text, "condition": claim.condition}
-        rows.append({**same, "step": "", "n_seeds": fewest, "verdict": outcome.verdict})
+        claim = (outcome.claim.id, outcome.claim.text, outcome.claim.condition)
+        fewest = min((step.estimate.seeds for step in outcome.steps), default=0)
+        rows.append((*claim, "", *[np.nan] * 4, fewest, outcome.verdict))
         for step in outcome.steps:
             one = step.estimate
-            numbers = {"difference": one.value, "ci_low": one.low, "ci_high": one.high}
-            ends = {"p_holm": step.p_holm, "n_seeds": one.seeds, "verdict": step.verdict}
-            rows.append({**same, "step": str(step.step), **numbers, **ends})
+            numbers = (one.value, one.low, one.high, step.p_holm, one.seeds)
+            rows.append((*claim, str(step.step), *numbers, step.verdict))
     return pd.DataFrame(rows, columns=COLUMNS).assign(synthetic=dataset in SYNTHETIC)
 
 

@@ -16,25 +16,12 @@ import pandas as pd
 
 from studies.runs.files import write_atomic
 
-NAMES = ["study", "dataset", "model", "variant", "metric"]
-NUMBERS = ["n", "mean", "std", "n_seeds", "ci_low", "ci_high", "published"]
-COLUMNS = [*NAMES, *NUMBERS]
+# A tidy frame has these columns and one row a (model, variant, metric); `variant` is "" for none.
 DTYPES = {
-    **dict.fromkeys(NAMES, "str"),
-    **dict.fromkeys(NUMBERS, "float64"),
-    **{"n": "Int64", "n_seeds": "Int64"},
+    **dict.fromkeys(("study", "dataset", "model", "variant", "metric"), "str"),
+    **{"n": "Int64", "mean": "float64", "std": "float64", "n_seeds": "Int64"},
+    **dict.fromkeys(("ci_low", "ci_high", "published"), "float64"),
 }
-
-
-def tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Return the tidy frame of the given rows, with exactly the columns `COLUMNS`.
-
-    A row names at least study, dataset, model and metric; `variant` defaults to "", every number
-    to missing. `n` and `n_seeds` are Int64, other numbers float64.
-    """
-    frame = pd.DataFrame(rows).reindex(columns=COLUMNS)
-    frame["variant"] = frame["variant"].astype(object).fillna("")
-    return frame.astype(DTYPES)
 
 
 def systems(frame: pd.DataFrame) -> pd.Series:
