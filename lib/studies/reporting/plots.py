@@ -6,8 +6,7 @@ closed, no backend is chosen, and settings last for the length of the call.
 
 import io
 import zlib
-from collections.abc import Callable, Collection, Sequence
-from functools import wraps
+from collections.abc import Collection, Sequence
 from textwrap import wrap
 from typing import Any, NamedTuple
 
@@ -39,6 +38,8 @@ PAPER = {
     **{"axes.titlesize": 8.5, "figure.dpi": 150, "lines.linewidth": 1.5, "grid.linewidth": 0.6},
     **{"axes.linewidth": 0.8, "xtick.major.width": 0.8, "ytick.major.width": 0.8},
 }
+# decorates a drawing function: these settings hold for its call and no longer
+at_paper_size = mpl.rc_context(PAPER)
 
 
 class Drawing(Figure):
@@ -47,6 +48,12 @@ class Drawing(Figure):
     Letters are drawn as outlines, so that they look the same everywhere; equal figures give equal
     bytes.
     """
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        """Save the figure; its ticks are made when it is first drawn, so at paper size too."""
+        with mpl.rc_context(PAPER):
+            self.draw_without_rendering()
+        super().savefig(*args, **kwargs)
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         """Return drawing and words for IPython, and what a page must know of the drawing."""
@@ -102,21 +109,6 @@ def style(system: str) -> Style:
         marker += 1 + step
         dashes = DASHES[dash % len(DASHES)]
     return Style(COLOURS[colour], MARKERS[marker % len(MARKERS)], dashes)
-
-
-def at_paper_size(draw: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a drawing function: the settings of a paper hold for its call and no longer."""
-
-    @wraps(draw)
-    def drawn(*args: Any, **kwargs: Any) -> Figure | None:
-        with mpl.rc_context(PAPER):
-            figure = draw(*args, **kwargs)
-            if figure is not None:
-                # Ticks are made when a figure is drawn, which is after these settings are gone.
-                figure.draw_without_rendering()
-        return figure
-
-    return drawn
 
 
 def plain(text: Any, width: int | None = None) -> str:
