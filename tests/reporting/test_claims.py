@@ -171,13 +171,6 @@ class TestClaim:
             Step("f1", "c", "b", margin=CIDER),
         )
 
-    def test_under_another_condition_the_systems_have_other_names(self):
-        claim = Claim("T1", "a > b", (Step("f1", "b", "a"),), "", (Step("f1", 0.5, "a"),))
-        other = claim.under("as published", "{}@published".format)
-        assert (other.condition, claim.condition) == ("as published", "")
-        assert other.steps == (Step("f1", "b@published", "a@published"),)
-        assert other.alternatives == (Step("f1", 0.5, "a@published"),)
-
 
 def verdicts(*steps, **also) -> list[str]:
     (outcome,) = judge([Claim("X", "", steps, **also)], SYSTEMS)

@@ -160,11 +160,10 @@ def judged(results: Results) -> list[Outcome]:
     named = {"eyes": results.eyes or "two_networks"}
     claims, untested = [], {}
     for one in CLAIMS:
-        steps = tuple(Step(**step) for step in one.get("steps", ()))
-        claim = Claim(one["id"], one["claim"], steps)
-        claims.append(claim.under("", lambda system: named.get(system, system)))
+        steps = ({k: named.get(v, v) for k, v in step.items()} for step in one.get("steps", ()))
+        claims.append(Claim(one["id"], one["claim"], tuple(Step(**step) for step in steps)))
         if "untested" in one or not results.by_plate:
-            untested[claim.id] = one.get("untested", OF_DISHES)
+            untested[one["id"]] = one.get("untested", OF_DISHES)
     return judge(claims, results.measured, untested)
 
 

@@ -13,7 +13,7 @@ verdict on a step is, in this order,
 The first three need five seeds, unless nothing is left to chance over seeds.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from textwrap import wrap
@@ -98,16 +98,6 @@ class Claim:
     steps: tuple[Step, ...]
     condition: str = ""
     alternatives: tuple[Step, ...] = ()
-
-    def under(self, condition: str, renamed: Callable[[str], str]) -> "Claim":
-        """Return the claim about the same systems trained otherwise, of other names."""
-
-        def rename(step: Step) -> Step:
-            first = renamed(step.first) if isinstance(step.first, str) else step.first
-            return replace(step, first=first, second=renamed(step.second))
-
-        steps, others = (tuple(map(rename, part)) for part in (self.steps, self.alternatives))
-        return replace(self, condition=condition, steps=steps, alternatives=others)
 
 
 @dataclass(frozen=True)
