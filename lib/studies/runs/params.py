@@ -336,7 +336,7 @@ def requested(
             if not models or system in models:
                 parameters = load_parameters(study, dataset, system)
                 for seed in seeds if parameters.by_chance else seeds[:1]:
-                    folder = load_parameters(study, dataset, system, seed).folder()
+                    folder = parameters.model_copy(update={"seed": seed}).folder()
                     files += [folder / "model.safetensors"] if parameters.trained else []
                     files.append(folder / "metrics.json")
     return files
