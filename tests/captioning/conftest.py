@@ -210,13 +210,15 @@ def write_run(plates):
         spoken = Spoken(said, references)
         frame = spoken.by_image.copy()
         frame.insert(0, "id", ids or [f"{k:03}.jpg" for k in range(len(said))])
-        frame.insert(1, "candidate", said)
-        frame.insert(2, "references", references)
+        frame.insert(1, "cluster", range(len(said)))
+        frame.insert(2, "candidate", said)
         frame["bleu_counts"] = spoken.bleu_counts
         frame["meteor_counts"] = [[float(one) for one in row] for row in spoken.meteor_counts]
         frame.to_parquet(folder / "predictions.parquet")
         metrics = dict(zip(IDS.values(), spoken.corpus().values(), strict=True))
         (folder / "metrics.json").write_text(to_json(metrics | {"n": len(said), "distinct": 1}))
+        part = {"part": "test", "images": len(said), "captions": 99, "words a caption": "7.5"}
+        (folder / "items.json").write_text(to_json({"parts": [part]}))
         known = noted.RUN | {"images": {"train": 10, "validation": 2, "test": len(said)}}
         if settings.trained:
             shape = [3, settings.image_size, settings.image_size]
@@ -242,8 +244,7 @@ def weigh():
     def give(folder: Path) -> Path:
         run = load_run(folder)
         settings = Parameters.from_run(run.params, folder)
-        texts = [text for own in run.predictions["references"] for text in own]
-        words = Words.learn([*texts, *run.predictions["candidate"]], 1)
+        words = Words.learn(run.predictions["candidate"], 1)
         torch.manual_seed(0)
         network = build(settings, len(words), tuple(run.provenance["input_shape"]))
         Describer(network, words, settings).save(folder)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from studies.captioning import evaluate
+from studies.captioning import data, evaluate
 from studies.captioning.data import CaptionedImages
 from studies.captioning.evaluate import (
     BLOCK,
@@ -27,8 +27,11 @@ from studies.runs.folder import load_run
 COLOURS = ["red", "green", "blue", "grey"]
 TEST = [f"{k:02}.jpg" for k in range(4, 20, 5)]
 COUNTS = ["bleu_counts", "meteor_counts"]
-TRAINED = {"checkpoint", "curves.csv", "steps.csv", "words.json", "model.safetensors"}
-EVALUATED = {"params.yaml", "provenance.json", "predictions.parquet", "metrics.json"}
+TRAINED = {"checkpoint", "curves.csv", "steps.csv", "model.safetensors"}
+EVALUATED = {
+    *("params.yaml", "provenance.json"),
+    *("predictions.parquet", "items.json", "metrics.json"),
+}
 
 
 def colour(file: str) -> str:
@@ -81,20 +84,23 @@ def unscored(monkeypatch):
 
 
 class TestRunFolder:
-    def test_predictions_and_metrics(self, run, world):
+    def test_predictions_and_metrics(self, run, world, chosen):
         frame = run.predictions
-        assert list(frame.columns) == ["id", "candidate", "references", *METRICS, *COUNTS]
+        assert list(frame.columns) == ["id", "cluster", "candidate", *METRICS, *COUNTS]
         assert frame["id"].tolist() == TEST
         for row in frame.itertuples():
             assert colour(row.id) in row.candidate.split()
-            assert len(row.references) == 5
-            assert all(text.endswith(" .") and colour(row.id) in text for text in row.references)
+        assert frame["cluster"].tolist() == [0, 1, 2, 3]
+        counts = [(one["part"], one["images"], one["captions"]) for one in run.items["parts"]]
+        assert counts == [("train", 12, 60), ("validation", 4, 20), ("test", 4, 20)]
         files = [world / "data" / "flickr8k" / "Flicker8k_Dataset" / name for name in TEST]
         pixels = np.stack([images.decode(file, 32) for file in files])
         assert run.model().caption(pixels) == frame["candidate"].tolist()
 
         rows = frame.set_index("id")
-        scores = scored(rows["candidate"].to_dict(), rows["references"].to_dict())
+        dataset = data.read(chosen)
+        people = dict(zip(dataset.files, dataset.captions, strict=True))
+        scores = scored(rows["candidate"].to_dict(), {name: people[name] for name in TEST})
         pd.testing.assert_frame_equal(rows[list(METRICS)], scores.by_image, check_index_type=False)
         wanted = {IDS[metric]: value for metric, value in scores.corpus().items()}
         wanted |= {"n": 4, "distinct": frame["candidate"].nunique()}

@@ -1,12 +1,14 @@
 """Numbers, verdicts, sentences and files of a report, on run folders written by hand."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from reported import Page, markdown_tables_are_whole, tidy
 from spoken import IMAGES, Spoken, captions, people
-from studies.captioning import data, judgements, report
+from studies.captioning import judgements, report
 from studies.captioning.judgements import COMPARED
 from studies.captioning.report import ARCHITECTURES, Results, judged, read
 from studies.reporting.bootstrap import draws
@@ -181,10 +183,13 @@ def test_systems_that_do_not_beat_the_baselines_are_named():
 HOSTILE = "<script>alert(1)</script> $x_1$ & <!-- \\ --> <img src=//evil.example/x.png>"
 
 
-def test_the_page_and_the_files(sandbox, write_run, plates, weigh, monkeypatch):
-    """The report of photographs, made by its notebook."""
-    monkeypatch.setenv("STUDIES_ROOT", str(sandbox / "root"))
-    ids = sorted(data.read(plates()).files)[:8]
+def test_the_page_and_the_files(sandbox, write_run, flickr8k_folder, weigh):
+    """The report of photographs, made by its notebook, and again from its evidence alone."""
+    ids = [f"{k:02}.jpg" for k in range(8)]
+    album = dict(zip([*ids, "8.jpg", "9.jpg"], people(10), strict=True))
+    parts = {"test": ids, "validation": ["8.jpg"], "train": ["9.jpg"]}
+    flickr8k_folder(sandbox / "data" / "flickr8k", album, parts)
+    source = {"name": "flickr8k", "splits": "official"}
     errors = {
         "most_frequent": [[4] * 8],
         "nearest_neighbour": [[3, 4, 1, 3, 3, 4, 3, 2]],
@@ -196,7 +201,7 @@ def test_the_page_and_the_files(sandbox, write_run, plates, weigh, monkeypatch):
             said = captions(one)
             if system == "resnet_lstm":
                 said[3] = HOSTILE  # which is drawn in the gallery and over attention
-            run = write_run(sandbox / "root", system, seed, said, people(8), "made_up", ids)
+            run = write_run(sandbox / "root", system, seed, said, people(8), ids=ids, source=source)
             if system in ARCHITECTURES:
                 weigh(run)
     page = Page(publish("made_up", "captioning"))
@@ -224,7 +229,16 @@ def test_the_page_and_the_files(sandbox, write_run, plates, weigh, monkeypatch):
 
     assert "data:image/jpeg" not in page.source
     assert gallery.source.count("data:image/jpeg") == 2 * 3 * 3
-    assert f"{HOSTILE} (CIDEr 0.00)" in gallery.text
+    assert f"{HOSTILE} (CIDEr 0.00). References: {' / '.join(people(8)[3])}" in gallery.text
     for other in (page, gallery):
         assert "<script" not in other.source
         assert "<img src=//" not in other.source
+
+    before = {name: (folder / name).read_bytes() for name in names}
+    shutil.rmtree(sandbox / "data")
+    for weights in (sandbox / "root" / "runs").rglob("*.safetensors"):
+        weights.unlink()
+    publish("made_up", "captioning")
+    again = {name: (folder / name).read_bytes() for name in names}
+    assert {name for name in names if again[name] != before[name]} == {gallery.file.name}
+    assert again[gallery.file.name].count(b"Not shown here: ") == 2

@@ -128,7 +128,7 @@ def pulled(step):
 
 
 def bits(folder):
-    names = ("model.safetensors", "words.json", "curves.csv", "steps.csv")
+    names = ("model.safetensors", "curves.csv", "steps.csv")
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
@@ -174,7 +174,7 @@ class TestSameBits:
         torch.rand(5)  # chance drawn before must not matter
         assert bits(train(squares(**changes))) == first
         other = bits(train(squares(seed=1, **changes)))
-        assert {name for name in other if other[name] == first[name]} == {"words.json"}
+        assert all(other[name] != first[name] for name in first)
 
     def test_a_run_that_was_stopped_ends_the_same(self, few, squares, validations, elsewhere):
         validations(3.0, 2.0, 2.5, 2.5, 1.0)

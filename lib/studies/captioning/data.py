@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -176,6 +177,23 @@ def split(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:
     parts[order[tests : tests + validations]] = "validation"
     refuse_empty(parts, dataset.root, "images")
     return parts
+
+
+def overview(dataset: CaptionedImages, parts: np.ndarray) -> pd.DataFrame:
+    """Return how many images and captions every part holds, and how long captions are."""
+    rows = []
+    for part in PARTS:
+        captions = [dataset.captions[row] for row in np.flatnonzero(parts == part)]
+        lengths = [len(caption.split()) for own in captions for caption in own]
+        rows.append(
+            {
+                "part": part,
+                "images": len(captions),
+                "captions": len(lengths),
+                "words a caption": f"{np.mean(lengths):.1f}",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def inputs(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:

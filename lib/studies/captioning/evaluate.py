@@ -52,13 +52,17 @@ def evaluate(parameters: Parameters) -> Path:
         references = {dataset.files[row]: dataset.captions[row] for row in test}
         scores = scored(dict(zip(references, candidates, strict=True)), references)
         frame = scores.by_image.reset_index()
-        frame.insert(1, "candidate", candidates)
-        frame.insert(2, "references", list(references.values()))
+        frame.insert(1, "cluster", np.arange(len(test)))
+        frame.insert(2, "candidate", candidates)
         frame["bleu_counts"] = scores.bleu_counts.tolist()
         frame["meteor_counts"] = scores.meteor_counts.tolist()
         metrics = {IDS[metric]: value for metric, value in scores.corpus().items()}
         metrics |= {"n": len(test), "distinct": len(set(candidates))}
-        write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
+        write_atomic(
+            folder / "predictions.parquet", lambda path: frame.to_parquet(path, compression="zstd")
+        )
+        items = {"parts": data.overview(dataset, parts).to_dict("records")}
+        write_atomic(folder / "items.json", to_json(items))
         write_atomic(folder / "metrics.json", to_json(metrics))
     return folder
 

@@ -1,7 +1,7 @@
 """What notebooks and reports show of captions and runs: figures, and tables to look at."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,6 @@ from studies.captioning.evaluate import IDS
 from studies.captioning.metrics import METRICS
 from studies.captioning.params import Parameters
 from studies.inputs.images import open_rgb
-from studies.inputs.reading import PARTS
 from studies.paths import StudyError
 from studies.reporting import plots, publish
 from studies.reporting.results import cost_table
@@ -40,23 +39,6 @@ CASES = {"best": 0.0, "median": 0.5, "worst": 1.0}
 ATTENDED = 2  # images of each system whose attention a report draws
 
 
-def overview(dataset: data.CaptionedImages, parts: np.ndarray) -> pd.DataFrame:
-    """Return how many images and captions every part holds, and how long captions are."""
-    rows = []
-    for part in PARTS:
-        captions = [dataset.captions[row] for row in np.flatnonzero(parts == part)]
-        lengths = [len(caption.split()) for own in captions for caption in own]
-        rows.append(
-            {
-                "part": part,
-                "images": len(captions),
-                "captions": len(lengths),
-                "words a caption": f"{np.mean(lengths):.1f}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 def sample(dataset: data.CaptionedImages, shown: int = 6) -> Figure:
     """Draw a few images from all over the dataset, each with its first caption."""
     rows = np.linspace(0, len(dataset.files) - 1, shown).round().astype(int)
@@ -73,11 +55,12 @@ def score_table(run: LoadedRun) -> pd.DataFrame:
 def caption_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
     """Return the first captions of a run beside a reference, with their CIDEr."""
     frame = run.predictions.head(shown)
+    dataset, rows = tested(run, frame["id"])
     return pd.DataFrame(
         {
             "image": frame["id"].str.rpartition("/")[2],
             "caption": frame["candidate"],
-            "a reference": frame["references"].str[0],
+            "a reference": [dataset.captions[row][0] for row in rows],
             "CIDEr": frame["CIDEr"].map("{:.2f}".format),
         }
     )
@@ -109,20 +92,21 @@ def cost(systems: Systems) -> Shown | None:
     return show(cost_table(systems, "words", lambda facts: f"{facts['words']:,}"))
 
 
-def cases(run: LoadedRun, shown: int = 3) -> dict[str, pd.DataFrame]:
-    """Return the test images with the best, median and worst captions by CIDEr."""
+def cases(run: LoadedRun, shown: int = 3) -> pd.DataFrame:
+    """Return the predictions of the best, median and worst captions by CIDEr, `case` says which."""
     frame = run.predictions.sort_values(["CIDEr", "id"], ascending=[False, True])
     starts = {name: round(share * max(0, len(frame) - shown)) for name, share in CASES.items()}
-    return {name: frame.iloc[start : start + shown] for name, start in starts.items()}
+    parts = {name: frame.iloc[start : start + shown] for name, start in starts.items()}
+    return pd.concat(parts, names=["case"]).reset_index("case")
 
 
 def case_pictures(run: LoadedRun) -> Figure:
     """Draw the pictures of the best, median and worst captions of a run."""
-    root = dataset_of(run).root
+    frame = cases(run)
+    dataset, rows = tested(run, frame["id"])
     items = [
-        (open_rgb(root / row.id), f"{name}: {row.candidate} ({row.CIDEr:.2f})")
-        for name, frame in cases(run).items()
-        for row in frame.itertuples()
+        (open_rgb(dataset.paths[row]), f"{one.case}: {one.candidate} ({one.CIDEr:.2f})")
+        for row, one in zip(rows, frame.itertuples(), strict=True)
     ]
     return plots.images(items, columns=3)
 
@@ -133,19 +117,23 @@ def gallery(systems: Systems) -> Iterator[Shown]:
     Where the photographs are not at hand, that.
     """
     for system, (run, *_) in systems.items():
+        frame = cases(run)
         try:
-            root = dataset_of(run).root
+            dataset, rows = tested(run, frame["id"])
         except StudyError as error:
             yield missing(error)
             return
-        for name, frame in cases(run).items():
+        for name, some in frame.assign(row=rows).groupby("case", sort=False):
             yield publish.heading(f"{system}: {name} by CIDEr")
-            texts = [
-                f"{row.candidate} (CIDEr {row.CIDEr:.2f}). References: {' / '.join(row.references)}"
-                for row in frame.itertuples()
+            items = [
+                (
+                    dataset.paths[one.row],
+                    f"{one.candidate} (CIDEr {one.CIDEr:.2f}). "
+                    f"References: {' / '.join(dataset.captions[one.row])}",
+                )
+                for one in some.itertuples()
             ]
-            pictures = [root / name for name in frame["id"]]
-            yield publish.picture_grid(zip(pictures, texts, strict=True), columns=3)
+            yield publish.picture_grid(items, columns=3)
 
 
 def attended(systems: Systems) -> Iterator[Shown | Figure]:
@@ -174,8 +162,8 @@ def describe(run: LoadedRun, shown: int = 1) -> Figure | None:
     """
     if run.params["network"] is None:
         return None
-    root = dataset_of(run).root
-    files = [root / name for name in run.predictions["id"].head(shown)]
+    dataset, rows = tested(run, run.predictions["id"].head(shown))
+    files = [dataset.paths[row] for row in rows]
     captions = run.model().describe(files)
     return plots.images([(open_rgb(f), text) for f, text in zip(files, captions, strict=True)])
 
@@ -187,12 +175,7 @@ def attention(run: LoadedRun, name: str, most: int = 9) -> Figure | None:
     """
     if run.params["network"] is None:
         return None
-    dataset = dataset_of(run)
-    if name not in dataset.files:
-        raise StudyError(
-            f"{run.folder} was tested on {name}, which {dataset.root} lacks; restore the images"
-        )
-    row = dataset.files.index(name)
+    dataset, [row] = tested(run, [name])
     caption = run.predictions.set_index("id").loc[name, "candidate"]
     model = run.model()
     inputs = data.inputs(dataset, model.parameters)[row : row + 1]
@@ -205,9 +188,19 @@ def attention(run: LoadedRun, name: str, most: int = 9) -> Figure | None:
     return plots.images(items, columns=5)
 
 
-def dataset_of(run: LoadedRun) -> data.CaptionedImages:
-    """Return the images that a run was made with; raises StudyError when they are not there."""
-    return data.read(Parameters.from_run(run.params, run.folder))
+def tested(run: LoadedRun, ids: Iterable[str]) -> tuple[data.CaptionedImages, list[int]]:
+    """Return the images that a run was made with, and the rows of some of them.
+
+    Raises StudyError when they are not there.
+    """
+    dataset = data.read(Parameters.from_run(run.params, run.folder))
+    place = {file: row for row, file in enumerate(dataset.files)}
+    for name in ids:
+        if name not in place:
+            raise StudyError(
+                f"{run.folder} was tested on {name}, which {dataset.root} lacks; restore the images"
+            )
+    return dataset, [place[name] for name in ids]
 
 
 def overlaid(image: Image.Image, weights: np.ndarray) -> Image.Image:

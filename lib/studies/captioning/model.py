@@ -1,6 +1,6 @@
 """A system as built from its parameters, written to a run folder, and read back to caption."""
 
-import hashlib
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from studies.captioning.beam import Rules, beam, still
@@ -18,16 +17,13 @@ from studies.captioning.params import Parameters
 from studies.captioning.tokens import BOS, EOS, PAD, UNKNOWN, Words
 from studies.inputs import images
 from studies.inputs.features import features
-from studies.inputs.reading import read_text
 from studies.learning import compute
 from studies.learning.backbones import load_backbone
 from studies.learning.networks import FineTuned
 from studies.paths import StudyError
-from studies.runs.files import write_atomic
-from studies.runs.folder import AGAIN, LoadedRun, fitting_weights, open_weights
+from studies.runs.folder import LoadedRun, fitting_weights, open_weights, write_weights
 
 CHUNK = 64  # images captioned at once
-WORDS = "words.json"
 
 
 class Captioner(nn.Module):
@@ -133,36 +129,21 @@ class Describer:
         return self.caption(inputs)
 
     def save(self, folder: Path) -> None:
-        """Write the words, then the weights with the digest of the words, each whole or not."""
-        words = self.words.to_json()
-        write_atomic(folder / WORDS, words)
-        tensors = {k: v.contiguous() for k, v in self.network.state_dict().items()}
-        write_atomic(folder / "model.safetensors", save(tensors, {"words": digest(words)}))
-
-
-def digest(words: str) -> str:
-    """Return what tells one vocabulary from another."""
-    return hashlib.blake2b(words.encode(), digest_size=16).hexdigest()
+        """Write weights and words as one safetensors file, whole or not at all."""
+        write_weights(folder / "model.safetensors", self.network, {"words": self.words.to_json()})
 
 
 def load(run: LoadedRun) -> Describer:
     """Return the system of a run folder, ready to caption.
 
-    Raises StudyError when weights or words are missing, damaged or those of another run.
+    Raises StudyError when the weights are missing, damaged or another system's.
     """
     parameters = Parameters.from_run(run.params, run.folder)
     file = run.folder / "model.safetensors"
     with open_weights(file) as (metadata, tensors):
-        trained_with = metadata["words"]
-    words = read_text(run.folder / WORDS, AGAIN)
-    if trained_with != digest(words):
-        raise StudyError(
-            f"{run.folder / WORDS}: is the vocabulary of another run; restore the file, or "
-            "delete the run folder to train anew"
-        )
-    vocabulary = Words.from_json(words)
+        words = Words.from_json(json.loads(metadata["said"])["words"])
     shape = tuple(run.provenance["input_shape"])
-    network = build(parameters, len(vocabulary), shape, pretrained=False)
+    network = build(parameters, len(words), shape, pretrained=False)
     with fitting_weights(file):
         network.load_state_dict(tensors)
-    return Describer(network.to(compute.device()).eval(), vocabulary, parameters)
+    return Describer(network.to(compute.device()).eval(), words, parameters)

@@ -131,7 +131,7 @@ def human_judgements(results: Results) -> pd.DataFrame | None:
         except StudyError as error:
             print(f"human judgements are left out: {error}", flush=True)
             return None
-        write_atomic(file, lambda path: pairs.to_parquet(path))
+        write_atomic(file, lambda path: pairs.to_parquet(path, compression="zstd"))
     return pd.read_parquet(file)
 
 
@@ -182,6 +182,11 @@ def headline(frame: pd.DataFrame) -> Shown:
     """Show the main table: one row a system that is no variant, or all when there is none."""
     rows = tables.plain(frame)
     return show(tables.wide(rows, figures.NAMES, []), tables.legend(rows))
+
+
+def parts(results: Results) -> Shown:
+    """Show how many images and captions every part of the dataset holds."""
+    return show(pd.DataFrame(results.runs[0].items["parts"]))
 
 
 def origin(results: Results) -> Shown:
