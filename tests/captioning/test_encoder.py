@@ -45,8 +45,8 @@ class TestTrunks:
         trunk.layers.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
         assert trunk(images).shape == (2, 1 + 16, 16)
         place = 1 + 4 * 1 + 2
-        assert torch.allclose(inputs[0][:, place] - trunk.positions.table[place], patch, atol=1e-6)
-        assert torch.allclose(inputs[0][:, 0], trunk.first + trunk.positions.table[0])
+        assert torch.allclose(inputs[0][:, place] - trunk.positions[place], patch, atol=1e-6)
+        assert torch.allclose(inputs[0][:, 0], trunk.first + trunk.positions[0])
 
 
 class TestEncoder:

@@ -11,14 +11,13 @@ from PIL import Image
 from studies.captioning import data, evaluate
 from studies.captioning.data import CaptionedImages
 from studies.captioning.evaluate import (
-    BLOCK,
     IDS,
     baseline,
     feature_space,
     most_frequent,
     nearest_neighbour,
 )
-from studies.captioning.metrics import METRICS, Scores, scored
+from studies.captioning.metrics import METRICS, corpus, scored
 from studies.captioning.params import NearestNeighbour
 from studies.inputs import images
 from studies.runs.folder import load_run
@@ -75,9 +74,10 @@ def unscored(monkeypatch):
 
     def ones(candidates, references):
         calls.append((candidates, references))
-        index = pd.Index(list(candidates), name="id")
-        counts = [np.ones((len(index), size)) for size in (10, 23)]
-        return Scores(pd.DataFrame(1.0, index=index, columns=list(METRICS)), *counts)
+        frame = pd.DataFrame(1.0, pd.Index(list(candidates), name="id"), METRICS)
+        return frame.assign(
+            bleu_counts=[[1] * 10] * len(frame), meteor_counts=[[1] * 23] * len(frame)
+        )
 
     monkeypatch.setattr(evaluate, "scored", ones)
     return calls
@@ -101,14 +101,13 @@ class TestRunFolder:
         dataset = data.read(chosen)
         people = dict(zip(dataset.files, dataset.captions, strict=True))
         scores = scored(rows["candidate"].to_dict(), {name: people[name] for name in TEST})
-        pd.testing.assert_frame_equal(rows[list(METRICS)], scores.by_image, check_index_type=False)
-        wanted = {IDS[metric]: value for metric, value in scores.corpus().items()}
+        columns = [*METRICS, *COUNTS]
+        pd.testing.assert_frame_equal(rows[columns], scores[columns], check_index_type=False)
+        wanted = {IDS[metric]: value for metric, value in corpus(scores).items()}
         wanted |= {"n": 4, "distinct": frame["candidate"].nunique()}
         assert run.metrics == wanted  # and so no times
         assert names(run.folder) == TRAINED | EVALUATED
         assert run.provenance["best_epoch"] > 0  # still that of training
-        kept = Scores(rows[list(METRICS)], *(np.stack(frame[name]) for name in COUNTS))
-        assert kept.corpus() == scores.corpus()
 
 
 class TestBaselines:
@@ -149,10 +148,9 @@ def named(count):
 
 
 class TestNearestNeighbour:
-    @pytest.mark.parametrize("asked", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 3])
-    def test_as_a_loop_says(self, asked):
-        rng = np.random.default_rng(asked)
-        known, wanted = rng.normal(size=(30, 5)), rng.normal(size=(asked, 5))
+    def test_as_a_loop_says(self):
+        rng = np.random.default_rng(0)
+        known, wanted = rng.normal(size=(30, 5)), rng.normal(size=(300, 5))
         expected = []
         for one in wanted:
             cosines = [one @ other / np.linalg.norm(other) for other in known]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import changing
 from sentences import refused
 from studies.captioning import evaluate as evaluation
-from studies.captioning.metrics import METRICS, Scores
+from studies.captioning.metrics import METRICS
 from studies.captioning.params import Parameters
 from studies.runs.folder import load_run
 from studies.runs.params import load_parameters
@@ -59,9 +59,10 @@ def world(tmp_path_factory, flickr8k_folder, backbones, no_network):
     flickr8k_folder(folder / "data" / "flickr8k", CAPTIONS, PARTS, side=40)
     runs = {}
 
-    def zero(candidates: dict[str, str], _) -> Scores:
+    def zero(candidates: dict[str, str], _) -> pd.DataFrame:
         table = pd.DataFrame(0.0, pd.Index(candidates, name="id"), METRICS)
-        return Scores(table, np.zeros((len(candidates), 10)), np.zeros((len(candidates), 23)))
+        counts = {"bleu_counts": 10, "meteor_counts": 23}
+        return table.assign(**{name: [[0.0] * n] * len(table) for name, n in counts.items()})
 
     with pytest.MonkeyPatch.context() as patch, no_network() as reached:
         patch.setenv("STUDIES_ROOT", str(folder / "root"))

@@ -17,7 +17,7 @@ from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
 from studies.inputs import images, reading
 from studies.inputs.features import features
-from studies.inputs.reading import PARTS, numbered_lines, read_text, refuse_empty
+from studies.inputs.reading import PARTS, numbered_lines, read_text, refuse_empty, stratified
 from studies.paths import StudyError
 
 TOKENS, KARPATHY = "Flickr8k.token.txt", "dataset_flickr8k.json"
@@ -168,13 +168,8 @@ def split(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:
     """
     if dataset.official is not None:
         return dataset.official
-    count = len(dataset.files)
-    order = np.random.default_rng(parameters.split_seed).permutation(count)
-    tests = round(count * parameters.test_share)
-    validations = round(count * parameters.validation_share)
-    parts = np.full(count, "train", dtype="<U10")
-    parts[order[:tests]] = "test"
-    parts[order[tests : tests + validations]] = "validation"
+    shares = parameters.validation_share, parameters.test_share
+    parts = stratified(np.zeros(len(dataset.files)), *shares, parameters.split_seed)
     refuse_empty(parts, dataset.root, "images")
     return parts
 
@@ -185,15 +180,8 @@ def overview(dataset: CaptionedImages, parts: np.ndarray) -> pd.DataFrame:
     for part in PARTS:
         captions = [dataset.captions[row] for row in np.flatnonzero(parts == part)]
         lengths = [len(caption.split()) for own in captions for caption in own]
-        rows.append(
-            {
-                "part": part,
-                "images": len(captions),
-                "captions": len(lengths),
-                "words a caption": f"{np.mean(lengths):.1f}",
-            }
-        )
-    return pd.DataFrame(rows)
+        rows.append((part, len(captions), len(lengths), f"{np.mean(lengths):.1f}"))
+    return pd.DataFrame(rows, columns=["part", "images", "captions", "words a caption"])
 
 
 def inputs(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:

@@ -36,15 +36,9 @@ def transformer(size: Size) -> nn.Module:
     """Return layers of self-attention, each normalised first, and a last norm; or that alone."""
     if not size.layers:
         return nn.LayerNorm(size.width)
-    layer = nn.TransformerEncoderLayer(
-        size.width,
-        size.heads,
-        size.feed_forward,
-        size.dropout,
-        activation="gelu",
-        batch_first=True,
-        norm_first=True,
-    )
+    kind = {"activation": "gelu", "batch_first": True, "norm_first": True}
+    shape = size.width, size.heads, size.feed_forward, size.dropout
+    layer = nn.TransformerEncoderLayer(*shape, **kind)
     norm = nn.LayerNorm(size.width)
     return nn.TransformerEncoder(layer, size.layers, norm, enable_nested_tensor=False)
 
@@ -52,20 +46,17 @@ def transformer(size: Size) -> nn.Module:
 class Positions(nn.Module):
     """Adds to each token (B, L, D) a vector of its place in the sequence.
 
-    By default the fixed sines and cosines of Vaswani et al., *Attention is all you need*, 2017,
-    whose wavelengths grow from 2π to 10,000 × 2π; or `learned` vectors.
+    The fixed sines and cosines of Vaswani et al., *Attention is all you need*, 2017, whose
+    wavelengths grow from 2π to 10,000 × 2π.
     """
 
-    def __init__(self, places: int, width: int, learned: bool = False) -> None:
+    def __init__(self, places: int, width: int) -> None:
         super().__init__()
-        if learned:
-            self.table = nn.Parameter(0.02 * torch.randn(places, width))
-        else:
-            column = torch.arange(width)
-            rate = torch.exp((column - column % 2) * (-math.log(10_000) / width))
-            angle = torch.arange(places)[:, None] * rate
-            waves = torch.where(column % 2 == 0, angle.sin(), angle.cos())
-            self.register_buffer("table", waves, persistent=False)
+        column = torch.arange(width)
+        rate = torch.exp((column - column % 2) * (-math.log(10_000) / width))
+        angle = torch.arange(places)[:, None] * rate
+        waves = torch.where(column % 2 == 0, angle.sin(), angle.cos())
+        self.register_buffer("table", waves, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, L, D) to (B, L, D), for at most as many tokens as there are places."""
@@ -98,14 +89,15 @@ class Patches(nn.Module):
         super().__init__()
         self.cut = nn.Conv2d(3, size.width, patch, stride=patch)
         self.first = nn.Parameter(0.02 * torch.randn(size.width))
-        self.positions = Positions(1 + (image_size // patch) ** 2, size.width, learned=True)
+        places = 1 + (image_size // patch) ** 2
+        self.positions = nn.Parameter(0.02 * torch.randn(places, size.width))
         self.layers = transformer(size)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, 3, S, S) to (B, 1 + P, D): the class token, then P patches row by row."""
         patches = self.cut(images).flatten(2).transpose(1, 2)  # (B, P, D)
         first = self.first.expand(len(images), 1, -1)
-        return self.layers(self.positions(torch.cat([first, patches], 1)))
+        return self.layers(torch.cat([first, patches], 1) + self.positions)
 
 
 class Encoder(nn.Module):

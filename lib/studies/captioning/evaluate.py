@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from studies.captioning import data
-from studies.captioning.metrics import METRICS, scored
+from studies.captioning.metrics import METRICS, corpus, scored
 from studies.captioning.params import NearestNeighbour, Parameters
 from studies.captioning.tokens import Words
 from studies.inputs import images
@@ -18,7 +18,6 @@ from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, load_run, provenance
 
 IDS = {metric: metric.lower().replace("bleu-", "bleu").replace("-", "_") for metric in METRICS}
-BLOCK = 256  # test images compared with all training images at once
 
 
 def evaluate(parameters: Parameters) -> Path:
@@ -50,13 +49,10 @@ def evaluate(parameters: Parameters) -> Path:
             facts = provenance(dataset_fingerprint=fingerprint, images=sizes(parts))
             write_atomic(folder / "provenance.json", to_json(facts))
         references = {dataset.files[row]: dataset.captions[row] for row in test}
-        scores = scored(dict(zip(references, candidates, strict=True)), references)
-        frame = scores.by_image.reset_index()
+        frame = scored(dict(zip(references, candidates, strict=True)), references).reset_index()
         frame.insert(1, "cluster", np.arange(len(test)))
         frame.insert(2, "candidate", candidates)
-        frame["bleu_counts"] = scores.bleu_counts.tolist()
-        frame["meteor_counts"] = scores.meteor_counts.tolist()
-        metrics = {IDS[metric]: value for metric, value in scores.corpus().items()}
+        metrics = {IDS[metric]: value for metric, value in corpus(frame).items()}
         metrics |= {"n": len(test), "distinct": len(set(candidates))}
         write_atomic(
             folder / "predictions.parquet", lambda path: frame.to_parquet(path, compression="zstd")
@@ -92,16 +88,9 @@ def nearest_neighbour(known: np.ndarray, captions: list[list[str]], asked: np.nd
 
     Similarity is the cosine of features: `known` (N, F) with N lists of captions, `asked` (M, F).
     """
-    known, asked = (
-        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        for rows in (known.astype(np.float32), asked.astype(np.float32))
-    )
-    nearest = [
-        row
-        for start in range(0, len(asked), BLOCK)
-        for row in (asked[start : start + BLOCK] @ known.T).argmax(1)
-    ]
-    return [captions[row][0] for row in nearest]
+    from sklearn.metrics import pairwise_distances_argmin  # late: no trained system needs it
+
+    return [captions[row][0] for row in pairwise_distances_argmin(asked, known, metric="cosine")]
 
 
 def feature_space(

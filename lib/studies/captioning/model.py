@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from studies.captioning.beam import Rules, beam, still
+from studies.captioning import data
+from studies.captioning.beam import beam
 from studies.captioning.decoders import Decoder, LstmDecoder, TransformerDecoder
 from studies.captioning.encoder import Convolutions, Encoder, Patches, Size
 from studies.captioning.params import Parameters
-from studies.captioning.tokens import BOS, EOS, PAD, UNKNOWN, Words
-from studies.inputs import images
-from studies.inputs.features import features
+from studies.captioning.tokens import Words
 from studies.learning import compute
 from studies.learning.backbones import load_backbone
 from studies.learning.networks import FineTuned
@@ -56,8 +55,8 @@ def build(
         else:
             trunk = FineTuned(load_backbone(source.weights, True, pretrained), pooled=False)
         try:
-            with still(trunk):
-                _, places, channels = trunk(torch.zeros(1, *shape)).shape
+            with torch.inference_mode():
+                _, places, channels = trunk.eval()(torch.zeros(1, *shape)).shape
         except ValueError as error:  # of transformers, whose models often take one size only
             raise StudyError(
                 f"image_size {image_size} does not fit {source.weights} "
@@ -93,14 +92,13 @@ class Describer:
         Found by beam search.
         """
         search, texts = self.parameters.decoding, []
-        # a caption that does not end has a word more, which is cut off
-        rules = Rules(BOS, EOS, (PAD, UNKNOWN), search.max_length + 1, min_length=1)
+        length = search.max_length + 1  # with eos, or a word more, which is cut off
         for memory in self.memories(inputs):
             with compute.autocast(self.parameters.precision):
                 captions = beam(
-                    self.network.decoder, memory, rules, search.beams, search.length_penalty
+                    self.network.decoder, memory, search.beams, length, search.length_penalty
                 )
-            texts += [self.words.decode(one.tokens[: search.max_length]) for one in captions]
+            texts += [self.words.decode(tokens[: search.max_length]) for tokens in captions]
         return texts
 
     def attention(self, inputs: np.ndarray, captions: list[str]) -> list[Tensor]:
@@ -108,7 +106,7 @@ class Describer:
         longest, maps = self.parameters.decoding.max_length, []
         for memory, text in zip(self.memories(inputs, 1), captions, strict=True):
             tokens = self.words.encode([text], longest)[:, :-1].to(memory.device)
-            with still(self.network):
+            with torch.inference_mode():
                 maps.append(self.network.decoder.attend(memory, tokens)[0, :-1].float().cpu())
         return maps
 
@@ -122,11 +120,8 @@ class Describer:
 
     def describe(self, files: list[Path]) -> list[str]:
         """Return a caption for each picture file."""
-        if weights := self.parameters.network.frozen:
-            inputs = features(files, Path("/"), weights, pooled=False, dtype="float16")
-        else:
-            inputs = np.stack([images.decode(file, self.parameters.image_size) for file in files])
-        return self.caption(inputs)
+        album = data.CaptionedImages(Path(), files, [], None)
+        return self.caption(data.inputs(album, self.parameters))
 
     def save(self, folder: Path) -> None:
         """Write weights and words as one safetensors file, whole or not at all."""

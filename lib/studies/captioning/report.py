@@ -3,14 +3,13 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from studies import paths
 from studies.captioning import figures, judgements
 from studies.captioning.evaluate import IDS
-from studies.captioning.metrics import METRICS, Scores
+from studies.captioning.metrics import resampled
 from studies.paths import StudyError
 from studies.reporting import publish, tables
 from studies.reporting import results as shared
@@ -21,9 +20,8 @@ from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun
 
 TITLE = "Captioning: which encoder and decoder describe a photograph best?"
-BASELINES = ["most_frequent", "nearest_neighbour"]
 ARCHITECTURES = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
-ORDER = [*BASELINES, *ARCHITECTURES]
+ORDER = ["most_frequent", "nearest_neighbour", *ARCHITECTURES]
 # A. Kochetkov, D. Khoroshenko, slides, 2025; on the official test set with pretrained encoders
 PUBLISHED = {
     "resnet_lstm": {"bleu4": 0.194, "meteor": 0.216, "rouge_l": 0.461, "cider": 0.516},
@@ -48,15 +46,8 @@ class Results(shared.Results):
     study: ClassVar[str] = "captioning"
 
     def metrics(self, run: LoadedRun) -> dict[str, Metric]:
-        """Return the corpus scores of a run by id, see `Scores.resampled`."""
-        frame = run.predictions
-        counts = [np.array(frame[name].tolist()) for name in ("bleu_counts", "meteor_counts")]
-        scores = Scores(frame[list(METRICS)], *counts)
-
-        def metric(place: int) -> Metric:
-            return lambda weights: scores.resampled(weights)[place]
-
-        return {IDS[name]: metric(place) for place, name in enumerate(METRICS)}
+        """Return the corpus scores of a run by id, see `captioning.metrics.resampled`."""
+        return {IDS[name]: metric for name, metric in resampled(run.predictions).items()}
 
     def tidy(self) -> pd.DataFrame:
         """Return the tidy frame, with what the slides published beside it."""
@@ -65,8 +56,7 @@ class Results(shared.Results):
     @property
     def trained(self) -> dict[str, list[LoadedRun]]:
         """Return the systems that are no trivial baseline."""
-        models = {name: name.partition("@")[0] for name in self.systems}
-        return self.of(name for name in models if models[name] not in BASELINES).systems
+        return {name: runs for name, runs in self.systems.items() if runs[0].trained}
 
     @property
     def scratch(self) -> list[str]:
@@ -182,11 +172,6 @@ def headline(frame: pd.DataFrame) -> Shown:
     """Show the main table: one row a system that is no variant, or all when there is none."""
     rows = tables.plain(frame)
     return show(tables.wide(rows, figures.NAMES, []), tables.legend(rows))
-
-
-def parts(results: Results) -> Shown:
-    """Show how many images and captions every part of the dataset holds."""
-    return show(pd.DataFrame(results.runs[0].items["parts"]))
 
 
 def origin(results: Results) -> Shown:

@@ -1,7 +1,8 @@
 """Words and their numbers: a word-level tokenizer made from training captions."""
 
-from collections import Counter
+import sys
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 import torch
 from tokenizers import Regex, Tokenizer
@@ -9,6 +10,7 @@ from tokenizers.models import WordLevel
 from tokenizers.normalizers import NFKC, Lowercase, Replace
 from tokenizers.normalizers import Sequence as Steps
 from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.trainers import WordLevelTrainer
 from torch import Tensor
 
 from studies.paths import StudyError
@@ -36,19 +38,20 @@ class Words:
 
         Raises StudyError when there is none.
         """
-        split = _tokenizer({word: number for number, word in enumerate(SPECIAL)})
-        counts: Counter[str] = Counter()
-        for caption in captions:
-            counts.update(_words(split, caption))
-        kept = sorted(
-            (word for word, count in counts.items() if count >= min_count),
-            key=lambda word: (-counts[word], word),
+        counted = _tokenizer({})
+        trainer = WordLevelTrainer(
+            vocab_size=sys.maxsize,
+            min_frequency=min_count,
+            show_progress=False,
+            special_tokens=[*SPECIAL],
         )
-        if not kept:
+        counted.train_from_iterator(captions, trainer)
+        vocabulary = counted.get_vocab()
+        if len(vocabulary) == len(SPECIAL):
             raise StudyError(
                 f"no word occurs {min_count} times in the training captions; lower min_count"
             )
-        return cls(_tokenizer({word: number for number, word in enumerate((*SPECIAL, *kept))}))
+        return cls(_tokenizer(vocabulary))  # anew: in a caption `<unk>` is a text like others
 
     @classmethod
     def from_json(cls, text: str) -> "Words":
@@ -70,13 +73,8 @@ class Words:
 
     def decode(self, numbers: Iterable[int]) -> str:
         """Return the words up to the first `<eos>`, joined by spaces."""
-        words = []
-        for number in numbers:
-            if number == EOS:
-                break
-            if number not in (PAD, BOS):
-                words.append(self.tokenizer.id_to_token(int(number)))
-        return " ".join(words)
+        written = takewhile(lambda number: number != EOS, map(int, numbers))
+        return " ".join(self.tokenizer.id_to_token(n) for n in written if n not in (PAD, BOS))
 
 
 def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
@@ -87,7 +85,3 @@ def _tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
     tokenizer.normalizer = Steps([NFKC(), Lowercase(), Replace(apart, " ")])
     tokenizer.pre_tokenizer = WhitespaceSplit()
     return tokenizer
-
-
-def _words(tokenizer: Tokenizer, text: str) -> list[str]:
-    return tokenizer.normalizer.normalize_str(text).split()

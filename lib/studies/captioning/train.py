@@ -91,8 +91,7 @@ class TeacherForcing(Scheduled):
             inputs = to_input(inputs, self.device)
             total += words * float(loss(self.network, inputs, captions, owners, smoothing=0.0))
             count += words
-        before = curves[MONITOR].dropna() if MONITOR in curves else pd.Series(dtype=float)
-        values = [*before, total / count]
+        values = [*curves.get(MONITOR, pd.Series(dtype=float)).dropna(), total / count]
         waited = len(values) - 1 - int(np.argmin(values))
         if waited >= self.settings.patience:
             epochs = waited * self.settings.validate_every
@@ -119,14 +118,14 @@ def train(parameters: Parameters) -> Path:
         network = build(parameters, len(words), inputs.shape[1:])
         network = network.to(memory_format=torch.channels_last)
         examples = data.Examples(inputs, dataset.captions, words, parameters.decoding.max_length)
-        rows = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "validation")
-        batches = Batches(rows[0], parameters.images, parameters.seed)
+        known, held_out = (
+            Batches(np.flatnonzero(parts == part), parameters.images, seed)
+            for part, seed in (("train", parameters.seed), ("validation", None))
+        )
         outcome = fit(
-            TeacherForcing(parameters, network, parameters.epochs * len(batches)),
-            DataLoader(examples, sampler=batches, batch_size=None),
-            DataLoader(
-                examples, sampler=Batches(rows[1], parameters.images, None), batch_size=None
-            ),
+            TeacherForcing(parameters, network, parameters.epochs * len(known)),
+            DataLoader(examples, sampler=known, batch_size=None),
+            DataLoader(examples, sampler=held_out, batch_size=None),
             folder,
             parameters,
             MONITOR,
