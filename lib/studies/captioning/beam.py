@@ -3,8 +3,6 @@
 It goes by the steps that every decoder has; images whose caption is finished leave the batch.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -17,16 +15,11 @@ NEVER = (PAD, BOS, UNKNOWN)  # not to be written
 
 @torch.inference_mode()
 def beam(
-    decoder: Decoder,
-    memory: Tensor,
-    width: int,
-    length: int,
-    length_penalty: float = 0.0,
-    never: Sequence[int] = NEVER,
+    decoder: Decoder, memory: Tensor, width: int, length: int, length_penalty: float
 ) -> list[list[int]]:
     """Return the best caption that a beam of `width` finds for each image of memory (B, T, D).
 
-    A caption is its tokens, one at least, without bos and eos; tokens of `never` are not written,
+    A caption is its tokens, one at least, without bos and eos; those of `NEVER` are not written,
     and keep their share of p. It has at most `length`, eos among them: one of so many has not
     ended. The decoder should be in evaluation mode.
 
@@ -62,7 +55,7 @@ def beam(
     done = torch.zeros(images, dtype=torch.bool, device=device)
     for step in range(length):
         log_p = decoder.step(last, state).float().log_softmax(-1)  # (R, W, V)
-        log_p[..., [*never] if step else [*never, EOS]] = -torch.inf
+        log_p[..., [*NEVER] if step else [*NEVER, EOS]] = -torch.inf
         # twice the width, since at most `width` of the best are an eos
         log_p, token = log_p.topk(min(2 * width, log_p.shape[2]))
         total = (log_p + total[..., None]).flatten(1)

@@ -25,6 +25,7 @@ import pandas as pd
 from studies.paths import StudyError
 from studies.reporting.bootstrap import Metric, mean
 
+Texts = Mapping[str, Sequence[str]]  # of each id
 BLEU = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")
 METRICS = (*BLEU, "METEOR", "ROUGE-L", "CIDEr")
 
@@ -34,9 +35,7 @@ MATCHERS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphrase
 CHUNKS, MATCHED = 20, slice(21, 23)  # places among METEOR's statistics
 
 
-def score_captions(
-    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
-) -> pd.DataFrame:
+def score_captions(candidates: Mapping[str, str], references: Texts) -> pd.DataFrame:
     """Return the scores of each image's caption, one row an id, in the order of `candidates`.
 
     Columns are `METRICS`. See `scored` for the arguments and what is raised.
@@ -44,9 +43,7 @@ def score_captions(
     return scored(candidates, references)[list(METRICS)]
 
 
-def corpus_scores(
-    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
-) -> dict[str, float]:
+def corpus_scores(candidates: Mapping[str, str], references: Texts) -> dict[str, float]:
     """Return the scores of all captions together, by `METRICS`.
 
     See `corpus` for how, and `scored` for the arguments and what is raised.
@@ -82,7 +79,7 @@ def resampled(scores: pd.DataFrame) -> dict[str, Metric]:
     }
 
 
-def scored(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def scored(candidates: Mapping[str, str], references: Texts) -> pd.DataFrame:
     """Score one caption an image against its references: a row an id, columns `METRICS` and counts.
 
     Corpus scores are made of the counts: `bleu_counts`, the matches and the guesses of 1- to
@@ -140,9 +137,7 @@ def scored(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]
     return frame
 
 
-def refuse_what_is_no_text(
-    candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]
-) -> None:
+def refuse_what_is_no_text(candidates: Mapping[str, str], references: Texts) -> None:
     """Raise StudyError unless each id has one candidate text and a list of reference texts."""
     if not candidates:
         raise StudyError("there is no caption to score; give at least one")
@@ -231,12 +226,7 @@ def tokenized(captions: Sequence[list[str]], folder: Path, limit: float) -> list
     return [[next(kept) for _ in own] for own in captions]
 
 
-def meteor_counts(
-    references: Mapping[str, list[str]],
-    candidates: Mapping[str, list[str]],
-    folder: Path,
-    limit: float,
-) -> np.ndarray:
+def meteor_counts(references: Texts, candidates: Texts, folder: Path, limit: float) -> np.ndarray:
     """Return the statistics (N, 23) that METEOR is computed from, see `scored`.
 
     pycocoevalcap's METEOR keeps them to itself.

@@ -39,13 +39,8 @@ class Words:
         Raises StudyError when there is none.
         """
         counted = _tokenizer({})
-        trainer = WordLevelTrainer(
-            vocab_size=sys.maxsize,
-            min_frequency=min_count,
-            show_progress=False,
-            special_tokens=[*SPECIAL],
-        )
-        counted.train_from_iterator(captions, trainer)
+        kept = {"min_frequency": min_count, "vocab_size": sys.maxsize, "special_tokens": [*SPECIAL]}
+        counted.train_from_iterator(captions, WordLevelTrainer(show_progress=False, **kept))
         vocabulary = counted.get_vocab()
         if len(vocabulary) == len(SPECIAL):
             raise StudyError(
