@@ -15,15 +15,17 @@ from torch import Tensor
 from transformers import GenerationConfig, MarianConfig, MarianMTModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from studies.captioning.beam import Rules, beam
+from studies.captioning import beam as searching
+from studies.captioning.beam import beam
 from studies.captioning.decoders import Decoder, LstmDecoder, TransformerDecoder
 from studies.captioning.encoder import Size
+from studies.captioning.tokens import BOS, EOS, PAD
 from studies.learning import compute
 from studies.learning.compute import interleaved, threads
 
 IMAGES, PLACES, BEAMS, STEPS, VOCABULARY = 64, 49, 5, 20, 8000
 SIZE = Size(width=512, layers=3, heads=8, feed_forward=2048, dropout=0.1)
-RULES = Rules(bos=1, eos=2, never=(0,), max_length=STEPS, min_length=STEPS)
+NEVER = (PAD, BOS, EOS)
 SAMPLE, ROUNDS = 4, 5  # images that the slow peer describes in a round
 
 
@@ -32,10 +34,10 @@ def one_by_one(decoder: Decoder, memory: Tensor) -> list[list[int]]:
     """Return the best caption of each image of memory (B, T, D)."""
     found = []
     for image in memory:
-        tokens, total = torch.tensor([[RULES.bos]]), torch.zeros(1)
+        tokens, total = torch.tensor([[BOS]]), torch.zeros(1)
         for _ in range(STEPS):
             logits = decoder(image.expand(len(tokens), -1, -1), tokens)[:, -1]
-            logits[:, [RULES.bos, RULES.eos, *RULES.never]] = -torch.inf
+            logits[:, NEVER] = -torch.inf
             total = total[:, None] + logits.log_softmax(-1)
             total, place = total.flatten().topk(BEAMS)
             tokens = torch.cat([tokens[place // VOCABULARY], place[:, None] % VOCABULARY], 1)
@@ -52,9 +54,9 @@ def marian() -> MarianMTModel:
         decoder_layers=SIZE.layers,
         decoder_attention_heads=SIZE.heads,
         decoder_ffn_dim=SIZE.feed_forward,
-        pad_token_id=0,
-        eos_token_id=RULES.eos,
-        decoder_start_token_id=RULES.bos,
+        pad_token_id=PAD,
+        eos_token_id=EOS,
+        decoder_start_token_id=BOS,
         forced_eos_token_id=None,
         max_position_embeddings=64,
     )
@@ -64,11 +66,12 @@ def marian() -> MarianMTModel:
 def in_bf16(decoder: Decoder, memory: Tensor) -> None:
     """Search in mixed precision."""
     with compute.autocast("bf16-mixed"):
-        beam(decoder, memory, RULES, BEAMS)
+        beam(decoder, memory, BEAMS, STEPS, 0.0)
 
 
 def main() -> None:
     """Print the lines."""
+    searching.NEVER = NEVER
     half = compute.resolve_precision("auto") == "bf16-mixed"
     torch.manual_seed(0)
     memory = torch.randn(IMAGES, PLACES, SIZE.width)
@@ -80,10 +83,10 @@ def main() -> None:
         min_new_tokens=STEPS,
         max_new_tokens=STEPS,
         length_penalty=0.0,
-        decoder_start_token_id=RULES.bos,
-        eos_token_id=RULES.eos,
-        pad_token_id=0,
-        bad_words_ids=[[0], [RULES.bos]],
+        decoder_start_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        bad_words_ids=[[PAD], [BOS]],
     )
 
     def generate() -> None:
@@ -94,7 +97,7 @@ def main() -> None:
     decoders = {"Transformer": transformer, "LSTM": lstm}
     contenders = {"generate": generate}
     for name, decoder in decoders.items():
-        contenders[name] = lambda d=decoder: beam(d, memory, RULES, BEAMS)
+        contenders[name] = lambda d=decoder: beam(d, memory, BEAMS, STEPS, 0.0)
         if half:
             contenders[f"{name} in bf16"] = lambda d=decoder: in_bf16(d, memory)
         contenders[f"{name}, one by one"] = lambda d=decoder: one_by_one(d, memory[:SAMPLE])
