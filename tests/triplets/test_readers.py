@@ -340,11 +340,19 @@ class TestHyperKvasir:
         ("line", "texts", "words"),
         [
             (1, ["file-name;fold;split-index"], "has no column `class-name`"),
-            (4, ["00000002-uuid.jpg;normal-cecum;2"], "line 4: expected"),
-            (4, ["00000002-uuid.jpg;normal-cecum;0"] * 2, "line 5: `00000002-uuid.jpg` is listed"),
-            (4, ["00000099-uuid.jpg;normal-cecum;0"], "line 4: there is no image `00000099-uuid"),
-            (4, [], "00000002-uuid.jpg: is in no fold"),
-            (21, ["00020001-uuid.jpg;normal-cecum;0"], "line 21: `00020001-uuid.jpg` is of"),
+            (4, ["00000002-uuid.jpg;normal-cecum;2"], "line 4: split-index should be 0 or 1"),
+            (
+                4,
+                ["00000002-uuid.jpg;normal-cecum;0"] * 2,
+                "line 5: `00000002-uuid.jpg` should be one",
+            ),
+            (4, ["00000099-uuid.jpg;normal-cecum;0"], "line 4: `00000099-uuid.jpg` should be one"),
+            (4, [], "cecum/00000002-uuid.jpg: `00000002-uuid.jpg` should"),
+            (
+                21,
+                ["00020001-uuid.jpg;normal-cecum;0"],
+                "polyps/00020001-uuid.jpg: is of class normal-cecum in",
+            ),
         ],
     )
     def test_wrong_lines(self, kvasir, message, line, texts, words):
@@ -355,10 +363,10 @@ class TestHyperKvasir:
         labeled, source = kvasir / "labeled-images", {"name": "hyperkvasir", "test_fold": 1}
         twin = labeled / LOWER / "anatomical-landmarks/cecum/00020001-uuid.jpg"
         shutil.copy(next(labeled.rglob("00020001*")), twin)
-        assert "polyps/00020001-uuid.jpg: another image has the same name" in message(**source)
+        assert "polyps/00020001-uuid.jpg: `00020001-uuid.jpg` should be one" in message(**source)
         twin.unlink()
         draw(labeled / LOWER / "stray.jpg")
-        assert "stray.jpg: expected tract, finding group and class" in message(**source)
+        assert "stray.jpg: expected `<tract>/<finding group>" in message(**source)
         shutil.rmtree(labeled)
         assert f"is not at {labeled}" in message(**source)
         labeled.mkdir()
@@ -428,7 +436,7 @@ class TestTables:
         assert found.names == [["other", "red"], ["other", "round"]]
         assert found.class_names == ["other/round", "red/other", "red/round"]
         empty = write([*GROUPS, ("b/4.jpg", "", "")], HEADER[:3])
-        assert "labels.csv line 5: has no label" in refused(from_table, empty, True)
+        assert "labels.csv line 5: is in no class" in refused(from_table, empty, True)
 
     @pytest.mark.parametrize(
         ("row", "column", "value", "words"),
@@ -437,7 +445,7 @@ class TestTables:
             (2, "file", "/etc/passwd", "line 3: `/etc/passwd` is no path below"),
             (3, "file", "a/9.jpg", "line 4: there is no image"),
             (3, "file", "./a/1.jpg", "line 4: `a/1.jpg` is listed twice"),
-            (1, "label1", "", "line 2: lacks a label"),
+            (1, "label1", "", "line 2: is in no class"),
             (1, "label2", "Apple/Pear", "line 2: a label holds a `/`"),
             (5, "split", "tset", "line 6: split should be"),
         ],
@@ -450,11 +458,11 @@ class TestTables:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("", ": has no row"),
+            ("", ": needs rows below"),
             ("file,label1,label3\na/1.jpg,x,y\n", ": its columns are file, label1, label3"),
-            ("file,label1,file\na/1.jpg,x,y\n", ": has two columns `file`"),
+            ("file,label1,file\na/1.jpg,x,y\n", ": needs rows below a line of different"),
             ("file,label1,label2\na/1.jpg,x\n", " line 2: has 2 cells"),
-            ('file,label1,label2\na/1.jpg,"x\ny",z\na/2.jpg,,z\n', " line 4: lacks a label"),
+            ('file,label1,label2\na/1.jpg,"x\ny",z\na/2.jpg,,z\n', " line 4: is in no class"),
             ("file,label1\na/1.jpg,K\udcefwi\n", " line 2: is not UTF-8"),
         ],
     )

@@ -4,7 +4,7 @@ import csv
 import io
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,18 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from studies.inputs.reading import numbered_lines, read_text
+from studies.inputs.reading import PARTS, read_text
 from studies.paths import StudyError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-PART_NAMES = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+PART_NAMES = {**{part: part for part in PARTS}, "val": "validation", "valid": "validation"}
 OTHER = "other"
+AGAIN = "unpack the dataset again"
 
 Tree = tuple[str, ...]
 
@@ -54,10 +49,13 @@ class LabelledImages:
         return [self.root / file for file in self.files]
 
     @cached_property
-    def _levels(self) -> list[tuple[list[str], np.ndarray]]:
-        depths = range(1, len(self.trees[0]) + 1)
+    def _coded(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The labels of each level, sorted, and last the classes, with the index of each image."""
         start = 0 if self.nested else -1
-        return [coded(["/".join(tree[:depth][start:]) for tree in self.trees]) for depth in depths]
+        depths = range(1, len(self.trees[0]) + 1)
+        texts = [["/".join(tree[:depth][start:]) for tree in self.trees] for depth in depths]
+        texts.append(["/".join(tree) for tree in self.trees])
+        return [np.unique(level, return_inverse=True) for level in texts]
 
     @property
     def names(self) -> list[list[str]]:
@@ -66,21 +64,17 @@ class LabelledImages:
         In a tree they are label paths: `["Fruit", ...], ["Fruit/Apple", ...]`; of groups the plain
         labels: `["green", "red"], ["long", "round"]`.
         """
-        return [names for names, _ in self._levels]
+        return [names.tolist() for names, _ in self._coded[:-1]]
 
     @cached_property
     def labels(self) -> np.ndarray:
         """Return (N, H) int64: at each level the index of the image's label in `names`."""
-        return np.stack([index for _, index in self._levels], axis=1)
-
-    @cached_property
-    def _classes(self) -> tuple[list[str], np.ndarray]:
-        return coded(["/".join(tree) for tree in self.trees])
+        return np.stack([index for _, index in self._coded[:-1]], axis=1)
 
     @property
     def class_names(self) -> list[str]:
         """Return the name of each class, all its labels joined by `/`, sorted."""
-        return self._classes[0]
+        return self._coded[-1][0].tolist()
 
     @property
     def class_index(self) -> np.ndarray:
@@ -88,7 +82,7 @@ class LabelledImages:
 
         In a tree it is the label of the lowest level; of groups it is that of their combination.
         """
-        return self._classes[1]
+        return self._coded[-1][1]
 
     @cached_property
     def classes(self) -> np.ndarray:
@@ -113,12 +107,6 @@ class LabelledImages:
         return dict(Counter(self.class_index.tolist()))
 
 
-def coded(labels: list[str]) -> tuple[list[str], np.ndarray]:
-    """Return the different labels, sorted, and (N,) int64, the index of each label among them."""
-    names, index = np.unique(labels, return_inverse=True)
-    return names.tolist(), index
-
-
 # Published layouts. The index of a frame says where a row stands, in a file or on disk.
 
 
@@ -131,42 +119,33 @@ def grocery(folder: Path) -> LabelledImages:
     """
     root, ids = folder / "dataset", ["fine", "coarse"]
     columns = ["Class ID (int)", "Coarse Class ID (int)", "Coarse Class Name (str)"]
-    classes = published_table(root / "classes.csv", [*columns, "Class Name (str)"])
+    classes = read_table(root / "classes.csv", AGAIN, [*columns, "Class Name (str)"])
     classes.columns = [*ids, "level2", "level3"]
-    slash = (classes["level2"] + classes["level3"]).str.contains("/")
-    refuse(
-        classes,
-        (classes == "").any(axis=1) | slash | classes["fine"].duplicated(),
-        "expected an id of its own and names without `/`; use the published file",
-    )
-    lines = [
-        (f"{root / name}.txt line {number}", line, PART_NAMES[name])
+    refuse(classes, classes["fine"].duplicated(), "another class has this id; correct it")
+    images = pd.concat(
+        read_table(root / f"{name}.txt", AGAIN, header=["file", *ids]).assign(part=PART_NAMES[name])
         for name in ("train", "val", "test")
-        for number, line in numbered_lines(root / f"{name}.txt")
-    ]
-    if not lines:
-        raise StudyError(f"{root}: its lists name no image; unpack the dataset again")
-    images = pd.DataFrame(lines, columns=["place", "line", "part"]).set_index("place")
-    fields = images["line"].str.split(r"\s*,\s*", expand=True, regex=True).reindex(columns=range(4))
-    images[["file", *ids]] = fields[[0, 1, 2]]
+    )
     images = images.join(classes.set_index(ids), on=ids)
     images["level1"] = images["file"].str.split("/").str[1]
     refuse(
         images,
-        images["level3"].isna() | fields[3].notna() | (images["file"].str.count("/") < 2),
-        "expected `path, fine id, coarse id` with ids of one row of classes.csv, found `{line}`; "
-        "correct it",
+        images["level3"].isna() | (images["file"].str.count("/") < 2),
+        "expected a path below train/, val/ or test/ and the ids of one row of classes.csv, found "
+        "`{file}, {fine}, {coarse}`; correct it",
     )
     refuse_others(
         images,
         *("fine", "level1"),
-        "`{file}` lies in {level1}, others of its class in {first}; move it or correct its ids",
+        "`{file}` lies in {level1}, others of its class in {first_level1}; move it or correct its "
+        "ids",
     )
-    refuse(images, images["file"].duplicated(), "`{file}` is listed twice; keep one line")
-    on_disk = pd.concat([image_files(root, name) for name in ("train", "val", "test")])
-    unlisted = ~on_disk["file"].isin(images["file"])
-    refuse(on_disk, unlisted, "is in no class; list it in the .txt of its split or remove it")
-    return labelled(root, images["file"], images[["level1", "level2", "level3"]], images["part"])
+    found = labelled(root, images, images[["level1", "level2", "level3"]])
+    on_disk = image_files(root)
+    unlisted = on_disk[~on_disk["file"].isin(images["file"])]
+    wrong = unlisted["file"].str.match("(train|val|test)/")
+    refuse(unlisted, wrong, "is in no class; list it in the .txt of its split or remove it")
+    return found
 
 
 def hyperkvasir(folder: Path, test_fold: int) -> LabelledImages:
@@ -178,58 +157,35 @@ def hyperkvasir(folder: Path, test_fold: int) -> LabelledImages:
     and each class of the list must be one folder. Equal pictures in two classes are left as
     published. Raises StudyError when images and rows of that file do not correspond.
     """
-    root, listing = folder / "labeled-images", folder / "2_fold_split.csv"
+    root = folder / "labeled-images"
     images = image_files(root)
-    if images.empty:
-        raise StudyError(f"{root}: holds no images; unpack the dataset again")
     images[["folder", "name"]] = images["file"].str.rpartition("/")[[0, 2]]
     refuse(
         images,
         images["file"].str.count("/") != 3,
-        "expected tract, finding group and class as its folders; move it there or unpack the "
-        "dataset again",
+        f"expected `<tract>/<finding group>/<class>/<image>`; move it there or {AGAIN}",
     )
-    refuse(
-        images,
-        images["name"].duplicated(),
-        "another image has the same name, and folds are told by the name; remove one of them",
-    )
-    folds = published_table(listing, ["file-name", "class-name", "split-index"], ";")
+    columns = ["file-name", "class-name", "split-index"]
+    folds = read_table(folder / "2_fold_split.csv", AGAIN, columns, delimiter=";")
     folds.columns = ["name", "label", "fold"]
-    refuse(
-        folds,
-        (folds["label"] == "") | ~folds["fold"].isin(["0", "1"]),
-        "expected `file-name;class-name;split-index` with split-index 0 or 1, found "
-        "`{name};{label};{fold}`; use the published file",
-    )
-    folds = folds.join(images.set_index("name")["folder"], on="name")
-    refuse(
-        folds,
-        folds["folder"].isna(),
-        "there is no image `{name}`; unpack the dataset again or remove the line",
-    )
-    refuse(folds, folds["name"].duplicated(), "`{name}` is listed twice; keep one line")
-    fold = images["name"].map(folds.set_index("name")["fold"])
-    refuse(images, fold.isna(), f"is in no fold; list it in {listing.name} or remove it")
+    refuse(folds, ~folds["fold"].isin(["0", "1"]), "split-index should be 0 or 1, not `{fold}`")
+    for rows, others in ((folds, images), (images, folds)):
+        refuse(
+            rows,
+            rows["name"].duplicated() | ~rows["name"].isin(others["name"]),
+            "`{name}` should be one image and stand in one line of 2_fold_split.csv, since folds "
+            f"are told by the name; correct that or {AGAIN}",
+        )
+    images = images.join(folds.set_index("name"), on="name")
     for one, other in (("label", "folder"), ("folder", "label")):
         refuse_others(
-            folds,
+            images,
             *(one, other),
-            f"`{{name}}` is of class {{label}} and in {{folder}}, others of {{{one}}} are of "
-            "{first}; move it or correct the line",
+            "is of class {label} in 2_fold_split.csv, and {first_file} of {first_label}; move it "
+            "or correct its line",
         )
-    parts = np.where(fold == str(test_fold), "test", "train")
-    levels = images["folder"].str.split("/", expand=True)
-    return labelled(root, images["file"], levels, parts, equal_pictures=True)
-
-
-def published_table(file: Path, columns: Sequence[str], delimiter: str = ",") -> pd.DataFrame:
-    """Return these columns of a published table."""
-    rows = read_table(file, "unpack the dataset again", delimiter)
-    for column in columns:
-        if column not in rows:
-            raise StudyError(f"{file}: has no column `{column}`; use the published file")
-    return rows[list(columns)]
+    images["part"] = np.where(images["fold"] == str(test_fold), "test", "train")
+    return labelled(root, images, images["folder"].str.split("/", expand=True), twins=True)
 
 
 # Image folders and own tables.
@@ -243,20 +199,11 @@ def from_folder(root: Path) -> LabelledImages:
     Raises StudyError when there is no image, or one has no class or two.
     """
     images = image_files(root)
-    if images.empty:
-        raise StudyError(f"{root}: holds no images ({', '.join(sorted(SUFFIXES))})")
     folders = images["file"].str.rpartition("/")[0]
-    tops, official = folders.str.partition("/")[0], None
-    if set(tops) <= set(PART_NAMES) and "train" in set(tops):
-        official, folders = tops.map(PART_NAMES), folders.str.partition("/")[2]
-    levels = folders.str.split("/", expand=True).fillna("")
-    refuse_upper(
-        images,
-        levels,
-        "is in no class, since it lies beside or above the folders of classes; move it into one "
-        "of them",
-    )
-    return labelled(root, images["file"], levels, official)
+    split = folders.str.partition("/")
+    if set(split[0]) <= set(PART_NAMES) and "train" in set(split[0]):
+        images["part"], folders = split[0].map(PART_NAMES), split[2]
+    return labelled(root, images, folders.str.split("/", expand=True).fillna(""))
 
 
 def from_table(table: Path, groups: bool) -> LabelledImages:
@@ -276,7 +223,7 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
     Raises StudyError, which names the line, for a wrong column or cell, a missing image, and an
     image that is listed twice or has no class.
     """
-    root, rows = table.parent, read_table(table, "correct `source.file`")
+    rows = read_table(table, "correct `source.file`")
     labels = sum(name.startswith("label") for name in rows)
     wanted = ["file", *(f"label{k}" for k in range(1, max(labels, 1) + 1))]
     if set(rows) - {"split"} != set(wanted):
@@ -284,88 +231,77 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
             f"{table}: its columns are {', '.join(rows)}; they should be {', '.join(wanted)}, and "
             "split where there is a published one"
         )
-    levels = rows[wanted[1:]]
-    rows["path"] = rows["file"].map(posixpath.normpath)
-    outside = rows["path"].str.startswith("/") | rows["path"].str.split("/").str[0].isin(
-        ["..", "."]
-    )
+    files = rows["file"].map(posixpath.normpath)
     refuse(
         rows,
-        outside,
+        files.str.match(r"/|\.\.?(/|$)"),
         "`{file}` is no path below the table's folder; put the image there and write its path "
         "relative to that folder",
     )
-    missing = ~rows["path"].map(lambda path: (root / path).is_file())
-    refuse(rows, missing, "there is no image `{path}`; put it there or correct it")
-    refuse(rows, rows["path"].duplicated(), "`{path}` is listed twice; keep one line")
-    slash = levels.apply(lambda column: column.str.contains("/")).any(axis=1)
-    refuse(rows, slash, "a label holds a `/`; write labels without, one a column")
-    if groups:
-        refuse(rows, (levels == "").all(axis=1), "has no label; give one or remove the line")
-        levels = levels.replace("", OTHER)
-    else:
-        refuse_upper(
-            rows,
-            levels,
-            "lacks a label, only the lowest of a class may be left out; give it here too",
-        )
-    official = None
+    rows["file"] = files
     if "split" in rows:
-        official = rows["split"].map(PART_NAMES)
-        refuse(rows, official.isna(), "split should be train, val or test, not `{split}`")
-    return labelled(root, rows["path"], levels, official, nested=not groups)
+        rows["part"] = rows["split"].map(PART_NAMES)
+        refuse(rows, rows["part"].isna(), "split should be train, val or test, not `{split}`")
+    return labelled(table.parent, rows, rows[wanted[1:]], nested=not groups)
 
 
 # What all of them share.
 
 
-def read_table(file: Path, remedy: str, delimiter: str = ",") -> pd.DataFrame:
+def read_table(
+    file: Path,
+    remedy: str,
+    columns: Sequence[str] = (),
+    delimiter: str = ",",
+    header: Sequence[str] = (),
+) -> pd.DataFrame:
     """Return the cells of a CSV file as stripped text, the index `<file> line <number>`.
 
-    Raises StudyError for what is no table, with what helps, and for no rows.
+    Of all columns, or of some; a file without names of columns is given a `header`. Raises
+    StudyError for what is no such table, with what helps.
     """
     # whatever ends a line, also in quotes
     reader = csv.reader(io.StringIO(read_text(file, remedy), newline=None), delimiter=delimiter)
     rows: dict[str, list[str]] = {}
-    header: list[str] = []
     try:
         for row in reader:
-            cells, where = [cell.strip() for cell in row], f"{file} line {reader.line_num}"
-            if not header:
-                header = cells
-            elif cells and len(cells) != len(header):
-                raise StudyError(
-                    f"{where}: has {len(cells)} cells, the first line {len(header)}; give one cell "
-                    "a column, with quotes around a comma"
-                )
-            elif cells:
-                rows[where] = cells
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                rows[f"{file} line {reader.line_num}"] = cells
     except csv.Error as error:
-        raise StudyError(
-            f"{file} line {reader.line_num}: not CSV ({error}); mend that line"
-        ) from None
-    if not rows:
-        raise StudyError(f"{file}: has no row below a line of column names; {remedy}")
-    for name in header:
-        if header.count(name) > 1:
-            raise StudyError(f"{file}: has two columns `{name}`; remove or rename one")
-    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype="str")
+        raise StudyError(f"{file} line {reader.line_num}: not CSV ({error}); mend it") from None
+    header = header or rows.pop(next(iter(rows), ""), ())
+    for where, cells in rows.items():
+        if len(cells) != len(header):
+            raise StudyError(
+                f"{where}: has {len(cells)} cells for {len(header)} columns; give one cell a "
+                "column, with quotes around a comma"
+            )
+    if not rows or len(set(header)) < len(header):
+        raise StudyError(f"{file}: needs rows below a line of different column names; {remedy}")
+    for column in columns:
+        if column not in header:
+            raise StudyError(f"{file}: has no column `{column}`; use the published file")
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(header), dtype="str")
+    return frame[list(columns or header)]
 
 
-def image_files(root: Path, below: str = "") -> pd.DataFrame:
-    """Return the image files below a folder of `root`, sorted, hidden ones left out.
+def image_files(root: Path) -> pd.DataFrame:
+    """Return the image files below a folder, sorted, hidden ones left out; StudyError if none.
 
     The column `file` is the path relative to `root`, the index the whole path.
     """
-    paths = sorted(
-        file.relative_to(root)
-        for file in (root / below).rglob("*")
+    found = sorted(
+        file
+        for file in root.rglob("*")
         if file.suffix.lower() in SUFFIXES
         and not file.is_dir()
-        and not any(part.startswith(".") for part in file.relative_to(root).parts)
+        and "/." not in f"/{file.relative_to(root).as_posix()}"
     )
-    index = [str(root / path) for path in paths]
-    return pd.DataFrame({"file": [path.as_posix() for path in paths]}, index, dtype="str")
+    if not found:
+        raise StudyError(f"{root}: holds no images; {AGAIN} (they end in {', '.join(SUFFIXES)})")
+    files = [file.relative_to(root).as_posix() for file in found]
+    return pd.DataFrame({"file": files}, map(str, found), dtype="str")
 
 
 def refuse(rows: pd.DataFrame, wrong: pd.Series, sentence: str) -> None:
@@ -376,51 +312,51 @@ def refuse(rows: pd.DataFrame, wrong: pd.Series, sentence: str) -> None:
 
 
 def refuse_others(rows: pd.DataFrame, one: str, other: str, sentence: str) -> None:
-    """Raise StudyError when rows with the same `one` do not have the same `other`, `{first}`."""
-    first = rows.groupby(one)[other].transform("first")
-    refuse(rows.assign(first=first), rows[other] != first, sentence)
+    """Raise StudyError when rows with the same `one` do not have the same `other`.
 
-
-def refuse_upper(rows: pd.DataFrame, levels: pd.DataFrame, sentence: str) -> None:
-    """Raise StudyError for labels that are no class: none, with a gap, or upper ones of others."""
-    trees = [without_end(row) for row in levels.to_numpy().tolist()]
-    above = {tree[:depth] for tree in set(trees) for depth in range(len(tree))}
-    wrong = [not tree or "" in tree or tree in above for tree in trees]
-    refuse(rows, pd.Series(wrong, rows.index), sentence)
-
-
-def without_end(labels: list[str]) -> Tree:
-    """Return labels without the empty ones at their end."""
-    return tuple(labels[: max((k for k, label in enumerate(labels, 1) if label), default=0)])
+    The sentence may name cells of the first row with that `one`, `{first_file}`.
+    """
+    first = rows.groupby(rows[one].to_numpy()).transform("first").add_prefix("first_")
+    refuse(rows.join(first), rows[other] != first[f"first_{other}"], sentence)
 
 
 def labelled(
     root: Path,
-    files: Iterable[str],
+    images: pd.DataFrame,
     levels: pd.DataFrame,
-    official: Iterable[str] | None,
     *,
     nested: bool = True,
-    equal_pictures: bool = False,
+    twins: bool = False,
 ) -> LabelledImages:
-    """Return images with a column a level; shorter label paths repeat their lowest label.
+    """Return images, `file` and if published `part`, with the labels of a column a level.
 
-    Raises StudyError when the same picture, byte for byte, is in two classes, unless
-    `equal_pictures`. Missing files are left to whoever reads the pictures.
+    Shorter label paths repeat their lowest label, absent groups become `other`. Raises StudyError
+    for an image that is missing, listed twice, in no class, or in two: the same picture, byte for
+    byte, unless `twins` may be.
     """
-    files = list(files)
-    trees = [tuple(row) for row in levels.replace("", np.nan).ffill(axis=1).to_numpy().tolist()]
-    size = {file: (root / file).stat().st_size for file in files if (root / file).is_file()}
-    times = Counter(size.values())
-    first: dict[bytes, tuple[str, Tree]] = {}
-    for file, tree in zip(files, trees, strict=True):
-        if equal_pictures or times[size.get(file)] < 2:
-            continue
-        twin, other = first.setdefault((root / file).read_bytes(), (file, tree))
-        if other != tree:
-            raise StudyError(
-                f"{root / file}: the same picture is {twin}, so it is in two classes; remove one "
-                "of them"
-            )
-    parts = None if official is None else np.array(list(official))
-    return LabelledImages(root, files, trees, parts, nested)
+    missing = ~images["file"].map(lambda file: (root / file).is_file())
+    refuse(images, missing, "there is no image `{file}`; put it there or correct the list")
+    refuse(images, images["file"].duplicated(), "`{file}` is listed twice; keep one line")
+    joined = levels.agg("/".join, axis=1)
+    slash = joined.str.count("/") >= levels.shape[1]
+    refuse(images, slash, "a label holds a `/`; write labels without, one a column")
+    paths = joined.str.rstrip("/")
+    above = {path[:end] for path in set(paths) for end, sign in enumerate(path) if sign == "/"}
+    gap = ("/" + paths).str.contains("//") | paths.isin(above)
+    refuse(
+        images,
+        (paths == "") | (gap & nested),
+        "is in no class: it has no label, a gap between labels, or only the upper labels of a "
+        "class; give it all of them, or move it into the folder of a class",
+    )
+    if not twins:
+        size = images["file"].map(lambda file: (root / file).stat().st_size)
+        alike = images[["file"]].assign(path=paths)[size.duplicated(keep=False)]
+        alike["content"] = alike["file"].map(lambda file: (root / file).read_bytes())
+        sentence = "the same picture is {first_file}, so it is in two classes; remove one of them"
+        refuse_others(alike, "content", "path", sentence)
+    gaps = levels.replace("", np.nan)
+    filled = gaps.ffill(axis=1) if nested else gaps.fillna(OTHER)
+    trees = list(filled.itertuples(index=False, name=None))
+    official = images["part"].to_numpy(dtype="str") if "part" in images else None
+    return LabelledImages(root, images["file"].tolist(), trees, official, nested)
