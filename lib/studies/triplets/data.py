@@ -40,8 +40,7 @@ def root(parameters: Parameters) -> Path:
         return reading.kitchen(source.per_variant, source.seed) / "images"
     if source.name == "table":
         return (paths.data() / source.file).parent
-    published = {"grocery": "grocery/dataset", "hyperkvasir": "hyperkvasir/labeled-images"}
-    return paths.data() / (published.get(source.name) or source.folder)
+    return paths.data() / (source.folder if source.name == "folder" else source.parts[0])
 
 
 def split(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:

@@ -38,9 +38,7 @@ def flexible_margin(
     nor `sum`.
     """
     differ = torch.as_tensor(anchor_labels) != torch.as_tensor(negative_labels)  # (..., H)
-    weights = torch.as_tensor(margins, device=differ.device)
-    if not weights.is_floating_point():
-        weights = weights.to(torch.get_default_dtype())
+    weights = 1.0 * torch.as_tensor(margins, device=differ.device)  # floats, if integers are given
     if weights.shape != differ.shape[-1:]:
         raise ValueError(f"{weights.numel()} margins for {differ.shape[-1]} levels of labels")
     if combine == "max":
@@ -168,12 +166,10 @@ class Objective(nn.Module):
         `output` is logits (B, C) and embeddings (B, d), `labels` (B, H), `classes` (B,) indices.
         """
         logits, embeddings = output
-        terms = []
-        if logits is not None:
-            terms.append(cross_entropy(logits.float(), classes))
+        loss = 0 if logits is None else cross_entropy(logits.float(), classes)
         if self.margin is not None:
-            terms.append(self.weight * self.margin(embeddings, labels))
-        return torch.stack(terms).sum()
+            loss = loss + self.weight * self.margin(embeddings, labels)
+        return loss
 
 
 def objective(parameters: Parameters, levels: int) -> Objective:
@@ -182,14 +178,14 @@ def objective(parameters: Parameters, levels: int) -> Objective:
     if loss.name == "cross_entropy":
         return Objective(None)
     if loss.name == "triplet":
-        return Objective(FlexibleMarginLoss([loss.margin] * levels, mining=mining, take=loss.take))
+        return Objective(FlexibleMarginLoss([loss.margin] * levels, "max", mining, loss.take))
     if len(loss.margins) != levels:
         raise StudyError(
             f"loss.margins has {len(loss.margins)} values and the labels {levels} levels; give one "
             "margin a level"
         )
     margin = FlexibleMarginLoss(loss.margins, loss.combine, mining, loss.take)
-    return Objective(margin, loss.weight if loss.name == "hybrid" else 1.0)
+    return Objective(margin, getattr(loss, "weight", 1.0))
 
 
 def spread(embeddings: Tensor) -> float:

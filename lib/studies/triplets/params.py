@@ -1,6 +1,5 @@
 """The parameters of a triplets run, with units and ranges."""
 
-from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -18,12 +17,14 @@ class Grocery(Block):
     """GroceryStoreDataset in its published layout, below STUDIES_DATA."""
 
     name: Literal["grocery"]
+    parts: ClassVar = ["grocery/dataset"]  # below STUDIES_DATA, first that of the images
 
 
 class HyperKvasir(Block):
     """The labelled images of HyperKvasir in their published layout, below STUDIES_DATA."""
 
     name: Literal["hyperkvasir"]
+    parts: ClassVar = ["hyperkvasir/labeled-images", "hyperkvasir/2_fold_split.csv"]
     test_fold: Annotated[int, Field(ge=0, le=1)]  # of the two; tested on under split: official
 
 
@@ -80,15 +81,27 @@ class FlexibleMargin(Block):
     combine: Literal["max", "sum"]  # equation (3) or (5)
     take: Take
 
+    def refuse_margins(self, nested: bool) -> None:
+        """Raise ValueError unless margins are as equations (3) and (6) want them.
 
-class Hybrid(Block):
+        `max` over the levels of a tree wants them to decrease from the top level down: where a
+        level differs, all below it do, so a larger margin there would make it pointless. Over
+        groups any order will do. `sum` wants them to sum to 2, the diameter of the unit sphere.
+        """
+        said = f"loss.margins are {self.margins}; with combine: {self.combine}"
+        if self.combine == "sum":
+            wrong = abs(sum(self.margins) - 2) > 0.01
+            refuse(wrong, f"{said} they must sum to 2, equation (6)")
+        elif nested:
+            wrong = self.margins != sorted(set(self.margins), reverse=True)
+            refuse(wrong, f"{said} each must be smaller than the one before, equation (3)")
+
+
+class Hybrid(FlexibleMargin):
     """Cross-entropy plus `weight` × equation (2), on one trunk with two heads."""
 
     name: Literal["hybrid"]
     weight: Positive
-    margins: list[Positive]
-    combine: Literal["max", "sum"]
-    take: Take
 
 
 class Stage(Block):
@@ -130,68 +143,42 @@ class Parameters(RunParameters):
     def require_data(self) -> None:
         """Raise StudyError when the images are not there, without reading any."""
         source = self.source
-        if source.name == "grocery":
-            require("grocery", paths.data() / "grocery")
-        elif source.name == "hyperkvasir":
-            for part in ("labeled-images", "2_fold_split.csv"):
-                require("hyperkvasir", paths.data() / "hyperkvasir" / part)
-        elif source.name in ("table", "folder"):
-            own = paths.data() / (source.file if source.name == "table" else source.folder)
-            if not own.exists():
-                raise StudyError(
-                    f"{own}: no such file or folder; put it there, or point STUDIES_DATA at the "
-                    "folder that holds it"
-                )
+        for part in getattr(source, "parts", ()):
+            require(source.name, paths.data() / part)
+        own = getattr(source, "file", None) or getattr(source, "folder", None)
+        if own and not (paths.data() / own).exists():
+            raise StudyError(
+                f"{paths.data() / own}: no such file or folder; put it there, or point "
+                "STUDIES_DATA at the folder that holds it"
+            )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Parameters":
-        starts = [stage.from_epoch for stage in self.stages]
-        if starts[0] != 0 or starts != sorted(set(starts)):
-            raise ValueError("stages must begin at from_epoch 0 and each later than the one before")
-        needs_mining = self.loss.name != "cross_entropy"
-        if any((stage.mining is not None) != needs_mining for stage in self.stages):
-            raise ValueError(
-                f"each stage of loss {self.loss.name} needs mining "
-                f"{'semihard, hardest or all' if needs_mining else 'null'}"
-            )
-        if self.loss.name in ("flexible_margin", "hybrid"):
-            nested = self.source.name != "table" or not self.source.groups
-            check_margins(self.loss.margins, self.loss.combine, nested)
-        if self.decide == "softmax" and self.loss.name not in ("cross_entropy", "hybrid"):
-            raise ValueError(f"loss {self.loss.name} trains no softmax; set decide: neighbours")
-        if self.decide == "softmax" and self.held_out:
-            raise ValueError(
-                "softmax cannot name classes held out of training; set decide: neighbours"
-            )
-        if self.epochs % self.validate_every:
-            raise ValueError("validate_every must divide epochs, so that the last one is validated")
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share + test_share must leave something to train on")
-        if self.backbone.name == "scratch" and not self.image_size >> len(self.backbone.widths):
-            raise ValueError(
-                f"backbone.widths has {len(self.backbone.widths)} blocks, each of which halves the "
-                f"side: too many for image_size {self.image_size}"
-            )
-        if self.backbone.name == "frozen" and self.augmentation is not None:
-            raise ValueError("a frozen backbone reads cached features, so augmentation is null")
+        loss, starts = self.loss, [stage.from_epoch for stage in self.stages]
+        problem = "stages must begin at from_epoch 0 and each later than the one before"
+        refuse(starts != sorted({0, *starts}), problem)
+        kinds = "null" if loss.name == "cross_entropy" else "semihard, hardest or all"
+        wrong = any((stage.mining is None) != (kinds == "null") for stage in self.stages)
+        refuse(wrong, f"each stage of loss {loss.name} needs mining {kinds}")
+        if isinstance(loss, FlexibleMargin):
+            loss.refuse_margins(nested=not getattr(self.source, "groups", False))
+        if self.decide == "softmax":
+            untrained = loss.name not in ("cross_entropy", "hybrid")
+            refuse(untrained, f"loss {loss.name} trains no softmax; set decide: neighbours")
+            refuse(self.held_out, "softmax names no class held out; set decide: neighbours")
+        every = self.validate_every
+        refuse(self.epochs % every, "validate_every must divide epochs, so that the last is scored")
+        kept_out = self.validation_share + self.test_share
+        refuse(kept_out >= 1, "validation_share + test_share must leave something to train on")
+        blocks, side = len(getattr(self.backbone, "widths", ())), self.image_size
+        problem = f"backbone.widths has {blocks} blocks, each of which halves image_size {side}"
+        refuse(not side >> blocks, f"{problem}: give fewer blocks or larger images")
+        cached = self.backbone.name == "frozen" and self.augmentation
+        refuse(cached, "a frozen backbone reads cached features, so augmentation is null")
         return self
 
 
-def check_margins(margins: list[float], combine: str, nested: bool) -> None:
-    """Raise ValueError unless margins are as equations (3) and (6) want them.
-
-    `max` over the levels of a tree wants them to decrease from the top level down: where a level
-    differs, all below it do, so a larger margin there would make it pointless. Over groups any
-    order will do. `sum` wants them to sum to 2, the diameter of the unit sphere.
-    """
-    if combine == "sum" and abs(sum(margins) - 2) > 0.01:
-        raise ValueError(
-            f"loss.margins sum to {sum(margins):g}; with combine: sum they must sum to 2, "
-            "equation (6)"
-        )
-    falls = all(upper > lower for upper, lower in pairwise(margins))
-    if combine == "max" and nested and not falls:
-        raise ValueError(
-            f"loss.margins are {', '.join(f'{margin:g}' for margin in margins)}; with combine: max "
-            "each must be smaller than the one before, equation (3)"
-        )
+def refuse(wrong: object, problem: str) -> None:
+    """Raise ValueError, which pydantic makes a complaint of, when parameters contradict."""
+    if wrong:
+        raise ValueError(problem)

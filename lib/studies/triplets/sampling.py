@@ -15,16 +15,12 @@ from studies.triplets.readers import LabelledImages
 class Examples(Dataset):
     """Inputs, labels and classes, a whole batch at a time: index lists in, tensors out."""
 
-    def __init__(self, inputs: np.ndarray, labels: np.ndarray, classes: np.ndarray) -> None:
-        self.inputs, self.labels, self.classes = inputs, labels, classes
+    def __init__(self, *parts: np.ndarray) -> None:
+        self.parts = parts
 
-    def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitem__(self, rows: list[int]) -> tuple[Tensor, ...]:
         """Return inputs (B, ...), labels (B, H) and class indices (B,)."""
-        parts = (self.inputs, self.labels, self.classes)
-        return tuple(torch.from_numpy(part[indices]) for part in parts)
-
-    def __len__(self) -> int:
-        return len(self.labels)
+        return tuple(torch.from_numpy(part[rows]) for part in self.parts)
 
 
 class ClassBatches(Sampler):
@@ -40,9 +36,9 @@ class ClassBatches(Sampler):
         self, labels: np.ndarray, rows: np.ndarray, k: int, seed: int, images: int
     ) -> None:
         self.members = [rows[labels == label] for label in np.unique(labels)]
-        self.k, self.seed, self.epoch = k, seed, 0
-        batch = sum(min(k, len(members)) for members in self.members)
-        self.steps = max(1, round(images / batch))
+        self.each = [min(k, len(members)) for members in self.members]
+        self.steps = max(1, round(images / sum(self.each)))
+        self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches come next."""
@@ -52,11 +48,11 @@ class ClassBatches(Sampler):
         rng = np.random.default_rng([self.seed, self.epoch])
         shuffled = [rng.permutation(members) for members in self.members]
         for step in range(self.steps):
-            batch: list[int] = []
-            for members in shuffled:
-                k = min(self.k, len(members))
-                batch += np.take(members, range(step * k, step * k + k), mode="wrap").tolist()
-            yield batch
+            drawn = [
+                np.take(members, np.arange(step * k, step * k + k), mode="wrap")
+                for k, members in zip(self.each, shuffled, strict=True)
+            ]
+            yield np.concatenate(drawn).tolist()
 
     def __len__(self) -> int:
         return self.steps
@@ -73,8 +69,7 @@ def roles(dataset: LabelledImages, parts: np.ndarray, parameters: Parameters) ->
     rng = np.random.default_rng([parameters.split_seed, 1])
     classes = rng.permutation(len(dataset.classes))
     out = np.isin(dataset.class_index, classes[: parameters.held_out])
-    roles = parts.astype("<U10")
-    roles[out & (parts == "train")] = "gallery"
+    roles = np.where(out & (parts == "train"), "gallery", parts)
     roles[out & (parts == "validation")] = "spare"
     if parameters.spare_test_of is not None:
         other = parameters.model_copy(update={"split": parameters.spare_test_of})

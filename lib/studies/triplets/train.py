@@ -20,7 +20,7 @@ from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, provenance
 from studies.triplets import data, sampling
 from studies.triplets.loss import COLLAPSED, Objective, objective, spread
-from studies.triplets.metrics import f1_over, included, severe_errors
+from studies.triplets.metrics import included, macro_f1, severe_errors
 from studies.triplets.model import CHUNK, Network, build, gather, with_references
 from studies.triplets.params import Parameters
 
@@ -45,8 +45,8 @@ class Approach(Learner):
         super().__init__(parameters, network)
         self.objective, self.dataset, self.inputs = objective, dataset, inputs
         self.train_rows = np.flatnonzero(roles == "train")
-        scored = included(dataset.counts, parameters.min_count)
-        self.scored = np.intersect1d(scored, dataset.class_index[self.train_rows])
+        trained = set(dataset.class_index[self.train_rows].tolist())
+        self.counts = {label: n for label, n in dataset.counts.items() if label in trained}
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Return Adam; the learning rate is set at the start of every epoch."""
@@ -89,7 +89,7 @@ class Approach(Learner):
         predicted, true = votes.argmax(1), torch.cat(truth).numpy()
         paths = self.dataset.classes
         return {
-            MONITOR: f1_over(true, predicted, self.scored),
+            MONITOR: macro_f1(true, predicted, self.counts, self.settings.min_count),
             "validation_severe_errors": float(severe_errors(paths[true], paths[predicted])),
         }
 
