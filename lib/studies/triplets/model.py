@@ -25,6 +25,7 @@ from studies.triplets.params import Parameters
 from studies.triplets.readers import LabelledImages
 
 CHUNK = 256  # images embedded at once
+KEPT = ("classes", "references", "reference_classes")  # arrays beside the weights
 
 
 class Output(NamedTuple):
@@ -90,9 +91,9 @@ class Classifier:
         The probabilities are those of softmax or the votes of the neighbours.
         """
         logits, embedded = run(self.network, inputs, self.parameters.precision)
-        if self.parameters.decide == "softmax":
-            return logits.softmax(1).numpy(), embedded.numpy()
-        return self.vote(embedded.numpy()), embedded.numpy()
+        softmax = self.parameters.decide == "softmax"
+        shares = logits.softmax(1).numpy() if softmax else self.vote(embedded.numpy())
+        return shares, embedded.numpy()
 
     def vote(self, embedded: np.ndarray) -> np.ndarray:
         """Return (N, C) shares of the votes of the k nearest references, weighted by 1/distance."""
@@ -110,8 +111,7 @@ class Classifier:
     def save(self, file: Path) -> None:
         """Write weights, references and names as one safetensors file, whole or not at all."""
         tensors = {f"network.{k}": v.contiguous() for k, v in self.network.state_dict().items()}
-        for name in ("classes", "references", "reference_classes"):
-            tensors[name] = torch.from_numpy(getattr(self, name))
+        tensors |= {name: torch.from_numpy(getattr(self, name)) for name in KEPT}
         write_atomic(file, save(tensors, metadata={"names": json.dumps(self.names)}))
 
 
@@ -154,10 +154,8 @@ def load(run: LoadedRun) -> Classifier:
     file = run.folder / "model.safetensors"
     with open_weights(file) as (metadata, tensors):
         names = json.loads(metadata["names"])
-    known = {
-        name: tensors.pop(name).numpy() for name in ("classes", "references", "reference_classes")
-    }
     with fitting_weights(file):
+        known = {name: tensors.pop(name).numpy() for name in KEPT}
         first = tensors.get("network.trunk.layers.0.weight")  # of a frozen backbone's dense layer
         features = None if first is None else first.shape[1]
         network = build(parameters, len(known["classes"]), features)

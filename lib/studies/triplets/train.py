@@ -74,19 +74,17 @@ class Approach(Learner):
             outputs.append(self.network(compute.to_input(pixels, self.device)))
             truth.append(classes.cpu())
         logits, embedded = gather(outputs)
+        votes = logits
         if self.settings.decide == "neighbours":
-            votes = with_references(
-                self.settings, self.network, self.dataset, self.inputs, self.train_rows
-            ).vote(embedded.numpy())
-        else:
-            votes = logits.numpy()
+            known = self.dataset, self.inputs, self.train_rows
+            votes = with_references(self.settings, self.network, *known).vote(embedded.numpy())
         # then D(a,p) − D(a,n) is nearly 0 for every triplet, and the loss nearly the margin
         if self.objective.margin is not None and (distance := spread(embedded)) < COLLAPSED:
             self.stopped = (
                 f"collapsed by epoch {len(curves) + 1}: all images are embedded within "
                 f"{distance:.2g} of each other; start with semi-hard mining, or lower learning_rate"
             )
-        predicted, true = votes.argmax(1), torch.cat(truth).numpy()
+        predicted, true = np.asarray(votes).argmax(1), torch.cat(truth).numpy()
         paths = self.dataset.classes
         return {
             MONITOR: macro_f1(true, predicted, self.counts, self.settings.min_count),
@@ -125,16 +123,12 @@ def train(parameters: Parameters) -> Path:
         examples = sampling.Examples(inputs, dataset.labels, dataset.class_index)
         training = sampling.training_batches(dataset, roles, parameters)
         validation = Batches(np.flatnonzero(roles == "validation"), CHUNK, seed=None)
-        outcome = fit(
-            Approach(parameters, network, loss, dataset, inputs, roles),
-            # a sampler of whole batches, so that its epoch can be set
-            DataLoader(examples, sampler=training, batch_size=None),
-            DataLoader(examples, sampler=validation, batch_size=None),
-            folder,
-            parameters,
-            MONITOR,
-        )
-        network = network.to(compute.device())
+        # samplers of whole batches, so that their epoch can be set
+        batches = [
+            DataLoader(examples, batch_size=None, sampler=one) for one in (training, validation)
+        ]
+        approach = Approach(parameters, network, loss, dataset, inputs, roles)
+        outcome = fit(approach, *batches, folder, parameters, MONITOR)
         known = np.flatnonzero(np.isin(roles, ["train", "gallery"]))
         facts = provenance(
             **outcome.facts(network, parameters),

@@ -36,14 +36,12 @@ def trials(dataset: str) -> dict[str, list[Parameters]]:
                 "lines or {}"
             ) from None
         tried[file.stem] = [Parameters.check(one, {"": relative(file)}) for one in values]
-    numbers = {model: len(one) for model, one in tried.items()}
-    if not any(numbers.values()):
-        raise StudyError(f"{relative(folder / 'trials')}: lists no trial")
-    if len(set(numbers.values())) > 1:
-        counts = ", ".join(f"{model} {number}" for model, number in numbers.items())
+    numbers = {len(one) for one in tried.values()}
+    if len(numbers) != 1 or not max(numbers):
+        counts = ", ".join(f"{model} {len(one)}" for model, one in tried.items())
         raise StudyError(
             f"{relative(folder / 'trials')}: every model needs the same number of trials, found "
-            f"{counts}"
+            f"{counts or 'none'}"
         )
     return tried
 
@@ -55,26 +53,19 @@ def record(dataset: str) -> pd.DataFrame:
     """
     rows = []
     for model, tried in trials(dataset).items():
-        settings = [dict(leaves(parameters.resolved())) for parameters in tried]
-        first = settings[0]
-        varied = {name for one in settings for name, _ in one.items() ^ first.items()}
-        varied -= {"variant"}
-        for parameters, setting in zip(tried, settings, strict=True):
-            folder = parameters.folder()
-            if not (folder / "model.safetensors").exists():
+        settings = pd.DataFrame(dict(leaves(one.resolved())) for one in tried)
+        varied = settings.loc[:, settings.nunique(dropna=False) > 1].drop(columns="variant")
+        for place, parameters in enumerate(tried):
+            if not (parameters.folder() / "model.safetensors").exists():
                 continue
-            run = load_run(folder)
+            run, own = load_run(parameters.folder()), varied.iloc[place]
             best = run.curves.set_index("epoch").loc[run.provenance["best_epoch"]]
-            differs = [
-                f"{name} {value}"
-                for name, value in setting.items()
-                if name in varied and (setting is first or value != first.get(name))
-            ]
+            differs = own[own.ne(varied.iloc[0]) | (place == 0)].dropna()
             rows.append(
                 {
                     "model": model,
                     "trial": parameters.variant,
-                    "setting": "; ".join(differs),
+                    "setting": "; ".join(f"{name} {value}" for name, value in differs.items()),
                     "validation_macro_f1": round(best["validation_macro_f1"], 4),
                     "validation_severe_errors": int(best["validation_severe_errors"]),
                     "epoch": run.provenance["best_epoch"],
