@@ -148,25 +148,18 @@ def metric_names(depth: int) -> dict[str, str]:
 
 def overview(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
     """Return how many images, and how many labels of each level, every part holds."""
-    rows = {part: parts == part for part in PARTS} | {"all": np.ones(len(parts), dtype=bool)}
+    labels = pd.DataFrame(images.labels).rename(columns=lambda level: f"labels, level {level + 1}")
+    rows = {**{part: labels[parts == part] for part in PARTS}, "all": labels}
     return pd.DataFrame(
-        {
-            "part": part,
-            "images": int(chosen.sum()),
-            **{
-                f"labels, level {level + 1}": len(np.unique(labels[chosen]))
-                for level, labels in enumerate(images.labels.T)
-            },
-        }
-        for part, chosen in rows.items()
+        {"part": part, "images": len(chosen), **chosen.nunique()} for part, chosen in rows.items()
     )
 
 
 def class_table(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
     """Return one row a class: its name and its images in each part."""
-    frame = pd.DataFrame({"class": [images.class_names[i] for i in images.class_index]})
-    table = pd.crosstab(frame["class"], parts).reindex(columns=PARTS, fill_value=0)
-    return table.rename_axis(columns="images").reset_index()
+    names = np.array(images.class_names)[images.class_index]
+    table = pd.crosstab(names, parts, rownames=["class"], colnames=["images"])
+    return table.reindex(columns=PARTS, fill_value=0).reset_index()
 
 
 def margin_table(
@@ -179,9 +172,9 @@ def margin_table(
     labels = torch.from_numpy(images.classes[rows])
     table = flexible_margin(labels[:, None], labels[None], margins[: labels.shape[1]], combine)
     names = [images.class_names[row] for row in rows]
-    cells = [[f"{margin:g}" for margin in row] for row in table.tolist()]
     columns = list(map(words, names)) if images.nested else names
-    return pd.DataFrame(cells, pd.Index(names, name="class"), columns)
+    frame = pd.DataFrame(table.numpy(), pd.Index(names, name="class"), columns)
+    return frame.map("{:g}".format)
 
 
 def sample(images: data.LabelledImages, shown: int = 10) -> Figure:
@@ -262,32 +255,23 @@ def settings(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
     rows = []
     for system, runs in systems.items():
         given = runs[0].params
-        loss = ", ".join(f"{value}" for value in given["loss"].values())
-        stages = (
-            f"from {stage['from_epoch']}: {stage['learning_rate']:g} {stage['mining'] or ''}"
-            for stage in given["stages"]
+        loss = ", ".join(map(str, given["loss"].values())).replace("_", " ")
+        stages = "; ".join(
+            f"from {one['from_epoch']}: {one['learning_rate']:g} {one['mining'] or ''}".strip()
+            for one in given["stages"]
         )
-        rows.append(
-            {
-                "system": system,
-                "loss": loss.replace("_", " "),
-                "learning rate and mining, from epoch": "; ".join(map(str.strip, stages)),
-                "epochs": given["epochs"],
-                "decided by": given["decide"],
-            }
-        )
-    return pd.DataFrame(rows)
+        rows.append([system, loss, stages, given["epochs"], given["decide"]])
+    names = ["system", "loss", "learning rate and mining, from epoch", "epochs", "decided by"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
     """Return what each system cost, with what numbers, and which trainings ended early."""
-    table = cost_table(
-        systems, "precision", lambda facts: PRECISIONS.get(facts["precision"], facts["precision"])
-    )
-    stops = [
-        [run.provenance["stopped"].partition(":")[0] for run in runs] for runs in systems.values()
-    ]
-    said = ["; ".join(dict.fromkeys(filter(None, reasons))) for reasons in stops]
+    table = cost_table(systems, "precision", lambda facts: PRECISIONS[facts["precision"]])
+    said = []
+    for runs in systems.values():
+        reasons = [run.provenance["stopped"].partition(":")[0] for run in runs]
+        said.append("; ".join(dict.fromkeys(filter(None, reasons))))
     if any(said):
         table.insert(table.columns.get_loc("seeds"), "ended early", said)
     return table
@@ -301,7 +285,7 @@ def confusion(results: Results, system: str, level: int) -> Figure:
     answers = pd.concat(run.predictions for run in results.systems[system])
     names = sorted(results.classes[f"level{level}"].unique())
     counts = pd.crosstab(answers[f"true_level{level}"], answers[f"predicted_level{level}"])
-    counts = counts.reindex(index=names, columns=names, fill_value=0).to_numpy()
+    counts = counts.reindex(index=names, columns=names, fill_value=0)
     return plots.confusion(counts, list(map(words, names)), f"{system}, level {level}")
 
 

@@ -3,10 +3,8 @@
 import csv
 import io
 import posixpath
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +21,7 @@ AGAIN = "unpack the dataset again"
 Tree = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class LabelledImages:
     """N images below `root` with labels at H levels: a path in a label tree, or H groups of labels.
 
@@ -32,9 +30,20 @@ class LabelledImages:
     are independent of each other, such as colour and shape: level i then means group i, and a class
     is a combination of labels, `red/round`.
 
-    `files` are paths relative to `root`; `trees` the labels, one tuple of H an image, from the top
-    level down or group by group; `official` the published part of each image (`train`,
-    `validation` or `test`), if any; `nested` is whether the levels are those of a tree.
+    Attributes:
+        root: the folder of the images.
+        files: their paths relative to it.
+        trees: the labels, one tuple of H an image, from the top level down or group by group.
+        official: (N,) the published part of each, `train`, `validation` or `test`, if any.
+        nested: whether the levels are those of a tree.
+        names: for each level its labels, sorted; in a tree they are paths, `["Fruit", ...],
+            ["Fruit/Apple", ...]`, of groups the plain labels.
+        labels: (N, H) int64, at each level the index of the image's label in `names`.
+        class_names: the name of each class, all its labels joined by `/`, sorted.
+        class_index: (N,) int64, the index of each image's class in `class_names`.
+        classes: (C, H) int64, the labels of each class.
+        counts: the images of each class, in the whole dataset.
+
     """
 
     root: Path
@@ -43,52 +52,23 @@ class LabelledImages:
     official: np.ndarray | None
     nested: bool = True
 
+    def __post_init__(self) -> None:
+        start, depths = (0 if self.nested else -1), range(1, len(self.trees[0]) + 1)
+        texts = [["/".join(tree[:depth][start:]) for tree in self.trees] for depth in depths]
+        coded = [np.unique(level, return_inverse=True) for level in texts]
+        self.names = [names.tolist() for names, _ in coded]
+        self.labels = np.stack([index for _, index in coded], axis=1)
+        classes = ["/".join(tree) for tree in self.trees]
+        names, first, self.class_index, counts = np.unique(
+            classes, return_index=True, return_inverse=True, return_counts=True
+        )
+        self.class_names, self.classes = names.tolist(), self.labels[first]
+        self.counts = dict(enumerate(counts.tolist()))
+
     @property
     def paths(self) -> list[Path]:
         """Return the image files."""
         return [self.root / file for file in self.files]
-
-    @cached_property
-    def _coded(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The labels of each level, sorted, and last the classes, with the index of each image."""
-        start = 0 if self.nested else -1
-        depths = range(1, len(self.trees[0]) + 1)
-        texts = [["/".join(tree[:depth][start:]) for tree in self.trees] for depth in depths]
-        texts.append(["/".join(tree) for tree in self.trees])
-        return [np.unique(level, return_inverse=True) for level in texts]
-
-    @property
-    def names(self) -> list[list[str]]:
-        """Return for each level its label names, sorted.
-
-        In a tree they are label paths: `["Fruit", ...], ["Fruit/Apple", ...]`; of groups the plain
-        labels: `["green", "red"], ["long", "round"]`.
-        """
-        return [names.tolist() for names, _ in self._coded[:-1]]
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """Return (N, H) int64: at each level the index of the image's label in `names`."""
-        return np.stack([index for _, index in self._coded[:-1]], axis=1)
-
-    @property
-    def class_names(self) -> list[str]:
-        """Return the name of each class, all its labels joined by `/`, sorted."""
-        return self._coded[-1][0].tolist()
-
-    @property
-    def class_index(self) -> np.ndarray:
-        """Return (N,) int64: the index of each image's class in `class_names`.
-
-        In a tree it is the label of the lowest level; of groups it is that of their combination.
-        """
-        return self._coded[-1][1]
-
-    @cached_property
-    def classes(self) -> np.ndarray:
-        """Return (C, H) int64: the labels of each class, by class index."""
-        _, first = np.unique(self.class_index, return_index=True)
-        return self.labels[first]
 
     def in_words(self, classes: np.ndarray, start: str = "") -> dict[str, list[str]]:
         """Return the name of each of some classes (N,), and its label at each level, as columns.
@@ -100,11 +80,6 @@ class LabelledImages:
             labels = self.classes[classes, level]
             columns[f"{start}level{level + 1}"] = [names[label] for label in labels]
         return columns
-
-    @property
-    def counts(self) -> dict[int, int]:
-        """Return the images of each class in the whole dataset."""
-        return dict(Counter(self.class_index.tolist()))
 
 
 # Published layouts. The index of a frame says where a row stands, in a file or on disk.
@@ -260,16 +235,11 @@ def read_table(
     Of all columns, or of some; a file without names of columns is given a `header`. Raises
     StudyError for what is no such table, with what helps.
     """
+    csv.field_size_limit(2**31 - 1)  # an open quote makes one cell of the rest, and wrong counts
     # whatever ends a line, also in quotes
     reader = csv.reader(io.StringIO(read_text(file, remedy), newline=None), delimiter=delimiter)
-    rows: dict[str, list[str]] = {}
-    try:
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            if any(cells):
-                rows[f"{file} line {reader.line_num}"] = cells
-    except csv.Error as error:
-        raise StudyError(f"{file} line {reader.line_num}: not CSV ({error}); mend it") from None
+    rows = {f"{file} line {reader.line_num}": [cell.strip() for cell in row] for row in reader}
+    rows = {where: cells for where, cells in rows.items() if any(cells)}
     header = header or rows.pop(next(iter(rows), ""), ())
     for where, cells in rows.items():
         if len(cells) != len(header):
