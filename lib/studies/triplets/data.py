@@ -55,13 +55,8 @@ def split(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
         if dataset.official is None or "test" not in dataset.official:
             raise StudyError(f"{dataset.root}: has no official split; set split: random")
         tested = dataset.official == "test"
-    parts = stratified(
-        dataset.class_index,
-        parameters.validation_share,
-        parameters.test_share,
-        parameters.split_seed,
-        tested,
-    )
+    shares = parameters.validation_share, parameters.test_share
+    parts = stratified(dataset.class_index, *shares, parameters.split_seed, tested)
     refuse_empty(parts, dataset.root, "images", "class")
     return parts
 

@@ -47,11 +47,9 @@ class Network(nn.Module):
     def forward(self, inputs: Tensor) -> Output:
         """Map pixels (B, 3, S, S) in 0 to 1, or features (B, F), to logits and embeddings."""
         units = self.trunk(inputs)
-        embedded = units if self.embedding is None else self.embedding(units)
-        return Output(
-            None if self.softmax is None else self.softmax(units),
-            normalize(embedded.float(), dim=1),
-        )
+        logits = self.softmax(units) if self.softmax else None
+        embedded = self.embedding(units) if self.embedding else units
+        return Output(logits, normalize(embedded.float(), dim=1))
 
 
 def build(parameters: Parameters, classes: int, features: int | None) -> Network:
@@ -61,12 +59,9 @@ def build(parameters: Parameters, classes: int, features: int | None) -> Network
         trunk = ScratchCNN(parameters.image_size, tuple(backbone.widths), backbone.hidden)
     else:
         trunk = Dense(features, backbone.hidden)
-    loss = parameters.loss.name
-    return Network(
-        trunk,
-        classes if loss in ("cross_entropy", "hybrid") else None,
-        None if loss == "cross_entropy" else parameters.embedding,
-    )
+    softmax = classes if parameters.loss.name in ("cross_entropy", "hybrid") else None
+    dimensions = None if parameters.loss.name == "cross_entropy" else parameters.embedding
+    return Network(trunk, softmax, dimensions)
 
 
 @dataclass
@@ -139,10 +134,8 @@ def run(network: Network, inputs: np.ndarray, precision: str) -> Output:
 def gather(outputs: list[Output]) -> Output:
     """Return the outputs of several batches as one, as float32 on the CPU."""
     logits, embedded = zip(*outputs, strict=True)
-    return Output(
-        None if logits[0] is None else torch.cat(logits).float().cpu(),
-        torch.cat(embedded).float().cpu(),
-    )
+    together = None if logits[0] is None else torch.cat(logits).float().cpu()
+    return Output(together, torch.cat(embedded).float().cpu())
 
 
 def load(run: LoadedRun) -> Classifier:

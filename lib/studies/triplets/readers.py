@@ -94,11 +94,11 @@ def grocery(folder: Path) -> LabelledImages:
     """
     root, ids = folder / "dataset", ["fine", "coarse"]
     columns = ["Class ID (int)", "Coarse Class ID (int)", "Coarse Class Name (str)"]
-    classes = read_table(root / "classes.csv", AGAIN, [*columns, "Class Name (str)"])
+    classes = read_table(root / "classes.csv", [*columns, "Class Name (str)"])
     classes.columns = [*ids, "level2", "level3"]
     refuse(classes, classes["fine"].duplicated(), "another class has this id; correct it")
     images = pd.concat(
-        read_table(root / f"{name}.txt", AGAIN, header=["file", *ids]).assign(part=PART_NAMES[name])
+        read_table(root / f"{name}.txt", header=["file", *ids]).assign(part=PART_NAMES[name])
         for name in ("train", "val", "test")
     )
     images = images.join(classes.set_index(ids), on=ids)
@@ -141,7 +141,7 @@ def hyperkvasir(folder: Path, test_fold: int) -> LabelledImages:
         f"expected `<tract>/<finding group>/<class>/<image>`; move it there or {AGAIN}",
     )
     columns = ["file-name", "class-name", "split-index"]
-    folds = read_table(folder / "2_fold_split.csv", AGAIN, columns, delimiter=";")
+    folds = read_table(folder / "2_fold_split.csv", columns, ";")
     folds.columns = ["name", "label", "fold"]
     refuse(folds, ~folds["fold"].isin(["0", "1"]), "split-index should be 0 or 1, not `{fold}`")
     for rows, others in ((folds, images), (images, folds)):
@@ -198,7 +198,7 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
     Raises StudyError, which names the line, for a wrong column or cell, a missing image, and an
     image that is listed twice or has no class.
     """
-    rows = read_table(table, "correct `source.file`")
+    rows = read_table(table)
     labels = sum(name.startswith("label") for name in rows)
     wanted = ["file", *(f"label{k}" for k in range(1, max(labels, 1) + 1))]
     if set(rows) - {"split"} != set(wanted):
@@ -224,11 +224,7 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
 
 
 def read_table(
-    file: Path,
-    remedy: str,
-    columns: Sequence[str] = (),
-    delimiter: str = ",",
-    header: Sequence[str] = (),
+    file: Path, columns: Sequence[str] = (), delimiter: str = ",", header: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Return the cells of a CSV file as stripped text, the index `<file> line <number>`.
 
@@ -237,7 +233,7 @@ def read_table(
     """
     csv.field_size_limit(2**31 - 1)  # an open quote makes one cell of the rest, and wrong counts
     # whatever ends a line, also in quotes
-    reader = csv.reader(io.StringIO(read_text(file, remedy), newline=None), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(read_text(file), newline=None), delimiter=delimiter)
     rows = {f"{file} line {reader.line_num}": [cell.strip() for cell in row] for row in reader}
     rows = {where: cells for where, cells in rows.items() if any(cells)}
     header = header or rows.pop(next(iter(rows), ""), ())
@@ -248,7 +244,7 @@ def read_table(
                 "column, with quotes around a comma"
             )
     if not rows or len(set(header)) < len(header):
-        raise StudyError(f"{file}: needs rows below a line of different column names; {remedy}")
+        raise StudyError(f"{file}: needs rows below a line of different column names; mend it")
     for column in columns:
         if column not in header:
             raise StudyError(f"{file}: has no column `{column}`; use the published file")
@@ -291,12 +287,7 @@ def refuse_others(rows: pd.DataFrame, one: str, other: str, sentence: str) -> No
 
 
 def labelled(
-    root: Path,
-    images: pd.DataFrame,
-    levels: pd.DataFrame,
-    *,
-    nested: bool = True,
-    twins: bool = False,
+    root: Path, images: pd.DataFrame, levels: pd.DataFrame, nested: bool = True, twins: bool = False
 ) -> LabelledImages:
     """Return images, `file` and if published `part`, with the labels of a column a level.
 

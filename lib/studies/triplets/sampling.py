@@ -94,10 +94,5 @@ def training_batches(
     rows = np.flatnonzero(used == "train")
     unlimited = parameters.model_copy(update={"train_per_class": None})
     whole = roles(dataset, data.split(dataset, parameters), unlimited)
-    return ClassBatches(
-        dataset.class_index[rows],
-        rows,
-        parameters.images_per_class,
-        parameters.seed,
-        np.count_nonzero(whole == "train"),
-    )
+    labels, images = dataset.class_index[rows], np.count_nonzero(whole == "train")
+    return ClassBatches(labels, rows, parameters.images_per_class, parameters.seed, images)
