@@ -165,7 +165,7 @@ def watch(monkeypatch, learner):
     """Return a function that trains and says which files were trained on, validated on, looked
     among by k-NN in validation, and kept as references.
     """
-    from studies.triplets import train as module
+    from studies.triplets.train import train
 
     def run(chosen, album):
         files = sorted(album.rglob("*.png"))
@@ -176,22 +176,22 @@ def watch(monkeypatch, learner):
         def names(pixels):
             return [known[np.asarray(p).tobytes()].relative_to(album).as_posix() for p in pixels]
 
-        scores, with_references = learner.scores, module.with_references
+        scores, classifier = learner.scores, learner.classifier
 
         def validate(self, batches, curves):
             batches = list(batches)
             validated.extend(names(batch[0]) for batch in batches)
             return scores(self, batches, curves)
 
-        def look(*given):
-            looked.append(names(given[3][given[4]]))
-            return with_references(*given)
+        def look(self, rows):
+            looked.append(names(self.inputs[rows]))
+            return classifier(self, rows)
 
         with monkeypatch.context() as patch:
             noting(patch, learner, lambda _, __, batch: trained.append(names(batch[0])))
             patch.setattr(learner, "scores", validate)
-            patch.setattr(module, "with_references", look)
-            folder = module.train(chosen)
+            patch.setattr(learner, "classifier", look)
+            folder = train(chosen)
         return SimpleNamespace(
             folder=folder,
             trained=list(chain(*trained)),

@@ -22,7 +22,6 @@ from studies.learning.networks import Dense, ScratchCNN
 from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun, fitting_weights, open_weights
 from studies.triplets.params import Parameters
-from studies.triplets.readers import LabelledImages
 
 CHUNK = 256  # images embedded at once
 KEPT = ("classes", "references", "reference_classes")  # arrays beside the weights
@@ -108,19 +107,6 @@ class Classifier:
         tensors = {f"network.{k}": v.contiguous() for k, v in self.network.state_dict().items()}
         tensors |= {name: torch.from_numpy(getattr(self, name)) for name in KEPT}
         write_atomic(file, save(tensors, metadata={"names": json.dumps(self.names)}))
-
-
-def with_references(
-    parameters: Parameters,
-    network: Network,
-    dataset: LabelledImages,
-    inputs: np.ndarray,
-    rows: np.ndarray,
-) -> Classifier:
-    """Return the classifier of a network whose references are these rows of the dataset."""
-    references = run(network, inputs[rows], parameters.precision).embeddings.numpy()
-    known = references, dataset.class_index[rows]
-    return Classifier(parameters, network, dataset.names, dataset.classes, *known)
 
 
 def run(network: Network, inputs: np.ndarray, precision: str) -> Output:

@@ -21,7 +21,7 @@ from studies.runs.folder import claim, provenance
 from studies.triplets import data, sampling
 from studies.triplets.loss import COLLAPSED, Objective, objective, spread
 from studies.triplets.metrics import included, macro_f1, severe_errors
-from studies.triplets.model import CHUNK, Network, build, gather, with_references
+from studies.triplets.model import CHUNK, Classifier, Network, build, gather, run
 from studies.triplets.params import Parameters
 
 MONITOR = "validation_macro_f1"
@@ -76,8 +76,7 @@ class Approach(Learner):
         logits, embedded = gather(outputs)
         votes = logits
         if self.settings.decide == "neighbours":
-            known = self.dataset, self.inputs, self.train_rows
-            votes = with_references(self.settings, self.network, *known).vote(embedded.numpy())
+            votes = self.classifier(self.train_rows).vote(embedded.numpy())
         # then D(a,p) − D(a,n) is nearly 0 for every triplet, and the loss nearly the margin
         if self.objective.margin is not None and (distance := spread(embedded)) < COLLAPSED:
             self.stopped = (
@@ -90,6 +89,13 @@ class Approach(Learner):
             MONITOR: macro_f1(true, predicted, self.counts, self.settings.min_count),
             "validation_severe_errors": float(severe_errors(paths[true], paths[predicted])),
         }
+
+    def classifier(self, rows: np.ndarray) -> Classifier:
+        """Return the network with these images of the dataset, (R,) rows, as its references."""
+        dataset = self.dataset
+        points = run(self.network, self.inputs[rows], self.settings.precision).embeddings.numpy()
+        known = dataset.names, dataset.classes, points, dataset.class_index[rows]
+        return Classifier(self.settings, self.network, *known)
 
 
 def train(parameters: Parameters) -> Path:
@@ -136,7 +142,7 @@ def train(parameters: Parameters) -> Path:
             images=sizes(roles),
         )
         write_atomic(folder / "provenance.json", to_json(facts))
-        with_references(parameters, network, dataset, inputs, known).save(file)
+        approach.classifier(known).save(file)
     return folder
 
 

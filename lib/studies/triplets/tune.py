@@ -6,6 +6,7 @@ many. Each trial is a training with seed 0 in a run folder of its own; none is t
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,9 @@ def tune(dataset: str) -> Path:
     # imported late: a run that is trained needs none of it
     from studies.triplets.train import train
 
-    for tried in trials(dataset).values():
-        for parameters in tried:
-            print(parameters.system, flush=True)
-            train(parameters)
+    for parameters in chain(*trials(dataset).values()):
+        print(parameters.system, flush=True)
+        train(parameters)
     file = record_file(dataset)
     write_atomic(file, record(dataset).to_csv(index=False))
     return file
