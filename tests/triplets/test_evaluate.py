@@ -23,7 +23,8 @@ class TestRunFolder:
         labels = ("class", "level1", "level2", "level3")
         columns = ["id", *(f"{kind}_{name}" for kind in ("true", "predicted") for name in labels)]
         columns += [*(f"cluster_level{k}" for k in (1, 2, 3)), "first_match", "confidence"]
-        assert list(frame.columns) == [*columns, "map_x", "map_y"]
+        columns += ["map_x", "map_y", "cluster", "bits_to_training"]
+        assert list(frame.columns) == columns
         found = data.read(parameters(system))
         parts = data.split(found, parameters(system))
         wanted = [file for file, part in zip(found.files, parts, strict=True) if part == "test"]
@@ -36,7 +37,7 @@ class TestRunFolder:
             assert (row.true_class, row.predicted_class) == (row.true_level3, row.predicted_level3)
             assert row.predicted_level3.startswith(f"{row.predicted_level2}/")
         assert [frame[f"cluster_level{k}"].nunique() for k in (1, 2, 3)] == [2, 4, 7]
-        assert frame["confidence"].between(1 / 7 - 1e-6, 1).all()
+        assert frame["confidence"].between(1 / 7 - 1e-4, 1).all()
         assert np.isfinite(frame[["map_x", "map_y"]]).all(axis=None)
 
     def test_metrics_follow_from_the_predictions(self, colour_runs, system):
