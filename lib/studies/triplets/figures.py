@@ -167,8 +167,7 @@ def margin_table(
 ) -> pd.DataFrame:
     """Return the flexible margin between neighbours, three at a time from all over the classes."""
     first = np.linspace(0, max(len(images.classes) - 3, 0), shown // 3).round().astype(int)
-    rows = np.unique([first, first + 1, first + 2])
-    rows = rows[rows < len(images.classes)]
+    rows = np.unique(np.minimum(first[:, None] + np.arange(3), len(images.classes) - 1))
     labels = torch.from_numpy(images.classes[rows])
     table = flexible_margin(labels[:, None], labels[None], margins[: labels.shape[1]], combine)
     names = [images.class_names[row] for row in rows]

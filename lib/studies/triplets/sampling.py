@@ -46,13 +46,11 @@ class ClassBatches(Sampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        shuffled = [rng.permutation(members) for members in self.members]
-        for step in range(self.steps):
-            drawn = [
-                np.take(members, np.arange(step * k, step * k + k), mode="wrap")
-                for k, members in zip(self.each, shuffled, strict=True)
-            ]
-            yield np.concatenate(drawn).tolist()
+        walks = [
+            np.resize(rng.permutation(members), (self.steps, k))
+            for k, members in zip(self.each, self.members, strict=True)
+        ]
+        yield from np.concatenate(walks, axis=1).tolist()
 
     def __len__(self) -> int:
         return self.steps
