@@ -6,20 +6,21 @@
 # Only files that mark completion are outputs: Snakemake deletes the outputs of a failed job, and
 # a checkpoint must survive one.
 
-import sys
+import shlex
 from pathlib import Path
 
 from studies import paths
+from studies.runs import warm
 from studies.runs.params import load_parameters, requested, run_files, studies_on
 
-PYTHON = sys.executable
+PYTHON = shlex.join(warm.COMMAND)
 RUNS, REPORTS = paths.runs(), paths.reports()
 NOTEBOOKS = paths.REPOSITORY / "notebooks"
 DATASET = str(config.get("dataset") or "demo")
 SEEDS = [int(seed) for seed in str(config.get("seeds", 0)).split(",")]
 MODELS = list(filter(None, str(config.get("model") or "").split(",")))
 STUDIES = str(config.get("study") or ",".join(studies_on(DATASET))).split(",")
-RUN = "{PYTHON:q} -m studies.runs.notebooks {input.notebook:q} {params.folder:q}"
+RUN = "{PYTHON} -m studies.runs.notebooks {input.notebook:q} {params.folder:q}"
 NAMED = " -p dataset={wildcards.dataset} -p system={wildcards.system} -p seed={wildcards.seed}"
 PAGES = expand(REPORTS / DATASET / "{study}.html", study=STUDIES)
 
@@ -70,7 +71,7 @@ rule index:
     output:
         REPORTS / DATASET / "index.html",
     shell:
-        "{PYTHON:q} -m studies.reporting.publish {DATASET} --index"
+        "{PYTHON} -m studies.reporting.publish {DATASET} --index"
 
 
 rule report:
@@ -80,7 +81,7 @@ rule report:
     output:
         REPORTS / DATASET / "{study}.html",
     shell:
-        "{PYTHON:q} -m studies.reporting.publish {DATASET} {wildcards.study}"
+        "{PYTHON} -m studies.reporting.publish {DATASET} {wildcards.study}"
 
 
 rule evaluate:

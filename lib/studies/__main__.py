@@ -11,6 +11,7 @@ from pathlib import Path
 
 from studies import paths
 from studies.paths import StudyError, one_sentence, relative
+from studies.runs import warm
 from studies.runs.files import locked
 from studies.runs.params import load_parameters, requested, run_files, studies_on, suggestion
 
@@ -130,7 +131,7 @@ def main() -> None:
             )
         os.environ["STUDIES_ROOT"] = str(paths.root())  # Snakemake works there
         os.environ["PYTHONUNBUFFERED"] = "1"
-        with locked(paths.runs() / dataset):
+        with locked(paths.runs() / dataset), warm.server():
             make(options)
         if missing := [file for file in asked if not file.exists()]:
             raise StudyError(f"{len(missing)} files are missing, such as {relative(missing[0])}")

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from studies import paths
 from studies.paths import StudyError, relative
+from studies.runs import warm
 from studies.runs.params import (
     ReportParameters,
     choice,
@@ -33,8 +34,16 @@ def execute(
     values = resolved(notebook, files, overrides)
     # papermill takes seconds to import: wrong parameters are told first
     import papermill
+    from jupyter_client import AsyncKernelManager
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+
+    class Kernels(AsyncKernelManager):
+        """Kernels of this environment, whatever else is called `python3`, forked if they can be."""
+
+        def format_kernel_cmd(self, extra_arguments: Sequence[str] = ()) -> list[str]:
+            start = [*warm.COMMAND, "-m", "ipykernel_launcher", "-f", self.connection_file]
+            return [*start, *extra_arguments]
 
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -43,6 +52,7 @@ def execute(
             output,
             values,
             kernel_name="python3",
+            kernel_manager_class=Kernels,
             language="python",
             progress_bar=False,
             stdout_file=Labelled(label(output), sys.stdout),
