@@ -6,6 +6,7 @@
 
 import argparse
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,6 +137,8 @@ def main() -> None:
         execute(options.notebook, options.output, options.files, options.overrides)
     except StudyError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)  # `make study` says one sentence for all its notebooks
 
 
 if __name__ == "__main__":
