@@ -16,8 +16,10 @@ from torch import nn
 from sentences import refused
 from studies import paths
 from studies.paths import StudyError
-from studies.runs.files import write_atomic
+from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import (
+    SPENT,
+    accounted,
     claim,
     finished,
     fitting_weights,
@@ -58,6 +60,25 @@ def test_a_claim_makes_the_folder_and_its_parameters(root):
     assert (folder / "params.yaml").stat().st_mtime_ns == before
 
 
+def test_what_a_run_cost_is_added_up(root, monkeypatch):
+    monkeypatch.setattr("studies.runs.folder.SPENT", SPENT - SPENT)
+    clock = iter([1.0, 2.0, 5.0, 9.0, 10.0])
+    monkeypatch.setattr("studies.runs.folder.processor_seconds", lambda: next(clock))
+    with claim(parameters()) as folder:
+        write_atomic(folder / "provenance.json", to_json({"git": None}))
+        with accounted("scoring"), accounted("decoding"):
+            pass
+    spent = {"training": 0.0, "decoding": 3.0, "scoring": 5.0, "all": 10.0}
+    assert load_run(folder).provenance == {"git": None, "processor_seconds": spent}
+    with claim(parameters()):
+        pass  # nothing is done, and nothing written
+    clock = iter([11.0, 18.123, 20.0])
+    with claim(parameters()):
+        accounted("training")(lambda: None)()
+    spent |= {"training": 7.12, "all": 20.0}
+    assert load_run(folder).provenance["processor_seconds"] == spent
+
+
 def test_a_claim_refuses_other_parameters_and_names_them(root):
     with claim(parameters()) as folder:
         pass
@@ -77,7 +98,7 @@ def test_a_claim_clears_away_what_a_killed_writer_left(root, commands):
     code = """
 import os, signal, sys
 from pathlib import Path
-from studies.runs.files import write_atomic
+from studies.runs.files import to_json, write_atomic
 def content(path):
     path.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -15,7 +15,7 @@ from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.paths import relative, run_command
 from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import claim, load_run, provenance
+from studies.runs.folder import accounted, claim, load_run, provenance
 
 IDS = {metric: metric.lower().replace("bleu-", "bleu").replace("-", "_") for metric in METRICS}
 
@@ -43,7 +43,9 @@ def evaluate(parameters: Parameters) -> Path:
         if parameters.trained:
             run = load_run(folder)
             run.refuse_other_images(fingerprint, dataset.root)
-            candidates = run.model().caption(data.inputs(dataset, parameters)[test])
+            inputs = data.inputs(dataset, parameters)[test]
+            with accounted("decoding"):
+                candidates = run.model().caption(inputs)
         else:
             candidates = baseline(parameters, dataset, parts)
             facts = provenance(dataset_fingerprint=fingerprint, images=sizes(parts))
@@ -66,6 +68,7 @@ def evaluate(parameters: Parameters) -> Path:
 # What a system must beat: one caption for every image, and the caption of the nearest image.
 
 
+@accounted("decoding")
 def baseline(parameters: Parameters, dataset: data.CaptionedImages, parts: np.ndarray) -> list[str]:
     """Return the captions that a trivial baseline gives the test images."""
     train, test = (np.flatnonzero(parts == part) for part in ("train", "test"))

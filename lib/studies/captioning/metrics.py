@@ -24,6 +24,7 @@ import pandas as pd
 
 from studies.paths import StudyError
 from studies.reporting.bootstrap import Metric, mean
+from studies.runs.folder import accounted
 
 Texts = Mapping[str, Sequence[str]]  # of each id
 BLEU = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")
@@ -87,6 +88,9 @@ def scored(candidates: Mapping[str, str], references: Texts) -> pd.DataFrame:
     METEOR's 23 statistics: lengths and function words of candidate and reference; for each of four
     matchers the matched content words of both and function words of both; chunks; matched words of
     both.
+@accounted("scoring")
+def scored(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> Scores:
+    """Score one caption an image against the image's references.
 
     `candidates` gives a caption for each id, `references` one text or more for the same ids. Any
     white space, line ends included, counts as a space; lone surrogates and `|||`, METEOR's mark

@@ -17,6 +17,7 @@ from studies.inputs.images import WORKERS, fingerprint, open_rgb
 from studies.learning.backbones import Backbone, load_backbone
 from studies.paths import StudyError
 from studies.runs.files import cached, write_header
+from studies.runs.folder import accounted
 
 # Raise it whenever `features` gives other numbers for the same images and weights.
 VERSION = 1
@@ -76,6 +77,7 @@ def features(
     return cached(places.cache() / "features" / name, extract, resume=True)
 
 
+@accounted("training")
 def _extract(
     partial: Path,
     paths: Sequence[Path],

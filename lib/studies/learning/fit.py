@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 from studies.learning.compute import describe, epoch_seed, resolve_precision, seed_all
 from studies.paths import StudyError
 from studies.runs.files import duration, write_atomic
+from studies.runs.folder import SPENT, accounted, processor_seconds
 from studies.runs.params import RunParameters
 
 CHECKPOINT = "checkpoint/last.ckpt"
@@ -79,6 +80,7 @@ class State:
     steps: list[dict[str, float]] = field(default_factory=list)  # one a step, where noted
     best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "score": math.nan})
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     stopped: str = ""
 
 
@@ -99,6 +101,7 @@ class Outcome:
         return {**asdict(self), "threads": parameters.threads, "parameters_trained": trained}
 
 
+@accounted("training")
 def fit(
     learner: Learner,
     train: DataLoader,
@@ -123,11 +126,13 @@ def fit(
     learner.device = accelerator.device
     optimizer = learner.optimizer()
     state, sign = resumed(folder / CHECKPOINT, network, optimizer), {"max": 1, "min": -1}[mode]
+    # of the sittings before
+    SPENT.update(training=state.processor_seconds, before=-state.processor_seconds)
     step, epochs = int(state.rows[-1]["step"]) if state.rows else 0, parameters.epochs
     with Progress(len(state.rows), epochs, len(train)) as progress, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*deterministic.*")
         for epoch in range(len(state.rows), 0 if state.stopped else epochs):
-            began, losses = time.monotonic(), []
+            began, used, losses = time.monotonic(), processor_seconds(), []
             train.sampler.set_epoch(epoch)
             seed = epoch_seed(parameters.seed, epoch)
             learner.chance.manual_seed(seed)
@@ -171,6 +176,7 @@ def fit(
                     state.best = {"epoch": epoch + 1, "score": scores[monitor], "weights": weights}
             state.rows.append(row)
             state.seconds += time.monotonic() - began
+            state.processor_seconds += processor_seconds() - used
             state.stopped = learner.stopped
             save(folder, state, network, optimizer)
             progress.epoch(row, state.stopped)

@@ -17,7 +17,7 @@ from studies.recipes.prompt import STREAM, prompts
 from studies.recipes.readers import Plates
 from studies.reporting.bootstrap import Metric, value
 from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import LoadedRun, claim, load_run, provenance
+from studies.runs.folder import LoadedRun, accounted, claim, load_run, provenance
 
 NAMES = "names.json"
 RARE = 0.01  # no variant has an ingredient never or always for certain
@@ -87,6 +87,7 @@ def better(parameters: Parameters) -> LoadedRun:
     return max(runs, key=lambda run: run.provenance["best_score"])
 
 
+@accounted("scoring")
 def perception(
     parameters: Parameters, plates: Plates, parts: np.ndarray, seen: Seen
 ) -> tuple[pd.DataFrame, dict[str, float]]:
@@ -167,6 +168,7 @@ def within_dish(scores: np.ndarray, plates: Plates, rows: np.ndarray) -> np.ndar
     return np.where(possible, scores, -np.inf).argmax(1)
 
 
+@accounted("scoring")
 def write(
     parameters: Parameters, plates: Plates, parts: np.ndarray, asked: LoadedRun
 ) -> tuple[pd.DataFrame, dict[str, float]]:
@@ -181,7 +183,8 @@ def write(
     places = sample(len(test), parameters)
     rows = test[places]
     asked_for = prompts(parameters, plates, parts, asked.predictions, places)
-    recipes = recipe_writer(parameters).write(asked_for, parameters.writing.recipes)
+    with accounted("decoding"):
+        recipes = recipe_writer(parameters).write(asked_for, parameters.writing.recipes)
     dish, present = plates.dish[rows], plates.present[rows]
     frame = pd.DataFrame({"id": [plates.files[row] for row in rows], "dish": dish})
     frame["present"], frame["prompt"], frame["recipes"] = list(present), asked_for, recipes

@@ -16,7 +16,7 @@ from studies.learning import compute
 from studies.learning.backbones import load_backbone
 from studies.learning.networks import FineTuned
 from studies.recipes.params import Network, Parameters
-from studies.runs.folder import fitting_weights, open_weights, write_weights
+from studies.runs.folder import accounted, fitting_weights, open_weights, write_weights
 
 CHUNK = 256  # images looked at once
 
@@ -82,6 +82,7 @@ def build(
     return Heads(trunks, trunks[0].out_features, dishes, ingredients)
 
 
+@accounted("decoding")
 def look(network: Heads, inputs: np.ndarray, precision: str) -> Logits:
     """Return the logits of N inputs in evaluation mode, as float32 on the CPU."""
     return gathered(compute.outputs(network, inputs, precision, CHUNK))

@@ -20,7 +20,7 @@ from studies.relevance.data import Collection
 from studies.relevance.examples import items, pretrained
 from studies.relevance.params import Parameters
 from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import claim, load_run, provenance
+from studies.runs.folder import accounted, claim, load_run, provenance
 
 BLOCK = 4096  # captions at once
 
@@ -57,7 +57,8 @@ def evaluate(parameters: Parameters) -> Path:
             }
             write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
         score = filtered if parameters.downstream is None else classified
-        frame = score(parameters, collection, parts)
+        with accounted("decoding"):
+            frame = score(parameters, collection, parts)
         write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
         write_atomic(folder / "metrics.json", to_json(metrics.scores(frame)))
     return folder

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from studies.reporting.bootstrap import Metric, macro_f1, mean, one_hot, share, value
+from studies.runs.folder import accounted
 
 
 def scored_items(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -84,6 +85,7 @@ def auc(score: np.ndarray, relevant: np.ndarray) -> Metric:
     return area
 
 
+@accounted("scoring")
 def scores(frame: pd.DataFrame) -> dict[str, float]:
     """Return the values of all metrics, and of a filter how many captions of all are kept."""
     by_id = {

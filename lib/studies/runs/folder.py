@@ -11,6 +11,8 @@ import platform
 import resource
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +26,7 @@ import yaml
 
 from studies import paths
 from studies.paths import StudyError, relative
-from studies.runs.files import PART, locked, write_atomic
+from studies.runs.files import PART, locked, to_json, write_atomic
 from studies.runs.params import RunParameters, read_yaml
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "numpy", "scik
 def claim(parameters: RunParameters) -> Iterator[Path]:
     """Yield the run folder of these parameters, locked, with its `params.yaml` written.
 
-    What a killed process left half-written is removed.
+    What a killed process left half-written is removed, and what the work in the block cost is added
+    to `provenance.json`.
     Raises StudyError when the folder was made with other parameters.
     """
     folder = parameters.folder()
@@ -51,6 +54,7 @@ def claim(parameters: RunParameters) -> Iterator[Path]:
         for half in folder.rglob(f".*{PART}"):
             half.unlink(missing_ok=True)
         yield folder
+        add_account(folder / "provenance.json")
 
 
 def refuse_other_parameters(file: Path, resolved: dict[str, Any]) -> None:
@@ -100,6 +104,41 @@ def provenance(**facts: Any) -> dict[str, Any]:
         "peak_memory_mib": round(mebibytes),
         **facts,
     }
+
+
+# What a run costs, in seconds of processor time; work in a process that it waits for counts.
+
+WORK = ("training", "decoding", "scoring")
+SPENT: Counter[str] = Counter()  # by kind of work, not yet in a provenance; "before": all that is
+
+
+def processor_seconds() -> float:
+    """Return what this process has used, and those that it has waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+@contextmanager
+def accounted(work: str) -> Iterator[None]:
+    """Count the block, or a decorated function, as work of a kind, but for blocks within it."""
+    began, before = processor_seconds(), SPENT.total()
+    yield
+    SPENT[work] += processor_seconds() - began - (SPENT.total() - before)
+
+
+def add_account(provenance: Path) -> None:
+    """Add to a `provenance.json` what was spent since one was last told, if it was on work."""
+    spent = {work: SPENT.pop(work) for work in WORK if work in SPENT}
+    if not spent or not provenance.exists():
+        return
+    now = processor_seconds()
+    spent["all"], SPENT["before"] = now - SPENT["before"], now
+    facts = json.loads(provenance.read_text(encoding="utf-8"))
+    told = facts.get("processor_seconds", {})
+    facts["processor_seconds"] = {
+        kind: round(told.get(kind, 0.0) + spent.get(kind, 0.0), 2) for kind in (*WORK, "all")
+    }
+    write_atomic(provenance, to_json(facts))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from studies.learning import compute
 from studies.paths import relative, run_command
 from studies.reporting.bootstrap import value
 from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import claim, load_run
+from studies.runs.folder import accounted, claim, load_run
 from studies.triplets import data, metrics, sampling
 from studies.triplets.params import Parameters
 
@@ -79,6 +79,7 @@ def evaluate(parameters: Parameters) -> Path:
     return folder
 
 
+@accounted("scoring")
 def flat_map(embedded: np.ndarray, seed: int) -> np.ndarray:
     """Return (N, 2) coordinates of embeddings (N, d) by t-SNE (van der Maaten, Hinton, 2008)."""
     # of a collapsed embedding scikit-learn's t-SNE would divide by zero, and crash the process

@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from studies.reporting import bootstrap
 from studies.reporting.bootstrap import Metric, one_hot
+from studies.runs.folder import accounted
 
 BLOCK = 512  # images whose distances to all others are held at once
 
@@ -57,6 +58,7 @@ def severe_errors(true: ArrayLike, predicted: ArrayLike) -> int:
 # The embedding space.
 
 
+@accounted("scoring")
 def clusters(embedded: np.ndarray, number: int, seed: int) -> np.ndarray:
     """Return (N,) the k-means cluster of each embedding (N, d), the best of four starts."""
     means = KMeans(min(number, len(embedded)), n_init=4, random_state=seed)
@@ -90,6 +92,7 @@ def first_match(embedded: np.ndarray, classes: np.ndarray) -> np.ndarray:
 # Every score of what a system said.
 
 
+@accounted("scoring")
 def scores(
     labels: np.ndarray,
     scored: Sequence[int],

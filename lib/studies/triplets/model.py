@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from studies.learning import compute
 from studies.learning.networks import Dense, ScratchCNN
 from studies.runs.files import write_atomic
-from studies.runs.folder import LoadedRun, fitting_weights, open_weights
+from studies.runs.folder import LoadedRun, accounted, fitting_weights, open_weights
 from studies.triplets.params import Parameters
 
 CHUNK = 256  # images embedded at once
@@ -79,6 +79,7 @@ class Classifier:
     references: np.ndarray
     reference_classes: np.ndarray
 
+    @accounted("decoding")
     def look(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (N, C) class probabilities and (N, d) embeddings of length 1.
 
