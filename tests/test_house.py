@@ -7,6 +7,7 @@ import sys
 import tomllib
 from graphlib import TopologicalSorter
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -88,9 +89,23 @@ def test_arrows_go_one_way():
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-def test_only_training_pays_for_what_training_imports():
-    code = "import sys, studies.triplets.evaluate, studies.reporting.publish\n"
-    code += "print(*{'accelerate', 'torchvision', 'transformers'} & set(sys.modules))"
+HEAVY = {"datasets", "matplotlib", "nbformat", "papermill", "scipy.optimize", "scipy.stats"}
+HEAVY |= {"seaborn", "sklearn", "timm", "torchvision", "transformers"}
+
+
+def imported(*modules: str) -> set[str]:
+    """What a process has imported that imports some modules of this house."""
+    code = f"import sys, {', '.join(modules)}\nprint(*sys.modules)"
     command = [sys.executable, "-c", code]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == []
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize("study", sorted(STUDIES))
+def test_training_imports_little_beyond_torch(study):
+    assert not HEAVY & imported(f"studies.{study}.train")
+
+
+def test_only_training_pays_for_what_training_imports():
+    modules = imported("studies.triplets.evaluate", "studies.reporting.publish")
+    assert not {"accelerate", "torchvision", "transformers"} & modules

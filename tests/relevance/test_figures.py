@@ -7,7 +7,7 @@ from sklearn import metrics as sklearn
 
 import hearsay
 from studies.relevance import figures
-from studies.relevance.captions import FEATURES, NO_CLASS, NO_TEXT, ONE_WORD, TWICE
+from studies.relevance.captions import NO_CLASS, NO_TEXT, ONE_WORD, TWICE, features
 from studies.relevance.data import Collection
 from studies.relevance.figures import FOUND, KEPT, USABLE
 from studies.relevance.filter import BELOW_MEAN
@@ -34,7 +34,7 @@ def collection(texts=hearsay.TEXTS, wnids=hearsay.CLASS, reasons=None):
     }
     names = list(hearsay.NAMES.values())
     sentences = [[f"A {name}.", f"The {name} naps."] for name in names]
-    table = datasets.Dataset.from_dict(columns, FEATURES)
+    table = datasets.Dataset.from_dict(columns, features())
     return Collection(table, hearsay.WNIDS, names, names, sentences, None)
 
 

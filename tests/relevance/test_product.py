@@ -12,7 +12,7 @@ import kitchen as world
 from sentences import refused
 from studies.inputs.reading import PARTS
 from studies.relevance import data, product
-from studies.relevance.captions import FEATURES, NO_CLASS, NO_TEXT
+from studies.relevance.captions import NO_CLASS, NO_TEXT, features
 from studies.runs.files import to_json
 from studies.runs.folder import load_run
 
@@ -87,7 +87,7 @@ def by_hand(tmp_path, small, monkeypatch):
             "A crane lifts.\nIt is <b>tall</b> | wide.",
             "A crane flies 🐦. \N{LINE SEPARATOR}x",
         ]
-        found = datasets.Dataset.from_list(everything, FEATURES)
+        found = datasets.Dataset.from_list(everything, features())
         collection = data.Collection(found, classes, names, texts, [["A.", "B."]] * 2, folders)
         monkeypatch.setattr(data, "read", lambda parameters: collection)
         parameters = small()

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from scipy.fft import dctn
 from torch import Tensor
 from torch.nn import functional
 from tqdm.auto import tqdm
@@ -231,6 +230,8 @@ def hashes(paths: Sequence[Path], root: Path) -> np.ndarray:
 
 def hash_pixels(pixels: np.ndarray) -> np.ndarray:
     """Return (N,) uint64, the hash of each picture (N, 3, 32, 32), RGB from 0 to 255."""
+    from scipy.fft import dctn  # late: training hashes nothing
+
     grey = np.tensordot(np.asarray(pixels, dtype=np.float32), LUMA, axes=(1, 0))  # (N, S, S)
     rows, columns = np.indices((HASH_SIDE, HASH_SIDE))
     order = np.lexsort((rows.ravel(), (rows + columns).ravel()))[1 : HASH_BITS + 1]

@@ -8,8 +8,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures
 EVEN = 0.5  # the threshold of those who have seen nothing
@@ -20,6 +18,8 @@ def temperature(logits: np.ndarray, true: np.ndarray) -> float:
 
     `logits` are (N, C), `true` (N,) class indices.
     """
+    from scipy.special import logsumexp
+
     logits = np.asarray(logits, dtype=np.float64)
     of_true = logits[np.arange(len(logits)), true]
     return _likeliest(lambda cold: (logsumexp(logits * cold, axis=1) - of_true * cold).mean())
@@ -38,6 +38,8 @@ def sigmoid_temperature(logits: np.ndarray, present: np.ndarray) -> float:
 
 def _likeliest(loss: Callable[[float], float]) -> float:
     """Return the temperature of least loss, a convex function of 1 / T; 1 where none is better."""
+    from scipy.optimize import minimize_scalar  # late: it takes as long as a third of torch
+
     best = minimize_scalar(
         lambda warmth: loss(math.exp(-warmth)),
         bounds=(math.log(LOWEST), math.log(HIGHEST)),

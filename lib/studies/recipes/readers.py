@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from sklearn.preprocessing import MultiLabelBinarizer
 from tqdm.auto import tqdm
 
 from studies import paths
@@ -73,10 +72,11 @@ class Plates:
     ) -> "Plates":
         """Return plates of which each has the name of its dish and of its ingredients."""
         index = {name: place for place, name in enumerate(dishes)}
-        binarizer = MultiLabelBinarizer()
-        present = binarizer.fit_transform(ingredients).astype(bool)
+        ingredients = list(ingredients)
+        names = sorted(set().union(*ingredients))
+        present = np.array([np.isin(names, own) for own in ingredients])
         dish = np.array([index[name] for name in dish_names])
-        return cls(root, files, dishes, dish, binarizer.classes_.tolist(), present, **rest)
+        return cls(root, files, dishes, dish, names, present, **rest)
 
     @cached_property
     def paths(self) -> list[Path]:

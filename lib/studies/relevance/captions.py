@@ -11,16 +11,17 @@ import unicodedata
 from collections.abc import Callable, Container, Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import datasets
-from datasets.arrow_writer import ArrowWriter
 from tqdm.auto import tqdm
 
 from studies import paths
 from studies.inputs.reading import read_text
 from studies.paths import StudyError
 from studies.runs.files import made_once
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
 
 LIMIT = 2000  # characters; RoBERTa reads 512 tokens, which are about as many
 NO_TAG = re.compile(r"<(?!(?:[a-zA-Z/?]|!(?!--))[^<>]*>)")  # as in "I <3 dogs"
@@ -40,15 +41,13 @@ REMEDY = "put the published file there or point STUDIES_DATA at the folder that 
 AGAIN = "fetch it again"
 
 VERSION = 1  # raise it whenever the same captions give another table
-FEATURES = datasets.Features(
-    {
-        "image": datasets.Value("string"),
-        "wnid": datasets.Value("string"),
-        "text": datasets.Value("string"),
-        "relevant": datasets.Value("bool"),  # null where nobody knows
-        "reason": datasets.Value("string"),  # why it is dropped before training, or empty
-    }
-)
+COLUMNS = {
+    "image": "string",
+    "wnid": "string",
+    "text": "string",
+    "relevant": "bool",  # null where nobody knows
+    "reason": "string",  # why it is dropped before training, or empty
+}
 
 
 class Caption(NamedTuple):
@@ -223,25 +222,35 @@ def records(file: Path) -> Iterator[tuple[str, dict]]:
         yield where, record
 
 
+def features() -> "Features":
+    """Return the columns of a table of captions."""
+    from datasets import Features, Value
+
+    return Features({name: Value(kind) for name, kind in COLUMNS.items()})
+
+
 def table(
     captions: Callable[[], Iterable[Caption]], classes: Iterable[str], *origin: object
-) -> datasets.Dataset:
+) -> "Dataset":
     """Return every caption with the reason why it is dropped before training, memory-mapped.
 
     `captions` is called when there is no such table below `cache/relevance` yet; it is named by
     `classes` and by `origin`, which says where the captions come from. Raises StudyError when the
     cache cannot be written, and whatever `captions` raises.
     """
+    from datasets import Dataset  # late: it costs a third of torch
+    from datasets.arrow_writer import ArrowWriter
+
     known = sorted(classes)
     key = repr((VERSION, known, origin))
     name = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
     file = paths.cache() / "relevance" / f"captions-{name}.arrow"
 
     def fill(partial: Path) -> None:
-        with ArrowWriter(path=str(partial), features=FEATURES) as writer:
+        with ArrowWriter(path=str(partial), features=features()) as writer:
             rows = sifted(captions(), frozenset(known))
             for caption, reason in tqdm(rows, desc="reading captions", unit="caption", delay=2):
                 writer.write({**caption._asdict(), "reason": reason})
             writer.finalize()
 
-    return datasets.Dataset.from_file(str(made_once(file, fill)))
+    return Dataset.from_file(str(made_once(file, fill)))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import datasets
 import numpy as np
 import pandas as pd
 
@@ -20,6 +20,9 @@ from studies.relevance import sentences
 from studies.relevance.captions import imagenet_captions, of_records, table
 from studies.relevance.params import FILE, TEXTS, Parameters, Rare
 from studies.runs.folder import LoadedRun
+
+if TYPE_CHECKING:
+    import datasets
 
 WEB = 1  # raise it whenever the kitchen's web texts are others: tables made before are left alone
 
@@ -38,7 +41,7 @@ class Collection:
 
     """
 
-    everything: datasets.Dataset
+    everything: "datasets.Dataset"
     wnids: list[str]
     names: list[str]
     texts: list[str]
@@ -51,7 +54,7 @@ class Collection:
         return self.everything.data.column("reason").to_numpy(zero_copy_only=False)
 
     @cached_property
-    def captions(self) -> datasets.Dataset:
+    def captions(self) -> "datasets.Dataset":
         """Return the table of the N captions that are not dropped before training."""
         return self.everything.select(np.flatnonzero(self.reason == ""))
 
@@ -195,7 +198,7 @@ def read_collected(file: Path, columns: dict[str, str]) -> pd.DataFrame:
 
 def collection(
     parameters: Parameters,
-    everything: datasets.Dataset,
+    everything: "datasets.Dataset",
     names: dict[str, str],
     texts: dict[str, str],
     folders: dict[str, Path] | None,

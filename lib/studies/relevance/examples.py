@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import datasets
 import numpy as np
 import torch
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
@@ -21,6 +21,9 @@ from studies.paths import StudyError
 from studies.relevance.data import Collection
 from studies.relevance.params import Features, Parameters, Pixels, Reading
 from studies.runs.files import unwritable
+
+if TYPE_CHECKING:
+    import datasets
 
 BEGIN, PAD, END = "<s>", "<pad>", "</s>"
 POOL = 50  # batches whose texts are sorted by length together
@@ -111,7 +114,7 @@ def published(weights: str) -> Words:
     return found
 
 
-def tokenized(texts: datasets.Dataset, words: Words, fingerprint: str) -> datasets.Dataset:
+def tokenized(texts: "datasets.Dataset", words: Words, fingerprint: str) -> "datasets.Dataset":
     """Return `tokens` and their number, `length`, of the column `text`, memory-mapped.
 
     They are kept below `cache/relevance`; `fingerprint` names the texts: the same name stands for
@@ -155,7 +158,7 @@ class Texts(Dataset):
     """
 
     words: Words
-    captions: datasets.Dataset
+    captions: "datasets.Dataset"
     target: np.ndarray
     longest: int
     pairs: np.ndarray | None = None

@@ -31,8 +31,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
-from scipy.special import entr
-from scipy.stats import t as student
+from scipy.special import entr, stdtr, stdtrit
 
 from studies.reporting.tables import BOOTSTRAP, DTYPES
 
@@ -141,7 +140,7 @@ class Estimate:
     @property
     def margin(self) -> float:
         """Return half the width of the 95 % interval."""
-        return float(student.ppf(0.975, self.freedom) * np.sqrt(self.variance))
+        return float(stdtrit(self.freedom, 0.975) * np.sqrt(self.variance))
 
     @property
     def low(self) -> float:
@@ -158,7 +157,7 @@ class Estimate:
         if self.variance == 0:
             return float(self.value == against)
         distance = abs(self.value - against) / np.sqrt(self.variance)
-        return float(2 * student.sf(distance, self.freedom))
+        return float(2 * stdtr(self.freedom, -distance))
 
 
 def estimate(measured: Measured) -> Estimate:

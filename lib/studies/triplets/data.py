@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array, vstack
-from scipy.sparse.csgraph import connected_components
 
 from studies import paths
 from studies.inputs import images, reading
@@ -78,6 +76,10 @@ def near_duplicates(dataset: LabelledImages, parts: np.ndarray) -> pd.DataFrame:
     `bits_to_training`: how many bits it is from its nearest training image.
     Raises StudyError when an image cannot be read.
     """
+    # late: training compares no test images
+    from scipy.sparse import csr_array, vstack
+    from scipy.sparse.csgraph import connected_components
+
     hashes = images.hashes(dataset.paths, dataset.root)
     test = hashes[parts == "test"]
     bits = images.nearest_duplicates(hashes, parts)["distance"].to_numpy()

@@ -12,9 +12,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from studies.reporting import bootstrap
 from studies.reporting.bootstrap import Metric, one_hot
@@ -61,6 +58,10 @@ def severe_errors(true: ArrayLike, predicted: ArrayLike) -> int:
 @accounted("scoring")
 def clusters(embedded: np.ndarray, number: int, seed: int) -> np.ndarray:
     """Return (N,) the k-means cluster of each embedding (N, d), the best of four starts."""
+    # late: training, which needs the scores, clusters nothing
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     means = KMeans(min(number, len(embedded)), n_init=4, random_state=seed)
     with warnings.catch_warnings():
         # of a collapsed space there are fewer distinct points than clusters: its score tells
@@ -74,6 +75,8 @@ def first_match(embedded: np.ndarray, classes: np.ndarray) -> np.ndarray:
     1 is the nearest; 0 where no other image has the class. Images at the same distance come in
     their order.
     """
+    from scipy.spatial.distance import cdist
+
     rank = np.zeros(len(embedded), dtype=np.int64)
     place = np.arange(len(embedded))
     for start in range(0, len(embedded), BLOCK):

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from safetensors.torch import save
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -92,6 +91,9 @@ class Classifier:
 
     def vote(self, embedded: np.ndarray) -> np.ndarray:
         """Return (N, C) shares of the votes of the k nearest references, weighted by 1/distance."""
+        # late: it costs half as much as torch, and a softmax does without
+        from sklearn.neighbors import KNeighborsClassifier
+
         neighbours = min(self.parameters.neighbours, len(self.references))
         knn = KNeighborsClassifier(neighbours, weights="distance")
         knn.fit(self.references, self.reference_classes)
