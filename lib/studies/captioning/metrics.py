@@ -80,6 +80,7 @@ def resampled(scores: pd.DataFrame) -> dict[str, Metric]:
     }
 
 
+@accounted("scoring")
 def scored(candidates: Mapping[str, str], references: Texts) -> pd.DataFrame:
     """Score one caption an image against its references: a row an id, columns `METRICS` and counts.
 
@@ -88,9 +89,6 @@ def scored(candidates: Mapping[str, str], references: Texts) -> pd.DataFrame:
     METEOR's 23 statistics: lengths and function words of candidate and reference; for each of four
     matchers the matched content words of both and function words of both; chunks; matched words of
     both.
-@accounted("scoring")
-def scored(candidates: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> Scores:
-    """Score one caption an image against the image's references.
 
     `candidates` gives a caption for each id, `references` one text or more for the same ids. Any
     white space, line ends included, counts as a space; lone surrogates and `|||`, METEOR's mark
