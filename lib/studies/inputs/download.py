@@ -5,7 +5,6 @@ appears under its name only when it is whole. `sources.yaml` beside this file li
 """
 
 import argparse
-import difflib
 import hashlib
 import shutil
 import sys
@@ -17,13 +16,13 @@ from pathlib import Path, PureWindowsPath
 
 import requests
 import yaml
-from filelock import FileLock
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
 from studies import paths
-from studies.paths import StudyError
-from studies.runs.files import remove, unwritable, whole
+from studies.paths import StudyError, one_sentence
+from studies.runs.files import locked, remove, unwritable
+from studies.runs.params import suggestion
 
 # the first releases of Python 3.11, such as Debian 12's, have no filters for tar members
 if sys.version_info >= (3, 12):
@@ -31,7 +30,6 @@ if sys.version_info >= (3, 12):
 else:
     from backports import tarfile
 
-ATTEMPTS = 5
 TIMEOUT = (20, 60)  # seconds to connect, and between two blocks
 BLOCK = 1 << 14  # bytes; the block in which a connection breaks is lost
 
@@ -74,16 +72,11 @@ def fetch(name: str) -> Path:
     if not source.parts and not folder.exists():
         raise StudyError(f"The dataset {name} cannot be fetched freely: {source.register}")
     keep = paths.data() / "downloads" / name
-    for part in source.parts:
-        if _is_there(part):
-            continue
-        try:
-            keep.mkdir(parents=True, exist_ok=True)
-            with FileLock(keep / ".lock"):
+    if not all(map(_is_there, source.parts)):
+        with locked(keep):
+            for part in source.parts:
                 if not _is_there(part):
                     _bring(part, keep)
-        except OSError as error:
-            raise unwritable(keep, error) from error
     return folder
 
 
@@ -110,9 +103,7 @@ def require(name: str, folder: Path) -> Path:
 def _source(name: str) -> Source:
     if name in SOURCES:
         return SOURCES[name]
-    near = difflib.get_close_matches(name, SOURCES, 1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(SOURCES))}."
-    raise StudyError(f"There is no dataset {name!r} to fetch: {hint}")
+    raise StudyError(f"There is no dataset {name!r} to fetch{suggestion(name, SOURCES)}")
 
 
 def _is_there(part: Part) -> bool:
@@ -126,55 +117,55 @@ def _bring(part: Part, keep: Path) -> None:
         raise StudyError(
             f"The folder {target} is there but holds no {part.holds}: move it away and fetch again."
         )
-    file = keep / part.url.rsplit("/", 1)[-1]
-    note = file.with_name(file.name + ".sha256")
+    file, partial = keep / part.url.rsplit("/", 1)[-1], keep / "partial"
+    note = file.with_name(f"{file.name}.sha256")
     ours = not file.exists()  # an archive may also have been put here by hand; it then stays
-    if ours:
-        _download(part.url, file)
     try:
-        digest = _compared(part, file, note)
-        with whole(target) as partial:
-            if part.holds:
-                partial.mkdir()
-                unpack(file, partial)
-                _strip_top_folder(part, file, partial)
-            else:
-                shutil.copyfile(file, partial)
+        if ours:
+            _download(part.url, file)
+        remove(partial)
+        digest, found = _compared(part, file, note), partial
+        if part.holds:
+            partial.mkdir()
+            unpack(file, partial)
+            found = _top_folder(part, file, partial)
+        else:
+            shutil.copyfile(file, partial)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        found.replace(target)
+        note.write_text(f"{digest}  {file.name}\n", encoding="utf-8")
     except BadFile as error:
         if ours:
             file.unlink()
         raise StudyError(f"{error} Fetch it again, or get it from its publisher.") from error
-    note.write_text(f"{digest}  {file.name}\n", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(keep, error) from error
+    finally:
+        remove(partial)
     if ours:
         file.unlink()
 
 
 def _compared(part: Part, file: Path, note: Path) -> str:
-    noted = note.read_text(encoding="utf-8").split()[0] if note.exists() else None
-    known = part.sha256 or noted
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if known not in (None, digest):
+    noted = note.read_text(encoding="utf-8").split()[0] if note.exists() else digest
+    known = part.sha256 or noted
+    if known != digest:
         changed = "" if part.sha256 else f" If its publisher has changed it, delete {note}."
         raise BadFile(f"{file} has another checksum than expected ({known}).{changed}")
     return digest
 
 
-def _strip_top_folder(part: Part, file: Path, folder: Path) -> None:
-    """Let the one folder in `folder` that an archive may have been packed with take its place."""
-    tops = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
-    top = next((top for top in tops if (top / part.holds).exists()), None)
-    if top is None:
-        raise BadFile(
-            f"The archive {file} holds no {part.holds}: its publisher has changed its layout, or "
-            "it is another archive."
-        )
-    if top != folder:
-        inner = folder.with_name(f"{folder.name}.inner")
-        remove(inner)
-        top.rename(inner)
-        remove(folder)
-        inner.rename(folder)
+def _top_folder(part: Part, file: Path, folder: Path) -> Path:
+    """Return `folder`, or the one in it that an archive may have been packed with."""
+    for top in (folder, *folder.iterdir()):
+        if (top / part.holds).exists():
+            return top
+    raise BadFile(
+        f"The archive {file} holds no {part.holds}: its publisher has changed its layout, or it is "
+        "another archive."
+    )
 
 
 # A download that goes on where it stopped.
@@ -182,74 +173,54 @@ def _strip_top_folder(part: Part, file: Path, folder: Path) -> None:
 
 def _download(url: str, file: Path) -> None:
     """Bring a file, in several attempts and sittings; StudyError when it cannot be had whole."""
-    remedy = f"get the file elsewhere and put it at {file}"
-    part = file.with_name(file.name + ".part")
-    for left in reversed(range(ATTEMPTS)):
+    part, mark = (file.with_name(file.name + ending) for ending in (".part", ".etag"))
+    while not file.exists():
         before = _size(part)
         try:
-            _attempt(url, part)
-            break
-        except requests.HTTPError as error:
-            status = error.response.status_code
-            raise StudyError(
-                f"The server answers {status} for {url}: try later, or {remedy}."
-            ) from error
+            _attempt(url, part, mark)
+            part.replace(file)
         except requests.RequestException as error:
-            # a server that cuts every connection at once is not asked for ever
-            if not left or _size(part) <= before:
+            # a server that says no or cuts every connection at once is not asked for ever
+            if _size(part) <= before:
+                reason = getattr(error.response, "status_code", type(error).__name__)
                 raise StudyError(
-                    f"The connection to {url} failed ({type(error).__name__}): run the same "
-                    f"command again to go on where it stopped, or {remedy}."
+                    f"{url} could not be fetched ({reason}): run the same command again to go on "
+                    f"where it stopped, or get the file elsewhere and put it at {file}."
                 ) from error
-    part.with_name(part.name + ".etag").unlink(missing_ok=True)
-    part.replace(file)
+    mark.unlink()
 
 
 def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _attempt(url: str, part: Path) -> None:
-    """Append to what an earlier attempt left.
+def _attempt(url: str, part: Path, mark: Path) -> None:
+    """Append to the `part` that an earlier attempt left.
 
-    The server's validator (ETag or date) is kept beside it and sent as If-Range, so that two
+    `mark` keeps the server's validator (ETag or date), which is sent as If-Range, so that two
     versions of a file never mix.
     """
-    done, mark = _size(part), part.with_name(part.name + ".etag")
     # compressed transfer would make the bytes on disk others than those that Range counts
     headers = {"Accept-Encoding": "identity"}
-    if done:
-        headers["Range"] = f"bytes={done}-"
-        if mark.exists():
-            headers["If-Range"] = mark.read_text(encoding="utf-8")
+    if _size(part) and _size(mark):
+        headers["Range"] = f"bytes={_size(part)}-"
+        headers["If-Range"] = mark.read_text(encoding="utf-8")
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as reply:
-        place = reply.headers.get("Content-Range", "")
-        too_far = reply.status_code == requests.codes.requested_range_not_satisfiable
-        if too_far and place == f"bytes */{done}":
-            return
-        resumed = reply.status_code == requests.codes.partial_content
-        if (too_far and done) or (resumed and not place.startswith(f"bytes {done}-")):
-            part.unlink()
-            return _attempt(url, part)
+        if reply.status_code == requests.codes.requested_range_not_satisfiable:
+            part.unlink()  # it is too long
+            return _attempt(url, part, mark)
         reply.raise_for_status()
-        done = done if resumed else 0
-        length = reply.headers.get("Content-Length")
-        total = done + int(length) if length else None
-        room(part.parent, (total or 0) - done, url)
-        validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified") or ""
+        resumed = reply.status_code == requests.codes.partial_content
+        done, left = _size(part) if resumed else 0, int(reply.headers.get("Content-Length", 0))
+        room(part.parent, left, url)
+        validator = reply.headers.get("ETag") or reply.headers.get("Last-Modified", "")
         # a weak ETag does not promise equal bytes, and If-Range may not carry one
-        if validator and not validator.startswith("W/"):
-            mark.write_text(validator, encoding="utf-8")
-        else:
-            mark.unlink(missing_ok=True)
-        name = url.rsplit("/", 1)[-1]
+        mark.write_text("" if validator.startswith("W/") else validator, encoding="utf-8")
+        name, total = url.rsplit("/", 1)[-1], done + left if left else None
         bar = tqdm(total=total, initial=done, desc=name, unit="B", unit_scale=True, delay=2)
         with part.open("ab" if resumed else "wb") as file, bar:
             for block in reply.iter_content(BLOCK):
-                file.write(block)
-                bar.update(len(block))
-    if total not in (None, _size(part)):
-        raise requests.ConnectionError("the server closed the connection early")
+                bar.update(file.write(block))
 
 
 def room(folder: Path, size: int, what: object) -> None:
@@ -293,14 +264,12 @@ def unpack(file: Path, folder: Path) -> None:
                 while archive.fileobj.read(1 << 20):
                     pass
         else:
-            raise BadFile(f"{file} is neither a zip nor a tar archive, or is damaged.")
-    except tarfile.FilterError as error:
-        raise BadFile(f"The archive {file} was refused: {error}.") from error
+            raise BadFile(f"{file} is neither a zip nor a tar archive, or it is damaged.")
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
         # decompressors complain of bad data with an OSError that has no number
         if getattr(error, "errno", None) is not None:
             raise
-        raise BadFile(f"The archive {file} is damaged ({error}).") from error
+        raise BadFile(f"The archive {file} is damaged or unsafe ({error}).") from error
 
 
 def _unzip(file: Path, folder: Path) -> None:
@@ -310,24 +279,20 @@ def _unzip(file: Path, folder: Path) -> None:
             # zipfile would drop what leads outside without a word, and it makes no links
             path = PureWindowsPath(member.filename)
             if path.anchor or ".." in path.parts:
-                raise BadFile(f"The archive {file} was refused: {member.filename!r} lies outside.")
+                raise BadFile(f"The archive {file} is unsafe ({member.filename!r} lies outside).")
         room(folder, sum(member.file_size for member in members), file)
         for member in tqdm(members, desc=f"unpacking {file.name}", unit="file", delay=2):
             archive.extract(member, folder)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fetch the datasets that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m studies.inputs.download", description=__doc__)
     parser.add_argument("name", nargs="+", help=f"dataset: {', '.join(sorted(SOURCES))}")
-    try:
+    with one_sentence():
         for name in parser.parse_args(arguments).name:
             print(f"{name}: {fetch(name)}")
-    except StudyError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
