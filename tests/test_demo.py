@@ -3,7 +3,6 @@
 import hashlib
 
 import kitchen
-from sentences import refused
 from studies.inputs import reading
 
 JUDGES = "b6e0976593aabd441208e55df715c1c4f0d07c1c460cb8ba7aaa45c8d61fd43a"
@@ -23,9 +22,3 @@ def test_pictures_are_made_once_and_judgements_are_frozen(sandbox):
     assert contents(folder) == contents(sandbox / "again")
     (folder / "kept").touch()
     assert (reading.kitchen(1, 3) / "kept").exists()
-
-
-def test_impossible_kitchens_are_refused(sandbox):
-    assert "per_variant=0, seed=0" in refused(reading.kitchen, 0)
-    assert "per_variant=5, seed=-1" in refused(reading.judged, 5, -1)
-    assert not (sandbox / "root" / "cache").exists()

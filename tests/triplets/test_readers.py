@@ -217,7 +217,7 @@ class TestGroceries:
         (grocery / name).write_bytes(b"\xff\n" + content)
         assert f"{name} line 1: is not UTF-8" in message(name="grocery")
         (grocery / name).unlink()
-        assert f"{name}: no such file; unpack" in message(name="grocery")
+        assert f"{name}: no such file or directory; unpack" in message(name="grocery")
         shutil.rmtree(grocery.parent)
         assert "studies.inputs.download grocery" in message(name="grocery")
 

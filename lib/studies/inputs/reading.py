@@ -18,13 +18,11 @@ def read_text(file: Path, remedy: str = "unpack the dataset again") -> str:
     """
     try:
         return file.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise StudyError(f"{file}: no such file; {remedy}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise StudyError(f"{file} line {line}: is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
-        raise StudyError(f"{file}: cannot be read ({error.strerror or error}); {remedy}") from None
+        raise StudyError(f"{file}: {(error.strerror or str(error)).lower()}; {remedy}") from None
 
 
 def lines(file: Path) -> list[str]:
@@ -106,25 +104,20 @@ def kitchen(per_variant: int, seed: int = 0) -> Path:
     """Return the folder of a drawn kitchen, as `kitchen.write_images` fills it at the first call.
 
     Processes may call it at once; a killed call leaves no half-made folder.
-    Raises StudyError when there is no such kitchen, or when the cache cannot be written.
+    Raises StudyError when the cache cannot be written.
     """
-    plates = _plates(per_variant, seed)
     folder = paths.cache() / f"kitchen{VERSION}-{per_variant}-{seed}"
-    return made_once(folder, lambda partial: world.write_images(partial, plates))
+    return made_once(
+        folder, lambda partial: world.write_images(partial, world.plates(per_variant, seed))
+    )
 
 
-def judged(per_variant: int, seed: int = 0) -> Path:
+def judged(per_variant: int) -> Path:
     """Return a folder like Flickr8k's texts, as `kitchen.write_judgements` fills it once.
 
     Raises StudyError as `kitchen` does.
     """
-    plates = _plates(per_variant, seed)
-    folder = paths.cache() / f"judges{VERSION}-{per_variant}-{seed}"
-    return made_once(folder, lambda partial: world.write_judgements(partial, plates, seed))
-
-
-def _plates(per_variant: int, seed: int) -> list[world.Plate]:
-    try:
-        return world.plates(per_variant, seed)
-    except ValueError as error:
-        raise StudyError(str(error)) from error
+    folder = paths.cache() / f"judges{VERSION}-{per_variant}-0"
+    return made_once(
+        folder, lambda partial: world.write_judgements(partial, world.plates(per_variant))
+    )

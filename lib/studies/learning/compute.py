@@ -51,12 +51,10 @@ def resolve_precision(precision: str) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
-@contextmanager
-def autocast(precision: str) -> Iterator[None]:
-    """Compute as training does, elsewhere."""
+def autocast(precision: str) -> torch.autocast:
+    """Return the context in which training computes, for elsewhere."""
     enabled = resolve_precision(precision) == "bf16-mixed"
-    with torch.autocast(device().type, dtype=torch.bfloat16, enabled=enabled):
-        yield
+    return torch.autocast(device().type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def to_input(batch: np.ndarray | Tensor, where: torch.device) -> Tensor:
