@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 from tqdm.auto import tqdm
@@ -127,17 +127,12 @@ def load(paths: Sequence[Path], size: int, root: Path, fit: Fit = "pad") -> np.n
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise StudyError(
-            f"The image {path} is missing: unpack the dataset again, or drop it from the list."
-        ) from error
     # Pillow's decoders raise nearly anything on damaged data: SyntaxError, struct.error, ...
     except Exception as error:
-        no_image = isinstance(error, UnidentifiedImageError)
-        reason = "it is no image" if no_image else getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or error
         raise StudyError(
-            f"The image {path} cannot be read ({reason}): fetch it again, give read permission, or "
-            "remove it."
+            f"The image {path} cannot be read ({reason}): unpack the dataset again, give read "
+            "permission, or drop it from the list."
         ) from error
 
 
@@ -213,7 +208,6 @@ def recolour(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: T
 
 HASH_SIDE = 32  # pixels of the squashed picture
 HASH_BITS = 64
-HASH_BLOCK = 512  # test images compared with all training images at once
 # Of the nearest pairs across a random split of the 5,421 groceries, looked at one by one: up to 10
 # bits, all 46 show the same goods before the same shelf, moments apart (44 of the same class). At
 # 12 bits, 3 of 29 are alike by chance (plums and apples in a box); at 14, most of 86 are.
@@ -247,15 +241,13 @@ def nearest_duplicates(hashes: np.ndarray, parts: np.ndarray) -> pd.DataFrame:
     `hashes` is (N,) uint64, `parts` (N,) names the part of each image. Columns: `test` and
     `train`, rows of the dataset; `distance`, the bits in which their hashes differ, 0 to 64.
     """
+    from sklearn.metrics import pairwise_distances_argmin_min
+
     test, train = (np.flatnonzero(parts == part) for part in ("test", "train"))
-    found = []
-    for start in range(0, len(test), HASH_BLOCK):
-        rows = test[start : start + HASH_BLOCK]
-        distances = np.bitwise_count(hashes[rows][:, None] ^ hashes[train])  # (B, R)
-        best = distances.argmin(1)
-        found.append((rows, train[best], distances[np.arange(len(rows)), best]))
-    columns = (np.concatenate(column).astype(np.int64) for column in zip(*found, strict=True))
-    return pd.DataFrame(dict(zip(("test", "train", "distance"), columns, strict=True)))
+    bits = np.unpackbits(hashes[:, None].view(np.uint8), axis=1).astype(bool)  # (N, 64)
+    nearest, shares = pairwise_distances_argmin_min(bits[test], bits[train], metric="hamming")
+    distances = np.rint(HASH_BITS * shares).astype(np.int64)
+    return pd.DataFrame({"test": test, "train": train[nearest], "distance": distances})
 
 
 def count_duplicates(
@@ -267,12 +259,7 @@ def count_duplicates(
     `test_images`, `near_duplicates`, `share` (0 to 1). Hashes have 32 ones each, so distances are
     even.
     """
-    near = [int((bits <= distance).sum()) for distance in distances]
-    return pd.DataFrame(
-        {
-            "distance": distances,
-            "test_images": len(bits),
-            "near_duplicates": near,
-            "share": [count / len(bits) for count in near],
-        }
-    )
+    table = pd.DataFrame({"distance": distances, "test_images": len(bits)})
+    table["near_duplicates"] = [int((bits <= distance).sum()) for distance in distances]
+    table["share"] = table["near_duplicates"] / table["test_images"]
+    return table
