@@ -1,10 +1,8 @@
 """Published vision models without their classifiers, from torchvision or transformers."""
 
-import difflib
 import hashlib
 import pickle
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +13,10 @@ from torch import Tensor, nn
 
 from studies import paths
 from studies.paths import StudyError
+from studies.runs.params import suggestion
 
 
-class Backbone(nn.Module, ABC):
+class Backbone(nn.Module):
     """A published vision model without its classifier, and the preprocessing that belongs to it.
 
     Attributes:
@@ -36,9 +35,10 @@ class Backbone(nn.Module, ABC):
         mean: Sequence[float],
         std: Sequence[float],
         out_features: int,
+        encode: Callable[[nn.Module, Tensor, bool], Tensor],
     ):
         super().__init__()
-        self.name, self.model, self.preprocess = name, model, preprocess
+        self.name, self.model, self.preprocess, self.encode = name, model, preprocess, encode
         self.recipe, self.out_features, self.trainable = recipe, out_features, False
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -51,13 +51,13 @@ class Backbone(nn.Module, ABC):
         """Map (B, 3, S, S) in 0..1, as from `augment`, to the model's range."""
         return (images - self.mean) / self.std
 
-    @abstractmethod
     def forward(self, images: Tensor, pooled: bool = True) -> Tensor:
         """Map preprocessed (B, 3, S, S) to (B, F), or unless `pooled` to tokens (B, T, F).
 
         Tokens of a convolutional network are the places of its last map, row by row; those of a
         transformer are its last hidden states, the class token first if it has one.
         """
+        return self.encode(self.model, images, pooled)
 
     def digest(self) -> str:
         """Return a digest of all weights and of the preprocessing."""
@@ -85,47 +85,48 @@ def load_backbone(name: str, trainable: bool = False, pretrained: bool = True) -
 
     """
     load = _of_torchvision if name.startswith("torchvision/") else _of_transformers
+    backbone = load(name, pretrained)
+    backbone.trainable = trainable
+    return backbone.requires_grad_(trainable).train(trainable)
+
+
+@contextmanager
+def _reading(name: str, remedy: str) -> Iterator[None]:
+    """Raise StudyError for whatever fails in the block, which reads published weights."""
     try:
-        backbone = load(name, pretrained)
+        yield
     except pickle.UnpicklingError as error:
         raise StudyError(
             f"The weights of {name} are a pickle that holds more than tensors, which could run any "
             "code, and were not loaded: get a safetensors version."
         ) from error
-    backbone.trainable = trainable
-    return backbone.requires_grad_(trainable).train(trainable)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    except Exception as error:  # which one depends on what is missing or damaged
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise StudyError(f"The weights of {name} cannot be read ({reason}): {remedy}.") from error
 
 
 # Out of torchvision. Both libraries are imported late: either takes seconds.
 
 
-class Torchvision(Backbone):
-    """A model of torchvision."""
+def _encoded_by_torchvision(model: nn.Module, images: Tensor, pooled: bool) -> Tensor:
+    from torchvision.models import DenseNet
 
-    def forward(self, images: Tensor, pooled: bool = True) -> Tensor:
-        """Map images to a vector each, or to tokens; see `Backbone`."""
-        from torchvision.models import DenseNet
-
-        if pooled:
-            return self.model(images)
-        maps: list[Tensor] = []
-        if hasattr(self.model, "avgpool"):
-            hook = self.model.avgpool.register_forward_pre_hook(lambda _, args: maps.append(*args))
-        elif hasattr(self.model, "features"):
-            hook = self.model.features.register_forward_hook(lambda *call: maps.append(call[-1]))
-        else:
-            raise StudyError(f"{self.name} has no feature map: ask for pooled features.")
-        try:
-            self.model(images)
-        finally:
-            hook.remove()
-        # DenseNet's last ReLU stands between its map and its pooling, outside any module.
-        last = maps[0].relu() if isinstance(self.model, DenseNet) else maps[0]
-        return last.flatten(2).transpose(1, 2)
+    if pooled:
+        return model(images)
+    maps: list[Tensor] = []
+    if hasattr(model, "avgpool"):
+        hook = model.avgpool.register_forward_pre_hook(lambda _, args: maps.append(*args))
+    elif hasattr(model, "features"):
+        hook = model.features.register_forward_hook(lambda *call: maps.append(call[-1]))
+    else:
+        raise StudyError(f"A {type(model).__name__} has no feature map: ask for pooled features.")
+    try:
+        model(images)
+    finally:
+        hook.remove()
+    # DenseNet's last ReLU stands between its map and its pooling, outside any module.
+    last = maps[0].relu() if isinstance(model, DenseNet) else maps[0]
+    return last.flatten(2).transpose(1, 2)
 
 
 def _of_torchvision(name: str, pretrained: bool) -> Backbone:
@@ -133,24 +134,19 @@ def _of_torchvision(name: str, pretrained: bool) -> Backbone:
 
     short, known = name.removeprefix("torchvision/"), models.list_models(module=models)
     if short not in known:
-        near = difflib.get_close_matches(short, known, 1) or ["resnet50"]
-        raise StudyError(f"torchvision has no model {short!r}: did you mean torchvision/{near[0]}?")
+        raise StudyError(f"torchvision has no model {short!r}{suggestion(short, known)}")
     weights = models.get_model_weights(short).DEFAULT
     model = models.get_model(short, weights=None)
     if pretrained:
-        try:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        remedy = f"fetch {weights.url} on a machine with a network and put the file in {folder}"
+        with _reading(name, remedy):
             state = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
             # DenseNet's published keys are older than its modules' names: norm.1 is now norm1.
             own, older = model.state_dict().keys(), re.compile(r"\.(norm|conv)\.([12])\.")
             model.load_state_dict(
                 {k if k in own else older.sub(r".\1\2.", k): v for k, v in state.items()}
             )
-        except (OSError, RuntimeError) as error:
-            raise StudyError(
-                f"The weights of {name} could not be fetched or read ({_first_line(error)}): fetch "
-                f"{weights.url} on a machine with a network and put the file in "
-                f"{Path(torch.hub.get_dir()) / 'checkpoints'}."
-            ) from error
     classes = len(weights.meta["categories"])
     heads = [
         path
@@ -162,61 +158,47 @@ def _of_torchvision(name: str, pretrained: bool) -> Backbone:
     width = model.get_submodule(heads[-1]).in_features
     model.set_submodule(heads[-1], nn.Identity())
     recipe = weights.transforms()
-    return Torchvision(name, model, recipe, repr(recipe), recipe.mean, recipe.std, width)
+    normal = recipe.mean, recipe.std
+    return Backbone(name, model, recipe, repr(recipe), *normal, width, _encoded_by_torchvision)
 
 
 # Out of a folder or from the Hugging Face hub, through transformers.
 
 
-class Transformers(Backbone):
-    """A model of transformers."""
-
-    def forward(self, images: Tensor, pooled: bool = True) -> Tensor:
-        """Map images to a vector each, or to tokens; see `Backbone`."""
-        output = self.model(pixel_values=images)
-        hidden = output.last_hidden_state
-        tokens = hidden.flatten(2).transpose(1, 2) if hidden.ndim == 4 else hidden
-        if not pooled:
-            return tokens
-        if getattr(output, "pooler_output", None) is not None:
-            return output.pooler_output.flatten(1)
-        return tokens.mean(1) if hidden.ndim == 4 else tokens[:, 0]
+def _encoded_by_transformers(model: nn.Module, images: Tensor, pooled: bool) -> Tensor:
+    output = model(pixel_values=images)
+    hidden = output.last_hidden_state
+    tokens = hidden.flatten(2).transpose(1, 2) if hidden.ndim == 4 else hidden
+    if not pooled:
+        return tokens
+    if getattr(output, "pooler_output", None) is not None:
+        return output.pooler_output.flatten(1)
+    return tokens.mean(1) if hidden.ndim == 4 else tokens[:, 0]
 
 
 def _of_transformers(name: str, pretrained: bool) -> Backbone:
     import transformers
 
+    # what is missing is checked here; the library's report and bar would spoil stored outputs
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     put_in = paths.data() / "weights" / name
     folder = next((path for path in (put_in, paths.REPOSITORY / name) if path.is_dir()), None)
-    if not folder and (Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1):
-        raise StudyError(
-            f"There is no folder {name} with weights, neither below {paths.data() / 'weights'} "
-            f"nor below {paths.REPOSITORY}: correct the name or put the model there."
-        )
     source = str(folder or name)
-    try:
-        with _quiet():
-            config = transformers.AutoConfig.from_pretrained(source)
-            processor = transformers.AutoImageProcessor.from_pretrained(source)
-            blank = transformers.AutoModel.from_config
-            model = _filled(source) if pretrained else blank(config, dtype=torch.float32)
-    except (pickle.UnpicklingError, StudyError):
-        raise
-    except Exception as error:
-        if folder:
-            raise StudyError(
-                f"The folder {source} holds no complete vision model ({_first_line(error)}): it "
-                "needs config.json, preprocessor_config.json and model.safetensors."
-            ) from error
-        raise StudyError(
-            f"The weights {name} are neither in {put_in} nor to be had from the Hugging Face hub "
-            f"({_first_line(error)}): run `hf download {name} --local-dir {put_in}` where there is "
-            "a network, and copy the folder."
-        ) from error
+    remedy = (
+        "name a folder with config.json, preprocessor_config.json and model.safetensors, or a "
+        f"model on the Hugging Face hub: `hf download {name} --local-dir {put_in}` brings it from "
+        "there where there is a network"
+    )
+    with _reading(source, remedy):
+        config = transformers.AutoConfig.from_pretrained(source)
+        processor = transformers.AutoImageProcessor.from_pretrained(source)
+        blank = transformers.AutoModel.from_config
+        model = _filled(source) if pretrained else blank(config, dtype=torch.float32)
     # CLIP and its kin hold two towers; the text is none of ours.
     model = getattr(model, "vision_model", model)
     sizes = getattr(model.config, "hidden_sizes", None)
-    return Transformers(
+    return Backbone(
         name,
         model,
         lambda image: processor(images=[image], return_tensors="pt")["pixel_values"][0],
@@ -224,6 +206,7 @@ def _of_transformers(name: str, pretrained: bool) -> Backbone:
         getattr(processor, "image_mean", None) or (0.0, 0.0, 0.0),
         getattr(processor, "image_std", None) or (1.0, 1.0, 1.0),
         sizes[-1] if sizes else model.config.hidden_size,
+        _encoded_by_transformers,
     )
 
 
@@ -231,35 +214,14 @@ def _filled(source: str) -> nn.Module:
     """Return the model with its published weights, of which none may be missing."""
     from transformers import AutoModel
 
-    load, settings = (
-        AutoModel.from_pretrained,
-        {"dtype": torch.float32, "output_loading_info": True},
+    model, report = AutoModel.from_pretrained(
+        source, weights_only=True, dtype=torch.float32, output_loading_info=True
     )
-    try:
-        model, report = load(source, use_safetensors=True, **settings)
-    except OSError:
-        model, report = load(source, use_safetensors=False, weights_only=True, **settings)
     absent = {key for key in report["missing_keys"] if not key.startswith("text_model.")}
     if absent and all(key.startswith("pooler.") for key in absent):
         # Classifiers are published without a pooler; transformers would put in a random one.
         model.pooler = None
     elif absent or report["mismatched_keys"]:
         wrong = sorted(absent or report["mismatched_keys"], key=str)
-        raise StudyError(f"The weights in {source} lack or misfit {wrong[0]}: fetch them again.")
+        raise ValueError(f"they lack or misfit {wrong[0]}")
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # what is missing is checked here; the library's report and bar would spoil stored outputs
-    from transformers.utils import logging as log
-
-    level, bar = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
-        if bar:
-            log.enable_progress_bar()
