@@ -29,21 +29,19 @@ def captions(plate: Plate, seed: int = 0) -> list[str]:
 
 
 def _caption(plate: Plate, rng: np.random.Generator) -> str:
-    words = data("captions")
-    name = _food(plate, rng)
-    food, toppings = _with_article(name), _toppings(plate, name, rng)
-    is_bowl = plate.plate_shape == "bowl"
-    vessel, table = _with_article(_vessel(plate)), f"on {words['tables'][plate.table]}"
-    on_plate = f"{'in' if is_bowl else 'on'} {vessel}"
-    parts = [
-        [food, toppings, on_plate],
-        [food, toppings, table],
-        [vessel, f"of {name}" if is_bowl else f"holding {food}", table],
-        ["someone served", food, toppings, on_plate],
-    ][int(rng.integers(4))]
+    words, name = data("captions"), _food(plate, rng)
+    colour = words["colours"].get(plate.plate_colour, plate.plate_colour)
+    said = {
+        "name": name,
+        "food": _with_article(name),
+        "toppings": _toppings(plate, name, rng),
+        "vessel": _with_article(f"{colour} {words['shapes'][plate.plate_shape]}"),
+        "table": words["tables"][plate.table],
+    }
+    phrase = pick(rng, words["bowls" if plate.plate_shape == "bowl" else "plates"]).format(**said)
     if plate.distractors and rng.random() < 0.4:
-        parts.append(pick(rng, words["beside"][pick(rng, plate.distractors)]))
-    return " ".join(part for part in parts if part) + " ."
+        phrase += " " + pick(rng, words["beside"][pick(rng, plate.distractors)])
+    return " ".join(phrase.split()) + " ."
 
 
 def _food(plate: Plate, rng: np.random.Generator) -> str:
@@ -64,14 +62,6 @@ def _toppings(plate: Plate, name: str, rng: np.random.Generator) -> str:
     chosen = sorted(rng.choice(len(seen), count, replace=False, p=weights / weights.sum()))
     names = " and ".join(words["several"].get(seen[i], seen[i]) for i in chosen)
     return f"{pick(rng, words['shown'])} {names}"
-
-
-def _vessel(plate: Plate) -> str:
-    words = data("captions")
-    if plate.plate_shape == "board":
-        return "wooden board"
-    colour = words["colours"].get(plate.plate_colour, plate.plate_colour)
-    return f"{colour} {words['shapes'][plate.plate_shape]}"
 
 
 def _with_article(noun: str) -> str:

@@ -17,18 +17,6 @@ import numpy as np
 from kitchen.world import DISH_OF, Plate, data, made_of, pick
 
 WEB_STREAM = 4
-SHORT = 0.04  # texts of one word or none
-SHORT_NAME = 0.25  # of these name the class
-RELEVANT = 0.46  # of the others
-TELLS = {"name": 0.5, "ingredients": 0.26, "dish and ingredients": 0.24}  # of relevant ones
-MISSES = {"chatter": 0.42, "another": 0.24, "sense": 0.15, "grocery": 0.11, "dish": 0.08}
-SIBLING, SHARING = 0.5, 0.25  # of the texts on another class; the rest are on any
-FOREIGN = 0.12  # of names
-MISSPELT = 0.1  # of the phrases that are not chatter: one word
-MOST = 4  # phrases a text; where all is chatter, which is shorter, one more
-NO_TITLE = 0.08
-MARKED_UP = 0.22
-CASES = {"as typed": 0.55, "sentence": 0.33, "small": 0.07, "capitals": 0.05}
 
 
 class WebText(NamedTuple):
@@ -45,32 +33,32 @@ class WebText(NamedTuple):
 def web(plate: Plate, seed: int = 0) -> WebText:
     """Return what the web says of a plate, the same whatever else is drawn."""
     rng, words = plate.words(WEB_STREAM, seed), data("web")
-    if rng.random() < SHORT:
-        named = bool(rng.random() < SHORT_NAME)
+    if _chance("short", rng):
+        named = _chance("short_name", rng)
         word = "{tag}" if named else pick(rng, words["single"])
         return WebText(_filled(word, plate, rng), "", named)
-    relevant = bool(rng.random() < RELEVANT)
+    relevant = _chance("relevant", rng)
     phrase = (
         _relevant(plate.variant, plate.ingredients, rng) if relevant else _irrelevant(plate, rng)
     )
-    count = int(rng.integers(1, MOST + 1)) + (not phrase)
+    count = int(rng.integers(1, words["most"] + 1)) + (not phrase)
     if phrase:
         phrase = _filled(phrase, plate, rng)
-        phrase = _misspelt(phrase, rng) if rng.random() < MISSPELT else phrase
+        phrase = _misspelt(phrase, rng) if _chance("misspelt", rng) else phrase
     chosen = rng.choice(len(words["chatter"]), count - bool(phrase), replace=False)
     phrases = [_filled(words["chatter"][i], plate, rng) for i in chosen]
     if phrase:
         phrases.insert(int(rng.integers(count)), phrase)
     phrases = [_cased(one, rng) for one in phrases]
-    title = "" if rng.random() < NO_TITLE else phrases.pop(0)
-    if phrases and rng.random() < MARKED_UP:
+    title = "" if _chance("no_title", rng) else phrases.pop(0)
+    if phrases and _chance("marked_up", rng):
         return WebText(title.replace("&", "&amp;"), _marked_up(phrases, rng), relevant)
     return WebText(title, pick(rng, (". ", " - ", "\n", " ")).join(phrases), relevant)
 
 
 def _relevant(variant: str, seen: Sequence[str], rng: np.random.Generator) -> str:
     """Return a phrase that describes a variant, of which `seen` lies on the plate."""
-    words, way = data("web"), _drawn(TELLS, rng)
+    words, way = data("web"), _drawn("tells", rng)
     always, _ = made_of(variant)
     of_siblings = {one for other in _siblings(variant) for one in made_of(other)[0]}
     if way == "name":
@@ -92,7 +80,7 @@ def _relevant(variant: str, seen: Sequence[str], rng: np.random.Generator) -> st
 
 def _irrelevant(plate: Plate, rng: np.random.Generator) -> str:
     """Return a phrase that does not describe the class of a plate, empty for chatter alone."""
-    words, way = data("web"), _drawn(MISSES, rng)
+    words, way = data("web"), _drawn("misses", rng)
     other = _another(plate.variant, rng)
     if way == "another":
         always, usual = made_of(other)
@@ -117,14 +105,14 @@ def _another(variant: str, rng: np.random.Generator) -> str:
         for one in others
         if one not in siblings and own & {name for part in made_of(one) for name in part}
     ]
-    lot = rng.random()
-    if lot < SIBLING:
+    lot = _drawn("others", rng)
+    if lot == "sibling":
         return pick(rng, siblings)
-    return pick(rng, sharing if sharing and lot < SIBLING + SHARING else others)
+    return pick(rng, sharing if sharing and lot == "sharing" else others)
 
 
 def _name(variant: str, rng: np.random.Generator) -> str:
-    return pick(rng, data("web")["names"][variant][bool(rng.random() < FOREIGN)])
+    return pick(rng, data("web")["names"][variant][_chance("foreign", rng)])
 
 
 def _tag(variant: str, rng: np.random.Generator) -> str:
@@ -170,7 +158,7 @@ def _misspelt(phrase: str, rng: np.random.Generator) -> str:
 
 
 def _cased(phrase: str, rng: np.random.Generator) -> str:
-    way = _drawn(CASES, rng)
+    way = _drawn("cases", rng)
     if way == "sentence":
         return phrase[:1].upper() + phrase[1:]
     return {"small": phrase.lower(), "capitals": phrase.upper()}.get(way, phrase)
@@ -185,5 +173,10 @@ def _marked_up(phrases: list[str], rng: np.random.Generator) -> str:
     return pick(rng, ("<br/>", "<br/>\n", " ")).join(phrases)
 
 
-def _drawn(shares: dict[str, float], rng: np.random.Generator) -> str:
+def _chance(name: str, rng: np.random.Generator) -> bool:
+    return bool(rng.random() < data("web")["shares"][name])
+
+
+def _drawn(name: str, rng: np.random.Generator) -> str:
+    shares = data("web")["shares"][name]
     return str(rng.choice(list(shares), p=list(shares.values())))
