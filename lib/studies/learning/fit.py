@@ -161,7 +161,7 @@ def fit(
                     )
                 optimizer.step()
                 losses.append(loss.detach())
-                progress.advance()
+                progress.update()
             row = {"epoch": epoch + 1, "step": step, "learning_rate": rate}
             row["train_loss"] = mean_loss(losses, network, folder, epoch)
             if (epoch + 1) % parameters.validate_every == 0:
@@ -237,28 +237,15 @@ def resumed(file: Path, network: nn.Module, optimizer: torch.optim.Optimizer) ->
         ) from error
 
 
-class Progress:
+class Progress(tqdm):
     """A bar with time left where someone watches, one line an epoch in a log."""
 
     def __init__(self, first: int, epochs: int, steps: int) -> None:
         self.first, self.epochs, self.began = first, epochs, time.monotonic()
-        self.bar = None
         if first:
             print(f"resumed after epoch {first} of {epochs}", flush=True)
-        if watched():
-            self.bar = tqdm(total=epochs * steps, initial=first * steps, unit="step")
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def advance(self) -> None:
-        """Move the bar by a step."""
-        if self.bar is not None:
-            self.bar.update()
+        done, total = first * steps, epochs * steps
+        super().__init__(total=total, initial=done, unit="step", disable=not watched())
 
     def epoch(self, row: Mapping[str, float], stopped: str) -> None:
         """Say how an epoch went."""
@@ -267,9 +254,9 @@ class Progress:
         done = int(row["epoch"])
         if stopped:
             print(f"training stops: it {stopped}", flush=True)
-        if self.bar is not None:
-            self.bar.set_description(f"epoch {done}/{self.epochs}")
-            self.bar.set_postfix_str(scores.replace("validation_", "").replace("_", " "))
+        if not self.disable:
+            self.set_description(f"epoch {done}/{self.epochs}")
+            self.set_postfix_str(scores.replace("validation_", "").replace("_", " "))
             return
         left = (time.monotonic() - self.began) / (done - self.first) * (self.epochs - done)
         print(f"epoch {done}/{self.epochs}  {scores}  {duration(left)} left", flush=True)
