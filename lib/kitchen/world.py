@@ -23,20 +23,20 @@ TREE: dict[str, dict[str, list[str]]] = {
     category: {dish: list(variants) for dish, variants in dishes.items()}
     for category, dishes in _WORLD["menu"].items()
 }
-_VARIANTS = [
-    (category, dish, variant)
-    for category, dishes in TREE.items()
+_RECIPES = {  # variant: category, dish, and of what it is made
+    variant: (category, dish, recipe)
+    for category, dishes in _WORLD["menu"].items()
     for dish, variants in dishes.items()
-    for variant in variants
-]
-_RECIPES = {variant: _WORLD["menu"][part][dish][variant] for part, dish, variant in _VARIANTS}
-DISH_OF = {variant: dish for _, dish, variant in _VARIANTS}
+    for variant, recipe in variants.items()
+}
+DISH_OF = {variant: dish for variant, (_, dish, _) in _RECIPES.items()}
 INGREDIENTS: tuple[str, ...] = tuple(sorted(_LAYERS))
 
 
 def made_of(variant: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the ingredients that a variant always has, and those that may be left out."""
-    return tuple(_RECIPES[variant]["always"]), tuple(_RECIPES[variant].get("usual", ()))
+    *_, recipe = _RECIPES[variant]
+    return tuple(recipe["always"]), tuple(recipe.get("usual", ()))
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,15 @@ def plates(per_variant: int, seed: int = 0) -> list[Plate]:
     at least one. Plate k of a variant is the same whatever `per_variant` is.
     """
     return [
-        _plate(seed, place, number)
-        for place, (_, _, variant) in enumerate(_VARIANTS)
-        for number in range(max(1, round(per_variant * _RECIPES[variant].get("share", 1.0))))
+        _plate(seed, place, number, variant)
+        for place, (variant, (*_, recipe)) in enumerate(_RECIPES.items())
+        for number in range(max(1, round(per_variant * recipe.get("share", 1.0))))
     ]
 
 
-def _plate(seed: int, place: int, number: int) -> Plate:
-    """Return plate `number` of the variant at `place` of the tree."""
-    category, dish, variant = _VARIANTS[place]
+def _plate(seed: int, place: int, number: int, variant: str) -> Plate:
+    """Return plate `number` of a variant, which has that `place` in the tree."""
+    category, dish, _ = _RECIPES[variant]
     rng = np.random.default_rng([seed, PLATES_STREAM, place, number])
     shape = pick(rng, _WORLD["shapes"][dish])
     return Plate(

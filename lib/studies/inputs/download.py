@@ -22,7 +22,6 @@ from tqdm.auto import tqdm
 from studies import paths
 from studies.paths import StudyError, one_sentence
 from studies.runs.files import locked, remove, unwritable
-from studies.runs.params import suggestion
 
 # the first releases of Python 3.11, such as Debian 12's, have no filters for tar members
 if sys.version_info >= (3, 12):
@@ -63,12 +62,11 @@ def fetch(name: str) -> Path:
     """Return the dataset's folder below `STUDIES_DATA`, downloading what is not there.
 
     Raises:
-        StudyError: no such name, must be registered for, no network, wrong checksum, damaged or
-            unsafe archive, or no room.
+        StudyError: it must be registered for, no network, wrong checksum, damaged or unsafe
+            archive, or no room.
 
     """
-    source = _source(name)
-    folder = paths.data() / name
+    source, folder = SOURCES[name], paths.data() / name
     if not source.parts and not folder.exists():
         raise StudyError(f"The dataset {name} cannot be fetched freely: {source.register}")
     keep = paths.data() / "downloads" / name
@@ -89,21 +87,13 @@ def require(name: str, folder: Path) -> Path:
     """
     if folder.exists():
         return folder
-    source = _source(name)
-    how = source.register.rstrip(".")
-    if source.parts:
-        how = f"fetch it with `python -m studies.inputs.download {name}` "
-        how += f"({source.size}, {source.licence})"
+    source, command = SOURCES[name], f"`python -m studies.inputs.download {name}`"
+    how = f"fetch it with {command} ({source.size}, {source.licence})"
+    how = how if source.parts else source.register.rstrip(".")
     raise StudyError(
         f"The dataset {name} is not at {folder}: {how}, or set STUDIES_DATA (now {paths.data()}) "
         f"to the folder that holds {name}/."
     )
-
-
-def _source(name: str) -> Source:
-    if name in SOURCES:
-        return SOURCES[name]
-    raise StudyError(f"There is no dataset {name!r} to fetch{suggestion(name, SOURCES)}")
 
 
 def _is_there(part: Part) -> bool:
@@ -288,7 +278,7 @@ def _unzip(file: Path, folder: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fetch the datasets that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m studies.inputs.download", description=__doc__)
-    parser.add_argument("name", nargs="+", help=f"dataset: {', '.join(sorted(SOURCES))}")
+    parser.add_argument("name", nargs="+", choices=sorted(SOURCES), help="dataset")
     with one_sentence():
         for name in parser.parse_args(arguments).name:
             print(f"{name}: {fetch(name)}")

@@ -30,13 +30,13 @@ def features(
     batch_size: int = 32,
     pooled: bool = True,
     dtype: str = "float32",
-    device: str | torch.device | None = None,
 ) -> np.ndarray:
     """Return a backbone's features of all images, (N, F) or (N, T, F), mapped read-only from disk.
 
     Computed once and kept below `cache/features`, named by encoder, weights, preprocessing, images
     in order, precision and kind. Each finished batch is on disk: a killed extraction goes on where
-    it stopped and ends with the same bits. CUDA computes in bf16, a CPU in fp32.
+    it stopped and ends with the same bits. CUDA, where there is any, computes in bf16, else a CPU
+    in fp32.
 
     Args:
         paths: image files, one row each.
@@ -45,7 +45,6 @@ def features(
         batch_size: images in one pass.
         pooled: one vector an image, or all tokens (see `Backbone.forward`).
         dtype: "float32" or "float16", of the file.
-        device: default is CUDA where there is any.
 
     Raises:
         StudyError: no images, a bad image, missing weights, too little memory, or no room on disk.
@@ -54,7 +53,7 @@ def features(
     if not paths:
         raise StudyError(f"There is no image to encode below {root}: the list of files is empty.")
     backbone = load_backbone(encoder) if isinstance(encoder, str) else encoder
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = "bf16" if where.type == "cuda" else "fp32"
     kind = f"{'pooled' if pooled else 'tokens'}-{dtype}-{precision}"
     slug = re.sub(r"\W+", "_", backbone.name.rsplit(os.sep, 2)[-1])

@@ -147,12 +147,7 @@ def _of_torchvision(name: str, pretrained: bool) -> Backbone:
             model.load_state_dict(
                 {k if k in own else older.sub(r".\1\2.", k): v for k, v in state.items()}
             )
-    classes = len(weights.meta["categories"])
-    heads = [
-        path
-        for path, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module.out_features == classes
-    ]
+    heads = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not heads:
         raise StudyError(f"{name} ends in no linear layer: choose another model, e.g. a ResNet.")
     width = model.get_submodule(heads[-1]).in_features
