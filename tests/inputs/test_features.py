@@ -105,7 +105,7 @@ def test_any_length_that_a_kill_can_leave(backbone, album, places, monkeypatch, 
 
 
 def test_what_a_user_can_mend_is_one_sentence(convnext, album, tmp_path, monkeypatch):
-    backbone = load_backbone(str(convnext), trainable=True).train()
+    backbone = load_backbone(str(convnext))
     assert "list of files is empty" in refused(features, [], tmp_path, backbone)
     forward = backbone.forward
     monkeypatch.setattr(backbone, "forward", lambda *a: forward(*a) * 1e6)
@@ -116,6 +116,5 @@ def test_what_a_user_can_mend_is_one_sentence(convnext, album, tmp_path, monkeyp
 
     monkeypatch.setattr(backbone, "forward", full)
     assert "lower batch_size" in refused(features, album, tmp_path, backbone)
-    assert backbone.training
     album[5].write_bytes(b"no image")
     assert "5.png cannot be read" in refused(features, album, tmp_path, backbone)

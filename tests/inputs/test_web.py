@@ -44,7 +44,7 @@ def ask(chat, slept):
 
     def ask(url=chat.url, key="", **changed) -> str:
         rest = {"attempts": 3, "timeout": 30.0} | changed
-        client = Client(f"cook at {url}", "check url", "check the key", SecretStr(key), **rest)
+        client = Client(f"cook at {url}", "check url and key", SecretStr(key), **rest)
         body = {"messages": [{"content": "pizza"}], "seed": 1}
         (answer,) = client.answers(
             ["?"],
@@ -123,7 +123,7 @@ class TestRefusals:
 
     def test_a_wrong_key(self, chat, ask):
         chat.script = [reply(401, "no")]
-        assert "check the key" in refused(lambda: ask(key=SECRET))
+        assert "check url and key" in refused(lambda: ask(key=SECRET))
         assert len(chat.asked) == 1
 
     @pytest.mark.parametrize("status", [302, 307])

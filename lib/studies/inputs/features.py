@@ -61,17 +61,14 @@ def features(
     name = f"{slug}-{backbone.digest()}-{data}-{kind}-v{VERSION}.npy"
 
     def extract(partial: Path) -> None:
-        mode = backbone.training
         backbone.to(where).eval()
         try:
-            _extract(partial, paths, backbone, batch_size, pooled, np.dtype(dtype), where)
+            _extract(partial, paths, backbone, batch_size, pooled, np.dtype(dtype))
         except torch.OutOfMemoryError as error:
             raise StudyError(
                 f"{backbone.name} needs more memory than {where} has for {batch_size} images at "
                 "once: lower batch_size; finished batches are kept."
             ) from error
-        finally:
-            backbone.train(mode)
 
     return cached(places.cache() / "features" / name, extract, resume=True)
 
@@ -84,8 +81,8 @@ def _extract(
     batch_size: int,
     pooled: bool,
     dtype: np.dtype,
-    device: torch.device,
 ) -> None:
+    device = backbone.mean.device
     done, end = _finished(partial, len(paths), dtype, batch_size)
     bar = tqdm(total=len(paths), initial=done, desc="encoding images", unit="image", delay=2)
 

@@ -22,7 +22,6 @@ from urllib3.util import Retry
 
 from studies.paths import StudyError
 
-LONGEST_BACKOFF = 300.0  # seconds between two attempts, unless the server asks for more
 LONGEST_PAUSE = 3600.0  # seconds; a server that asks for more had better be asked another day
 LONGEST_QUOTE = 200  # characters of a server's complaint
 SECRET = 12  # characters; a shorter key ("none", "ollama") is no secret and may be a text's word
@@ -46,8 +45,7 @@ class Client:
 
     Attributes:
         name: of the server, as sentences begin.
-        remedy: what to look at when it answers otherwise than expected.
-        forbidden: what to look at when it answers 401 or 403.
+        remedy: what to look at when it refuses or answers otherwise than expected.
         key: sent with each request; never shown, and cut out of what the server sends back.
         attempts: how often it is asked the same at most.
         interval: seconds between two requests at least.
@@ -58,7 +56,6 @@ class Client:
 
     name: str
     remedy: str
-    forbidden: str
     key: SecretStr = field(default_factory=lambda: SecretStr(""))
     attempts: int = 5
     interval: float = 0.0
@@ -106,15 +103,15 @@ class Client:
                 return answer
             if answer.wait is None or answer.wait > LONGEST_PAUSE or attempt == self.attempts:
                 break
-            wait = max(answer.wait, min(2 ** (attempt - 1), LONGEST_BACKOFF))
+            wait = max(answer.wait, min(2 ** (attempt - 1), LONGEST_PAUSE))
             problem = f"{self.name} {answer.problem}"
             tqdm.write(f"{problem}; next attempt in {wait:.0f} s", file=sys.stderr)
             sleep(wait)
-        times = "" if answer.wait is None else f" in attempt {attempt} of {self.attempts}"
         pause = f" and asks for a pause of {answer.wait:.0f} s" if answer.wait else ""
         raise StudyError(
-            f"{self.name} {answer.problem}{times}{pause}, asked for {what}: {answer.remedy}; "
-            "answers that arrived are kept, and the same command goes on from them"
+            f"{self.name} {answer.problem} in attempt {attempt} of {self.attempts}{pause}, asked "
+            f"for {what}: {answer.remedy}; answers that arrived are kept, and the same command "
+            "goes on from them"
         )
 
     def _authorised(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -142,8 +139,6 @@ class Client:
         problem = f"answered {status} ({self._complaint(reply)})"
         if status in (408, 429) or status >= 500:
             return Failure(problem, "it may be busy or a quota used up, so try later", wait)
-        if status in (401, 403):
-            return Failure(problem, self.forbidden, None)
         if not 200 <= status < 300:
             return Failure(problem, self.remedy, None)
         try:

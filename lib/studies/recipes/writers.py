@@ -164,8 +164,7 @@ class ServerWriter:
         self.url = settings.url.rstrip("/")
         self.client = Client(
             f"{settings.model} at {self.url}",
-            f"check url and model of {GENERATOR}",
-            f"check the key ({variable} is {settings.key_variable!r})",
+            f"check url, model and key of {GENERATOR} ({variable} is {settings.key_variable!r})",
             key,
             settings.attempts,
             timeout=settings.timeout,

@@ -75,9 +75,9 @@ class Wikipedia:
             raise StudyError(
                 f"the rate of requests to {api} should be above 0, not {rate}; mend it"
             )
-        remedy = "check that the address is that of a MediaWiki API with TextExtracts"
-        forbidden = "see that the contact is yours and lower the rate"
-        self.client = Client(api, remedy, forbidden, interval=1 / rate, agent=agent)
+        remedy = "check that the address is that of a MediaWiki API with TextExtracts and the "
+        remedy += "contact yours, and lower the rate"
+        self.client = Client(api, remedy, interval=1 / rate, agent=agent)
 
     def pages(self, titles: Iterable[str]) -> dict[str, Page]:
         """Return a page for each title, also where there is none, from disk where it is kept.
