@@ -119,8 +119,8 @@ def test_a_prompt_is_framed_as_the_model_expects_and_begins_once(local, model, f
 class TestLoad:
     def test_a_model_that_is_not_there_or_is_pickled(self, sandbox, folders):
         message = refused(writers.load, str(sandbox / "none"))
-        assert message.startswith(f"The language model {sandbox / 'none'} is neither in ")
-        assert f"run `hf download {sandbox / 'none'} --local-dir " in message
+        assert message.startswith(f"The weights of {sandbox / 'none'} cannot be read (")
+        assert f"`hf download {sandbox / 'none'} --local-dir " in message
         folder = shutil.copytree(folders["sure"], sandbox / "pickled")
         (folder / "model.safetensors").unlink()
         torch.save({}, folder / "pytorch_model.bin")

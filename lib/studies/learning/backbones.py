@@ -73,8 +73,7 @@ def load_backbone(name: str, trainable: bool = False, pretrained: bool = True) -
 
     Args:
         name: `torchvision/<model>` with torchvision's default weights; anything else is a model of
-            transformers: a folder (absolute, below `STUDIES_DATA/weights`, or below the repository)
-            or a name on the Hugging Face hub. Of CLIP and its kin the vision tower is taken.
+            transformers (see `weights_of`). Of CLIP and its kin the vision tower is taken.
         trainable: for fine-tuning.
         pretrained: False gives random weights, to be filled from a run folder.
 
@@ -103,6 +102,24 @@ def _reading(name: str, remedy: str) -> Iterator[None]:
     except Exception as error:  # which one depends on what is missing or damaged
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise StudyError(f"The weights of {name} cannot be read ({reason}): {remedy}.") from error
+
+
+@contextmanager
+def weights_of(name: str) -> Iterator[str]:
+    """Yield where transformers finds a model: a folder, or its name on the Hugging Face hub.
+
+    Folders are absolute, below `STUDIES_DATA/weights`, or below the repository.
+    Raises StudyError for whatever fails in the block, which reads the model.
+    """
+    put_in = paths.data() / "weights" / name
+    folder = next((path for path in (put_in, paths.REPOSITORY / name) if path.is_dir()), None)
+    remedy = (
+        "name a folder that `save_pretrained` wrote, with model.safetensors, or a model on the "
+        f"Hugging Face hub: `hf download {name} --local-dir {put_in}` brings it from there where "
+        "there is a network"
+    )
+    with _reading(name, remedy):
+        yield str(folder or name)
 
 
 # Out of torchvision. Both libraries are imported late: either takes seconds.
@@ -177,15 +194,7 @@ def _of_transformers(name: str, pretrained: bool) -> Backbone:
     # what is missing is checked here; the library's report and bar would spoil stored outputs
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    put_in = paths.data() / "weights" / name
-    folder = next((path for path in (put_in, paths.REPOSITORY / name) if path.is_dir()), None)
-    source = str(folder or name)
-    remedy = (
-        "name a folder with config.json, preprocessor_config.json and model.safetensors, or a "
-        f"model on the Hugging Face hub: `hf download {name} --local-dir {put_in}` brings it from "
-        "there where there is a network"
-    )
-    with _reading(source, remedy):
+    with weights_of(name) as source:
         config = transformers.AutoConfig.from_pretrained(source)
         processor = transformers.AutoImageProcessor.from_pretrained(source)
         blank = transformers.AutoModel.from_config

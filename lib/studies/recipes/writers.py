@@ -18,8 +18,8 @@ import kitchen
 from studies import paths
 from studies.inputs.web import Client, Failure, checked, read_key, secret, well_formed
 from studies.learning import compute
+from studies.learning.backbones import weights_of
 from studies.learning.fit import Scheduled
-from studies.paths import StudyError
 from studies.recipes.params import Parameters, Server, Writer
 from studies.recipes.prompt import build_prompt
 from studies.runs.files import made_once, to_json, write_atomic
@@ -106,7 +106,7 @@ class LocalWriter:
 
 
 def load(model: str) -> tuple[Any, Any]:
-    """Return model and tokenizer of a folder (also below STUDIES_DATA/weights) or of the hub.
+    """Return model and tokenizer (see `weights_of`).
 
     Weights come from safetensors; no code of the model's repository is run.
     Raises StudyError when they cannot be had or read.
@@ -114,18 +114,9 @@ def load(model: str) -> tuple[Any, Any]:
     # imported late: transformers takes seconds
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    put_in = paths.data() / "weights" / model
-    source = str(put_in) if put_in.is_dir() else model
-    try:
+    with weights_of(model) as source:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
         network = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
-    except Exception as error:  # which one depends on what is missing
-        first = str(error).strip().split("\n")[0][:200]
-        raise StudyError(
-            f"The language model {model} is neither in {put_in} nor to be had from the Hugging "
-            f"Face hub ({first}): run `hf download {model} --local-dir {put_in}` where there is a "
-            "network, and copy the folder."
-        ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return network.to(compute.device()).eval(), tokenizer

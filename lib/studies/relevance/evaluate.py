@@ -14,10 +14,11 @@ from tqdm.auto import tqdm
 
 from studies.inputs import reading
 from studies.learning import compute
+from studies.learning.backbones import weights_of
 from studies.paths import relative, run_command
 from studies.relevance import data, filter, metrics, model
 from studies.relevance.data import Collection
-from studies.relevance.examples import items, pretrained
+from studies.relevance.examples import items
 from studies.relevance.params import Parameters
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import accounted, claim, load_run, provenance
@@ -174,10 +175,10 @@ def clip(
     # imported late: transformers takes seconds
     from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
-    with pretrained("baseline.weights", "CLIP with a text encoder in safetensors", weights):
-        tokenizer = AutoTokenizer.from_pretrained(weights)
+    with weights_of(weights) as source:
+        tokenizer = AutoTokenizer.from_pretrained(source)
         encoder = CLIPTextModelWithProjection.from_pretrained(
-            weights, use_safetensors=True, dtype=torch.float32
+            source, use_safetensors=True, dtype=torch.float32
         )
     where = compute.device()
     encoder = encoder.to(where).eval()

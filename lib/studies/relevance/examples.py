@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from studies import paths
 from studies.inputs import images
 from studies.inputs.features import features
+from studies.learning.backbones import weights_of
 from studies.paths import StudyError
 from studies.relevance.data import Collection
 from studies.relevance.params import Features, Parameters, Pixels, Reading
@@ -80,26 +80,13 @@ def words(encoder: Reading, texts: Iterable[str]) -> Words:
     return Words(learnt._tokenizer, *(learnt.token_to_id(one) for one in (BEGIN, END, PAD)))
 
 
-@contextmanager
-def pretrained(parameter: str, what: str, weights: str) -> Iterator[None]:
-    """Raise StudyError for whatever fails in the block, which reads `weights` from the hub."""
-    try:
-        yield
-    except Exception as error:  # which one depends on what is missing or damaged
-        raise StudyError(
-            f"{parameter}: no {what} at {weights} ({type(error).__name__}); give the name of one "
-            "on the hub, such as FacebookAI/roberta-base or openai/clip-vit-base-patch32, or a "
-            "folder that save_pretrained wrote"
-        ) from error
-
-
 def published(weights: str) -> Words:
     """Return a published tokenizer."""
     # imported late: transformers takes seconds
     from transformers import AutoTokenizer
 
-    with pretrained("encoder.weights", "tokenizer of a text encoder", weights):
-        whole = AutoTokenizer.from_pretrained(weights)
+    with weights_of(weights) as source:
+        whole = AutoTokenizer.from_pretrained(source)
         begin = whole.cls_token_id if whole.cls_token_id is not None else whole.bos_token_id
         end = whole.sep_token_id if whole.sep_token_id is not None else whole.eos_token_id
         found = Words(whole.backend_tokenizer, begin, end, whole.pad_token_id)

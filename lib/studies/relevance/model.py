@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from studies.learning import compute
+from studies.learning.backbones import weights_of
 from studies.learning.networks import ScratchCNN
 from studies.paths import StudyError
 from studies.relevance.examples import (
@@ -24,7 +25,6 @@ from studies.relevance.examples import (
     Words,
     image_inputs,
     padded,
-    pretrained,
 )
 from studies.relevance.params import Parameters
 from studies.runs.folder import LoadedRun, fitting_weights, open_weights, write_weights
@@ -140,9 +140,9 @@ def published(name: str, longest: int) -> nn.Module:
     """Return a published encoder of text with its weights."""
     import transformers
 
-    with pretrained("encoder.weights", "encoder of text in safetensors", name):
+    with weights_of(name) as source:
         model = transformers.AutoModel.from_pretrained(
-            name, use_safetensors=True, dtype=torch.float32
+            source, use_safetensors=True, dtype=torch.float32
         )
         # what lacks one of these is no encoder of text
         room, _ = model.config.max_position_embeddings, model.config.hidden_size
