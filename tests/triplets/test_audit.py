@@ -65,6 +65,12 @@ class TestNearDuplicates:
         chained = frozenset({*itertools.chain(*TOGETHER)})
         assert alike == {chained, *(frozenset({k}) for k in range(12) if k not in chained)}
 
+    def test_counts_by_hand(self):
+        assert audit.counts(np.array([2, 40, 10, 8])).to_numpy().tolist() == [
+            *([0, 0, "0.0%"], [4, 1, "25.0%"], [8, 2, "50.0%"]),
+            *([10, 3, "75.0%"], [12, 3, "75.0%"]),
+        ]
+
     def test_scores_without_them_equal_scikit_learn_on_the_rest(self, sandbox, write_run):
         true = [name for name in ("a/x", "b/y", "b/z") for _ in range(4)]
         wrong = ["a/x" if i % 3 == 0 else name for i, name in enumerate(true)]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -233,33 +232,3 @@ def hash_pixels(pixels: np.ndarray) -> np.ndarray:
     bits = low > np.median(low, axis=1, keepdims=True)
     octets = np.ascontiguousarray(np.packbits(bits, axis=1))  # (N, 8)
     return octets.view(np.uint64)[:, 0]
-
-
-def nearest_duplicates(hashes: np.ndarray, parts: np.ndarray) -> pd.DataFrame:
-    """Return for each test image the training image of the nearest hash.
-
-    `hashes` is (N,) uint64, `parts` (N,) names the part of each image. Columns: `test` and
-    `train`, rows of the dataset; `distance`, the bits in which their hashes differ, 0 to 64.
-    """
-    from sklearn.metrics import pairwise_distances_argmin_min
-
-    test, train = (np.flatnonzero(parts == part) for part in ("test", "train"))
-    bits = np.unpackbits(hashes[:, None].view(np.uint8), axis=1).astype(bool)  # (N, 64)
-    nearest, shares = pairwise_distances_argmin_min(bits[test], bits[train], metric="hamming")
-    distances = np.rint(HASH_BITS * shares).astype(np.int64)
-    return pd.DataFrame({"test": test, "train": train[nearest], "distance": distances})
-
-
-def count_duplicates(
-    bits: np.ndarray, distances: Sequence[int] = (0, 4, 8, DUPLICATE_BITS, 12)
-) -> pd.DataFrame:
-    """Return how many test images have a near-duplicate in training, at each largest distance.
-
-    `bits` (N,) is the `distance` that `nearest` returned. Columns: `distance` (bits),
-    `test_images`, `near_duplicates`, `share` (0 to 1). Hashes have 32 ones each, so distances are
-    even.
-    """
-    table = pd.DataFrame({"distance": distances, "test_images": len(bits)})
-    table["near_duplicates"] = [int((bits <= distance).sum()) for distance in distances]
-    table["share"] = table["near_duplicates"] / table["test_images"]
-    return table

@@ -81,8 +81,8 @@ def near_duplicates(dataset: LabelledImages, parts: np.ndarray) -> pd.DataFrame:
     from scipy.sparse.csgraph import connected_components
 
     hashes = images.hashes(dataset.paths, dataset.root)
-    test = hashes[parts == "test"]
-    bits = images.nearest_duplicates(hashes, parts)["distance"].to_numpy()
+    train, test = (hashes[parts == part] for part in ("train", "test"))
+    bits = [int(np.bitwise_count(one ^ train).min()) for one in test]
     alike = [csr_array([np.bitwise_count(one ^ test) <= images.DUPLICATE_BITS]) for one in test]
     _, cluster = connected_components(vstack(alike))
     return pd.DataFrame({"cluster": cluster, "bits_to_training": bits})
