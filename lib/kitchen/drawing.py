@@ -1,6 +1,5 @@
 """How plates are photographed, from the bottom up: table, plate, food, what lies over it, light."""
 
-import csv
 import math
 from collections.abc import Callable
 from functools import lru_cache
@@ -39,16 +38,14 @@ def write_images(folder: Path, contents: list[Plate]) -> None:
     `ingredients` (joined by `;`) and `table`.
     """
     folder.mkdir()
-    with (folder / "plates.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["id", "path", "category", "dish", "variant", "ingredients", "table"])
-        for plate in contents:
-            path = Path("images", plate.file)
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            draw(plate).save(folder / path)
-            labels = (plate.category, plate.dish, plate.variant)
-            ingredients = ";".join(plate.ingredients)
-            table.writerow([plate.id, path.as_posix(), *labels, ingredients, plate.table])
+    rows = ["id,path,category,dish,variant,ingredients,table"]  # none of which holds a comma
+    for plate in contents:
+        path = f"images/{plate.file}"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        draw(plate).save(folder / path)
+        labels = (plate.category, plate.dish, plate.variant, ";".join(plate.ingredients))
+        rows.append(",".join([plate.id, path, *labels, plate.table]))
+    (folder / "plates.csv").write_bytes("\n".join([*rows, ""]).encode())
 
 
 class Scene(Pen):
