@@ -36,6 +36,7 @@ NO_CLASS = "its wnid is none of the classes"
 NO_TEXT = "it has no text"
 ONE_WORD = "its text is a single word"
 TWICE = "another caption of this image is kept"
+REASONS = (NO_CLASS, NO_TEXT, ONE_WORD, TWICE)  # in the order in which they are asked
 
 REMEDY = "put the published file there or point STUDIES_DATA at the folder that holds it"
 AGAIN = "fetch it again"

@@ -1,8 +1,10 @@
 """Score one system: `python -m studies.relevance.evaluate -f dataset.yaml -f system.yaml`."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from studies.learning import compute
 from studies.learning.backbones import weights_of
 from studies.paths import relative, run_command
 from studies.relevance import data, filter, metrics, model
+from studies.relevance.captions import REASONS
 from studies.relevance.data import Collection
 from studies.relevance.examples import items
 from studies.relevance.params import Parameters
@@ -60,7 +63,8 @@ def evaluate(parameters: Parameters) -> Path:
         score = filtered if parameters.downstream is None else classified
         with accounted("decoding"):
             frame = score(parameters, collection, parts)
-        write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
+        write_atomic(folder / "items.json", to_json(about(collection)))
+        write_atomic(folder / "predictions.parquet", lambda path: write(frame, path))
         write_atomic(folder / "metrics.json", to_json(metrics.scores(frame)))
     return folder
 
@@ -68,21 +72,24 @@ def evaluate(parameters: Parameters) -> Path:
 def filtered(parameters: Parameters, collection: Collection, parts: np.ndarray) -> pd.DataFrame:
     """Return what a filter says of all captions, in their order, each read alone."""
     count = len(collection.captions)
-    own, mean, highest = np.zeros(count), np.zeros(count), np.zeros(count)
+    # rounded as they are kept, so that what is kept follows from the file
+    own, mean = np.zeros((2, count), dtype=np.float16)
     if parameters.predictor is not None:
         for rows, logits in predicted(parameters, collection, np.arange(count)):
             probabilities = logits.sigmoid().numpy()
             own[rows], mean[rows] = filter.own_and_mean(probabilities, collection.target[rows])
-        decisions = filter.decide(own, mean, parameters.filter)
+        both = own.astype(np.float64), mean.astype(np.float64)
+        decisions = filter.decide(*both, parameters.filter).assign(probability=own)
     else:
         for rows, similar in similarities(parameters, collection):
             places = np.arange(len(rows)), collection.target[rows]
-            own[rows] = similar[places]
-            similar[places] = -np.inf
-            highest[rows] = similar.max(axis=1)
-        # a name in the caption is enough, whatever other names are there
-        lead = own if parameters.baseline.name == "name_match" else own - highest
-        decisions = pd.DataFrame({"kept": lead > 0, "lead": lead})
+            lead = similar[places]
+            # a name in the caption is enough, whatever other names are there
+            if parameters.baseline.name != "name_match":
+                similar[places] = -np.inf
+                lead = lead - similar.max(axis=1)
+            own[rows] = lead
+        decisions = pd.DataFrame({"kept": own > 0, "lead": own})
     return pd.concat([described(collection, parts), decisions], axis=1)
 
 
@@ -109,14 +116,44 @@ def predicted(
 
 
 def described(collection: Collection, parts: np.ndarray) -> pd.DataFrame:
-    """Return id, class, part and truth of all captions."""
+    """Return id, class, part, truth and cluster of all captions, and nothing of what they say.
+
+    The id is the row of `collection.captions`. Captions of one cluster say nearly the same, as
+    those of a series of photographs do: they differ in case, digits and punctuation at most.
+    """
+    frame = collection.captions.select_columns(["wnid", "relevant", "text"]).to_pandas()
+    letters = frame["text"].str.casefold().str.replace(r"[\W\d_]+", " ", regex=True).str.strip()
     return pd.DataFrame(
         {
-            "id": list(collection.captions["image"]),
-            "class": list(collection.captions["wnid"]),
+            "id": np.arange(len(frame), dtype=np.int32),
+            "class": frame["wnid"],
             "part": parts,
-            "relevant": pd.array(list(collection.captions["relevant"]), dtype="boolean"),
+            "relevant": frame["relevant"].astype("boolean"),
+            "cluster": pd.factorize(letters)[0].astype(np.int32),
         }
+    )
+
+
+def about(collection: Collection) -> dict[str, Any]:
+    """Return what a report says of the captions beyond predictions: numbers, and class names."""
+    dropped, of_class = Counter(collection.reason), np.bincount(collection.target)
+    return {
+        "found": len(collection.everything),
+        "dropped": {reason: dropped[reason] for reason in REASONS if dropped[reason]},
+        "names": collection.by_wnid,
+        "captions": dict(zip(collection.wnids, of_class.tolist(), strict=False)),
+    }
+
+
+def write(frame: pd.DataFrame, file: Path) -> None:
+    """Write predictions as small as they get; numbers that mostly ascend as their differences."""
+    ascending = ["id", "cluster"]
+    frame.to_parquet(
+        file,
+        index=False,
+        compression="zstd",
+        use_dictionary=[name for name in frame if name not in ascending],
+        column_encoding=dict.fromkeys(ascending, "DELTA_BINARY_PACKED"),
     )
 
 

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
 from studies.inputs.reading import PARTS
-from studies.relevance.captions import NO_CLASS, NO_TEXT, ONE_WORD, TWICE
 from studies.relevance.data import Collection
 from studies.relevance.filter import BELOW_MEAN
 from studies.reporting import plots
@@ -99,7 +98,7 @@ def score_table(run: LoadedRun) -> pd.DataFrame:
     return pd.DataFrame({"metric": scores.keys(), run.system: scores.values()})
 
 
-def outcome(run: LoadedRun, collection: Collection, shown: int = 8) -> pd.DataFrame:
+def outcome(run: LoadedRun, shown: int = 8) -> pd.DataFrame:
     """Return how many captions a filter keeps, and why it drops others.
 
     Of a classifier, which classes it most often takes for which others.
@@ -110,7 +109,7 @@ def outcome(run: LoadedRun, collection: Collection, shown: int = 8) -> pd.DataFr
         counts = wrong.groupby(["class", "said"]).size().sort_values(ascending=False, kind="stable")
         top = counts[:shown].reset_index(name="captions")
         top["captions"] = top["captions"].map("{:,}".format)
-        return top.replace(collection.by_wnid).rename(columns={"said": "taken for"})
+        return top.replace(run.items["names"]).rename(columns={"said": "taken for"})
     reason = (
         frame["reason"] if "reason" in frame else frame["kept"].map({True: "", False: "dropped"})
     )
@@ -125,16 +124,15 @@ def texts(run: LoadedRun, collection: Collection, shown: int = 4) -> pd.DataFram
     """
     frame = run.predictions
     score = next((name for name in ("probability", "lead") if name in frame), None)
-    place = {image: row for row, image in enumerate(collection.captions["image"])}
-    names = collection.by_wnid
+    names = run.items["names"]
     rows = []
-    for number in spaced(len(collection.wnids), shown):
-        mine = frame[(frame["part"] == "test") & (frame["class"] == collection.wnids[number])]
+    for number in spaced(len(names), shown):
+        mine = frame[(frame["part"] == "test") & (frame["class"] == [*names][number])]
         if score is not None:
             ranked = mine.sort_values(score, ascending=False, kind="stable")
             mine = pd.concat([ranked[:1], ranked[1:][-1:]])
         for one in mine[:2].to_dict("records"):
-            caption = collection.captions[place[one["id"]]]["text"]
+            caption = collection.captions[one["id"]]["text"]
             row = {"class": names[one["class"]], "caption": shortened(caption)}
             if score is not None:
                 row |= {score: f"{one[score]:.3f}", "": "kept" if one["kept"] else "dropped"}
@@ -144,7 +142,7 @@ def texts(run: LoadedRun, collection: Collection, shown: int = 4) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def classes(run: LoadedRun, collection: Collection, shown: int = 5) -> pd.DataFrame:
+def classes(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
     """Return the classes of which a filter keeps the largest and the smallest share."""
     by_class = run.predictions.groupby("class")["kept"].agg(["size", "sum", "mean"])
     ranked = by_class.sort_values("mean", ascending=False, kind="stable")
@@ -152,7 +150,7 @@ def classes(run: LoadedRun, collection: Collection, shown: int = 5) -> pd.DataFr
         ranked = pd.concat([ranked[:shown], ranked[-shown:]])
     return pd.DataFrame(
         {
-            "class": [collection.by_wnid.get(wnid, wnid) for wnid in ranked.index],
+            "class": ranked.index.map(run.items["names"]),
             "captions": [f"{count:,}" for count in ranked["size"]],
             "kept": [f"{count:,}" for count in ranked["sum"]],
             "share": [f"{share:.0%}" for share in ranked["mean"]],
@@ -160,28 +158,22 @@ def classes(run: LoadedRun, collection: Collection, shown: int = 5) -> pd.DataFr
     )
 
 
-def funnel(collection: Collection, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the steps from all captions found to those kept: `step`, `captions`, `left`.
+def funnel(run: LoadedRun) -> pd.DataFrame:
+    """Return the steps from all captions found to those a predictor keeps: step, captions, left.
 
-    `predictions` is what the predictor's filter says of the collection's captions, (N,) rows with
-    `kept` and `reason`. `found`, `USABLE` and `kept` are totals; the rows between them are the
-    reasons that drop any caption, in the order in which they are asked, each with how many it
-    drops. `left` is what remains after a step. Raises ValueError for a frame of other captions.
+    `found`, `USABLE` and `kept` are totals; the rows between them are the reasons that drop any
+    caption, in the order in which they are asked, each with how many it drops. `left` is what
+    remains after a step.
     """
-    if len(predictions) != len(collection.captions):
-        raise ValueError(f"{len(predictions)} rows for {len(collection.captions)} captions")
-    left = len(collection.everything)
+    left = run.items["found"]
     rows = [(FOUND, left, left)]
-    for reasons, first, total in (
-        (collection.reason, (NO_CLASS, NO_TEXT, ONE_WORD, TWICE), USABLE),
-        (predictions["reason"], (BELOW_MEAN,), KEPT),
-    ):
-        counts = Counter(reasons)
-        del counts[""]
-        others = sorted(set(counts) - set(first))
-        for reason in [*(one for one in first if one in counts), *others]:
-            left -= counts[reason]
-            rows.append((reason, counts[reason], left))
+    filtered = Counter(run.predictions["reason"])
+    del filtered[""]
+    mean_first = sorted(filtered.items(), key=lambda one: one[0] != BELOW_MEAN)
+    for reasons, total in ((run.items["dropped"].items(), USABLE), (mean_first, KEPT)):
+        for reason, count in reasons:
+            left -= count
+            rows.append((reason, count, left))
         rows.append((total, left, left))
     return pd.DataFrame(rows, columns=["step", "captions", "left"])
 

@@ -223,7 +223,7 @@ def card(
         kept=len(kept),
         classes=len(collection.wnids),
         without=[markdown_text(n) for w, n in collection.by_wnid.items() if w not in having],
-        funnel=to_markdown(funnel(collection, run.predictions)),
+        funnel=to_markdown(funnel(run)),
         parts=to_markdown(parts(run.predictions, without_image)),
         dropped=len(kept) < len(collection.everything),
         images=bool(without_image) and sum(without_image.values()) < len(kept),

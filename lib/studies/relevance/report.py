@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from studies.paths import StudyError
 from studies.relevance import data, figures
 from studies.relevance.metrics import of_items, scored_items
 from studies.relevance.params import Parameters
@@ -110,12 +111,6 @@ class Results(shared.Results):
         return bool(frame.loc[frame["part"] == "test", "relevant"].notna().any())
 
     @cached_property
-    def collection(self) -> data.Collection:
-        """Return what the predictor's first seed read; raises KeyError without a predictor."""
-        run = self.systems["predictor"][0]
-        return data.read(Parameters.from_run(run.params, run.folder))
-
-    @cached_property
     def measured(self) -> dict[str, dict[str, Measured]]:
         """Return for each system its metrics, on the items that each is about.
 
@@ -127,7 +122,7 @@ class Results(shared.Results):
             measured[system] = by_id = {}
             for ending, items in scored_items(runs[0].predictions).items():
                 of_seeds = {run.params["seed"]: self.metrics(run, ending) for run in runs}
-                by_id |= measure(of_seeds, np.arange(len(items)), fixed)
+                by_id |= measure(of_seeds, items["cluster"], fixed)
             if system in self.filters:
                 kept = {run.params["seed"]: run.metrics["kept"] for run in runs}
                 by_id["kept"] = Measured(kept, fixed=fixed)
@@ -233,8 +228,7 @@ def funnel(results: Results) -> Figure | None:
     """Draw what the steps of the predictor's filter leave, first seed; None without a predictor."""
     if "predictor" not in results.systems:
         return None
-    predictions = results.systems["predictor"][0].predictions
-    return figures.funnel_figure(figures.funnel(results.collection, predictions))
+    return figures.funnel_figure(figures.funnel(results.systems["predictor"][0]))
 
 
 def curves(results: Results) -> Iterator[Figure]:
@@ -249,13 +243,27 @@ def cost(results: Results) -> Shown | None:
     return show(figures.cost(results.trained)) if results.trained else None
 
 
-def captions(results: Results) -> Iterator[Shown]:
-    """Show captions that the predictor keeps and drops, and the share by class."""
-    for run in results.systems.get("predictor", [])[:1]:
-        first = "Of some classes the most and the least probable held-out caption."
-        second = "The classes of which the largest and the smallest share of captions is kept."
-        yield show(figures.texts(run, results.collection), first)
-        yield show(figures.classes(run, results.collection), second)
+def classes(results: Results) -> Shown | None:
+    """Show the share that the predictor keeps by class; None without a predictor."""
+    if "predictor" not in results.systems:
+        return None
+    caption = "The classes of which the largest and the smallest share of captions is kept."
+    return show(figures.classes(results.systems["predictor"][0]), caption)
+
+
+def captions(results: Results) -> Shown | None:
+    """Show captions that the predictor keeps and drops, or why not; None without a predictor."""
+    if "predictor" not in results.systems:
+        return None
+    run = results.systems["predictor"][0]
+    parameters = Parameters.from_run(run.params, run.folder)
+    try:
+        collection = data.read(parameters)
+        collection.refuse_changed(run, parameters)
+    except StudyError as error:
+        return publish.paragraph(f"Not shown here: {error}", "note")
+    caption = "Of some classes the most and the least probable held-out caption."
+    return show(figures.texts(run, collection), caption)
 
 
 def origin(results: Results) -> Shown:
