@@ -8,11 +8,12 @@ import yaml
 
 import hearsay
 import noted
-from studies.relevance import report
-from studies.relevance.params import Parameters
+from studies import paths
+from studies.relevance import data, report
+from studies.relevance.params import FILE, Parameters
 from studies.reporting import bootstrap
 from studies.runs.files import to_json
-from studies.runs.params import read_yaml, run_files
+from studies.runs.params import load_parameters, read_yaml, run_files
 
 
 @cache
@@ -45,6 +46,8 @@ def tell():
         values = shipped("name_match" if model == "clip" else model) | {"model": model}
         given = {"dataset": dataset, "variant": variant, "seed": seed, "source": hearsay.SOURCE}
         settings = Parameters.check(values | given, {"": "test"})
+        if dataset == "imagenet_captions":  # as `params/` says
+            settings = load_parameters("relevance", dataset, system, seed)
         folder = root / "runs" / dataset / "relevance" / system / f"seed{seed}"
         folder.mkdir(parents=True)
         (folder / "params.yaml").write_text(yaml.safe_dump(settings.resolved()))
@@ -52,16 +55,16 @@ def tell():
         frame.to_parquet(folder / "predictions.parquet")
         kept = {"kept": int(sum(says["kept"]))} if "kept" in says else {}
         (folder / "metrics.json").write_text(to_json(kept | (found or {})))
+        (folder / "items.json").write_text(to_json(hearsay.ITEMS))
         facts = {
             **noted.RUN,
             "captions": {"train": 60, "validation": 12, "test": 48},
             **(facts or {}),
         }
+        if (paths.data() / FILE).exists():
+            facts["dataset_fingerprint"] = data.read(settings).fingerprint
         if settings.trained:
-            trained = {
-                **noted.TRAINING,
-            }
-            facts = trained | facts
+            facts = noted.TRAINING | facts
             (folder / "curves.csv").write_text(
                 "epoch,step,learning_rate,train_loss,validation_accuracy\n"
                 "1,10,0.001,0.5,0.3\n2,20,0.001,0.3,0.5\n"

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from studies.relevance.captions import NO_CLASS, ONE_WORD
+
 NAMES = {f"n{k}": name for k, name in enumerate(("cat", "dog", "owl", "bee", "ant", "grey cow"))}
 WNIDS = list(NAMES)
 EACH = 20  # captions of a class
@@ -78,12 +80,21 @@ def classified(right: float, seed: int = 0, read: str = "caption") -> dict:
     }
 
 
+# what is said of the dataset beside predictions, see `publish`
+ITEMS = {
+    "found": len(IDS) + 3,
+    "dropped": {NO_CLASS: 1, ONE_WORD: 2},
+    "names": NAMES,
+    "captions": dict.fromkeys(WNIDS, EACH),
+}
+
+
 def frame(says: dict, known: bool = True) -> pd.DataFrame:
     """The predictions of a run: a filter's of all captions, a classifier's of the test captions."""
     truth = RELEVANT.tolist() if known else [None] * len(IDS)
-    captions = pd.DataFrame(
-        {"id": IDS, "class": CLASS, "part": PART, "relevant": pd.array(truth, dtype="boolean")}
-    )
+    rows = np.arange(len(IDS))
+    captions = pd.DataFrame({"id": rows, "class": CLASS, "part": PART, "cluster": rows})
+    captions["relevant"] = pd.array(truth, dtype="boolean")
     if "said" in says:
         captions = captions[TEST].reset_index(drop=True)
     return captions.assign(**says)

@@ -32,8 +32,8 @@ def probabilities(run, parameters):
 
 def check_described(frame, parameters):
     found = data.read(parameters)
-    assert frame["id"].tolist() == found.captions["image"][:]
-    assert frame["id"].is_unique
+    assert frame["id"].tolist() == list(range(len(found.captions)))
+    assert frame["cluster"].is_unique  # no two of them say nearly the same
     assert frame["class"].tolist() == found.captions["wnid"][:]
     assert frame["part"].tolist() == data.split(found, parameters).tolist()
     assert frame["relevant"].tolist() == found.captions["relevant"][:]
@@ -46,15 +46,16 @@ class TestPredictor:
         wanted = relevance(likely, found.target, **parameters.filter.model_dump())
         frame = run.predictions
         check_described(frame, parameters)
-        assert np.allclose(frame["probability"], wanted["probability"], atol=1e-6)
+        halves = wanted["probability"].to_numpy().astype(np.float16)
+        assert np.allclose(frame["probability"], halves, rtol=2**-10, atol=0)
         # rounding decides nothing but where a probability lies on a threshold
         own, mean = wanted["probability"], likely.mean(1)
-        clear = np.min(np.abs([own - 0.4, own - 0.55, own - mean]), axis=0) > 1e-5
+        clear = np.min(np.abs([own - 0.4, own - 0.55, own - mean]), axis=0) > 5e-4
         assert clear.mean() > 0.9
         for name in ("kept", "reason"):
             assert frame[name][clear].tolist() == wanted[name][clear].tolist()
         assert np.allclose(
-            frame["coefficient"][clear], wanted["coefficient"][clear], atol=1e-4, equal_nan=True
+            frame["coefficient"][clear], wanted["coefficient"][clear], atol=2e-3, equal_nan=True
         )
         assert 0 < frame["kept"].sum() < len(frame)
         assert run.metrics == scores(frame)
@@ -78,9 +79,7 @@ class TestDownstream:
         test = data.split(data.read(parameters), parameters) == "test"
         likely, found = probabilities(run, parameters)
         frame = run.predictions
-        assert frame["id"].tolist() == [
-            one for one, is_ in zip(found.captions["image"], test, strict=True) if is_
-        ]
+        assert frame["id"].tolist() == np.flatnonzero(test).tolist()
         assert set(frame["part"]) == {"test"}
         assert frame["said"].tolist() == [found.wnids[one] for one in likely[test].argmax(1)]
         assert frame["class"].tolist() == [found.wnids[one] for one in found.target[test]]

@@ -1,5 +1,7 @@
 """Tables and figures that notebooks and reports show, from runs and captions of known content."""
 
+import json
+
 import datasets
 import numpy as np
 import pandas as pd
@@ -9,10 +11,11 @@ import hearsay
 from studies.relevance import figures
 from studies.relevance.captions import NO_CLASS, NO_TEXT, ONE_WORD, TWICE, features
 from studies.relevance.data import Collection
+from studies.relevance.evaluate import about
 from studies.relevance.figures import FOUND, KEPT, USABLE
 from studies.relevance.filter import BELOW_MEAN
 from studies.reporting.plots import style
-from studies.runs.folder import load_run
+from studies.runs.folder import LoadedRun, load_run
 
 pytest_plugins = ["captions_made"]
 
@@ -39,15 +42,14 @@ def collection(texts=hearsay.TEXTS, wnids=hearsay.CLASS, reasons=None):
 
 
 class TestFunnel:
-    def steps(self, found, filtered):
+    def test_every_step_says_what_it_drops_and_leaves(self, tmp_path):
+        found = [TWICE, "", NO_TEXT, NO_CLASS, "", "", NO_TEXT, "", "", ONE_WORD, ""]
         texts = hearsay.TEXTS[: len(found)]
         captions = collection(texts, ["n0"] * len(found), reasons=found)
-        predictions = pd.DataFrame({"kept": [not one for one in filtered], "reason": filtered})
-        return figures.funnel(captions, predictions)
-
-    def test_every_step_says_what_it_drops_and_leaves(self):
-        found = [TWICE, "", NO_TEXT, NO_CLASS, "", "", NO_TEXT, "", "", ONE_WORD, ""]
-        steps = self.steps(found, ["", LOW, BELOW_MEAN, "", LOW, LOW])
+        (tmp_path / "items.json").write_text(json.dumps(about(captions)))
+        filtered = ["", LOW, BELOW_MEAN, "", LOW, LOW]
+        pd.DataFrame({"reason": filtered}).to_parquet(tmp_path / "predictions.parquet")
+        steps = figures.funnel(LoadedRun(tmp_path, {}))
         assert list(steps.itertuples(index=False, name=None)) == [
             (FOUND, 11, 11),
             (NO_CLASS, 1, 10),

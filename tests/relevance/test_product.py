@@ -13,6 +13,7 @@ from sentences import refused
 from studies.inputs.reading import PARTS
 from studies.relevance import data, product
 from studies.relevance.captions import NO_CLASS, NO_TEXT, features
+from studies.relevance.evaluate import about
 from studies.runs.files import to_json
 from studies.runs.folder import load_run
 
@@ -37,11 +38,11 @@ class TestKitchen:
     def test_every_caption_is_there_as_it_was_predicted(self, predicted, small, load):
         run = load_run(predicted)
         folder = product.export(run)
-        frame = run.predictions.set_index("id")
+        collection = data.read(small())
+        frame = run.predictions.set_axis(collection.captions["image"])
         kept = frame[frame["kept"]]
         found, again = load(folder), load("parquet", data_dir=str(folder))
         assert {part: rows.num_rows for part, rows in again.items()} == found.num_rows
-        collection = data.read(small())
         texts = dict(zip(collection.captions["image"], collection.captions["text"], strict=True))
         images = load("imagefolder", data_dir=str(folder / "images"))
         drawn = {file.name: file for file in collection.root.rglob("*.png")}
@@ -102,7 +103,7 @@ def by_hand(tmp_path, small, monkeypatch):
         asked = [row for row in rows if not row[3]]
         pd.DataFrame(
             {
-                "id": [row[0] for row in asked],
+                "id": range(len(asked)),
                 "class": [row[1] for row in asked],
                 "part": [row[5] for row in asked],
                 "kept": [row[4] >= 0.5 for row in asked],
@@ -112,6 +113,7 @@ def by_hand(tmp_path, small, monkeypatch):
             }
         ).to_parquet(folder / "predictions.parquet")
         (folder / "metrics.json").write_text(to_json({"kept": 1}))
+        (folder / "items.json").write_text(to_json(about(collection)))
         return load_run(folder)
 
     return make

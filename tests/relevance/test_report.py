@@ -98,7 +98,7 @@ class TestResults:
         for system in ("tfidf", "predictor"):
             file = tells(system, says=hearsay.led(1.0)) / "predictions.parquet"
         frame = pd.read_parquet(file)
-        frame.assign(id="other_" + frame["id"]).to_parquet(file)
+        frame.assign(id=frame["id"] + 1).to_parquet(file)
         assert "runs were tested on different captions; delete those" in refused(read, "made_up")
         assert "no evaluated run" in refused(read, "nowhere")
 
@@ -231,9 +231,35 @@ class TestFiles:
         assert ("accuracy" in first.text, "accuracy" in second.text) == (False, True)
         assert len(list(report.curves(everything))) == 2
         assert "tfidf" not in report.cost(everything).text
-        captions, _ = report.captions(everything)
+        captions = report.captions(everything)
         assert "&lt;script&gt;" in captions.html
         assert not {"<script", "<img"} & {*captions.html.split()}
+
+    def test_the_evidence_alone_gives_the_same(self, sandbox, tells):
+        """Without runs, cache and data; captions' texts are then not to be had."""
+        hearsay.publish(sandbox / "data")
+        for seed in (0, 1):
+            options = {"seed": seed, "dataset": "imagenet_captions"}
+            tells("predictor", says=hearsay.predicted(2.0, seed), **options)
+            for system in ("downstream_all", WEIGHTED):
+                tells(system, says=hearsay.classified(0.5, seed), **options)
+
+        def told(results):
+            folder, *frames = self.write(results)
+            shown = [part(results).html for part in (report.classes, report.cost, report.origin)]
+            steps = figures.funnel(results.systems["predictor"][0])
+            files = {f: f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+            return [frame.to_csv() for frame in (*frames, steps)], shown, files
+
+        before = read("imagenet_captions")
+        assert "seen on day" in report.captions(before).html
+        wanted = told(before)
+        for name in ("root/runs", "root/cache", "data"):
+            shutil.rmtree(sandbox / name)
+        after = read("imagenet_captions")
+        assert told(after) == wanted
+        assert not any(b"seen on day" in content for content in wanted[2].values())
+        assert report.captions(after).text.startswith("Not shown here: ")
 
     @pytest.mark.parametrize(
         ("system", "known"), [("tfidf", False), ("predictor", True), ("downstream_all", True)]
@@ -248,6 +274,7 @@ class TestFiles:
         assert (filters is None) == (system == "downstream_all")
         assert (report.funnel(results) is None) == (system != "predictor")
         assert (report.cost(results) is None) == (system == "tfidf")
-        assert len(list(report.captions(results))) == 2 * (system == "predictor")
+        for shown in (report.captions(results), report.classes(results)):
+            assert (shown is None) == (system != "predictor")
         for file in folder.rglob("*.*"):
             assert "nan" not in file.read_text().replace("\n", " ").split(" ")

@@ -163,11 +163,6 @@ class LoadedRun:
         """Return the scores of the test set, by metric id."""
         return json.loads(self._existing("metrics.json").read_text(encoding="utf-8"))
 
-    @property
-    def items(self) -> dict[str, Any]:
-        """Return what a report needs of the dataset beside predictions, such as class names."""
-        return json.loads(self._existing("items.json").read_text(encoding="utf-8"))
-
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """Return one row a test item: `id`, then the study's truth and prediction columns.
