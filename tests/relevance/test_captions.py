@@ -119,13 +119,13 @@ class TestFile:
         [
             ("", "is damaged"),
             ("[]", "lists no record"),
-            ("[{}, 5]", "record 1: has no `filename`"),
+            ("[{}, 5]", "record 1: '' is no file name"),
             (json.dumps([CUIRASS, 5]), "record 2: is no record"),
             ('[{"a": ' + "[" * 100_000, "is damaged"),
             ([{**CUIRASS, "title": 5}], "record 1: `title` is no text, '5'"),
-            ([{**CUIRASS, "filename": 7}], "record 1: `filename` is '7', which is no name"),
-            ([{**CUIRASS, "filename": "../../a.JPEG"}], "which is no name"),
-            ([{**CUIRASS, "wnid": ".."}], "`wnid` is '..', which is no name"),
+            ([{**CUIRASS, "filename": 7}], "record 1: `filename` is no text, '7'"),
+            ([{**CUIRASS, "filename": "../../a.JPEG"}], "is no file name"),
+            ([{**CUIRASS, "wnid": ".."}], "'..' is no file name and no wnid"),
         ],
     )
     def test_what_is_wrong_names_file_and_record(self, collect, tmp_path, content, problem):

@@ -211,7 +211,10 @@ class TestOverrides:
         [
             ("class,page\nlesser panda,A\nLesser panda,B\n", "line 3: Lesser panda was there"),
             ("class,page\nleser panda,A\n", "leser panda; did you mean lesser panda?"),
-            ("class,page\ncrane,A\n", "crane is the name of n02012849 and n03126707"),
+            (
+                "class,page\ncrane,A\n",
+                "2 classes have the name crane; did you",
+            ),
             ('class,page\n"lesser panda,A\n', "not CSV"),
         ],
     )

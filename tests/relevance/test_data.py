@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from fractions import Fraction
 from math import ceil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,8 +147,9 @@ RARE = Rare(examples=100, train=0.5, test=0.2)
 
 
 def parts_of(target, counts, seed, test_share=SHARE, validation_share=0.0, rare=RARE):
-    rng = np.random.default_rng(seed)
-    return data.draw_parts(target, np.array(counts), rng, test_share, validation_share, rare)
+    shares = {"test_share": test_share, "validation_share": validation_share}
+    plan = SimpleNamespace(split_seed=seed, rare=rare, **shares)
+    return data.draw_parts(target, np.array(counts), plan)
 
 
 class TestParts:

@@ -101,8 +101,8 @@ def test_equal_probabilities_are_not_below_their_mean():
 @pytest.mark.parametrize(
     ("probabilities", "targets", "problem"),
     [
-        ([[0.5, np.nan]], [0], "0 to 1, not nan"),
-        ([[0.5, 0.5], [0.5, 1.5]], [0, 0], "0 to 1, not 0.5 to 1.5"),
+        ([[0.5, np.nan]], [0], "must be 0 to 1"),
+        ([[0.5, 0.5], [0.5, 1.5]], [0, 0], "must be 0 to 1"),
         ([[0.5, 0.5]], [0, 1], r"not \(1, 2\) and \(2,\)"),
     ],
 )

@@ -9,7 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Container, Iterable, Iterator
-from html.parser import HTMLParser
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 LIMIT = 2000  # characters; RoBERTa reads 512 tokens, which are about as many
-NO_TAG = re.compile(r"<(?!(?:[a-zA-Z/?]|!(?!--))[^<>]*>)")  # as in "I <3 dogs"
 NAME = re.compile(r"[^/\\]*[^/\\ .][^/\\]*")  # no path and neither "." nor ".."
-UNSHOWN = ("script", "style")
+# none looks far where many begin and none ends
+COMMENT = re.compile(r"<!--((?!<!--).)*?-->", re.DOTALL)
+UNSHOWN = re.compile(r"<(script|style)\b[^<>]*(?<!/)>.*?(</\1\s*>|$)", re.DOTALL | re.IGNORECASE)
+TAG = re.compile(r"<(?:/?([a-zA-Z][^\s<>/]*)|[/?!])[^<>]*>")  # not as in "I <3 dogs"
 # tags inside a word, which others part
 INLINE = re.compile(
     "a|abbr|b|bdi|bdo|big|cite|code|em|font|i|ins|mark|q|s|small|span|strike|strong|sub|sup|tt|u|wbr"
@@ -39,9 +41,8 @@ TWICE = "another caption of this image is kept"
 REASONS = (NO_CLASS, NO_TEXT, ONE_WORD, TWICE)  # in the order in which they are asked
 
 REMEDY = "put the published file there or point STUDIES_DATA at the folder that holds it"
-AGAIN = "fetch it again"
 
-VERSION = 1  # raise it whenever the same captions give another table
+VERSION = 2  # raise it whenever the same captions give another table
 COLUMNS = {
     "image": "string",
     "wnid": "string",
@@ -69,48 +70,44 @@ class Caption(NamedTuple):
 
 
 def imagenet_captions(file: Path, limit: int = LIMIT) -> Iterator[Caption]:
-    """Yield the captions of ImageNet-Captions' JSON, in their order.
+    """Yield the captions of ImageNet-Captions' JSON, in their order, see `caption`.
 
-    Raises StudyError as `records` and `of_records`.
+    Raises StudyError when the file is missing, no UTF-8, or no list of such records.
     """
-    return of_records(records(file), limit)
-
-
-def of_records(numbered: Iterable[tuple[str, dict]], limit: int = LIMIT) -> Iterator[Caption]:
-    """Yield the captions of records in the layout of ImageNet-Captions, each with its place.
-
-    Title and description become one text of at most `limit` characters, see `plain` and `cut`;
-    either may be empty, null or missing, and both are then too. `relevant`, which the published
-    file does not have, is the truth of a drawn world. Raises StudyError, which names the record,
-    when one has no file name or no wnid.
-    """
-    for where, record in numbered:
-        image, wnid = (_name(where, record, field) for field in ("filename", "wnid"))
-        parts = (plain(_text(where, record, field)) for field in ("title", "description"))
-        text = cut(" ".join(filter(None, parts)), limit)
-        yield Caption(image, wnid, text, record.get("relevant"))
-
-
-def _name(where: str, record: dict, field: str) -> str:
-    """Return a file name or wnid, which may become part of a path."""
-    name = record.get(field)
-    if name is None or name == "":
-        raise StudyError(f"{where}: has no `{field}`; use the published file")
-    if not isinstance(name, str) or not name.isprintable() or not NAME.fullmatch(name):
-        raise StudyError(
-            f"{where}: `{field}` is {str(name)[:60]!r}, which is no name; use the published file"
+    try:
+        records = json.loads(read_text(file, REMEDY))
+    except (ValueError, RecursionError) as error:
+        raise StudyError(f"{file}: is damaged ({error}); fetch it again") from None
+    if not isinstance(records, list) or not records:
+        raise StudyError(f"{file}: lists no record; fetch it again")
+    for number, record in enumerate(records, 1):
+        where = f"{file} record {number}"
+        if not isinstance(record, dict):
+            raise StudyError(f"{where}: is no record; fetch it again")
+        image, wnid, *parts = (
+            text_of(where, record, name) for name in ("filename", "wnid", "title", "description")
         )
-    return name
+        for name in (image, wnid):  # which may become part of a path
+            if not name.isprintable() or not NAME.fullmatch(name):
+                raise StudyError(
+                    f"{where}: {name[:60]!r} is no file name and no wnid; use the published file"
+                )
+        yield Caption(image, wnid, joined(parts, limit))
 
 
-def _text(where: str, record: dict, field: str) -> str:
+def text_of(where: str, record: dict, field: str) -> str:
     """Return a text of a record, empty where there is none."""
     text = record.get(field)
-    if text is not None and not isinstance(text, str):
+    if not isinstance(text, str | None):
         raise StudyError(
             f"{where}: `{field}` is no text, {str(text)[:60]!r}; use the published file"
         )
     return text or ""
+
+
+def joined(parts: Iterable[str], limit: int = LIMIT) -> str:
+    """Return title and description as one text of at most `limit` characters, see `plain`."""
+    return cut(" ".join(filter(None, map(plain, parts))), limit)
 
 
 def sifted(captions: Iterable[Caption], classes: Container[str]) -> Iterator[tuple[Caption, str]]:
@@ -152,49 +149,13 @@ def plain(markup: str) -> str:
     as in "I <3 dogs", stays. Lone surrogates and control characters, which no file of the dataset
     can hold, go as well.
     """
-    shown = markup
-    if "<" in markup or "&" in markup:
-        reader = _Reader()
-        reader.feed(NO_TAG.sub("&lt;", _uncommented(markup)))
-        reader.close()
-        shown = "".join(reader.shown)
-    shown = " ".join(shown.split())
+    shown = UNSHOWN.sub(" ", COMMENT.sub("", markup))
+    shown = TAG.sub(lambda tag: "" if INLINE.fullmatch((tag[1] or "b").lower()) else " ", shown)
+    shown = " ".join(unescape(shown).split())
     if shown.isprintable():
         return shown
     shown = "".join(one for one in shown if unicodedata.category(one) not in ("Cc", "Cs"))
     return " ".join(shown.split())  # a character may have been all that parted two spaces
-
-
-def _uncommented(markup: str) -> str:
-    """Return a text without comments, in linear time also where many begin and none ends."""
-    first, *others = markup.split("<!--")
-    return first + "".join(
-        one.partition("-->")[2] if "-->" in one else f"<!--{one}" for one in others
-    )
-
-
-class _Reader(HTMLParser):
-    """Collects what is shown."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shown: list[str] = []
-        self.hidden = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what comes between two words, or hides them."""
-        self.hidden = self.hidden or tag in UNSHOWN
-        self.shown.append("" if INLINE.fullmatch(tag) else " ")
-
-    def handle_endtag(self, tag: str) -> None:
-        """Note what comes between two words, or ends what is hidden."""
-        self.hidden = self.hidden and tag not in UNSHOWN
-        self.shown.append("" if INLINE.fullmatch(tag) else " ")
-
-    def handle_data(self, data: str) -> None:
-        """Keep text."""
-        if not self.hidden:
-            self.shown.append(data)
 
 
 def cut(text: str, limit: int) -> str:
@@ -203,24 +164,6 @@ def cut(text: str, limit: int) -> str:
         return text
     words, space, _ = text[: limit + 1].rpartition(" ")
     return words if space else text[:limit]
-
-
-def records(file: Path) -> Iterator[tuple[str, dict]]:
-    """Yield the objects of a JSON list, each with its place for messages: file and number, from 1.
-
-    Raises StudyError when the file is missing, no UTF-8, or no list of objects.
-    """
-    try:
-        content = json.loads(read_text(file, REMEDY))
-    except (ValueError, RecursionError) as error:
-        raise StudyError(f"{file}: is damaged ({error}); {AGAIN}") from None
-    if not isinstance(content, list) or not content:
-        raise StudyError(f"{file}: lists no record; {AGAIN}")
-    for number, record in enumerate(content, 1):
-        where = f"{file} record {number}"
-        if not isinstance(record, dict):
-            raise StudyError(f"{where}: is no record; {AGAIN}")
-        yield where, record
 
 
 def features() -> "Features":

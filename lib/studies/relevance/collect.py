@@ -12,7 +12,7 @@ import io
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -77,17 +77,14 @@ def collect(wiki: Wikipedia, own: Sequence[Path] = ()) -> tuple[int, int, int]:
             f"no page at {wiki.api} is one of a class with {FEWEST} sentences; check the address"
         )
     table = [(wnid, classes[wnid], text) for wnid, text in texts.items()]
-    sources = [
-        (wnid, classes[wnid], page.title, page.url, page.revision, page.date)
-        for wnid, page in pages.items()
-        if wnid in texts
-    ]
+    asked_of = ((wnid, pages[wnid]) for wnid in texts)
+    sources = [(w, classes[w], one.title, one.url, one.revision, one.date) for w, one in asked_of]
     for name, rows, columns in (
-        (REPORT, report, ["wnid", "class", "page", "problem", "reason"]),
-        (SOURCES, sources, ["wnid", "class", "title", "url", "revision", "date"]),
-        (TEXTS, table, ["wnid", "class", "text"]),  # last: with it the collection is complete
+        (REPORT, report, "wnid class page problem reason"),
+        (SOURCES, sources, "wnid class title url revision date"),
+        (TEXTS, table, "wnid class text"),  # last: with it the collection is complete
     ):
-        frame = pd.DataFrame(rows, columns=columns, dtype=object)
+        frame = pd.DataFrame(rows, columns=columns.split(), dtype=object)
         write_atomic(folder / name, frame.to_csv(index=False, lineterminator="\n"))
     return len(classes), len(texts), len(report)
 
@@ -137,32 +134,6 @@ def overrides(file: Path, classes: Mapping[str, str]) -> Titles:
     one of the name. A page `-` leaves the class without a text. Raises StudyError when the file is
     no such table, when no class or several have a name, and when a class is there twice.
     """
-    wnids = defaultdict(list)
-    for wnid, name in classes.items():
-        wnids[" ".join(name.split()).casefold()].append(wnid)
-    by_name: Titles = {}
-    by_wnid: Titles = {}
-    for line, name, page in override_lines(file):
-        titles, owners = by_wnid, [name]
-        if not WNID.fullmatch(name):
-            titles, owners = by_name, wnids.get(name.casefold(), [])
-        if not owners:
-            near = difflib.get_close_matches(name.casefold(), wnids, n=1)
-            hint = f"did you mean {near[0]}?" if near else "write a class name or a wnid"
-            raise StudyError(f"{file} line {line}: no class has the name {name}; {hint}")
-        if len(owners) > 1:
-            raise StudyError(
-                f"{file} line {line}: {name} is the name of {' and '.join(owners)}; write the wnid "
-                "instead"
-            )
-        if owners[0] in titles:
-            raise StudyError(f"{file} line {line}: {name} was there before; keep one line")
-        titles[owners[0]] = None if page == NONE else page
-    return by_name | by_wnid
-
-
-def override_lines(file: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield line number, class and page of a table of overrides, with single spaces."""
     reader = csv.reader(io.StringIO(read_text(file, REMEDY), newline=""), strict=True)
     try:
         rows = [(reader.line_num, [" ".join(cell.split()) for cell in row]) for row in reader]
@@ -171,13 +142,30 @@ def override_lines(file: Path) -> Iterator[tuple[int, str, str]]:
     rows = [(line, cells) for line, cells in rows if any(cells)]
     if not rows or rows[0][1] != ["class", "page"]:
         raise StudyError(f"{file}: its first line should be `class,page`; write that line first")
+    wnids = defaultdict(list)
+    for wnid, name in classes.items():
+        wnids[name.casefold()].append(wnid)
+    by_name: Titles = {}
+    by_wnid: Titles = {}
     for line, cells in rows[1:]:
+        where = f"{file} line {line}"
         if len(cells) != 2 or not all(cells):
             raise StudyError(
-                f"{file} line {line}: should be a wnid or class name, a comma and the title of a "
-                "page; put quotes around a name or title that has a comma"
+                f"{where}: should be a wnid or class name, a comma and the title of a page; put "
+                "quotes around a name or title that has a comma"
             )
-        yield line, *cells
+        name, page = cells
+        titles, owners = by_wnid, [name]
+        if not WNID.fullmatch(name):
+            titles, owners = by_name, wnids.get(name.casefold(), [])
+        if len(owners) != 1:
+            near = difflib.get_close_matches(name.casefold(), wnids, n=1)
+            hint = f"did you mean {' or '.join(owners or near or ['a wnid'])}?"
+            raise StudyError(f"{where}: {len(owners)} classes have the name {name}; {hint}")
+        if owners[0] in titles:
+            raise StudyError(f"{where}: {name} was there before; keep one line")
+        titles[owners[0]] = None if page == NONE else page
+    return by_name | by_wnid
 
 
 def class_texts(
@@ -232,11 +220,9 @@ def complaint(wnid: str, page: Page, long: bool, others: list[str]) -> tuple[str
 
     `long` says whether its text has enough sentences; `others` are classes with the same text.
     """
-    problem = page.problem
-    if not problem and not long:
-        problem = "short" if class_text(page.extract) else "no text"
-    elif not problem and (page.section or others):
-        problem = "section" if page.section else "shared"
+    suspect = "section" if page.section else "shared" if others else ""
+    too_short = "short" if class_text(page.extract) else "no text"
+    problem = page.problem or (suspect if long else too_short)
     if not problem:
         return "", ""
     reason = REASONS[problem].format(**page.model_dump(), others=", ".join(others))

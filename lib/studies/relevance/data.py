@@ -17,14 +17,17 @@ from studies.inputs import images, reading
 from studies.inputs.reading import refuse_empty
 from studies.paths import StudyError
 from studies.relevance import sentences
-from studies.relevance.captions import imagenet_captions, of_records, table
-from studies.relevance.params import FILE, TEXTS, Parameters, Rare
+from studies.relevance.captions import Caption, imagenet_captions, joined, table
+from studies.relevance.params import FILE, TEXTS, Parameters
 from studies.runs.folder import LoadedRun
 
 if TYPE_CHECKING:
     import datasets
 
 WEB = 1  # raise it whenever the kitchen's web texts are others: tables made before are left alone
+
+# all captions, names and texts of the classes by wnid, and where their images are
+Source = tuple["datasets.Dataset", dict[str, str], dict[str, str], dict[str, Path] | None]
 
 
 @dataclass(frozen=True)
@@ -134,12 +137,29 @@ def pairs(target: np.ndarray, sentence_counts: np.ndarray) -> np.ndarray:
 
 
 def read(parameters: Parameters) -> Collection:
-    """Return the collection that the parameters name; raises StudyError when it is not there."""
+    """Return the collection that the parameters name.
+
+    Raises StudyError when it is not there, is not as it should be, or holds no caption.
+    """
     parameters.require_data()
-    source = parameters.source
-    if source.name == "kitchen":
-        return from_kitchen(parameters)
-    file = paths.data() / FILE
+    everything, names, texts, folders = (
+        from_kitchen(parameters) if parameters.source.name == "kitchen" else published(parameters)
+    )
+    chosen = sentences.of_classes(texts, **parameters.sentences.model_dump())
+    wnids = sorted(texts)
+    by_class = ([of[wnid] for wnid in wnids] for of in (names, texts, chosen))
+    result = Collection(everything, wnids, *by_class, folders)
+    if not len(result.captions):
+        raise StudyError(
+            f"none of {len(everything):,} captions has several words and a class with a text; see "
+            "that the captions are those published, and collect the texts of more classes"
+        )
+    return result
+
+
+def published(parameters: Parameters) -> Source:
+    """Return ImageNet-Captions, with the class texts that were collected."""
+    source, file = parameters.source, paths.data() / FILE
     classes = read_collected(file.with_name(TEXTS), {"class": "str", "text": "str"})
     names, texts = (classes[column].to_dict() for column in ("class", "text"))
     with file.open("rb") as stream:
@@ -152,31 +172,26 @@ def read(parameters: Parameters) -> Collection:
     folders = None
     if source.images:
         folders = {wnid: paths.data() / source.images / wnid for wnid in texts}
-    return collection(parameters, everything, names, texts, folders)
+    return everything, names, texts, folders
 
 
-def from_kitchen(parameters: Parameters) -> Collection:
+def from_kitchen(parameters: Parameters) -> Source:
     """Return the embedded demo: what the web says of plates, with its truth."""
     source = parameters.source
     root = reading.kitchen(source.per_variant, source.seed) / "images"
     plates = kitchen.plates(source.per_variant, source.seed)
 
-    def records() -> Iterator[tuple[str, dict]]:
+    def captions() -> Iterator[Caption]:
         for plate in plates:
-            record = kitchen.web(plate, source.seed)._asdict()
-            yield plate.id, {"filename": f"{plate.id}.png", "wnid": plate.variant, **record}
+            said = kitchen.web(plate, source.seed)
+            text = joined((said.title, said.description), parameters.characters)
+            yield Caption(f"{plate.id}.png", plate.variant, text, said.relevant)
 
-    names = {plate.variant: plate.variant.replace("_", " ") for plate in plates}
-    everything = table(
-        lambda: of_records(records(), parameters.characters),
-        names,
-        *(source.name, parameters.characters, WEB, source.per_variant, source.seed),
-    )
-    folders = {
-        plate.variant: root / plate.category / plate.dish / plate.variant for plate in plates
-    }
-    texts = {variant: kitchen.article(variant) for variant in names}
-    return collection(parameters, everything, names, texts, folders)
+    folders = {one.variant: root / one.category / one.dish / one.variant for one in plates}
+    names = {variant: variant.replace("_", " ") for variant in folders}
+    known = source.name, parameters.characters, WEB, source.per_variant, source.seed
+    texts = {variant: kitchen.article(variant) for variant in folders}
+    return table(captions, names, *known), names, texts, folders
 
 
 def read_collected(file: Path, columns: dict[str, str]) -> pd.DataFrame:
@@ -196,54 +211,22 @@ def read_collected(file: Path, columns: dict[str, str]) -> pd.DataFrame:
     return frame
 
 
-def collection(
-    parameters: Parameters,
-    everything: "datasets.Dataset",
-    names: dict[str, str],
-    texts: dict[str, str],
-    folders: dict[str, Path] | None,
-) -> Collection:
-    """Return the collection of a table and class texts; raises StudyError when it is empty."""
-    chosen = sentences.of_classes(texts, **parameters.sentences.model_dump())
-    wnids = sorted(texts)
-    by_class = ([of[wnid] for wnid in wnids] for of in (names, texts, chosen))
-    result = Collection(everything, wnids, *by_class, folders)
-    if not len(result.captions):
-        raise StudyError(
-            f"none of {len(everything):,} captions has several words and a class with a text; see "
-            "that the captions are those published, and collect the texts of more classes"
-        )
-    return result
-
-
 def split(collection: Collection, parameters: Parameters) -> np.ndarray:
     """Return the part of each caption, (N,) `train`, `validation` or `test`, see `draw_parts`.
 
     Raises StudyError when a part would be empty.
     """
-    parts = draw_parts(
-        collection.target,
-        collection.sentence_counts,
-        np.random.default_rng(parameters.split_seed),
-        parameters.test_share,
-        parameters.validation_share,
-        parameters.rare,
-    )
+    parts = draw_parts(collection.target, collection.sentence_counts, parameters)
     refuse_empty(parts, paths.data() / FILE.parent, "captions")
     return parts
 
 
-def draw_parts(
-    target: np.ndarray,
-    sentence_counts: np.ndarray,
-    rng: np.random.Generator,
-    test_share: float,
-    validation_share: float,
-    rare: Rare,
-) -> np.ndarray:
+def draw_parts(target: np.ndarray, sentence_counts: np.ndarray, plan: Parameters) -> np.ndarray:
     """Return the part of each caption, (N,); its examples all lie in it.
 
-    `target` (N,) are class numbers, `sentence_counts` (C,) how many sentences each class has.
+    `target` (N,) are class numbers, `sentence_counts` (C,) how many sentences each class has. Of
+    `plan` only the shares, `rare` and `split_seed` count.
+
     `test_share` of the captions, rounded, are drawn by lot. But a class of at most `rare.examples`
     examples has at least `rare.train` of them in training and at least `rare.test` in test: where
     the lot gives one part too few, as many of its captions as needed change over, and captions of
@@ -253,9 +236,10 @@ def draw_parts(
     Validation is `validation_share` of the training captions, drawn from those of classes that are
     not rare.
     """
+    rare, rng = plan.rare, np.random.default_rng(plan.split_seed)
     is_rare = np.bincount(target, minlength=len(sentence_counts)) * sentence_counts <= rare.examples
     order = rng.permutation(len(target))
-    tests = round(len(target) * test_share)
+    tests = round(len(target) * plan.test_share)
     drawn = np.zeros(len(target), dtype=bool)
     drawn[order[:tests]] = True
     shuffled = target[order]
@@ -270,7 +254,7 @@ def draw_parts(
     drawn[common] = np.arange(len(common)) < left
     parts = np.where(drawn, "test", "train").astype("<U10")
     known = np.flatnonzero(~drawn & ~is_rare[target])
-    parts[rng.permutation(known)[: round(validation_share * np.sum(~drawn))]] = "validation"
+    parts[rng.permutation(known)[: round(plan.validation_share * np.sum(~drawn))]] = "validation"
     return parts
 
 

@@ -22,7 +22,7 @@ from studies.relevance import data, filter, metrics, model
 from studies.relevance.captions import REASONS
 from studies.relevance.data import Collection
 from studies.relevance.examples import items
-from studies.relevance.params import Parameters
+from studies.relevance.params import Clip, Parameters
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import accounted, claim, load_run, provenance
 
@@ -55,11 +55,9 @@ def evaluate(parameters: Parameters) -> Path:
         if parameters.trained:
             collection.refuse_changed(load_run(folder), parameters)
         else:
-            facts = {
-                "dataset_fingerprint": collection.fingerprint,
-                "captions": reading.sizes(parts),
-            }
-            write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
+            sizes = reading.sizes(parts)
+            facts = provenance(dataset_fingerprint=collection.fingerprint, captions=sizes)
+            write_atomic(folder / "provenance.json", to_json(facts))
         score = filtered if parameters.downstream is None else classified
         with accounted("decoding"):
             frame = score(parameters, collection, parts)
@@ -95,12 +93,10 @@ def filtered(parameters: Parameters, collection: Collection, parts: np.ndarray) 
 
 def classified(parameters: Parameters, collection: Collection, parts: np.ndarray) -> pd.DataFrame:
     """Return the class that a downstream classifier gives to each test caption or its image."""
-    test = np.flatnonzero(parts == "test")
-    frame = described(collection, parts)
-    classes = np.zeros(len(parts), dtype=np.int64)
+    test, said = np.flatnonzero(parts == "test"), np.zeros(len(parts), dtype=np.int64)
     for rows, logits in predicted(parameters, collection, test):
-        classes[rows] = logits.argmax(1).numpy()
-    frame["said"] = [collection.wnids[number] for number in classes]
+        said[rows] = logits.argmax(1).numpy()
+    frame = described(collection, parts).assign(said=np.array(collection.wnids)[said])
     frame["read"] = "image" if parameters.sees_images else "caption"
     return frame.iloc[test].reset_index(drop=True)
 
@@ -174,7 +170,7 @@ def similarities(
         for rows, texts in blocks(collection, BLOCK):
             yield rows, (vectors.transform(texts) @ classes.T).toarray()
     else:
-        yield from clip(baseline.weights, baseline.batch, collection, parameters.precision)
+        yield from clip(baseline, collection, parameters.precision)
 
 
 def blocks(collection: Collection, size: int) -> Iterator[tuple[np.ndarray, list[str]]]:
@@ -187,22 +183,19 @@ def blocks(collection: Collection, size: int) -> Iterator[tuple[np.ndarray, list
 
 def named(texts: Sequence[str], names: Sequence[str]) -> np.ndarray:
     """Return 1 where a text has the name of a class, whole or in plural, else 0, (B, C)."""
-    patterns = []
-    for name in names:
-        words = r"\s+".join(re.escape(word) for word in name.split())
-        whole = re.compile(rf"\b{words}(?:s|es)?\b", re.IGNORECASE)
-        patterns.append((" ".join(name.lower().split()), whole))
     found = np.zeros((len(texts), len(names)))
-    for row, text in enumerate(texts):
-        lower = text.lower()
-        for place, (name, whole) in enumerate(patterns):
+    lower = [text.lower() for text in texts]
+    for place, words in enumerate(map(str.split, names)):
+        name = " ".join(words)
+        whole = re.compile(rf"\b{re.escape(name)}(?:s|es)?\b", re.IGNORECASE)
+        for row, text in enumerate(texts):
             # the first look is many times as fast, and most texts name no class
-            found[row, place] = name in lower and whole.search(text) is not None
+            found[row, place] = name.lower() in lower[row] and whole.search(text) is not None
     return found
 
 
 def clip(
-    weights: str, batch: int, collection: Collection, precision: str
+    baseline: Clip, collection: Collection, precision: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the cosine of captions and "a photo of a <class>" in the text space of a CLIP.
 
@@ -212,6 +205,7 @@ def clip(
     # imported late: transformers takes seconds
     from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
+    weights, batch = baseline.weights, baseline.batch
     with weights_of(weights) as source:
         tokenizer = AutoTokenizer.from_pretrained(source)
         encoder = CLIPTextModelWithProjection.from_pretrained(

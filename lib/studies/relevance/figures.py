@@ -34,22 +34,19 @@ SHOWN = 160  # characters of a text
 
 def overview(collection: Collection, parts: np.ndarray) -> pd.DataFrame:
     """Return how many captions, classes and examples every part holds."""
-    _, pairs = collection.pairs()
-    rows = []
-    for part in PARTS:
-        mine = parts == part
-        known = collection.relevant[mine]
-        unknown = np.isnan(known).all()
-        rows.append(
-            {
-                "part": part,
-                "captions": f"{int(mine.sum()):,}",
-                "classes": len(np.unique(collection.target[mine])),
-                "examples": f"{int(mine[pairs[:, 0]].sum()):,}",
-                "describe their class": "unknown" if unknown else f"{np.nanmean(known):.0%}",
-            }
-        )
-    return pd.DataFrame(rows)
+    columns = {
+        "part": parts,
+        "class": collection.target,
+        "examples": collection.sentence_counts[collection.target],
+        "known": collection.relevant,
+    }
+    shares = {"captions": ("class", "size"), "classes": ("class", "nunique")}
+    shares |= {"examples": ("examples", "sum"), "describe their class": ("known", "mean")}
+    table = pd.DataFrame(columns).groupby("part").agg(**shares).loc[[*PARTS]].reset_index()
+    for name in ("captions", "examples"):
+        table[name] = table[name].map("{:,}".format)
+    known = table["describe their class"].map("{:.0%}".format, na_action="ignore")
+    return table.assign(**{"describe their class": known.astype(object).fillna("unknown")})
 
 
 def sample(collection: Collection, shown: int = 8) -> pd.DataFrame:
@@ -110,10 +107,8 @@ def outcome(run: LoadedRun, shown: int = 8) -> pd.DataFrame:
         top = counts[:shown].reset_index(name="captions")
         top["captions"] = top["captions"].map("{:,}".format)
         return top.replace(run.items["names"]).rename(columns={"said": "taken for"})
-    reason = (
-        frame["reason"] if "reason" in frame else frame["kept"].map({True: "", False: "dropped"})
-    )
-    counts = reason.replace("", "kept").value_counts()
+    kept = frame["kept"].map({True: "kept", False: "dropped"})
+    counts = frame.get("reason", kept).replace("", "kept").value_counts()
     return pd.DataFrame({"": counts.index, "captions": [f"{count:,}" for count in counts]})
 
 
@@ -220,8 +215,8 @@ def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
 
 def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
     """Return what each system cost, and on how many captions it was trained."""
-
-    def trained_on(facts: dict) -> str:
-        return f"{facts.get('trained_on', facts['captions']['train']):,}"
-
-    return cost_table(systems, "captions trained on", trained_on)
+    return cost_table(
+        systems,
+        "captions trained on",
+        lambda facts: f"{facts.get('trained_on', facts['captions']['train']):,}",
+    )

@@ -27,8 +27,8 @@ class Filter(Block):
 
     @model_validator(mode="after")
     def _fits(self) -> "Filter":
-        top = max(self.threshold, self.sure) + self.bonus
-        if self.threshold > self.sure or top > 1 or self.threshold + self.bonus >= 1:
+        highest, base = self.sure + self.bonus, self.threshold + self.bonus
+        if self.threshold > self.sure or highest > 1 or base >= 1:
             raise ValueError(
                 "threshold must not be above sure, sure + bonus not above 1, and threshold + bonus "
                 "must be below 1"
@@ -82,23 +82,15 @@ def own_and_mean(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.nda
             "probabilities must be (N, C) and targets (N,), not "
             f"{probabilities.shape} and {targets.shape}"
         )
-    if not len(targets):
-        return np.zeros(0), np.zeros(0)
-    if probabilities.dtype.kind not in "fiu" or targets.dtype.kind not in "iu":
-        raise ValueError(
-            "probabilities must be numbers and targets integers, not "
-            f"{probabilities.dtype} and {targets.dtype}"
-        )
-    low, high, classes = targets.min(), targets.max(), probabilities.shape[1]
-    if low < 0 or high >= classes:
-        raise ValueError(f"targets must be 0 to {classes - 1}, not {low} to {high}")
-    low, highest = probabilities.min(), probabilities.max(axis=1)
+    if not np.isin(targets, np.arange(probabilities.shape[1])).all():
+        raise ValueError(f"targets must be 0 to {probabilities.shape[1] - 1}")
     # nan is neither: it makes both comparisons false
-    if not (low >= 0 and highest.max() <= 1):
-        raise ValueError(f"probabilities must be 0 to 1, not {low} to {highest.max()}")
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError("probabilities must be 0 to 1")
     own = probabilities[np.arange(len(targets)), targets].astype(np.float64)
     # rounding may lift a mean of equal values above them, and no mean exceeds the largest
-    return own, np.minimum(probabilities.mean(axis=1, dtype=np.float64), highest)
+    mean = probabilities.mean(axis=1, dtype=np.float64)
+    return own, np.minimum(mean, probabilities.max(axis=1))
 
 
 def decide(own: np.ndarray, mean: np.ndarray, settings: Filter) -> pd.DataFrame:
@@ -117,8 +109,6 @@ def decide(own: np.ndarray, mean: np.ndarray, settings: Filter) -> pd.DataFrame:
         exponent = settings.exponent if settings.curve == "power" else 1
         coefficient[kept] = np.maximum(even**exponent, settings.lowest)
     threshold = BELOW_THRESHOLD.format(threshold=settings.threshold)
-    reasons = np.array(["", BELOW_MEAN, threshold], dtype=object)
-    reason = pd.array(reasons[np.where(below_mean, 1, np.where(below_threshold, 2, 0))], "str")
-    return pd.DataFrame(
-        {"kept": kept, "reason": reason, "probability": own, "coefficient": coefficient}
-    )
+    reason = np.where(below_mean, BELOW_MEAN, np.where(below_threshold, threshold, ""))
+    columns = {"kept": kept, "reason": reason, "probability": own, "coefficient": coefficient}
+    return pd.DataFrame(columns).astype({"reason": "str"})

@@ -37,12 +37,6 @@ class Sentences(Block):
     choice: Choice
     seed: Seed  # of a random choice
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "Sentences":
-        if self.fewest > self.most:
-            raise ValueError("fewest is above most: lower it")
-        return self
-
 
 class Rare(Block):
     """What a class of few examples has in both parts whatever the lot says."""
@@ -50,12 +44,6 @@ class Rare(Block):
     examples: Annotated[int, Field(ge=0)]  # at most so many make a class rare
     train: Unit  # share of them in training, at least
     test: Unit
-
-    @model_validator(mode="after")
-    def _shares(self) -> "Rare":
-        if self.train + self.test > 1:
-            raise ValueError("train + test is above 1: lower one")
-        return self
 
 
 class Training(Block):
@@ -68,12 +56,6 @@ class Training(Block):
     warm_up: Share  # share of the steps
     weight_decay: Annotated[float, Field(ge=0)]
     validate_every: Count  # epochs
-
-    @model_validator(mode="after")
-    def _last_validated(self) -> "Training":
-        if self.epochs % self.validate_every:
-            raise ValueError("validate_every must divide epochs, so that the last one is validated")
-        return self
 
 
 class Roberta(Block):
@@ -236,15 +218,31 @@ class Parameters(RunParameters):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Parameters":
-        if sum(one is not None for one in (self.predictor, self.baseline, self.downstream)) != 1:
-            raise ValueError(
-                "a system is a predictor, a baseline or downstream: set the others to null"
-            )
-        if (self.training is None) != (self.baseline is not None):
-            raise ValueError("training belongs to networks: a baseline has null, others need it")
-        if self.sees_images and self.source.name != "kitchen" and self.source.images is None:
-            raise ValueError(
+        systems, plan = (self.predictor, self.baseline, self.downstream), self.training
+        for wrong, what in (
+            (self.sentences.fewest > self.sentences.most, "sentences.fewest is above most"),
+            (self.rare.train + self.rare.test > 1, "rare.train + rare.test is above 1"),
+            (
+                systems.count(None) != 2,
+                "a system is a predictor, a baseline or downstream: set the others to null",
+            ),
+            (
+                (plan is None) != (self.baseline is not None),
+                "training belongs to networks: a baseline has null, others need it",
+            ),
+            (
+                plan is not None and plan.epochs % plan.validate_every,
+                "training.validate_every must divide epochs, so that the last one is validated",
+            ),
+            (
+                systems.count(None) == 2
+                and self.sees_images
+                and self.source.name == "imagenet_captions"
+                and self.source.images is None,
                 "downstream.encoder looks at images: set source.images to the folder of images, or "
-                "take an encoder of text"
-            )
+                "take an encoder of text",
+            ),
+        ):
+            if wrong:
+                raise ValueError(what)
         return self

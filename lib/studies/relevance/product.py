@@ -4,7 +4,7 @@ Below the run folder of an evaluated predictor stands then
 
     dataset/README.md               the dataset card
     dataset/data/                   kept captions, Parquet by part
-    dataset/dropped/                dropped captions, each with its reason
+    dataset/dropped.parquet         dropped captions, each with its reason
     dataset/class_texts.parquet     class texts with their sources
     dataset/images/                 an image folder of the kept captions, where images exist
 """
@@ -13,8 +13,7 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,8 @@ from studies.reporting.tables import markdown_text, to_markdown
 from studies.runs.files import locked, whole
 from studies.runs.folder import LoadedRun, load_run
 
-SHARD = 25_000  # rows of a Parquet file, and rows in memory
+ALONE = "00000-of-00001"  # how `load_dataset` knows the one file of a split
+BLOCK = 25_000  # rows that are written at once
 KINDS = {
     **dict.fromkeys(["probability", "coefficient"], pa.float64()),
     **{"trained_on": pa.bool_(), "revision": pa.int64()},
@@ -54,12 +54,7 @@ LICENCES = {
     "kitchen": {"license": "mit"},
     "imagenet_captions": {"license": "other", "license_name": "see-sources-and-licences"},
 }
-SIZES = {
-    **{1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"},
-    10_000_000: "1M<n<10M",
-}
-
-Rows = Callable[[np.ndarray], pd.DataFrame]  # the columns of KEPT and DROPPED of numbered rows
+SIZES = {1e3: "n<1K", 1e4: "1K<n<10K", 1e5: "10K<n<100K", 1e6: "100K<n<1M", 1e7: "1M<n<10M"}
 
 
 def export(run: LoadedRun) -> Path:
@@ -84,51 +79,46 @@ def export(run: LoadedRun) -> Path:
             f"{relative(run.folder)} keeps no caption, so there is no dataset; train the predictor "
             "for longer, or lower filter.threshold"
         )
-    decided = decisions(collection, run.predictions)
-    rows_of = partial(described, collection, decided)
-    without_image = {}
+    frame = decided(collection, run.predictions)
+    texts = class_texts(parameters, collection)
+    kept, without_image = frame[frame["kept"]], {}
     with locked(run.folder), whole(folder) as fresh:
-        fresh.mkdir()
+        (fresh / "data").mkdir(parents=True)
         for part in PARTS:
-            rows = np.flatnonzero(decided["kept"] & (decided["part"] == part))
-            write_shards(fresh / "data", part, rows, KEPT, rows_of)
+            rows = kept[kept["part"] == part]
+            # without rows there is no file, since `load_dataset` refuses a split that has none
+            if len(rows):
+                write(fresh / "data" / f"{part}-{ALONE}.parquet", rows, KEPT, texts)
             if collection.folders is not None:
                 images = fresh / "images" / part
-                without_image[part] = write_images(images, collection.folders, rows, rows_of)
-        dropped = np.flatnonzero(~decided["kept"])
-        write_shards(fresh / "dropped", "dropped", dropped, DROPPED, rows_of)
-        texts = class_texts(parameters, collection)
-        pq.write_table(arrow(texts, CLASSES), fresh / "class_texts.parquet")
+                without_image[part] = write_images(images, collection.folders, rows, texts)
+        write(fresh / "dropped.parquet", frame[~frame["kept"]], DROPPED, texts)
+        pages = texts.rename(columns={"class_text": "text"})
+        write(fresh / "class_texts.parquet", texts[["wnid"]], CLASSES, pages)
         card(run, parameters, metrics, collection, without_image).save(fresh / "README.md")
     return folder
 
 
-def decisions(collection: data.Collection, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return of all captions found: kept, part, probability, coefficient, reason.
+def decided(collection: data.Collection, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return all captions found, with the columns of `KEPT` and `DROPPED` but those of classes.
 
     Of those that are dropped before training, part, probability and coefficient are missing.
     """
-    reason = pd.Series(collection.reason, dtype="str")
-    columns = ["kept", "part", "probability", "coefficient", "reason"]
-    frame = predictions[columns].set_axis(np.flatnonzero(reason == "")).reindex(reason.index)
-    frame["kept"] = frame["kept"].eq(True)
-    frame["reason"] = frame["reason"].where(reason == "", reason)
-    return frame
-
-
-def described(collection: data.Collection, decided: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
-    """Return the columns of `KEPT` and `DROPPED` for some rows of all captions found."""
-    table = collection.everything.select_columns(["image", "wnid", "text"]).with_format("pandas")
-    frame = table[rows].rename(columns={"text": "caption"})
-    for column, values in (("class", collection.names), ("class_text", collection.texts)):
-        frame[column] = frame["wnid"].map(dict(zip(collection.wnids, values, strict=True)))
-    frame = frame.join(decided.iloc[rows].reset_index(drop=True))
-    return frame.assign(trained_on=frame["part"] == "train")
+    columns = ["image", "wnid", "text", "reason"]
+    frame = collection.everything.select_columns(columns).to_pandas()
+    frame = frame.rename(columns={"text": "caption", "reason": "before"})
+    asked = predictions[["kept", "part", "probability", "coefficient", "reason"]]
+    frame = frame.join(asked.set_axis(np.flatnonzero(frame["before"] == "")))
+    return frame.assign(
+        kept=frame["kept"].eq(True),
+        reason=frame["reason"].where(frame["before"] == "", frame["before"]),
+        trained_on=frame["part"] == "train",
+    )
 
 
 def class_texts(parameters: Parameters, collection: data.Collection) -> pd.DataFrame:
-    """Return the columns of `CLASSES`; what is not known of a page is missing."""
-    columns = {"wnid": collection.wnids, "class": collection.names, "text": collection.texts}
+    """Return the columns of `CLASSES`, the text as `class_text`; what is not known is missing."""
+    columns = {"wnid": collection.wnids, "class": collection.names, "class_text": collection.texts}
     frame = pd.DataFrame(columns)
     file = paths.data() / FILE.with_name(SOURCES)
     if parameters.source.name == "kitchen" or not file.is_file():
@@ -138,62 +128,47 @@ def class_texts(parameters: Parameters, collection: data.Collection) -> pd.DataF
     return frame.assign(licence=np.where(frame["url"].notna(), LICENCE, None))
 
 
-def write_shards(
-    folder: Path, split: str, rows: np.ndarray, columns: Sequence[str], rows_of: Rows
-) -> None:
-    """Write rows (N,) as `<split>-00000-of-00003.parquet` and so on, as `load_dataset` finds them.
+def write(file: Path, frame: pd.DataFrame, columns: Sequence[str], texts: pd.DataFrame) -> None:
+    """Write columns of rows, with those of their classes, as Parquet, nan as null.
 
-    Without rows there is no file, since `load_dataset` refuses a split that has none.
+    Block by block, since class texts are long.
     """
-    folder.mkdir(exist_ok=True)
-    count = -(-len(rows) // SHARD)
-    for number, block in enumerate(blocks(rows, split)):
-        file = folder / f"{split}-{number:05}-of-{count:05}.parquet"
-        pq.write_table(arrow(rows_of(block), columns), file, compression="zstd")
-
-
-def blocks(rows: np.ndarray, name: str) -> Iterator[np.ndarray]:
-    """Yield rows (N,) in their order, so many at a time, under a bar that says what is written."""
-    starts = range(0, len(rows), SHARD)
-    for start in tqdm(starts, desc=f"writing {name}", unit="block", delay=2):
-        yield rows[start : start + SHARD]
-
-
-def arrow(frame: pd.DataFrame, columns: Sequence[str]) -> pa.Table:
-    """Return columns of a frame as Arrow, nan as null."""
     schema = pa.schema({name: KINDS.get(name, pa.string()) for name in columns})
-    table = pa.Table.from_pandas(frame, schema, preserve_index=False)
-    return table.replace_schema_metadata(None)
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for start in tqdm(range(0, len(frame), BLOCK), f"writing {file.stem}", delay=2):
+            rows = frame[start : start + BLOCK].merge(texts, how="left", on="wnid")
+            writer.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False))
 
 
-def write_images(folder: Path, sources: dict[str, Path], rows: np.ndarray, rows_of: Rows) -> int:
-    """Write the images of rows (N,) and their `metadata.jsonl`; return how many are left out.
+def write_images(
+    folder: Path, sources: dict[str, Path], rows: pd.DataFrame, texts: pd.DataFrame
+) -> int:
+    """Write the images of rows and their `metadata.jsonl`; return how many are left out.
 
     An image lies below its wnid, so that equal names of different classes do not collide; it is a
     hard link to the file in the folder that `sources` has for the wnid, or a copy where there can
     be no link. Left out are images that are not there, or that `load_dataset` would pass over for
     their name. Where none is left there is no folder.
     """
-    written = 0
-    for block in blocks(rows, f"images of {folder.name}"):
-        for record in rows_of(block).to_dict("records"):
-            source = sources[record["wnid"]] / record["image"]
-            target = folder / record["wnid"] / record["image"]
-            hidden = source.name.startswith(".") or source.suffix.lower() not in EXTENSIONS
-            if hidden or not source.is_file() or target.exists():
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                # a link to a symbolic link would lead nowhere from here
-                os.link(source.resolve(), target)
-            except OSError:  # as from another disk
-                shutil.copyfile(source, target)
-            columns = {name: record[name] for name in WITH_IMAGES}
-            line = {"file_name": target.relative_to(folder).as_posix(), **columns}
-            with (folder / "metadata.jsonl").open("a", encoding="utf-8", newline="\n") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            written += 1
-    return len(rows) - written
+    names = rows["wnid"] + "/" + rows["image"]
+    for name, wnid, image in zip(names, rows["wnid"], rows["image"], strict=True):
+        source, target = sources[wnid] / image, folder / name
+        hidden = image.startswith(".") or target.suffix.lower() not in EXTENSIONS
+        if hidden or not source.is_file():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # a link to a symbolic link would lead nowhere from here
+            os.link(source.resolve(), target)
+        except OSError:  # as from another disk
+            shutil.copyfile(source, target)
+    written = rows[[(folder / name).exists() for name in names]]
+    if len(written):
+        told = written.assign(file_name=names).merge(texts, on="wnid")
+        records = told[["file_name", *WITH_IMAGES]].to_dict("records")
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        (folder / "metadata.jsonl").write_text("".join(lines), encoding="utf-8", newline="\n")
+    return len(rows) - len(written)
 
 
 def card(
@@ -208,40 +183,19 @@ def card(
     `without_image` is how many kept captions of each part have no image in the image folder, empty
     where there are no images.
     """
-    kept = run.predictions[run.predictions["kept"]]
-    having = set(kept["class"])
+    kept, found = run.predictions[run.predictions["kept"]], len(collection.everything)
+    without = [name for wnid, name in collection.by_wnid.items() if wnid not in set(kept["class"])]
     facts = {"predictor": run.system, **run_facts([run], "captions")}
     accuracy = {"filter against the truth": [*FILTER_AXES]}
     for heading, ending in (("test captions", ""), ("captions it was trained on", "_trained")):
         accuracy[heading] = [metrics.get(name + ending, np.nan) for name in FILTER_AXES]
-    return DatasetCard.from_template(
-        front_matter(parameters, collection, kept),
-        template_path=str(CARD),
-        **parameters.model_dump(include={"dataset", "characters", "max_tokens"}),
-        source=parameters.source.name,
-        filter=parameters.filter,
-        kept=len(kept),
-        classes=len(collection.wnids),
-        without=[markdown_text(n) for w, n in collection.by_wnid.items() if w not in having],
-        funnel=to_markdown(funnel(run)),
-        parts=to_markdown(parts(run.predictions, without_image)),
-        dropped=len(kept) < len(collection.everything),
-        images=bool(without_image) and sum(without_image.values()) < len(kept),
-        accuracy=to_markdown(pd.DataFrame(accuracy)) if "precision" in metrics else "",
-        facts=to_markdown(pd.DataFrame(facts.items(), columns=["what", "value"])),
-    )
-
-
-def front_matter(
-    parameters: Parameters, collection: data.Collection, kept: pd.DataFrame
-) -> DatasetCardData:
-    """Return what Hugging Face reads of a card; files that are not there may not be listed."""
+    # what Hugging Face reads of a card; files that are not there may not be listed
     filled = [part for part in PARTS if part in set(kept["part"])]
-    files = {"default": {part: f"data/{part}-*.parquet" for part in filled}}
-    if len(kept) < len(collection.everything):
-        files["dropped"] = {"dropped": "dropped/dropped-*.parquet"}
+    files = {"default": {part: f"data/{part}-{ALONE}.parquet" for part in filled}}
+    if len(kept) < found:
+        files["dropped"] = {"dropped": "dropped.parquet"}
     files["class_texts"] = {"classes": "class_texts.parquet"}
-    return DatasetCardData(
+    front_matter = DatasetCardData(
         pretty_name=f"Captions that describe their class: {parameters.dataset}",
         **LICENCES[parameters.source.name],
         task_categories=["text-classification"],
@@ -254,20 +208,33 @@ def front_matter(
             for name, splits in files.items()
         ],
     )
+    return DatasetCard.from_template(
+        front_matter,
+        template_path=str(CARD),
+        **parameters.model_dump(include={"dataset", "characters", "max_tokens"}),
+        source=parameters.source.name,
+        filter=parameters.filter,
+        kept=len(kept),
+        classes=len(collection.wnids),
+        without=list(map(markdown_text, without)),
+        funnel=to_markdown(funnel(run)),
+        parts=to_markdown(parts(run.predictions, without_image)),
+        dropped=len(kept) < found,
+        images=bool(without_image) and sum(without_image.values()) < len(kept),
+        accuracy=to_markdown(pd.DataFrame(accuracy)) if "precision" in metrics else "",
+        facts=to_markdown(pd.DataFrame(facts.items(), columns=["what", "value"])),
+    )
 
 
 def parts(predictions: pd.DataFrame, without_image: dict[str, int]) -> pd.DataFrame:
     """Return what is kept of each part."""
-    rows = []
-    for part in PARTS:
-        kept = predictions["kept"][predictions["part"] == part]
-        row = {"part": part, "captions": len(kept), "kept": int(kept.sum())}
-        row["share kept"] = kept.mean()
-        row["of them trained on"] = row["kept"] if part == "train" else 0
-        if without_image:
-            row["of them without an image"] = without_image[part]
-        rows.append(row)
-    return pd.DataFrame(rows)
+    kept = predictions.groupby("part")["kept"].agg(["size", "sum", "mean"])
+    table = kept.reindex(PARTS, fill_value=0)
+    table = table.set_axis(["captions", "kept", "share kept"], axis=1)
+    table["of them trained on"] = table["kept"].where(table.index == "train", 0)
+    if without_image:
+        table["of them without an image"] = pd.Series(without_image)
+    return table.reset_index()
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ class Results(shared.Results):
     @property
     def trained(self) -> dict[str, list[LoadedRun]]:
         """Return the systems with a network."""
-        return {name: runs for name, runs in self.systems.items() if runs[0].params["training"]}
+        return {name: runs for name, runs in self.systems.items() if runs[0].trained}
 
     @property
     def downstream(self) -> dict[str, list[LoadedRun]]:
@@ -118,14 +118,13 @@ class Results(shared.Results):
         """
         measured = {}
         for system, runs in self.systems.items():
-            fixed = runs[0].params["training"] is None
             measured[system] = by_id = {}
             for ending, items in scored_items(runs[0].predictions).items():
                 of_seeds = {run.params["seed"]: self.metrics(run, ending) for run in runs}
-                by_id |= measure(of_seeds, items["cluster"], fixed)
+                by_id |= measure(of_seeds, items["cluster"], not runs[0].trained)
             if system in self.filters:
                 kept = {run.params["seed"]: run.metrics["kept"] for run in runs}
-                by_id["kept"] = Measured(kept, fixed=fixed)
+                by_id["kept"] = Measured(kept, fixed=not runs[0].trained)
         return measured
 
     def metrics(self, run: LoadedRun, ending: str = "") -> dict[str, Metric]:
