@@ -158,14 +158,14 @@ class TestDecisions:
         wiki = collect.Wikipedia(CONTACT, site.api, rate=1000)
         found = wiki.pages(problems)
         pages = {wnid: found[name] for wnid, name in classes.items()}
-        texts, report = collect.class_texts(classes, pages)
+        frame = collect.class_texts(classes, pages)
         described = ["tail", "fire fox", "red panda", "tailed", "Crane (bird)"]
-        assert [classes[wnid] for wnid in texts] == described
-        assert {row[1]: row[3] for row in report} == {k: v for k, v in problems.items() if v}
-        for wnid, name, asked, _, reason in report:
-            assert asked == name
-            assert f"({wnid},<title>)" in reason
-            assert reason.isprintable()
+        assert frame["class"][frame["text"] != ""].tolist() == described
+        assert frame.set_index("class")["problem"].to_dict() == problems
+        assert frame["page"].tolist() == frame["class"].tolist()
+        for row in frame[frame["problem"] != ""].itertuples():
+            assert f"({row.Index},<title>)" in row.reason
+            assert row.reason.isprintable()
 
 
 class TestClassText:

@@ -114,19 +114,20 @@ class TestTexts:
         assert target.tolist() == [0, 1, 1]
         assert weight.tolist() == [1, 1, 1]
         assert texts.lengths.tolist() == [4, 8, 2, 3]
-        weighted = self.of(weight=np.array([0.5, 2.0, 0.0, 1.5]), pairs=self.PAIRS)
+        both = {"pairs": self.PAIRS, "sentences": self.SENTENCES}
+        weighted = self.of(weight=np.array([0.5, 2.0, 0.0, 1.5]), **both)
         assert weighted[[3, 0, 2]][3].tolist() == [1.5, 0.5, 0.0]
 
     @pytest.mark.parametrize("append", [True, False])
     def test_examples(self, append):
         pairs = np.array([[3, 0], [0, 0], [1, 1]])
-        texts = self.of(pairs=pairs, sentences=self.SENTENCES if append else None)
+        texts = self.of(pairs=pairs, sentences=self.SENTENCES, appended=append)
         with_sentences = [[8, 30, 31, 32], [5, 6, 30, 31, 32], [7] * 5 + [40]]
         alone = [[8], [5, 6], [7] * 6]
         found, _, target, _ = texts[[2, 0]]
         assert found.tolist() == self.literal([2, 0], with_sentences if append else alone)
         assert target.tolist() == [1, 0]
-        assert texts.lengths.tolist() == ([6, 7, 8] if append else [3, 4, 8])
+        assert texts.lengths.tolist() == [6, 7, 8]
         assert len(texts) == 3
 
     @given(st.lists(st.tuples(some, some), min_size=1, max_size=6), st.integers(8, 20))

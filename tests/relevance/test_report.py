@@ -12,14 +12,14 @@ import hearsay
 from sentences import refused
 from studies import paths
 from studies.relevance import figures, report
-from studies.relevance.report import CONTROLS, judged, place, read
+from studies.relevance.report import PAPER, judged, place, read
 
 pytest_plugins = ["captions_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
 HOSTILE = "<script>alert(1)</script> | $x_1$ & <!-- \\ --> <img src=//evil.example/x.png>"
 WEIGHTED = "downstream_weighted"
-CLASSIFIERS = (*CONTROLS, WEIGHTED)
+CLASSIFIERS = ("downstream_all", "downstream_random", "downstream_kept", WEIGHTED)
 FIVE = range(5)
 TRUTH = hearsay.RELEVANT[hearsay.TEST]
 
@@ -268,7 +268,7 @@ class TestFiles:
         hearsay.publish(sandbox / "data")
         results = ran(system, known=known)
         folder, frame, tests = self.write(results)
-        assert (report.UNKNOWN in report.note(results)) == (not known)
+        assert (PAPER["unknown"] in report.note(results)) == (not known)
         assert list(report.differences(results, tests)) == []
         filters = report.scores(frame, results.filters, figures.FILTER)
         assert (filters is None) == (system == "downstream_all")

@@ -71,22 +71,20 @@ def collect(wiki: Wikipedia, own: Sequence[Path] = ()) -> tuple[int, int, int]:
     asked = {wnid: title for wnid, title in titles.items() if title is not None}
     found = wiki.pages(asked.values())
     pages = {wnid: found[title] for wnid, title in asked.items()}
-    texts, report = class_texts(classes, pages)
-    if not texts:
+    frame = class_texts(classes, pages)
+    described, undecided = frame["text"] != "", frame["problem"] != ""
+    if not described.any():
         raise StudyError(
             f"no page at {wiki.api} is one of a class with {FEWEST} sentences; check the address"
         )
-    table = [(wnid, classes[wnid], text) for wnid, text in texts.items()]
-    asked_of = ((wnid, pages[wnid]) for wnid in texts)
-    sources = [(w, classes[w], one.title, one.url, one.revision, one.date) for w, one in asked_of]
     for name, rows, columns in (
-        (REPORT, report, "wnid class page problem reason"),
-        (SOURCES, sources, "wnid class title url revision date"),
-        (TEXTS, table, "wnid class text"),  # last: with it the collection is complete
+        (REPORT, undecided, ["class", "page", "problem", "reason"]),
+        (SOURCES, described, ["class", "title", "url", "revision", "date"]),
+        (TEXTS, described, ["class", "text"]),  # last: with it the collection is complete
     ):
-        frame = pd.DataFrame(rows, columns=columns.split(), dtype=object)
-        write_atomic(folder / name, frame.to_csv(index=False, lineterminator="\n"))
-    return len(classes), len(texts), len(report)
+        table = frame.loc[rows, columns].to_csv(index_label="wnid", lineterminator="\n")
+        write_atomic(folder / name, table)
+    return len(classes), int(described.sum()), int(undecided.sum())
 
 
 def imagenet() -> dict[str, str]:
@@ -168,30 +166,40 @@ def overrides(file: Path, classes: Mapping[str, str]) -> Titles:
     return by_name | by_wnid
 
 
-def class_texts(
-    classes: Mapping[str, str], pages: Mapping[str, Page]
-) -> tuple[dict[str, str], list[tuple[str, str, str, str, str]]]:
-    """Return the class texts by wnid, and what a person should decide, a row a class.
+def class_texts(classes: Mapping[str, str], pages: Mapping[str, Page]) -> pd.DataFrame:
+    """Return by wnid what the page of each class says, and what a person should decide.
 
-    `classes` are names, and `pages` the pages of those that should have one, by wnid. A text of
-    fewer than `FEWEST` distinct sentences is left out. A row holds wnid, name, page asked for,
-    problem and reason: for each class whose page is missing, a disambiguation, elsewhere or
-    invalid, or without a text or with a short one; and for each that has a text which may be of
-    something else, since the page is that of other classes too or the title leads to a section of
-    it.
+    `classes` are names, and `pages` the pages of those that should have one, by wnid. The columns
+    are `class`, `page`, what `Page` holds, `text`, `problem` and `reason`. A text of fewer than
+    `FEWEST` distinct sentences is left out, which is a problem as a missing page is; and so is a
+    text that may be of something else, since the page is that of other classes too or the title
+    leads to a section of it.
     """
     texts = {wnid: class_text(page.extract) for wnid, page in pages.items()}
-    texts = {wnid: text for wnid, text in texts.items() if len(set(split(text))) >= FEWEST}
+    long = {wnid: text for wnid, text in texts.items() if len(set(split(text))) >= FEWEST}
     owners = defaultdict(list)
-    for wnid in texts:
+    for wnid in long:
         owners[pages[wnid].title].append(wnid)
-    rows = []
+    rows = {}
     for wnid, page in pages.items():
         others = [other for other in owners[page.title] if other != wnid]
-        problem, reason = complaint(wnid, page, wnid in texts, others)
+        suspect = "section" if page.section else "shared" if others else ""
+        too_short = "short" if texts[wnid] else "no text"
+        problem = page.problem or (suspect if wnid in long else too_short)
+        told = {**page.model_dump(), "others": ", ".join(others)}
+        keep = "let it stand if it describes the class, or " if wnid in long else ""
+        rows[wnid] = {
+            **told,
+            **{"class": classes[wnid], "page": page.asked, "text": long.get(wnid, "")},
+            **{"problem": problem, "reason": ""},
+        }
         if problem:
-            rows.append((wnid, classes[wnid], page.asked, problem, reason))
-    return texts, rows
+            rows[wnid]["reason"] = (
+                f"{REASONS[problem].format(**told)}: {keep}name another page in a table of "
+                f"overrides ({wnid},<title>), or - for no text"
+            )
+    columns = [*Page.model_fields, "class", "page", "text", "problem", "reason"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=object)
 
 
 def class_text(extract: str) -> str:
@@ -213,22 +221,6 @@ def class_text(extract: str) -> str:
         elif kept and line:
             paragraphs.append(line)
     return "\n".join(paragraphs)
-
-
-def complaint(wnid: str, page: Page, long: bool, others: list[str]) -> tuple[str, str]:
-    """Return what is wrong with the page of a class, as a word and as a sentence; empty if fine.
-
-    `long` says whether its text has enough sentences; `others` are classes with the same text.
-    """
-    suspect = "section" if page.section else "shared" if others else ""
-    too_short = "short" if class_text(page.extract) else "no text"
-    problem = page.problem or (suspect if long else too_short)
-    if not problem:
-        return "", ""
-    reason = REASONS[problem].format(**page.model_dump(), others=", ".join(others))
-    keep = "let it stand if it describes the class, or " if long else ""
-    remedy = f"name another page in a table of overrides ({wnid},<title>), or - for no text"
-    return problem, f"{reason}: {keep}{remedy}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

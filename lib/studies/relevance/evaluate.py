@@ -106,9 +106,7 @@ def predicted(
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Yield rows and logits of captions or of their images, (B,) and (B, C)."""
     reader = model.load(load_run(parameters.folder()))
-    batches = items(parameters, collection, reader.words)
-    size = parameters.training.batch
-    return model.predict(reader.network, batches, rows, parameters.precision, size)
+    return reader.predict(items(parameters, collection, reader.words), rows)
 
 
 def described(collection: Collection, parts: np.ndarray) -> pd.DataFrame:

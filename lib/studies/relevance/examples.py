@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from studies import paths
 from studies.inputs import images
 from studies.inputs.features import features
 from studies.learning.backbones import weights_of
+from studies.learning.fit import Batches
 from studies.paths import StudyError
 from studies.relevance.data import Collection
 from studies.relevance.params import Features, Parameters, Pixels, Reading
@@ -139,7 +140,8 @@ class Texts(Dataset):
         target: (N,), their class numbers.
         longest: tokens of a text, its begin and end included; what is longer is cut.
         pairs: (E, 2), the caption and the sentence of each example; None for captions alone.
-        sentences: tokens of S sentences; None leaves them out of the examples.
+        sentences: tokens of S sentences; None for captions alone.
+        appended: whether the sentence of an example is read, of which the length is in any case.
         weight: (N,), what each caption counts; None for 1.
 
     """
@@ -150,6 +152,7 @@ class Texts(Dataset):
     longest: int
     pairs: np.ndarray | None = None
     sentences: Sequence[list[int]] | None = None
+    appended: bool = True
     weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -157,10 +160,8 @@ class Texts(Dataset):
             self.weight = np.ones(len(self.target))
         lengths = self.captions.data.column("length").to_numpy().astype(np.int64)
         if self.pairs is not None:
-            lengths = lengths[self.pairs[:, 0]]
-            if self.sentences is not None:
-                behind = np.array([len(one) for one in self.sentences])
-                lengths = lengths + behind[self.pairs[:, 1]]
+            behind = np.array([len(one) for one in self.sentences])
+            lengths = lengths[self.pairs[:, 0]] + behind[self.pairs[:, 1]]
         self.lengths = np.minimum(lengths + 2, self.longest)
 
     def __len__(self) -> int:
@@ -171,7 +172,7 @@ class Texts(Dataset):
         chosen = np.asarray(rows)
         captions = chosen if self.pairs is None else self.pairs[chosen, 0]
         texts = self.captions[captions]["tokens"]
-        if self.sentences is not None:
+        if self.pairs is not None and self.appended:
             behind = [self.sentences[one] for one in self.pairs[chosen, 1]]
             texts = [joined(*both, self.longest - 2) for both in zip(texts, behind, strict=True)]
         return (
@@ -253,34 +254,31 @@ def items(
     return Texts(words, captions, collection.target, parameters.max_tokens, weight=weight)
 
 
-@dataclass(eq=False)
-class ByLength(Sampler):
+class ByLength(Batches):
     """Batches of rows of about one length: in every epoch `draws` of them, drawn afresh.
 
-    They come in random order; without a seed, once each, the longest first.
+    Each row comes as often as any other, or once more, and batches come in random order; without a
+    seed, once each, the longest first.
     """
 
-    rows: np.ndarray
-    lengths: np.ndarray
-    size: int
-    seed: int | None = None
-    draws: int | None = None
-    epoch: int = 0
-
-    def __post_init__(self) -> None:
-        if self.draws is None:
-            self.draws = len(self.rows)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches come next."""
-        self.epoch = epoch
+    def __init__(
+        self,
+        rows: np.ndarray,
+        lengths: np.ndarray,
+        size: int,
+        seed: int | None = None,
+        draws: int | None = None,
+    ) -> None:
+        super().__init__(rows, size, seed)
+        self.lengths, self.draws = lengths, len(rows) if draws is None else draws
 
     def __iter__(self) -> Iterator[list[int]]:
         if self.seed is None:
             yield from self._cut(self.rows)
             return
-        rng = np.random.default_rng([self.seed, self.epoch])
-        rows, pool = epoch_rows(rng, self.rows, self.draws), self.size * POOL
+        rng, pool = np.random.default_rng([self.seed, self.epoch]), self.size * POOL
+        rounds = [rng.permutation(self.rows) for _ in range(-(-self.draws // len(self.rows)))]
+        rows = rng.permutation(np.concatenate(rounds)[: self.draws])
         pools = (rows[start : start + pool] for start in range(0, len(rows), pool))
         batches = [batch for one in pools for batch in self._cut(one)]
         for place in rng.permutation(len(batches)):
@@ -294,9 +292,3 @@ class ByLength(Sampler):
         longest_first = rows[np.argsort(-self.lengths[rows], kind="stable")]
         for start in range(0, len(rows), self.size):
             yield longest_first[start : start + self.size].tolist()
-
-
-def epoch_rows(rng: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
-    """Return so many of the rows, in random order: each as often as any other, or once more."""
-    rounds = [rng.permutation(rows) for _ in range(-(-count // len(rows)))]
-    return rng.permutation(np.concatenate(rounds)[:count])

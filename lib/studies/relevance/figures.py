@@ -15,13 +15,8 @@ from studies.reporting.plots import COLUMN, Drawing, at_paper_size, style
 from studies.reporting.results import all_curves, cost_table
 from studies.runs.folder import LoadedRun
 
-FILTER = {
-    "precision": "precision",
-    "recall": "recall",
-    "rejected": "rejected",
-    "auc": "AUC",
-    "kept": "kept",
-}
+RATES = ("precision", "recall", "rejected")
+FILTER = {**dict(zip(RATES, RATES, strict=True)), "auc": "AUC", "kept": "kept"}
 TRAINED = {f"{metric}_trained": name for metric, name in FILTER.items() if metric != "kept"}
 DOWNSTREAM = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 FILTER_AXES = {metric: f"{name} (0–1)" for metric, name in FILTER.items() if metric != "kept"}

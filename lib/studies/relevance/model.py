@@ -155,19 +155,6 @@ def published(name: str, longest: int) -> nn.Module:
     return model
 
 
-def predict(
-    network: Classifier, items: Texts | Pictures, rows: np.ndarray, precision: str, size: int
-) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Yield rows of items and their logits (B, C), float32 on the CPU, the longest texts first."""
-    where = next(network.parameters()).device
-    network.eval()
-    batches = ByLength(rows, items.lengths, size)
-    with torch.inference_mode(), compute.autocast(precision):
-        for batch in tqdm(batches, desc="classifying", unit="batch", delay=2):
-            *inputs, _, _ = items[batch]
-            yield np.asarray(batch), network(*(one.to(where) for one in inputs)).float().cpu()
-
-
 @dataclass
 class Reader:
     """A trained network with the classes that it knows, and its tokenizer if it reads texts."""
@@ -177,6 +164,17 @@ class Reader:
     wnids: list[str]
     names: list[str]
     parameters: Parameters
+
+    def predict(
+        self, items: Texts | Pictures, rows: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Yield rows of items and their logits (B, C), float32 on the CPU, long texts first."""
+        batches = ByLength(rows, items.lengths, self.parameters.training.batch)
+        where = next(self.network.parameters()).device
+        with torch.inference_mode(), compute.autocast(self.parameters.precision):
+            for batch in tqdm(batches, desc="classifying", unit="batch", delay=2):
+                *inputs, _, _ = (one.to(where) for one in items[batch])
+                yield np.asarray(batch), self.network(*inputs).float().cpu()
 
     def logits(self, items: Sequence[str] | Sequence[Path]) -> np.ndarray:
         """Return what it says of N texts, or of N image files anywhere, (N, C)."""

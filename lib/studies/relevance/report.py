@@ -1,9 +1,9 @@
 """What the report notebook shows and writes: everything from the run folders of a dataset."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -28,6 +28,7 @@ from studies.reporting.results import (
 )
 from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
+from studies.runs.params import read_yaml
 
 TITLE = "Relevance: can a classifier of texts find the captions that describe an image's class?"
 ORDER = [
@@ -38,45 +39,8 @@ ORDER = [
 PUBLISHED = {"predictor": {"kept": 28610}}
 COMPARABLE = ("imagenet_captions", "imagenet_captions_images")
 
-MOST = 0.5  # share from which on "drops" and "keeps" are said of most texts
 RIVALS = ("name_match", "tfidf", "clip")  # filters without training, of which a dataset has some
-CONTROLS = ("downstream_all", "downstream_random", "downstream_kept")
-CLAIMS = (
-    Claim(
-        "F1",
-        "the filter drops texts that do not describe the class and keeps those that do, better "
-        "than filters without training",
-        (Step("recall", MOST, "predictor"), Step("rejected", MOST, "predictor")),
-    ),
-    Claim(
-        "F2",
-        "weighting the loss by the coefficients makes a downstream classifier learn faster or "
-        "better",
-        # ahead of every control after all steps, or else after a quarter of them
-        tuple(Step("accuracy", one, "downstream_weighted") for one in CONTROLS),
-        alternatives=tuple(
-            Step("accuracy", f"{one}@quarter", "downstream_weighted@quarter") for one in CONTROLS
-        ),
-    ),
-    Claim(
-        "F3",
-        "appending class sentences in training is what lets the predictor learn from noisy "
-        "captions",
-        (Step("auc", "predictor@captions_alone", "predictor"),),
-    ),
-)
-
-NOTE = (
-    "On held-out captions, each read alone. Precision: of the kept captions the share that "
-    "describes its class; recall: of those that do, the share kept; rejected: of those that do "
-    "not, the share dropped; AUC: the chance that one that does has the higher score. Kept counts "
-    "all captions. The epoch was chosen by the share of validation captions whose image's class is "
-    "the most probable."
-)
-UNKNOWN = (
-    "Which captions describe their class is not known here, so that only kept can be counted, and "
-    "classifiers are tested on the class of the image, described or not."
-)
+PAPER = read_yaml(Path(__file__).with_name("claims.yaml"))
 
 
 class Results(shared.Results):
@@ -98,6 +62,11 @@ class Results(shared.Results):
     def filters(self) -> dict[str, list[LoadedRun]]:
         """Return the systems that say which captions describe their class."""
         return {name: runs for name, runs in self.systems.items() if name not in self.downstream}
+
+    @property
+    def predictor(self) -> LoadedRun | None:
+        """Return the first seed of the predictor, None where it was not run."""
+        return next(iter(self.systems.get("predictor", [])), None)
 
     @property
     def captions(self) -> dict[str, int]:
@@ -172,10 +141,14 @@ def judged(results: Results) -> list[Outcome]:
     """Return what became of each of the claims F1 to F3."""
     unknown = "nobody knows which of these captions describe their class"
     untested = {} if results.truth_known else dict.fromkeys(("F1", "F3"), unknown)
-    better, *others = CLAIMS
-    rivals = (Step("auc", name, "predictor") for name in RIVALS if name in results.systems)
-    better = replace(better, steps=(*better.steps, *rivals))
-    return judge((better, *others), results.measured, untested)
+    rivals = [Step("auc", name, "predictor") for name in RIVALS if name in results.systems]
+    claims = []
+    for one in PAPER["claims"]:
+        listed = one["steps"], one.get("alternatives", [])
+        steps, others = ([Step(**step) for step in steps] for steps in listed)
+        steps += rivals if one["id"] == "F1" else []
+        claims.append(Claim(one["id"], one["text"], tuple(steps), alternatives=tuple(others)))
+    return judge(claims, results.measured, untested)
 
 
 def forests(outcomes: Sequence[Outcome]) -> list[Figure]:
@@ -202,7 +175,7 @@ def lead(results: Results, outcomes: Sequence[Outcome]) -> str:
 
 def note(results: Results) -> str:
     """Return what a reader of the table of filters must know."""
-    return NOTE if results.truth_known else f"{NOTE} {UNKNOWN}"
+    return PAPER["note"] if results.truth_known else f"{PAPER['note']} {PAPER['unknown']}"
 
 
 def scores(frame: pd.DataFrame, systems: Collection[str], names: dict[str, str]) -> Shown | None:
@@ -225,9 +198,30 @@ def differences(results: Results, tests: pd.DataFrame) -> Iterator[Shown]:
 
 def funnel(results: Results) -> Figure | None:
     """Draw what the steps of the predictor's filter leave, first seed; None without a predictor."""
-    if "predictor" not in results.systems:
+    run = results.predictor
+    return run and figures.funnel_figure(figures.funnel(run))
+
+
+def classes(results: Results) -> Shown | None:
+    """Show the share that the predictor keeps by class; None without a predictor."""
+    caption = "The classes of which the largest and the smallest share of captions is kept."
+    run = results.predictor
+    return run and show(figures.classes(run), caption)
+
+
+def captions(results: Results) -> Shown | None:
+    """Show captions that the predictor keeps and drops, or why not; None without a predictor."""
+    run = results.predictor
+    if run is None:
         return None
-    return figures.funnel_figure(figures.funnel(results.systems["predictor"][0]))
+    parameters = Parameters.from_run(run.params, run.folder)
+    try:
+        collection = data.read(parameters)
+        collection.refuse_changed(run, parameters)
+    except StudyError as error:
+        return publish.paragraph(f"Not shown here: {error}", "note")
+    caption = "Of some classes the most and the least probable held-out caption."
+    return show(figures.texts(run, collection), caption)
 
 
 def curves(results: Results) -> Iterator[Figure]:
@@ -240,29 +234,6 @@ def curves(results: Results) -> Iterator[Figure]:
 def cost(results: Results) -> Shown | None:
     """Show what each system with a network cost; None without one."""
     return show(figures.cost(results.trained)) if results.trained else None
-
-
-def classes(results: Results) -> Shown | None:
-    """Show the share that the predictor keeps by class; None without a predictor."""
-    if "predictor" not in results.systems:
-        return None
-    caption = "The classes of which the largest and the smallest share of captions is kept."
-    return show(figures.classes(results.systems["predictor"][0]), caption)
-
-
-def captions(results: Results) -> Shown | None:
-    """Show captions that the predictor keeps and drops, or why not; None without a predictor."""
-    if "predictor" not in results.systems:
-        return None
-    run = results.systems["predictor"][0]
-    parameters = Parameters.from_run(run.params, run.folder)
-    try:
-        collection = data.read(parameters)
-        collection.refuse_changed(run, parameters)
-    except StudyError as error:
-        return publish.paragraph(f"Not shown here: {error}", "note")
-    caption = "Of some classes the most and the least probable held-out caption."
-    return show(figures.texts(run, collection), caption)
 
 
 def origin(results: Results) -> Shown:

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from studies.paths import StudyError
+from studies.runs.params import read_yaml
 
 Choice = Literal["longest", "random"]
 
@@ -19,23 +21,9 @@ INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")  # A.A. of A.A. Milne, also U.
 WINDOW = 40  # characters; no abbreviation is longer
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# what these stand before belongs to the sentence
-BEFORE = _words(
-    "adm approx brig ca capt cf col dr e.g ed eds esp est excl fr gen gov hon i.e incl lat lit lt "
-    "maj messrs mr mrs ms mt pres prof pron rev sgt sp spp sr st subsp syn var viz vs"
-)
-# the same before a number only: "No. 5", "18 in. (46 cm)"
-NUMBERED = _words("c ch fig figs fl ft in lb min no nos op oz p pl pp sect vol vols")
-EITHER = _words("al bros co corp dept etc inc jr ltd ph.d sq")
-# A capital after one of these, or initials, begins a sentence when it is a usual first word's.
-STARTERS = _words(
-    "A After All Although An And As At Both But By During Each For From He Her His However If In "
-    "It Its Many Most Much No On One Other Others Our She Since Some Such That The Their There "
-    "These They This Those Though Thus To Two Unlike Until We When Where While With You"
+_WORDS = read_yaml(Path(__file__).with_name("abbreviations.yaml"))
+BEFORE, NUMBERED, EITHER, STARTERS = (
+    frozenset(_WORDS[name].split()) for name in ("before", "numbered", "either", "starters")
 )
 
 

@@ -1,6 +1,7 @@
 """Train one system: `python -m studies.relevance.train -f dataset.yaml -f system.yaml`."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -134,15 +135,13 @@ def with_sentences(
     parameters: Parameters, collection: data.Collection, known: np.ndarray, alone: Texts
 ) -> tuple[Texts, ByLength]:
     """Return the predictor's examples of all captions, and batches of those of the `known`."""
-    shared = alone.words, alone.captions, alone.target, alone.longest
     flat, pairs = collection.pairs()
-    texts = Texts(*shared, pairs, alone.words.tokens(flat))
-    lengths = texts.lengths  # so that batches are the same without the sentences
-    if not parameters.predictor.append_sentences:
-        texts = Texts(*shared, pairs)
+    sentences, plan = alone.words.tokens(flat), parameters.predictor
+    # batches are the same whether sentences are appended or not
+    texts = replace(alone, pairs=pairs, sentences=sentences, appended=plan.append_sentences)
     rows = np.flatnonzero(np.isin(pairs[:, 0], known))
-    draws = max(1, round(parameters.predictor.epoch_share * len(rows)))
-    return texts, ByLength(rows, lengths, parameters.training.batch, parameters.seed, draws)
+    draws = max(1, round(plan.epoch_share * len(rows)))
+    return texts, ByLength(rows, texts.lengths, parameters.training.batch, parameters.seed, draws)
 
 
 def training_captions(
@@ -175,13 +174,10 @@ def training_captions(
     if plan.captions == "random":
         rng = np.random.default_rng([parameters.split_seed, parameters.seed])
         return np.sort(rng.choice(known, len(kept), replace=False)), None
-    return kept, weights(run.predictions, kept) if plan.captions == "weighted" else None
-
-
-def weights(predictions: pd.DataFrame, kept: np.ndarray) -> np.ndarray:
-    """Return the coefficients, scaled to 1 on average over the kept ones, (N,); 0 elsewhere."""
-    coefficients = predictions["coefficient"].to_numpy(dtype=np.float64, na_value=0.0)
-    return np.nan_to_num(coefficients) / coefficients[kept].mean()
+    if plan.captions == "kept":
+        return kept, None
+    coefficients = run.predictions["coefficient"].to_numpy()
+    return kept, np.nan_to_num(coefficients) / coefficients[kept].mean()
 
 
 if __name__ == "__main__":
