@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from studies.relevance import examples
 from studies.relevance.examples import ByLength, Texts, Words, joined, padded, words
 from studies.relevance.params import Bag, Published
 
@@ -52,17 +51,6 @@ class TestParts:
             (found,) = one.tokens(["a </s> <pad> <mask> <s> b"])
             assert not {one.begin, one.end, one.pad} & set(found)
             assert "<mask>" in one.tokenizer.decode(found)
-
-
-class TestPublished:
-    def test_long_texts_are_not_cut_nor_filled_up(self, published, tmp_path, bpe, save_tokenizer):
-        bpe.enable_truncation(5)
-        bpe.enable_padding(length=30)
-        save_tokenizer(tmp_path, model_max_length=5)
-        bpe.no_truncation()
-        bpe.no_padding()
-        found = examples.published(str(tmp_path))
-        assert found.tokens(["a b", "z" * 40]) == published.tokens(["a b", "z" * 40])
 
 
 def tokens(texts):

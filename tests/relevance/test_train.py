@@ -193,22 +193,6 @@ class TestWhatIsSeen:
         right = np.mean(said.argmax(1) == found.target[rows["validation"]])
         assert run.curves["validation_accuracy"].item() == pytest.approx(right)
 
-    @pytest.mark.parametrize("system", ["predictor", "downstream_all", WEIGHTED])
-    def test_no_test_caption_is_read(self, predicted, small, system, seen):
-        parameters = small(system, {"training.epochs": 1, "seed": 0, "variant": "again"})
-        _, rows = known(parameters)
-        train(parameters)
-        asked = set()
-        for chosen, texts, _ in seen:
-            chosen = np.array(chosen)
-            asked.update((chosen if texts.pairs is None else texts.pairs[chosen, 0]).tolist())
-        assert not asked & set(rows["test"].tolist())
-        assert set(rows["validation"].tolist()) <= asked
-        if system == WEIGHTED:
-            scores = load_run(predicted).predictions
-            dropped = scores.index[(scores["part"] == "train") & ~scores["kept"]]
-            assert not asked & set(dropped)
-
 
 def test_test_captions_change_no_bit_of_the_weights(sandbox, small, monkeypatch):
     source = {"name": "imagenet_captions", "images": None}

@@ -198,7 +198,7 @@ def class_texts(classes: Mapping[str, str], pages: Mapping[str, Page]) -> pd.Dat
                 f"{REASONS[problem].format(**told)}: {keep}name another page in a table of "
                 f"overrides ({wnid},<title>), or - for no text"
             )
-    columns = [*Page.model_fields, "class", "page", "text", "problem", "reason"]
+    columns = [*Page.model_fields, "class", "page", "text", "reason"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=object)
 
 

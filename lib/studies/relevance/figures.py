@@ -38,19 +38,21 @@ def overview(collection: Collection, parts: np.ndarray) -> pd.DataFrame:
     shares = {"captions": ("class", "size"), "classes": ("class", "nunique")}
     shares |= {"examples": ("examples", "sum"), "describe their class": ("known", "mean")}
     table = pd.DataFrame(columns).groupby("part").agg(**shares).loc[[*PARTS]].reset_index()
-    for name in ("captions", "examples"):
-        table[name] = table[name].map("{:,}".format)
-    known = table["describe their class"].map("{:.0%}".format, na_action="ignore")
-    return table.assign(**{"describe their class": known.astype(object).fillna("unknown")})
+    return written(table, {"describe their class": "{:.0%}"}).replace("nan%", "unknown")
+
+
+def written(table: pd.DataFrame, shares: dict[str, str]) -> pd.DataFrame:
+    """Return a table with numbers as they are read: counts by thousands, `shares` as they say."""
+    forms = dict.fromkeys(table.select_dtypes("integer"), "{:,}") | shares
+    return table.assign(**{name: table[name].map(form.format) for name, form in forms.items()})
 
 
 def sample(collection: Collection, shown: int = 8) -> pd.DataFrame:
     """Return captions from all over the table, each with its class and whether it describes it."""
-    rows = spaced(len(collection.captions), shown)
-    frame = collection.captions[rows]
+    frame = collection.captions[spaced(len(collection.captions), shown)]
     return pd.DataFrame(
         {
-            "class": [collection.names[collection.target[row]] for row in rows],
+            "class": [collection.by_wnid[wnid] for wnid in frame["wnid"]],
             "caption": [shortened(text) for text in frame["text"]],
             "describes it": [TRUTH.get(known, "unknown") for known in frame["relevant"]],
         }
@@ -99,12 +101,11 @@ def outcome(run: LoadedRun, shown: int = 8) -> pd.DataFrame:
     if "said" in frame:
         wrong = frame[frame["said"] != frame["class"]]
         counts = wrong.groupby(["class", "said"]).size().sort_values(ascending=False, kind="stable")
-        top = counts[:shown].reset_index(name="captions")
-        top["captions"] = top["captions"].map("{:,}".format)
-        return top.replace(run.items["names"]).rename(columns={"said": "taken for"})
+        top = counts[:shown].reset_index(name="captions").replace(run.items["names"])
+        return written(top.rename(columns={"said": "taken for"}), {})
     kept = frame["kept"].map({True: "kept", False: "dropped"})
     counts = frame.get("reason", kept).replace("", "kept").value_counts()
-    return pd.DataFrame({"": counts.index, "captions": [f"{count:,}" for count in counts]})
+    return written(counts.rename_axis("").reset_index(name="captions"), {})
 
 
 def texts(run: LoadedRun, collection: Collection, shown: int = 4) -> pd.DataFrame:
@@ -134,18 +135,12 @@ def texts(run: LoadedRun, collection: Collection, shown: int = 4) -> pd.DataFram
 
 def classes(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
     """Return the classes of which a filter keeps the largest and the smallest share."""
-    by_class = run.predictions.groupby("class")["kept"].agg(["size", "sum", "mean"])
-    ranked = by_class.sort_values("mean", ascending=False, kind="stable")
+    shares = {"captions": "size", "kept": "sum", "share": "mean"}
+    by_class = run.predictions.groupby("class")["kept"].agg(**shares)
+    ranked = by_class.sort_values("share", ascending=False, kind="stable")
     if len(ranked) > 2 * shown:
         ranked = pd.concat([ranked[:shown], ranked[-shown:]])
-    return pd.DataFrame(
-        {
-            "class": ranked.index.map(run.items["names"]),
-            "captions": [f"{count:,}" for count in ranked["size"]],
-            "kept": [f"{count:,}" for count in ranked["sum"]],
-            "share": [f"{share:.0%}" for share in ranked["mean"]],
-        }
-    )
+    return written(ranked.rename(run.items["names"]).reset_index(), {"share": "{:.0%}"})
 
 
 def funnel(run: LoadedRun) -> pd.DataFrame:

@@ -218,31 +218,20 @@ class Parameters(RunParameters):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Parameters":
-        systems, plan = (self.predictor, self.baseline, self.downstream), self.training
-        for wrong, what in (
-            (self.sentences.fewest > self.sentences.most, "sentences.fewest is above most"),
-            (self.rare.train + self.rare.test > 1, "rare.train + rare.test is above 1"),
-            (
-                systems.count(None) != 2,
-                "a system is a predictor, a baseline or downstream: set the others to null",
-            ),
-            (
-                (plan is None) != (self.baseline is not None),
-                "training belongs to networks: a baseline has null, others need it",
-            ),
-            (
-                plan is not None and plan.epochs % plan.validate_every,
-                "training.validate_every must divide epochs, so that the last one is validated",
-            ),
-            (
-                systems.count(None) == 2
-                and self.sees_images
-                and self.source.name == "imagenet_captions"
-                and self.source.images is None,
-                "downstream.encoder looks at images: set source.images to the folder of images, or "
-                "take an encoder of text",
-            ),
-        ):
+        def refuse(wrong: object, what: str) -> None:
             if wrong:
                 raise ValueError(what)
+
+        systems, plan = (self.predictor, self.baseline, self.downstream), self.training
+        one = "a system is a predictor, a baseline or downstream: set the others to null"
+        refuse(systems.count(None) != 2, one)
+        networks = "training belongs to networks: a baseline has null, others need it"
+        refuse((plan is None) != (self.baseline is not None), networks)
+        last = "training.validate_every must divide epochs, so that the last one is validated"
+        refuse(plan and plan.epochs % plan.validate_every, last)
+        refuse(self.sentences.fewest > self.sentences.most, "sentences.fewest is above most")
+        refuse(self.rare.train + self.rare.test > 1, "rare.train + rare.test is above 1")
+        none = self.source.name == "imagenet_captions" and self.source.images is None
+        folder = "set source.images to the folder of images, or take an encoder of text"
+        refuse(self.sees_images and none, f"downstream.encoder looks at images: {folder}")
         return self

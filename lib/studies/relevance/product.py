@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
-from huggingface_hub import DatasetCard, DatasetCardData
+from jinja2 import Template
 from tqdm.auto import tqdm
 
 from studies import paths
@@ -50,11 +50,6 @@ WITH_IMAGES = ["wnid", "class", "caption", "class_text", "probability", "coeffic
 EXTENSIONS = ImageFolder.EXTENSIONS  # in small letters, of what `load_dataset` takes for images
 CARD = Path(__file__).with_name("card.md.jinja")
 LICENCE = "CC BY-SA 4.0"  # of Wikipedia
-LICENCES = {
-    "kitchen": {"license": "mit"},
-    "imagenet_captions": {"license": "other", "license_name": "see-sources-and-licences"},
-}
-SIZES = {1e3: "n<1K", 1e4: "1K<n<10K", 1e5: "10K<n<100K", 1e6: "100K<n<1M", 1e7: "1M<n<10M"}
 
 
 def export(run: LoadedRun) -> Path:
@@ -95,7 +90,8 @@ def export(run: LoadedRun) -> Path:
         write(fresh / "dropped.parquet", frame[~frame["kept"]], DROPPED, texts)
         pages = texts.rename(columns={"class_text": "text"})
         write(fresh / "class_texts.parquet", texts[["wnid"]], CLASSES, pages)
-        card(run, parameters, metrics, collection, without_image).save(fresh / "README.md")
+        told = card(run, parameters, metrics, collection, without_image)
+        (fresh / "README.md").write_text(told, encoding="utf-8", newline="\n")
     return folder
 
 
@@ -177,46 +173,28 @@ def card(
     metrics: dict[str, float],
     collection: data.Collection,
     without_image: dict[str, int],
-) -> DatasetCard:
+) -> str:
     """Return the dataset card: what is in the dataset, how it was made, what is wrong with it.
 
     `without_image` is how many kept captions of each part have no image in the image folder, empty
     where there are no images.
     """
     kept, found = run.predictions[run.predictions["kept"]], len(collection.everything)
-    without = [name for wnid, name in collection.by_wnid.items() if wnid not in set(kept["class"])]
+    having, names = set(kept["class"]), collection.by_wnid
+    without = [markdown_text(name) for wnid, name in names.items() if wnid not in having]
     facts = {"predictor": run.system, **run_facts([run], "captions")}
     accuracy = {"filter against the truth": [*FILTER_AXES]}
     for heading, ending in (("test captions", ""), ("captions it was trained on", "_trained")):
         accuracy[heading] = [metrics.get(name + ending, np.nan) for name in FILTER_AXES]
-    # what Hugging Face reads of a card; files that are not there may not be listed
-    filled = [part for part in PARTS if part in set(kept["part"])]
-    files = {"default": {part: f"data/{part}-{ALONE}.parquet" for part in filled}}
-    if len(kept) < found:
-        files["dropped"] = {"dropped": "dropped.parquet"}
-    files["class_texts"] = {"classes": "class_texts.parquet"}
-    front_matter = DatasetCardData(
-        pretty_name=f"Captions that describe their class: {parameters.dataset}",
-        **LICENCES[parameters.source.name],
-        task_categories=["text-classification"],
-        size_categories=[next(name for size, name in SIZES.items() if len(kept) < size)],
-        configs=[
-            {
-                "config_name": name,
-                "data_files": [{"split": split, "path": path} for split, path in splits.items()],
-            }
-            for name, splits in files.items()
-        ],
-    )
-    return DatasetCard.from_template(
-        front_matter,
-        template_path=str(CARD),
+    return Template(CARD.read_text(encoding="utf-8"), keep_trailing_newline=True).render(
         **parameters.model_dump(include={"dataset", "characters", "max_tokens"}),
         source=parameters.source.name,
         filter=parameters.filter,
         kept=len(kept),
+        # files that are not there may not be listed
+        filled=[part for part in PARTS if part in set(kept["part"])],
         classes=len(collection.wnids),
-        without=list(map(markdown_text, without)),
+        without=without,
         funnel=to_markdown(funnel(run)),
         parts=to_markdown(parts(run.predictions, without_image)),
         dropped=len(kept) < found,
