@@ -199,7 +199,7 @@ def class_texts(classes: Mapping[str, str], pages: Mapping[str, Page]) -> pd.Dat
                 f"overrides ({wnid},<title>), or - for no text"
             )
     columns = [*Page.model_fields, "class", "page", "text", "reason"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype=object)
+    return pd.DataFrame(list(rows.values()), list(rows), columns, dtype=object)
 
 
 def class_text(extract: str) -> str:
