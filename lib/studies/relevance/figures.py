@@ -12,7 +12,7 @@ from studies.relevance.data import Collection
 from studies.relevance.filter import BELOW_MEAN
 from studies.reporting import plots
 from studies.reporting.plots import COLUMN, Drawing, at_paper_size, style
-from studies.reporting.results import all_curves, cost_table
+from studies.reporting.results import all_curves
 from studies.runs.folder import LoadedRun
 
 RATES = ("precision", "recall", "rejected")
@@ -201,12 +201,3 @@ def precision_recall(filters: dict[str, list[LoadedRun]]) -> Figure | None:
 def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
     """Draw the loss and what chooses the epoch against the step, of one system at least."""
     return plots.curves(all_curves(systems), "step", CURVES, columns=2)
-
-
-def cost(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
-    """Return what each system cost, and on how many captions it was trained."""
-    return cost_table(
-        systems,
-        "captions trained on",
-        lambda facts: f"{facts.get('trained_on', facts['captions']['train']):,}",
-    )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from studies.reporting.bootstrap import Measured, Metric, measure
 from studies.reporting.claims import SYNTHETIC, Claim, Outcome, Step, forest, judge, tally
 from studies.reporting.results import (
     by_system,
+    cost_table,
     count_systems,
     read_runs,
     report_command,
@@ -232,8 +233,13 @@ def curves(results: Results) -> Iterator[Figure]:
 
 
 def cost(results: Results) -> Shown | None:
-    """Show what each system with a network cost; None without one."""
-    return show(figures.cost(results.trained)) if results.trained else None
+    """Show what each system with a network cost, and on how many captions it was trained."""
+
+    def trained_on(facts: dict[str, Any]) -> str:
+        return f"{facts.get('trained_on', facts['captions']['train']):,}"
+
+    trained = results.trained
+    return show(cost_table(trained, "captions trained on", trained_on)) if trained else None
 
 
 def origin(results: Results) -> Shown:
