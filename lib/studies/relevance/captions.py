@@ -43,9 +43,13 @@ REASONS = (NO_CLASS, NO_TEXT, ONE_WORD, TWICE)  # in the order in which they are
 REMEDY = "put the published file there or point STUDIES_DATA at the folder that holds it"
 
 VERSION = 2  # raise it whenever the same captions give another table
-KINDS = {"image": "string", "wnid": "string", "text": "string", "relevant": "bool"}
-# `relevant` is null where nobody knows; `reason` is why a caption is dropped before training
-COLUMNS = {**KINDS, "reason": "string"}
+COLUMNS = {
+    "image": "string",
+    "wnid": "string",
+    "text": "string",
+    "relevant": "bool",  # null where nobody knows
+    "reason": "string",  # why it is dropped before training, or empty
+}
 
 
 class Caption(NamedTuple):
