@@ -29,11 +29,14 @@ def writer(chat, tmp_path, slept):
     """Make a writer; all share the folder `answers`."""
 
     def make(**changed) -> ServerWriter:
-        rest = {"temperature": 0.7, "max_tokens": 50, "seed": 0, "folder": tmp_path / "answers"}
+        rest = {"temperature": 0.7, "max_tokens": 50, "seed": 0}
+        folder = changed.pop("folder", tmp_path / "answers")
         settings = {"url": chat.url, "model": "small", "key_variable": "", "attempts": 3}
         settings |= {"name": "server", "timeout": 30}
         settings |= {name: changed.pop(name) for name in settings & changed.keys()}
-        return ServerWriter(Server(**settings), **(rest | changed))
+        made = ServerWriter(Server(**settings), **(rest | changed))
+        made.folder = folder
+        return made
 
     return make
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 import kitchen
+from studies.recipes import metrics
 
 PLATES = kitchen.plates(2)
 DISHES = sorted({one.dish for one in PLATES})
@@ -12,26 +13,39 @@ IDS = [f"{one.category}/{one.dish}/{one.variant}/{one.id}.png" for one in PLATES
 DISH = np.array([DISHES.index(one.dish) for one in PLATES])
 VARIANT = np.array([VARIANTS.index(one.variant) for one in PLATES])
 PRESENT = np.array([[name in one.ingredients for name in INGREDIENTS] for one in PLATES])
+TRUTH = {
+    **{"id": IDS, "cluster": np.arange(len(IDS)), "dish": DISH},
+    "present": metrics.listed(PRESENT),
+}
 SOURCE = {"name": "kitchen", "per_variant": 2, "seed": 0}
 VARIANTS_OF = [sorted(set(VARIANT[dish == DISH].tolist())) for dish in range(len(DISHES))]
 
 
-def eyes(sharp: float, seed: int = 0, dishes: bool = True, ingredients: bool = True) -> dict:
-    """What a system says of the plates: the sharper, the more of it is right."""
+def seen(sharp: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+    """Probabilities of dishes and ingredients, those named, and variants said.
+
+    The sharper, the more of it is right.
+    """
     rng = np.random.default_rng(seed)
-    columns = {"id": IDS, "dish": DISH}
     logits = sharp * np.eye(len(DISHES))[DISH] + rng.normal(0, 1.5, (len(DISH), len(DISHES)))
     likely = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    if dishes:
-        columns["dish_probabilities"] = list(likely.astype(np.float32))
-    seen = sharp * (PRESENT - 0.5) + rng.normal(size=PRESENT.shape)
-    if ingredients:
-        columns["present"] = list(PRESENT)
-        columns["named"] = list(seen > 0)
-        columns["ingredient_probabilities"] = list((1 / (1 + np.exp(-seen))).astype(np.float32))
+    ingredients = sharp * (PRESENT - 0.5) + rng.normal(size=PRESENT.shape)
     right = rng.random(len(DISH)) < 1 - 1 / (1 + sharp)
     others = [rng.choice(VARIANTS_OF[dish]) for dish in DISH]
-    return columns | {"variant_said": np.where(right, VARIANT, others), "variant": VARIANT}
+    said = np.where(right, VARIANT, others)
+    return likely, 1 / (1 + np.exp(-ingredients)), ingredients > 0, said
+
+
+def eyes(sharp: float, seed: int = 0, dishes: bool = True, ingredients: bool = True) -> dict:
+    """The columns of a system that looks at the plates."""
+    likely, shares, named, variants = seen(sharp, seed)
+    columns = {**TRUTH, "variant_said": variants, "variant": VARIANT}
+    if dishes:
+        columns |= metrics.dish_columns(likely, DISH)
+    if ingredients:
+        columns["named"] = metrics.listed(named)
+        columns["ingredient_steps"] = list(metrics.ingredient_steps(shares, PRESENT))
+    return columns
 
 
 def cooked(place: int, ingredients: list[str]) -> str:

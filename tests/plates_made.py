@@ -38,18 +38,6 @@ def ordered():
     return make
 
 
-def scores(recipes: list[list[str]]) -> dict:
-    """The columns of what recipes of all plates are worth."""
-    said = texts.mentions(recipes, meals.INGREDIENTS, meals.DISHES)
-    precision, recall = texts.grounding(said, meals.PRESENT)
-    return {
-        "grounding_precision": precision,
-        "grounding_recall": recall,
-        "sight": texts.sight(said, meals.PRESENT, meals.DISH),
-        "self_bleu": texts.self_bleu(recipes, meals.DISH, meals.PRESENT),
-    }
-
-
 @pytest.fixture(scope="session")
 def serve(ordered):
     """Return a function that writes an evaluated run of the plates of `meals` by hand.
@@ -74,15 +62,15 @@ def serve(ordered):
         folder.mkdir(parents=True)
         (folder / "params.yaml").write_text(yaml.safe_dump(settings.resolved()))
         columns = seen or {
-            **{"id": meals.IDS, "dish": meals.DISH, "present": list(meals.PRESENT)},
-            **{"prompt": ["Write."] * len(meals.IDS), "recipes": recipes, **scores(recipes)},
+            **{**meals.TRUTH, "prompt": ["Write."] * len(meals.IDS), "recipes": recipes},
+            "self_bleu": texts.self_bleu(recipes, meals.DISH, meals.PRESENT),
         }
         frame = pd.DataFrame(columns)
         frame.to_parquet(folder / "predictions.parquet")
         found = found or ({"distinct_2": 0.25} if recipes else {})
         (folder / "metrics.json").write_text(json.dumps({**found, "n": len(frame)}))
         names = {"dishes": meals.DISHES, "ingredients": meals.INGREDIENTS}
-        (folder / "names.json").write_text(json.dumps(names))
+        (folder / "items.json").write_text(json.dumps(names))
         known = {
             **noted.RUN,
             "images": {"train": 10, "validation": 2, "test": len(frame)},

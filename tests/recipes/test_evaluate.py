@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,12 +17,13 @@ import meals
 from sentences import refused
 from studies import paths
 from studies.recipes import data, evaluate, texts, writers
+from studies.recipes.model import Seen
 from studies.recipes.readers import Plates
 from studies.runs.folder import load_run
 
 pytest_plugins = ["plates_made"]
 
-DISH = ["dish_top1", "dish_top5", "dish_macro_f1", "ece", "ece_uncalibrated"]
+DISH = ["dish_top1", "dish_top5", "dish_macro_f1", "ece"]
 INGREDIENTS = ["ingredient_micro_f1", "ingredient_macro_f1", "ingredient_map", "jaccard"]
 SCORED = {
     "majority": DISH,
@@ -51,56 +51,44 @@ def copy(dinner, sandbox, monkeypatch):
     return sandbox / "root"
 
 
-def stacked(run, column):
-    return np.stack(run.predictions[column])
-
-
 class TestSeen:
     @pytest.mark.parametrize("system", SCORED)
-    def test_scores_are_those_of_the_predictions(self, run, system):
-        one, frame = run(system), run(system).predictions
+    def test_scores_are_those_of_what_the_system_says(self, run, smallest, system):
+        one, frame, parameters = run(system), run(system).predictions, smallest(system)
         assert list(one.metrics) == [*SCORED[system], "n"]
         assert one.metrics["n"] == len(frame) == 24
-        wanted = {}
+        # the file's own folders say what is true
+        names = [name.split("/") for name in frame["id"]]
+        assert [meals.DISHES[dish] for dish in frame["dish"]] == [parts[1] for parts in names]
+        plates = data.read(parameters)
+        parts = data.split(plates, parameters)
+        if system in TRAINED:
+            seen = one.model().see_files([plates.root / name for name in frame["id"]])
+        else:
+            seen = evaluate.blind(plates, parts)
+        wanted, true = {}, plates.present[parts == "test"]
         if "dish_top1" in SCORED[system]:
-            likely = stacked(one, "dish_probabilities")
-            wanted["dish_top1"] = accuracy_score(frame["dish"], likely.argmax(1))
+            dishes = seen.dishes
+            if system == "shared_backbone@variants":
+                dishes = np.zeros((24, len(meals.DISHES)))
+                for variant, name in enumerate(meals.VARIANTS):
+                    (dish,) = {plate.dish for plate in meals.PLATES if plate.variant == name}
+                    dishes[:, meals.DISHES.index(dish)] += seen.dishes[:, variant]
+            wanted["dish_top1"] = accuracy_score(frame["dish"], dishes.argmax(1))
+            np.testing.assert_allclose(frame["dish_probability"].astype(float), dishes.max(1), 1e-3)
         if "jaccard" in SCORED[system]:
-            true, named = stacked(one, "present"), stacked(one, "named")
-            likely, there = stacked(one, "ingredient_probabilities"), true.any(0)
-            precision = average_precision_score(true[:, there], likely[:, there])
+            there = true.any(0)
+            precision = average_precision_score(true[:, there], seen.ingredients[:, there])
             wanted["ingredient_map"] = precision
-            micro = f1_score(true, named, average="micro", zero_division=0)
+            micro = f1_score(true, seen.named, average="micro", zero_division=0)
             wanted["ingredient_micro_f1"] = micro
         if "variant_accuracy" in SCORED[system]:
+            assert [meals.VARIANTS[v] for v in frame["variant"]] == [parts[2] for parts in names]
             accuracy = accuracy_score(frame["variant"], frame["variant_said"])
             wanted["variant_accuracy"] = accuracy
             for dish, variant in zip(frame["dish"], frame["variant_said"], strict=True):
                 assert variant in meals.VARIANTS_OF[dish]
-        assert {name: one.metrics[name] for name in wanted} == pytest.approx(wanted)
-
-    @pytest.mark.parametrize("system", TRAINED)
-    def test_predictions_are_what_the_trained_system_says(self, run, smallest, system):
-        one, frame, eyes = run(system), run(system).predictions, run(system).model()
-        # the file's own folders say what is true
-        names = [name.split("/") for name in frame["id"]]
-        assert [meals.VARIANTS[v] for v in frame["variant"]] == [parts[2] for parts in names]
-        assert [meals.DISHES[dish] for dish in frame["dish"]] == [parts[1] for parts in names]
-        root = data.read(smallest(system)).root
-        seen = eyes.see_files([root / name for name in frame["id"]])
-        dishes = seen.dishes
-        if system == "shared_backbone@variants":
-            assert "ingredient_probabilities" not in frame
-            assert dishes.shape == (24, len(meals.VARIANTS))
-            dishes = np.zeros((24, len(meals.DISHES)))
-            for variant, name in enumerate(eyes.dishes):
-                (dish,) = {plate.dish for plate in meals.PLATES if plate.variant == name}
-                dishes[:, meals.DISHES.index(dish)] += seen.dishes[:, variant]
-        else:
-            likely = stacked(one, "ingredient_probabilities")
-            np.testing.assert_allclose(likely, seen.ingredients, 1e-4)
-            assert (stacked(one, "named") == seen.named).all()
-        np.testing.assert_allclose(stacked(one, "dish_probabilities"), dishes, 1e-4)
+        assert {name: one.metrics[name] for name in wanted} == pytest.approx(wanted, abs=1e-6)
 
 
 class TestPrompts:
@@ -115,7 +103,7 @@ class TestPrompts:
         for prompt, named in zip(prompts, asked["named"], strict=True):
             (line,) = [one for one in prompt.split("\n") if one.startswith("Visible")]
             told = [one.rpartition(" (")[0] for one in line.partition(": ")[2].split(", ")]
-            assert sorted(filter(None, told)) == [KNOWN[s] for s in np.flatnonzero(named)]
+            assert sorted(filter(None, told)) == [KNOWN[s] for s in named]
 
     @pytest.mark.parametrize("system", ["oracle", "majority", "shared_backbone@variants"])
     def test_who_does_not_see_all_of_a_plate_is_not_asked(self, smallest, system):
@@ -137,7 +125,7 @@ class TestOnce:
 
 PARTS = np.array(["train", "test"])[np.arange(len(meals.IDS)) % 2]
 TEST = np.flatnonzero(PARTS == "test")
-SEEN = pd.DataFrame(meals.eyes(3.0)).iloc[TEST].to_dict("list")
+SEEN = Seen(*(part[TEST] for part in meals.seen(3.0)[:3]))
 
 
 def visible(prompt: str) -> str:
@@ -154,10 +142,9 @@ class Echo:
 
 class TestWrite:
     @pytest.fixture
-    def wrote(self, sandbox, serve, ordered, monkeypatch):
-        """Return a function: changes of the plates -> frame and scores of recipes that echo."""
+    def wrote(self, ordered, monkeypatch):
+        """Return a function: changes of the plates -> frame of recipes that echo."""
         monkeypatch.setattr(writers, "recipe_writer", lambda _: Echo())
-        run = load_run(serve(sandbox, "two_networks", seen=SEEN))
         writing = {**ordered("supervised").writing.model_dump(), "plates": 7, "recipes": 2}
         known = {
             **{"root": Path("/nowhere"), "files": meals.IDS, "dishes": meals.DISHES},
@@ -167,35 +154,30 @@ class TestWrite:
 
         def write(**changes):
             parameters = ordered("supervised", writing=writing)
-            return evaluate.write(parameters, Plates(**(known | changes)), PARTS, run)
+            return evaluate.write(parameters, Plates(**(known | changes)), PARTS, SEEN)
 
         return write
 
-    def test_one_row_a_plate_and_means_over_them(self, wrote, ordered):
-        frame, scores = wrote()
+    def test_one_row_a_plate(self, wrote):
+        frame = wrote()
         assert len(frame) == 7
         rows = [meals.IDS.index(name) for name in frame["id"]]
         assert rows == sorted(set(rows) & set(TEST.tolist()))
         assert frame["dish"].tolist() == meals.DISH[rows].tolist()
-        assert np.stack(frame["present"]).tolist() == meals.PRESENT[rows].tolist()
-        assert frame["reference"].tolist() == [f"recipe {row}" for row in rows]
-        for row in frame.itertuples():
+        for row, place in zip(frame.itertuples(), rows, strict=True):
+            assert row.present.tolist() == np.flatnonzero(meals.PRESENT[place]).tolist()
             line = visible(row.prompt)
             assert row.recipes == [f"{line}\n0", f"{line}\n1"]
-        assert list(scores) == [*texts.SCORES, "distinct_2"]
-        for name in texts.SCORES:
-            assert scores[name] == pytest.approx(frame[name].mean())
-        dishes = frame["dish"].to_numpy()
-        assert scores["distinct_2"] == texts.distinct(frame["recipes"], dishes)
+            # the reference itself is not kept
+            assert row.bleu4 == texts.reference_scores([row.recipes], [f"recipe {place}"])["bleu4"]
+        scored = ["prompt", "recipes", "self_bleu", "bleu4", "rouge_l"]
+        assert frame.columns.tolist() == ["id", "cluster", "dish", "present", *scored]
 
-    def test_without_references_and_with_ingredients_of_the_dish(self, wrote, recwarn):
+    def test_without_references_and_with_ingredients_of_the_dish(self, wrote):
         usual = np.stack([meals.PRESENT[dish == meals.DISH].any(0) for dish in meals.DISH])
-        frame, scores = wrote(present=usual, references=None)
-        assert not {"reference", "bleu4", "rouge_l"} & {*frame.columns, *scores}
-        assert frame["sight"].isna().all()
-        assert not {"sight", "self_bleu"} & set(scores)
-        assert not np.isnan(list(scores.values())).any()
-        assert not recwarn.list
+        frame = wrote(present=usual, references=None)
+        assert not {"bleu4", "rouge_l"} & {*frame.columns}
+        assert frame["self_bleu"].isna().all()
 
     def test_every_prompt_and_seed_writes_of_the_same_plates(self, ordered):
         def places(system, plates, count=100, **changes):
@@ -251,7 +233,6 @@ class TestBlind:
         for row in range(len(seen.dishes)):
             assert seen.dishes[row] == pytest.approx([counts[c] / len(known) for c in range(3)])
             assert seen.ingredients[row] == pytest.approx([n / len(known) for n in has])
-            assert seen.raw_dishes[row].tolist() == seen.dishes[row].tolist()
             assert seen.named[row].tolist() == seen.named[0].tolist()
 
     def test_what_is_named_is_chosen_on_validation_plates(self):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from studies.recipes import figures
+from studies.recipes import data, figures
 from studies.runs.folder import load_run
 
 pytest_plugins = ["plates_made"]
@@ -19,14 +19,17 @@ class TestLook:
         monkeypatch.setenv("STUDIES_ROOT", str(dinner.root))
         prompt = load_run(smallest("supervised").folder())
         run = load_run(smallest(prompt.provenance["perception"]).folder())
-        eyes, frame = run.model(), run.predictions
+        eyes, parameters = run.model(), smallest(run.system)
+        plates = data.read(parameters)
+        test = data.split(plates, parameters) == "test"
+        seen = eyes.see(data.inputs(plates, parameters)[test])
         shown = titles(figures.look(run, 3))
         assert len(shown) == 3
         for text, row in ((shown[0], 0), (shown[2], -1)):
-            likely = frame["dish_probabilities"].iloc[row]
+            likely = seen.dishes[row]
             dish = eyes.dishes[int(np.argmax(likely))].replace("_", " ")
             assert text.startswith(f"{dish} {max(likely):.0%}:")
-            named, shares = frame["named"].iloc[row], frame["ingredient_probabilities"].iloc[row]
+            named, shares = seen.named[row], seen.ingredients[row]
             best = max(np.flatnonzero(named), key=lambda s, p=shares: p[s])
             assert f": {eyes.ingredients[best]} {shares[best]:.0%}" in text
         assert titles(figures.look(prompt, 3)) == shown

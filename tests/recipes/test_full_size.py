@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torchvision.models import DenseNet
 
 import chains
-from studies.recipes.evaluate import NAMES, evaluate
+from studies.recipes.evaluate import evaluate
 from studies.recipes.params import Parameters
 from studies.runs.folder import load_run
-from studies.runs.params import read_yaml, run_files
+from studies.runs.params import run_files
 
 TRUNKS = {"two_networks": 2, "shared_backbone": 1}
 
@@ -100,7 +100,7 @@ def test_a_study_from_published_files_to_recipes(
         assert tuple(run.provenance["images"].values()) == counts
         assert run.metrics["n"] == len(run.predictions) == counts[-1]
         assert 0 <= run.metrics["dish_top1"] <= run.metrics["dish_top5"] == 1
-        assert ingredients <= set(read_yaml(run.folder / NAMES)["ingredients"])
+        assert ingredients <= set(run.items["ingredients"])
         # it began with the published weights: AdamW's one step is about the rate
         tensors = load_file(run.folder / "model.safetensors")
         rate = run.params["backbone_learning_rate"]

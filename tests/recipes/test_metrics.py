@@ -3,13 +3,14 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, jaccard_score
 
-from studies.recipes.evaluate import values
-from studies.recipes.metrics import dish_metrics, ingredient_metrics
+from studies.recipes import metrics
+from studies.reporting.bootstrap import value
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -31,12 +32,22 @@ def plates(draw):
     return rng.integers(0, 5, (n, s)) / 4, rng.random((n, s)) < 0.4, there
 
 
-def dish_scores(probabilities, true):
-    return values(dish_metrics(probabilities, true), len(true))
+def dish_metrics(probabilities, true):
+    """The metrics of what is kept of probabilities."""
+    frame = pd.DataFrame(metrics.dish_columns(probabilities, true)).assign(dish=true)
+    assert frame["dish_probability"].dtype == np.float16
+    return metrics.dish_metrics(frame.assign(dish_probability=probabilities.max(1)))
 
 
-def ingredient_scores(probabilities, predicted, present):
-    return values(ingredient_metrics(probabilities, predicted, present), len(present))
+def ingredient_metrics(probabilities, predicted, present):
+    steps = metrics.ingredient_steps(probabilities, present)
+    lists = {"named": metrics.listed(predicted), "present": metrics.listed(present)}
+    frame = pd.DataFrame({**lists, "ingredient_steps": list(steps)})
+    return metrics.ingredient_metrics(frame, present.shape[1])
+
+
+def values(by_id, items):
+    return {name: value(metric, items) for name, metric in by_id.items()}
 
 
 def ece(probabilities, true, bins=15):
@@ -87,13 +98,15 @@ def close(wanted):
 @settings(deadline=None)
 @given(dishes())
 def test_dish_scores_equal_scikit_learn(case):
-    assert dish_scores(*case) == close(dishes_by_scikit_learn(*case))
+    assert values(dish_metrics(*case), len(case[0])) == close(dishes_by_scikit_learn(*case))
 
 
 @settings(deadline=None)
 @given(plates())
 def test_ingredient_scores_equal_scikit_learn(case):
-    assert ingredient_scores(*case) == close(ingredients_by_scikit_learn(*case))
+    assert values(ingredient_metrics(*case), len(case[0])) == close(
+        ingredients_by_scikit_learn(*case)
+    )
 
 
 @st.composite

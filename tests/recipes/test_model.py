@@ -121,10 +121,8 @@ class TestSee:
     @pytest.mark.parametrize(("dish", "ingredient"), [(0.7, 1.3), (4.0, 0.25)])
     def test_temperatures_divide_logits(self, monkeypatch, tiles, dish, ingredient):
         seen = self.seen(monkeypatch, tiles, Decision(dish, ingredient, [0.5] * 4))
-        for probabilities, t in ((seen.dishes, dish), (seen.raw_dishes, 1.0)):
-            odds = np.array([[math.exp(z / t) for z in row] for row in self.DISHES])
-            wanted = odds / odds.sum(1, keepdims=True)
-            assert probabilities == pytest.approx(wanted, rel=1e-5)
+        odds = np.array([[math.exp(z / dish) for z in row] for row in self.DISHES])
+        assert seen.dishes == pytest.approx(odds / odds.sum(1, keepdims=True), rel=1e-5)
         wanted = [[1 / (1 + math.exp(-z / ingredient)) for z in row] for row in self.INGREDIENTS]
         assert seen.ingredients == pytest.approx(np.array(wanted), rel=1e-5)
 

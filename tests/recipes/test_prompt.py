@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 import meals
 from sentences import refused
 from studies.recipes import prompt as prompting
+from studies.recipes.model import Seen
 from studies.recipes.prompt import build_prompt
 from studies.recipes.readers import Plates
 
@@ -70,8 +70,8 @@ PLATES = Plates(
 )
 PARTS = np.array(["train", "test"])[np.arange(len(meals.IDS)) % 2]
 TEST, KNOWN = (np.flatnonzero(part == PARTS) for part in ("test", "train"))
-SEEN = pd.DataFrame(meals.eyes(3.0)).iloc[TEST].reset_index(drop=True)
-GUESSED = np.stack(SEEN["dish_probabilities"]).argmax(1)
+SEEN = Seen(*(part[TEST] for part in meals.seen(3.0)[:3]))
+GUESSED = SEEN.dishes.argmax(1)
 EVERY = np.arange(len(TEST))
 
 
@@ -95,14 +95,13 @@ def told(prompt: str) -> dict[str, str]:
 
 def named(place: int) -> dict[str, str]:
     """What was seen on a test plate, with percentages."""
-    row = SEEN.iloc[place]
-    likely = row["ingredient_probabilities"]
-    return {name: f"{likely[s]:.0%}" for s, name in enumerate(meals.INGREDIENTS) if row["named"][s]}
+    _, likely, there = (part[place] for part in SEEN)
+    return {name: f"{likely[s]:.0%}" for s, name in enumerate(meals.INGREDIENTS) if there[s]}
 
 
 class TestPrompts:
     def test_naive_and_supervised_tell_of_what_is_seen(self, prompts):
-        likely, doubted = np.stack(SEEN["dish_probabilities"]), 0
+        likely, doubted = SEEN.dishes, 0
         for place, (naive, prompt) in enumerate(
             zip(prompts("naive"), prompts("supervised"), strict=True)
         ):

@@ -197,9 +197,7 @@ class TestSmallArchives:
         ("food101", "meta/test.txt", "apple_pie/103", "apple_pie/102", 3),  # one of training
         ("food101", "meta/train.txt", "apple_pie/101", "apple_pie/999", 4),
         ("food101", "meta/train.txt", "apple_pie/101", "../meta/1", 4),
-        ("food101", "meta/classes.txt", "caesar_salad\n", "caesar_salad\ncaesar_salad\n", 3),
         ("ingredients101", "annotations/classes.txt", "caesar_salad", "apple_pie", 2),
-        ("ingredients101", "annotations/ingredients_simplified.txt", "miso, tofu,spring", ", ,", 3),
         *(("recipes5k", "annotations/train_labels.txt", "4", new, 1) for new in ("5", "²")),
         ("recipes5k", "annotations/test_images.txt", "2_spiced_pie", "0_classic_pie", 1),
         *(
@@ -216,8 +214,6 @@ class TestSmallArchives:
 def test_a_bad_line_is_named_and_nothing_is_left(layout, sandbox, name, file, old, new, line):
     folder = layout(name)
     edit(folder / file, old, new)
-    if new == ", ,":
-        edit(folder / file, ", , onion", ", ,")
     message = refused(READERS[name], folder)
     assert message.startswith(f"{folder / file} line {line}: ")
     assert [one for one in kept(sandbox) if one.startswith("root") and ".lock" not in one] == []
@@ -226,7 +222,7 @@ def test_a_bad_line_is_named_and_nothing_is_left(layout, sandbox, name, file, ol
 @pytest.mark.parametrize(
     ("name", "file", "content", "said"),
     [
-        ("food101", "meta/classes.txt", "apple_pie\n", "meta/train.txt line 1: expected"),
+        ("ingredients101", "annotations/ingredients_simplified.txt", "a\n,\nb", "line 2: expected"),
         ("food101", "meta/train.txt", None, "meta/train.txt: no such file"),
         *(
             ("food101", "meta/train.json", content, "meta/train.json: expected lists of images")
@@ -235,8 +231,8 @@ def test_a_bad_line_is_named_and_nothing_is_left(layout, sandbox, name, file, ol
         ("ingredients101", "annotations/classes.txt", "pie", "simplified.txt: expected a line for"),
         ("recipes5k", "annotations/val_labels.txt", "0\n0", "val_labels.txt: expected a line for"),
         ("uecfood256", "10/7.jpg", "<html>404", "10/7.jpg"),
-        ("uecfood256", "2/bb_info.txt", "img x1 y1 x2 y2", "2/bb_info.txt: expected lines of"),
-        ("uecfood256", "category.txt", "id\tname\n", "category.txt: expected numbers and names"),
+        ("uecfood256", "2/bb_info.txt", "img x1 y1 x2 y2", "2/bb_info.txt: expected `img x1"),
+        ("uecfood256", "category.txt", "id\tname\n", "category.txt: expected the number of"),
     ],
 )
 def test_what_is_missing_or_of_another_form(layout, name, file, content, said):
@@ -264,8 +260,8 @@ class TestUecFood256:
             for number, (corners, colour) in enumerate(boxes, 1)
         }
         assert plates.files == list(truth)
-        assert plates.dishes == [" ".join(name.split()) for name in CATEGORIES.values()]
-        names = dict(zip(CATEGORIES, plates.dishes, strict=True))
+        names = {number: " ".join(name.split()) for number, name in CATEGORIES.items()}
+        assert plates.dishes == sorted(names.values())
         made_of = {"1": {"rice"}, "2": {"eel", "rice"}, "10": {"chicken", "egg", "rice"}}
         for file, of_plate in ingredients_of(plates).items():
             assert of_plate == made_of[file.split("/")[0]]

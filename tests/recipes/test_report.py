@@ -10,8 +10,10 @@ from sklearn.metrics import accuracy_score, f1_score
 import meals
 import reported
 from sentences import refused
-from studies.recipes import data, report, texts
+from studies.recipes import data, figures, metrics, readers, report, texts
 from studies.recipes.report import judged, read
+from studies.reporting.bootstrap import value
+from studies.reporting.results import keep
 
 pytest_plugins = ["plates_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -40,8 +42,7 @@ def rows(system):
 def by_hand(columns):
     """Metrics of the plates with given numbers, as scikit-learn has them."""
     dish, variant = columns["dish"], columns["variant"]
-    predicted = np.stack(columns["dish_probabilities"]).argmax(1)
-    named = np.stack(columns["named"])
+    predicted, named = columns["dish_said"], metrics.mask(columns["named"], len(meals.INGREDIENTS))
     return {
         "dish_top1": lambda k: accuracy_score(dish[k], predicted[k]),
         "dish_macro_f1": lambda k: f1_score(
@@ -55,7 +56,7 @@ def by_hand(columns):
 def sight_of(recipes):
     mentioned = texts.mentions(recipes, meals.INGREDIENTS, meals.DISHES)
     # plates drawn twice have the same ingredients, and are not compared
-    return lambda k: float(np.nanmean(texts.sight(mentioned[k], meals.PRESENT[k], meals.DISH[k])))
+    return lambda k: value(texts.sight(mentioned[k], meals.PRESENT[k], meals.DISH[k]), len(k))
 
 
 class TestMetrics:
@@ -65,18 +66,20 @@ class TestMetrics:
             serves("two_networks", seen=meals.eyes(1.5))
             wanted = by_hand(meals.eyes(1.5))
         else:
-            frame = pd.read_parquet(
-                serves("supervised", recipes=meals.exchanged(5)) / "predictions.parquet"
-            )
-            names = ("grounding_precision", "grounding_recall", "self_bleu")
-            wanted = {name: lambda k, v=frame[name]: float(v.iloc[k].mean()) for name in names}
-            wanted["sight"] = sight_of(meals.exchanged(5))
+            recipes = meals.exchanged(5)
+            serves("supervised", recipes=recipes)
+            mentioned = texts.mentions(recipes, meals.INGREDIENTS, meals.DISHES)
+            precision, recall = texts.grounding(mentioned, meals.PRESENT)
+            found = {"grounding_precision": precision, "grounding_recall": recall}
+            found["self_bleu"] = texts.self_bleu(recipes, meals.DISH, meals.PRESENT)
+            wanted = {name: lambda k, v=each: float(v[k].mean()) for name, each in found.items()}
+            wanted["sight"] = sight_of(recipes)
         results = read("made_up")
-        metrics = results.metrics(results.runs[0])
+        by_id = results.metrics(results.runs[0])
         weights = np.random.default_rng(0).integers(0, 3, (4, PLATES))
         for name, metric in wanted.items():
             values = [metric(np.repeat(EVERY, row)) for row in weights]
-            assert metrics[name](weights.astype(float)) == pytest.approx(values), name
+            assert by_id[name](weights.astype(float)) == pytest.approx(values), name
 
     def test_means_and_spread_over_seeds(self, serves):
         seeds = [1, 3, 7]
@@ -95,17 +98,10 @@ class TestMetrics:
     def test_what_cannot_be_compared_has_no_row(self, serves):
         file = serves("naive", recipes=meals.own()) / "predictions.parquet"
         frame = pd.read_parquet(file)
-        frame.assign(present=list(USUAL), sight=np.nan, self_bleu=np.nan).to_parquet(file)
+        frame.assign(present=metrics.listed(USUAL), self_bleu=np.nan).to_parquet(file)
         frame = rows("naive")
         assert not {"sight", "self_bleu"} & set(frame.index)
         assert frame["mean"].notna().all()
-
-    def test_plates_of_one_photograph_are_drawn_together(self, serves):
-        ids = [f"{k % 4}/{k // 3}-{k % 3 + 1}.png" for k in EVERY]
-        source = {"name": "uecfood256", "ingredients": "mine.csv"}
-        serves("majority", seen=meals.eyes(1.0) | {"id": ids}, source=source)
-        results = read("made_up")
-        assert results.clusters(results.runs[0]).tolist() == [str(k // 3) for k in EVERY]
 
 
 class TestRead:
@@ -196,13 +192,13 @@ class TestClaims:
         assert found["R3"].startswith("inconclusive: 4 of at least 5 seeds")
 
     def test_ingredients_by_dish_test_nothing(self, serves):
-        serves("majority", seen=meals.eyes(0.1, ingredients=False))
-        assert report.BY_DISH not in report.note(read("made_up"))  # it does not say
-        serves("two_networks", seen=meals.eyes(1.0) | {"present": list(USUAL)})
+        usual = {"present": metrics.listed(USUAL)}
+        serves("majority", seen=meals.eyes(0.1, ingredients=False) | usual)
+        serves("two_networks", seen=meals.eyes(1.0, ingredients=False) | usual)
         results = read("made_up")
         outcomes = judged(results)
         assert [one.untested for one in outcomes[:3]] == [report.OF_DISHES] * 3
-        assert report.forests(outcomes) == []
+        assert not any(one.steps for one in outcomes)
         assert report.BY_DISH in report.note(results)
 
 
@@ -220,8 +216,7 @@ class TestShown:
         assert "supervised" in report.shown(frame, results.prompts, report.asked(results)).text
         for systems, metric in ((results.prompts, "sight"), (results.perceptions, "dish_top1")):
             assert " − " in report.differences(tests, systems, [metric]).text
-        assert len(report.forests(outcomes)) == 2  # R2 lacks its controls
-        plates = report.plates(results)
+        plates = figures.cases({name: runs[0] for name, runs in results.prompts.items()})
         assert plates.text.count("Recipe, supervised: ") == 6
         assert "<script" not in plates.html
         assert "two_networks with" in report.lead(results, frame, outcomes)
@@ -235,3 +230,32 @@ class TestShown:
         kept = pd.read_csv(folder / "recipes.csv").set_index(["model", "metric"])
         top1 = [by_hand(meals.eyes(3.0, seed))["dish_top1"](EVERY) for seed in (0, 1)]
         assert kept.loc[("two_networks", "dish_top1"), "mean"] == pytest.approx(np.mean(top1))
+
+
+def test_the_evidence_alone_makes_the_same_report(dinner, sandbox, monkeypatch):
+    def tables():
+        results = read("tiny")
+        outcomes = judged(results)
+        axes = figures.calibration(results.trained).axes
+        drawn = [line.get_xydata().tolist() for axis in axes for line in axis.lines]
+        said = figures.cases({name: runs[0] for name, runs in results.prompts.items()}).text
+        return results, results.summary(), results.tests(), outcomes, drawn, said
+
+    monkeypatch.setenv("STUDIES_ROOT", str(dinner.root))
+    results, frame, tests, outcomes, drawn, _ = tables()
+    for run in results.runs:  # the report says what the run does
+        rows = frame[(frame["model"] == run.params["model"])]
+        rows = rows[rows["variant"] == run.params["variant"]].set_index("metric")["mean"]
+        assert {**run.metrics, "n": 0} == pytest.approx({**rows.to_dict(), "n": 0}, abs=1e-12)
+        keep(run, sandbox / "root/runs/tiny/recipes" / run.system / run.folder.name)
+    monkeypatch.setenv("STUDIES_ROOT", str(sandbox / "root"))
+    monkeypatch.setattr(data, "read", lambda _: readers.food101(sandbox / "nowhere", None))
+    _, again, tested, judgements, redrawn, said = tables()
+    pd.testing.assert_frame_equal(again, frame)
+    pd.testing.assert_frame_equal(tested, tests)
+    assert [one.verdict for one in judgements] == [one.verdict for one in outcomes]
+    assert redrawn == drawn
+    assert said.startswith("Not shown here: ")
+    assert {file.suffix for file in (sandbox / "root/runs").rglob("*.*")} == {
+        *(".csv", ".json", ".parquet", ".yaml")
+    }

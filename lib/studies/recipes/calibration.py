@@ -5,7 +5,6 @@ modern neural networks*, ICML 2017.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -14,39 +13,33 @@ EVEN = 0.5  # the threshold of those who have seen nothing
 
 
 def temperature(logits: np.ndarray, true: np.ndarray) -> float:
-    """Return the T for which softmax(logits / T) is likeliest, 0.05 to 20.
+    """Return the T for which softmax(logits / T) is likeliest, 0.05 to 20, 1 where none is better.
 
     `logits` are (N, C), `true` (N,) class indices.
     """
+    # late: they take as long as a third of torch
+    from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
     logits = np.asarray(logits, dtype=np.float64)
-    of_true = logits[np.arange(len(logits)), true]
-    return _likeliest(lambda cold: (logsumexp(logits * cold, axis=1) - of_true * cold).mean())
+    of_true = np.take_along_axis(logits, true[:, None], axis=1)[:, 0]
+
+    def loss(warmth: float) -> float:  # convex in 1 / T
+        cold = math.exp(-warmth)
+        return (logsumexp(logits * cold, axis=1) - of_true * cold).mean()
+
+    bounds = math.log(LOWEST), math.log(HIGHEST)
+    best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return math.exp(best.x) if best.fun < loss(0.0) else 1.0
 
 
 def sigmoid_temperature(logits: np.ndarray, present: np.ndarray) -> float:
     """Return the T for which sigmoid(logits / T) is likeliest, 0.05 to 20.
 
-    `logits` and `present` (bool) are (N, S).
+    `logits` and `present` (bool) are (N, S). A sigmoid is a softmax over its logit and 0.
     """
-    logits = np.asarray(logits, dtype=np.float64)
-    # -log sigmoid(z) of what is there, -log sigmoid(-z) of what is not
-    wrongly = np.where(present, -logits, logits)
-    return _likeliest(lambda cold: np.logaddexp(0, wrongly * cold).mean())
-
-
-def _likeliest(loss: Callable[[float], float]) -> float:
-    """Return the temperature of least loss, a convex function of 1 / T; 1 where none is better."""
-    from scipy.optimize import minimize_scalar  # late: it takes as long as a third of torch
-
-    best = minimize_scalar(
-        lambda warmth: loss(math.exp(-warmth)),
-        bounds=(math.log(LOWEST), math.log(HIGHEST)),
-        method="bounded",
-        options={"xatol": 1e-6},
-    )
-    return math.exp(best.x) if best.fun < loss(1.0) else 1.0
+    pairs = np.stack([np.zeros(logits.size), logits.ravel()], axis=1)
+    return temperature(pairs, present.ravel().astype(int))
 
 
 def thresholds(probabilities: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -65,19 +58,14 @@ def thresholds(probabilities: np.ndarray, present: np.ndarray) -> np.ndarray:
 
 def _threshold(probabilities: np.ndarray, present: np.ndarray, usual: float) -> float:
     """Return the threshold of best F1, (N,), (N,): `usual` if none is better, or the nearest."""
-    order = np.argsort(probabilities)
-    values, there = probabilities[order], present[order]
-    below = np.r_[0.0, values[:-1]]
-    (starts,) = np.nonzero(values > below)  # a threshold is possible just before these
-    total = there.sum()
-    hits = total - np.r_[0, np.cumsum(there)][starts]
-    f1 = 2 * hits / np.maximum(total + len(values) - starts, 1)
-    chosen = probabilities > usual
-    so_far = 2 * (chosen & present).sum() / max(total + chosen.sum(), 1)
-    if f1.max(initial=0) <= so_far:
-        return usual
-    best = starts[f1 == f1.max()]
-    middle = below[best] + (values[best] - below[best]) / 2
+    values = np.unique(np.r_[0.0, probabilities])
+    middle = values[:-1] + np.diff(values) / 2
     # between neighbouring floats there is nothing halfway
-    candidates = np.where(middle < values[best], middle, below[best])
-    return float(candidates[np.abs(candidates - usual).argmin()])
+    middle = np.where(middle < values[1:], middle, values[:-1])
+    candidates = np.r_[usual, middle[np.argsort(np.abs(middle - usual), kind="stable")]]
+    said, hits = (
+        len(part) - np.searchsorted(np.sort(part), candidates, side="right")
+        for part in (probabilities, probabilities[present])
+    )
+    f1 = 2 * hits / np.maximum(said + present.sum(), 1)
+    return float(candidates[f1.argmax()])

@@ -34,7 +34,6 @@ def from_kitchen(per_variant: int, seed: int) -> Plates:
     return Plates.of(
         reading.kitchen(per_variant, seed) / "images",
         [plate.file for plate in plates],
-        sorted({plate.dish for plate in plates}),
         [plate.dish for plate in plates],
         [plate.ingredients for plate in plates],
         variants=variants.tolist(),
@@ -51,10 +50,8 @@ def split(plates: Plates, parameters: Parameters) -> np.ndarray:
     """
     if plates.official is not None and set(PARTS) <= set(plates.official):
         return plates.official
-    count = len(plates.files)
-    photographs = np.arange(count) if plates.photographs is None else plates.photographs
     # a photograph counts for the stratum of its first plate
-    _, first, whose = np.unique(photographs, return_index=True, return_inverse=True)
+    _, first, whose = np.unique(plates.clusters, return_index=True, return_inverse=True)
     strata = plates.dish if plates.variant is None else plates.variant
     parts = stratified(
         strata[first],

@@ -15,11 +15,15 @@ from studies.recipes.model import Seen
 from studies.recipes.params import Parameters
 from studies.recipes.prompt import STREAM, prompts
 from studies.recipes.readers import Plates
-from studies.reporting.bootstrap import Metric, value
+from studies.reporting.bootstrap import Metric, mean, value
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import LoadedRun, accounted, claim, load_run, provenance
 
-NAMES = "names.json"
+# how to write predictions: steps of some hundred ingredients a plate take half the space so
+SMALL = {
+    **{"compression": "zstd", "compression_level": 19, "use_dictionary": False},
+    "use_byte_stream_split": ["ingredient_steps.list.element"],
+}
 RARE = 0.01  # no variant has an ingredient never or always for certain
 
 
@@ -46,24 +50,24 @@ def evaluate(parameters: Parameters) -> Path:
         parts = data.split(plates, parameters)
         fingerprint = images.fingerprint(plates.paths, plates.root)
         facts = {"dataset_fingerprint": fingerprint, "images": sizes(parts)}
-        if parameters.prompt is not None:
-            asked = better(parameters)
-            asked.refuse_other_images(fingerprint, plates.root)
-            frame, scores = write(parameters, plates, parts, asked)
-            facts["perception"] = asked.system
-        elif parameters.trained:
-            run = load_run(folder)
-            run.refuse_other_images(fingerprint, plates.root)
-            seen = run.model().see(data.inputs(plates, parameters)[parts == "test"])
-            frame, scores = perception(parameters, plates, parts, seen)
+        if parameters.baseline is not None:
+            seen = blind(plates, parts)
         else:
-            frame, scores = perception(parameters, plates, parts, blind(plates, parts))
+            run = load_run(folder) if parameters.trained else better(parameters)
+            run.refuse_other_images(fingerprint, plates.root)
+            network = run.model()
+            seen = network.see(data.inputs(plates, network.parameters)[parts == "test"])
+        if parameters.prompt is not None:
+            frame = write(parameters, plates, parts, seen)
+            facts["perception"] = run.system
+        else:
+            frame = perception(parameters, plates, parts, seen)
         if not parameters.trained:
             write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
-        names = {"dishes": plates.dishes, "ingredients": plates.ingredients}
-        write_atomic(folder / NAMES, to_json(names))
-        write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
-        write_atomic(folder / "metrics.json", to_json({**scores, "n": len(frame)}))
+        items = {"dishes": plates.dishes, "ingredients": plates.ingredients}
+        write_atomic(folder / "items.json", to_json(items))
+        write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path, **SMALL))
+        write_atomic(folder / "metrics.json", to_json(scores(load_run(folder))))
     return folder
 
 
@@ -87,49 +91,77 @@ def better(parameters: Parameters) -> LoadedRun:
     return max(runs, key=lambda run: run.provenance["best_score"])
 
 
+def on_plates(plates: Plates, rows: np.ndarray) -> pd.DataFrame:
+    """Return what is true of some plates, one row each: id, cluster, dish, ingredients."""
+    return pd.DataFrame(
+        {
+            "id": [plates.files[row] for row in rows],
+            "cluster": plates.clusters[rows],
+            "dish": plates.dish[rows],
+            "present": metrics.listed(plates.present[rows]),
+        }
+    )
+
+
 @accounted("scoring")
 def perception(
     parameters: Parameters, plates: Plates, parts: np.ndarray, seen: Seen
-) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return what a system says of each test plate, one row each, and its scores.
+) -> pd.DataFrame:
+    """Return what a system says of each test plate, one row each.
 
     A system of which nothing is asked (ingredients of weight 0; a baseline's other half) has no
-    columns and no scores of it.
+    columns of it.
     """
-    test, network, baseline = np.flatnonzero(parts == "test"), parameters.network, None
-    if network is None:
-        baseline = parameters.baseline.name
-    dish, present = plates.dish[test], plates.present[test]
-    frame = pd.DataFrame({"id": [plates.files[row] for row in test], "dish": dish})
-    scores: dict[str, float] = {}
-    dishes, raw = seen.dishes, seen.raw_dishes
+    test, network = np.flatnonzero(parts == "test"), parameters.network
+    of_dish = network is not None or parameters.baseline.name == "majority"
+    of_ingredients = network.ingredient_weight > 0 if network is not None else not of_dish
+    frame, dishes = on_plates(plates, test), seen.dishes
     if network is not None and network.names == "variant":
         frame["variant_said"] = within_dish(dishes, plates, test)
-        # the probability of a dish is the sum over its variants
-        variant_of = np.zeros((len(plates.variants), len(plates.dishes)))
-        variant_of[plates.variant, plates.dish] = 1
-        dishes, raw = dishes @ variant_of, raw @ variant_of
-    if baseline != "frequencies":
-        frame["dish_probabilities"] = list(dishes.astype(np.float32))
-        scores |= values(metrics.dish_metrics(dishes, dish), len(test))
-        scores["ece_uncalibrated"] = value(metrics.dish_metrics(raw, dish)["ece"], len(test))
-    if baseline == "frequencies" or (network is not None and network.ingredient_weight):
-        frame["present"], frame["named"] = list(present), list(seen.named)
-        frame["ingredient_probabilities"] = list(seen.ingredients.astype(np.float32))
-        of_ingredients = metrics.ingredient_metrics(seen.ingredients, seen.named, present)
-        scores |= values(of_ingredients, len(test))
+        dishes = dishes @ plates.variant_of.astype(float)  # the sum over its variants
+    if of_dish:
+        frame = frame.assign(**metrics.dish_columns(dishes, plates.dish[test]))
+    if of_ingredients:
+        frame["named"] = metrics.listed(seen.named)
+        steps = metrics.ingredient_steps(seen.ingredients, plates.present[test])
+        frame["ingredient_steps"] = list(steps)
         if plates.variants is not None:
             likely = variant_scores(seen.ingredients, plates, np.flatnonzero(parts == "train"))
             frame["variant_said"] = within_dish(likely, plates, test)
     if "variant_said" in frame:
         frame["variant"] = plates.variant[test]
-        scores["variant_accuracy"] = float((frame["variant_said"] == frame["variant"]).mean())
-    return frame, scores
+    return frame
 
 
-def values(metrics: dict[str, Metric], items: int) -> dict[str, float]:
-    """Return what each metric is on the test set."""
-    return {name: value(metric, items) for name, metric in metrics.items()}
+def measures(run: LoadedRun) -> dict[str, Metric]:
+    """Return the metrics of a run by id, each a function of weights (R, N) of its test plates."""
+    frame, items = run.predictions, run.items
+    count, by_id = len(items["ingredients"]), {}
+    if "recipes" in frame:
+        present = metrics.mask(frame["present"], count)
+        named = texts.mentions(frame["recipes"], items["ingredients"], items["dishes"])
+        precision, recall = texts.grounding(named, present)
+        by_id |= {"grounding_precision": mean(precision), "grounding_recall": mean(recall)}
+        by_id["sight"] = texts.sight(named, present, frame["dish"].to_numpy())
+        by_id |= {name: mean(frame[name]) for name in texts.SCORES if name in frame}
+    if "dish_said" in frame:
+        by_id |= metrics.dish_metrics(frame)
+    if "named" in frame:
+        by_id |= metrics.ingredient_metrics(frame, count)
+    if "variant_said" in frame:
+        by_id["variant_accuracy"] = mean(frame["variant_said"] == frame["variant"])
+    return by_id
+
+
+@accounted("scoring")
+def scores(run: LoadedRun) -> dict[str, float]:
+    """Return what the metrics of a run are on the test set, but those without plates to compare."""
+    frame = run.predictions
+    found = {name: value(metric, len(frame)) for name, metric in measures(run).items()}
+    if "recipes" in frame:
+        found["distinct_2"] = texts.distinct_2(frame["recipes"], frame["dish"].to_numpy())
+    kept = {name: score for name, score in found.items() if not np.isnan(score)}
+    return {**kept, "n": len(frame)}
 
 
 def blind(plates: Plates, parts: np.ndarray) -> Seen:
@@ -142,10 +174,8 @@ def blind(plates: Plates, parts: np.ndarray) -> Seen:
     dishes = np.bincount(plates.dish[train], minlength=len(plates.dishes)) / train.sum()
     ingredients = plates.present[train].mean(0)
     limits = thresholds(np.tile(ingredients, (validation.sum(), 1)), plates.present[validation])
-    return Seen(
-        *(np.tile(row, (test.sum(), 1)) for row in (dishes, ingredients, ingredients > limits)),
-        np.tile(dishes, (test.sum(), 1)),
-    )
+    said = dishes, ingredients, ingredients > limits
+    return Seen(*(np.tile(row, (test.sum(), 1)) for row in said))
 
 
 def variant_scores(probabilities: np.ndarray, plates: Plates, train: np.ndarray) -> np.ndarray:
@@ -162,48 +192,29 @@ def variant_scores(probabilities: np.ndarray, plates: Plates, train: np.ndarray)
 
 def within_dish(scores: np.ndarray, plates: Plates, rows: np.ndarray) -> np.ndarray:
     """Return for each plate of `rows` the variant of its own dish with the highest score, (N,)."""
-    dish_of = np.zeros(len(plates.variants), dtype=int)
-    dish_of[plates.variant] = plates.dish
-    possible = dish_of == plates.dish[rows][:, None]
+    possible = plates.variant_of[:, plates.dish[rows]].T
     return np.where(possible, scores, -np.inf).argmax(1)
 
 
 @accounted("scoring")
-def write(
-    parameters: Parameters, plates: Plates, parts: np.ndarray, asked: LoadedRun
-) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return prompt, recipes and scores of each plate, one row each, and the mean scores.
-
-    `asked` is the run that says what is seen on the plates.
-    """
+def write(parameters: Parameters, plates: Plates, parts: np.ndarray, seen: Seen) -> pd.DataFrame:
+    """Return prompt, recipes and scores of each plate, one row each; `seen` is what it tells."""
     # imported late: language models take seconds, which looking need not pay
     from studies.recipes.writers import recipe_writer
 
     test = np.flatnonzero(parts == "test")
     places = sample(len(test), parameters)
     rows = test[places]
-    asked_for = prompts(parameters, plates, parts, asked.predictions, places)
+    frame = on_plates(plates, rows)
+    frame["prompt"] = prompts(parameters, plates, parts, seen, places)
     with accounted("decoding"):
-        recipes = recipe_writer(parameters).write(asked_for, parameters.writing.recipes)
-    dish, present = plates.dish[rows], plates.present[rows]
-    frame = pd.DataFrame({"id": [plates.files[row] for row in rows], "dish": dish})
-    frame["present"], frame["prompt"], frame["recipes"] = list(present), asked_for, recipes
-    named = texts.mentions(recipes, plates.ingredients, plates.dishes)
-    frame["grounding_precision"], frame["grounding_recall"] = texts.grounding(named, present)
-    frame["sight"] = texts.sight(named, present, dish)
-    frame["self_bleu"] = texts.self_bleu(recipes, dish, present)
+        recipes = recipe_writer(parameters).write(frame["prompt"], parameters.writing.recipes)
+    frame["recipes"] = recipes
+    frame["self_bleu"] = texts.self_bleu(recipes, plates.dish[rows], plates.present[rows])
     if plates.references is not None:
         references = [plates.references[row] for row in rows]
-        frame["bleu4"] = texts.bleu4(recipes, references)
-        frame["rouge_l"] = texts.rouge_l(recipes, references)
-        frame["reference"] = references
-    # self-BLEU and sight need plates of one dish with different ingredients
-    scores = {
-        name: float(np.nanmean(frame[name]))
-        for name in texts.SCORES
-        if name in frame and frame[name].notna().any()
-    }
-    return frame, {**scores, "distinct_2": texts.distinct(recipes, dish)}
+        frame = frame.assign(**texts.reference_scores(recipes, references))
+    return frame
 
 
 def sample(count: int, parameters: Parameters) -> np.ndarray:

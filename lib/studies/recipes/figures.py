@@ -1,6 +1,6 @@
 """What notebooks show of plates and runs: figures, and tables to look at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -9,15 +9,16 @@ from sklearn.calibration import calibration_curve
 
 from studies.inputs.images import open_rgb
 from studies.inputs.reading import PARTS
+from studies.paths import StudyError
 from studies.recipes import data, metrics
 from studies.recipes.params import Parameters
 from studies.recipes.readers import Plates
 from studies.reporting import plots, publish
-from studies.reporting.results import all_curves, cost_table
-from studies.reporting.tables import Shown, show
+from studies.reporting.results import all_curves
+from studies.reporting.tables import Shown
 from studies.runs.folder import LoadedRun, load_run
 
-SEEN = {
+NAMES = {
     "dish_top1": "dish top-1",
     "dish_top5": "dish top-5",
     "ece": "ECE",
@@ -27,8 +28,6 @@ SEEN = {
     "dish_macro_f1": "dish macro-F1",
     "ingredient_macro_f1": "ingredient macro-F1",
     "jaccard": "Jaccard",
-}
-WRITTEN = {
     "grounding_precision": "grounding precision",
     "grounding_recall": "grounding recall",
     "sight": "sight",
@@ -37,11 +36,11 @@ WRITTEN = {
     "bleu4": "BLEU-4",
     "rouge_l": "ROUGE-L",
 }
-NAMES = {**SEEN, **WRITTEN}
 AXES = {metric: f"{name} (0–1)" for metric, name in NAMES.items()} | {"sight": "sight (−1 to 1)"}
 TESTED = ("dish_top1", "ingredient_micro_f1", "ingredient_map", "variant_accuracy")
 SEEN_AXES = {metric: AXES[metric] for metric in TESTED[:3]}
-WRITTEN_AXES = {metric: AXES[metric] for metric in [*WRITTEN][:4]}
+WRITTEN = ("grounding_precision", "grounding_recall", "sight", "self_bleu")
+WRITTEN_AXES = {metric: AXES[metric] for metric in WRITTEN}
 CURVES = {
     "train_loss": "training loss, (1) + weight × (2) (nats)",
     "validation_dish_top1": "validation dish top-1 (0–1)",
@@ -55,17 +54,17 @@ def overview(plates: Plates, parts: np.ndarray) -> pd.DataFrame:
     rows = []
     for part in PARTS:
         dish, present = plates.dish[parts == part], plates.present[parts == part]
-        counts = f"{len(dish):,}", len(np.unique(dish)), int(present.any(0).sum())
-        rows.append((part, *counts, f"{present.sum(1).mean():.1f}"))
-    names = ["part", "pictures", "dishes", "ingredients", "ingredients a picture"]
-    return pd.DataFrame(rows, columns=names)
+        row = {"part": part, "pictures": f"{len(dish):,}", "dishes": len(np.unique(dish))}
+        row["ingredients"] = int(present.any(0).sum())
+        rows.append(row | {"ingredients a picture": f"{present.sum(1).mean():.1f}"})
+    return pd.DataFrame(rows)
 
 
 def sample(plates: Plates, shown: int = 6) -> Figure:
     """Draw a few pictures from all over the dataset, each with its dish and ingredients."""
     items = []
     for row in spread(len(plates.files), shown):
-        names = names_of(plates.ingredients, plates.present[row])
+        names = [plates.ingredients[place] for place in np.flatnonzero(plates.present[row])]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         caption = f"{spoken(plates.dishes[plates.dish[row]])}: {', '.join(names[:NAMED])}{more}"
         items.append((open_rgb(plates.paths[row]), caption))
@@ -82,17 +81,9 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def names_of(ingredients: list[str], present: np.ndarray) -> list[str]:
-    """Return the names of the ingredients that are there."""
-    return [ingredients[place] for place in np.flatnonzero(present)]
-
-
 def score_table(run: LoadedRun) -> pd.DataFrame:
     """Return a run's scores on the test set, one row a metric."""
-    names = WRITTEN if run.params["prompt"] is not None else SEEN
-    scores = {
-        names[metric]: f"{run.metrics[metric]:.3f}" for metric in names if metric in run.metrics
-    }
+    scores = {NAMES[name]: f"{run.metrics[name]:.3f}" for name in NAMES if name in run.metrics}
     return pd.DataFrame({"metric": scores.keys(), run.system: scores.values()})
 
 
@@ -119,17 +110,22 @@ def look(run: LoadedRun, shown: int = 6) -> Figure | None:
     return plots.images(items, columns=3)
 
 
-def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown:
+def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown | None:
     """Show test plates, each with what is on it, the last run's prompt and every run's recipe.
 
-    Raises StudyError when the photographs are not there.
+    Where the photographs are not at hand, that; None without a run.
     """
-    first, last = next(iter(runs.values())), list(runs.values())[-1]
-    plates = data.read(Parameters.from_run(first.params, first.folder))
-    frame, blocks, words = last.predictions, [], []
-    for row in spread(len(frame), shown):
-        plate = frame.iloc[row]
-        names = names_of(plates.ingredients, plate["present"])
+    if not runs:
+        return None
+    *_, last = runs.values()
+    try:
+        plates = data.read(Parameters.from_run(last.params, last.folder))
+    except StudyError as error:
+        return publish.paragraph(f"Not shown here: {str(error).rstrip('.')}.", "note")
+    blocks, words = [], []
+    for row in spread(len(last.predictions), shown):
+        plate = last.predictions.iloc[row]
+        names = [plates.ingredients[place] for place in plate["present"]]
         texts = {
             "On the plate": f"{spoken(plates.dishes[plate['dish']])}: {', '.join(names)}",
             "Prompt": plate["prompt"],
@@ -152,25 +148,16 @@ def curves(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
 def calibration(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
     """Draw how often dishes said with some probability are right, first seed of every system.
 
-    None without a network.
+    None without a system; all have a network.
     """
+    if not systems:
+        return None
     frames = []
     for system, (run, *_) in systems.items():
-        if run.params["network"] is not None and "dish_probabilities" in run.predictions:
-            likely = np.stack(run.predictions["dish_probabilities"])
-            hits = likely.argmax(1) == run.predictions["dish"]
-            right, said = calibration_curve(hits, likely.max(1), n_bins=metrics.BINS)
-            frames.append(pd.DataFrame({"said": said, "right": right, "system": system}))
-    if not frames:
-        return None
-    ends = [0.0, 1.0]
-    frames.append(pd.DataFrame({"said": ends, "right": ends, "system": "perfect"}))
-    axes = {"right": "share that is right (0–1)"}
-    return plots.curves(
-        pd.concat(frames), "said", axes, x_label="probability of the dish said (0–1)", columns=1
-    )
-
-
-def cost(systems: Mapping[str, Sequence[LoadedRun]]) -> Shown:
-    """Show what the training of each system cost."""
-    return show(cost_table(systems, "precision", lambda facts: facts["precision"]))
+        frame = run.predictions
+        hits, likely = frame["dish_said"] == frame["dish"], frame["dish_probability"]
+        right, said = calibration_curve(hits, likely.astype(float), n_bins=metrics.BINS)
+        frames.append(pd.DataFrame({"said": said, "right": right, "system": system}))
+    frames.append(pd.DataFrame({"said": [0.0, 1.0], "right": [0.0, 1.0], "system": "perfect"}))
+    axes, label = {"right": "share that is right (0–1)"}, "probability of the dish said (0–1)"
+    return plots.curves(pd.concat(frames), "said", axes, x_label=label, columns=1)

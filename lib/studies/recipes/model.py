@@ -108,7 +108,6 @@ class Seen(NamedTuple):
     dishes: np.ndarray  # (N, C) calibrated probabilities
     ingredients: np.ndarray  # (N, S) calibrated probabilities
     named: np.ndarray  # (N, S) whether above the ingredient's threshold
-    raw_dishes: np.ndarray  # (N, C) probabilities before calibration
 
 
 @dataclass
@@ -128,7 +127,7 @@ class Recogniser:
         warm = logits.ingredients / self.decision.ingredient_temperature
         ingredients = warm.sigmoid().numpy()
         named = ingredients > np.asarray(self.decision.thresholds, dtype=np.float32)
-        return Seen(dishes, ingredients, named, logits.dishes.softmax(1).numpy())
+        return Seen(dishes, ingredients, named)
 
     def see_files(self, files: list[Path]) -> Seen:
         """Return what it says of picture files anywhere."""
@@ -140,8 +139,8 @@ class Recogniser:
 
     def save(self, file: Path) -> None:
         """Write weights, names and decision as one safetensors file, whole or not at all."""
-        names = {"dishes": self.dishes, "ingredients": self.ingredients}
-        write_weights(file, self.network, {**names, "decision": asdict(self.decision)})
+        said = {"dishes": self.dishes, "ingredients": self.ingredients}
+        write_weights(file, self.network, said | {"decision": asdict(self.decision)})
 
 
 def load(run: Any) -> Recogniser:

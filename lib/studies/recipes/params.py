@@ -141,9 +141,7 @@ class Writing(Block):
     max_tokens: Count  # of a recipe
     servings: Count
     language: str
-    sure: Annotated[
-        float, Field(ge=0, le=1)
-    ]  # probability of a dish from which on it is named without doubt
+    sure: Annotated[float, Field(ge=0, le=1)]  # probability from which on a dish is not in doubt
 
 
 class Parameters(RunParameters):

@@ -9,14 +9,15 @@ know, so that a difference in the recipes is one of knowledge.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from studies.paths import StudyError
+from studies.recipes.model import Seen
 from studies.recipes.params import Parameters
 from studies.recipes.readers import Plates
 
 ALTERNATIVES = 2  # other dishes that are named when the first is unsure
 USUAL = 0.5  # share of a dish's training plates that have an ingredient which is typical of it
+FORM = {"servings", "language", "sure"}  # what every prompt of a run is built with
 STREAM = 1
 
 Ingredients = Sequence[str] | Mapping[str, float] | None
@@ -86,46 +87,40 @@ def prompts(
     parameters: Parameters,
     plates: Plates,
     parts: np.ndarray,
-    seen: pd.DataFrame,
+    seen: Seen,
     places: np.ndarray,
 ) -> list[str]:
     """Return the prompts of the test plates at these places among all test plates.
 
-    `seen` has one row a test plate; `another_plate` gives a plate what was seen on another one that
+    `seen` is of all test plates; `another_plate` gives a plate what was seen on another one that
     was taken for the same dish, or on any other where there is none.
     """
     train, test = (np.flatnonzero(parts == part) for part in ("train", "test"))
-    columns = ("dish_probabilities", "ingredient_probabilities", "named")
-    dishes, likely, named = (np.stack(seen[column]) for column in columns)
+    dishes, likely, named = seen
     predicted, ingredient_names = dishes.argmax(1), np.array(plates.ingredients)
     rng = np.random.default_rng([parameters.seed, STREAM])
-    told, writing = parameters.prompt, parameters.writing
+    told, form = parameters.prompt, parameters.writing.model_dump(include=FORM)
     texts = []
-    for place in places:
+    for place, row in zip(places, test[places], strict=True):
         ingredients: Ingredients = None
         if told.ingredients == "actual":
-            ingredients = ingredient_names[plates.present[test[place]]].tolist()
+            ingredients = ingredient_names[plates.present[row]].tolist()
         elif told.ingredients == "typical":
             alike = plates.present[train[plates.dish[train] == predicted[place]]]
             ingredients = ingredient_names[alike.mean(0) >= USUAL].tolist()
         elif told.ingredients != "none":
             source = place if told.ingredients == "seen" else another(place, predicted, rng)
-            which = named[source]
-            ingredients = dict(
-                zip(ingredient_names[which].tolist(), likely[source, which].tolist(), strict=True)
-            )
-        dish: str | dict[str, float] = plates.dishes[plates.dish[test[place]]]
+            pairs = zip(plates.ingredients, likely[source].tolist(), named[source], strict=True)
+            ingredients = {name: share for name, share, is_named in pairs if is_named}
+        dish: str | dict[str, float] = plates.dishes[plates.dish[row]]
         if told.dish == "seen":
             dish = dict(zip(plates.dishes, dishes[place].clip(0, 1).tolist(), strict=True))
-        form = {"servings": writing.servings, "language": writing.language, "sure": writing.sure}
         texts.append(build_prompt(dish, ingredients, **form))
     return texts
 
 
 def another(place: int, predicted: np.ndarray, rng: np.random.Generator) -> int:
     """Return another plate, taken for the same dish if there is one."""
-    others = np.flatnonzero(predicted == predicted[place])
-    others = others[others != place]
-    if not len(others):
-        others = np.delete(np.arange(len(predicted)), place)
-    return int(rng.choice(others))
+    every = np.arange(len(predicted))
+    alike = np.flatnonzero((predicted == predicted[place]) & (every != place))
+    return int(rng.choice(alike if len(alike) else np.delete(every, place)))

@@ -5,10 +5,10 @@ import difflib
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,13 +17,11 @@ from tqdm.auto import tqdm
 
 from studies import paths
 from studies.inputs import images
-from studies.inputs.reading import lines, numbered_lines, read_text
+from studies.inputs.reading import PARTS, lines, numbered_lines, read_text
 from studies.paths import StudyError
 from studies.runs.files import made_once
 
 By = Literal["dish", "image"]
-RECIPES5K_PARTS = {"train": "train", "val": "validation", "test": "test"}  # its names and ours
-BOX = "img x1 y1 x2 y2"
 # Raise it whenever the same boxes give other pictures: folders cut before are then left alone.
 VERSION = 1
 
@@ -65,29 +63,35 @@ class Plates:
         cls,
         root: Path,
         files: list[str],
-        dishes: list[str],
-        dish_names: Iterable[str],
+        dish_names: list[str],
         ingredients: Iterable[Sequence[str]],
         **rest: Any,
     ) -> "Plates":
         """Return plates of which each has the name of its dish and of its ingredients."""
-        index = {name: place for place, name in enumerate(dishes)}
+        dishes, dish = np.unique(dish_names, return_inverse=True)
         ingredients = list(ingredients)
         names = sorted(set().union(*ingredients))
         present = np.array([np.isin(names, own) for own in ingredients])
-        dish = np.array([index[name] for name in dish_names])
-        return cls(root, files, dishes, dish, names, present, **rest)
+        return cls(root, files, dishes.tolist(), dish, names, present, **rest)
 
     @cached_property
     def paths(self) -> list[Path]:
         """Return the picture files."""
         return [self.root / file for file in self.files]
 
-    def targets(self, names: str) -> tuple[list[str], np.ndarray]:
-        """Return the names that a softmax is over, dishes or variants, and (N,) the true ones."""
-        if names == "variant":
-            return self.variants, self.variant
-        return self.dishes, self.dish
+    @cached_property
+    def variant_of(self) -> np.ndarray:
+        """Return (V, C) whether a variant is one of a dish."""
+        owned = np.zeros((len(self.variants), len(self.dishes)), dtype=bool)
+        owned[self.variant, self.dish] = True
+        return owned
+
+    @cached_property
+    def clusters(self) -> np.ndarray:
+        """Return (N,) a number for the photograph of each plate."""
+        if self.photographs is None:
+            return np.arange(len(self.files))
+        return np.unique(self.photographs, return_inverse=True)[1]
 
 
 def unexpected(
@@ -95,6 +99,26 @@ def unexpected(
 ) -> StudyError:
     """Return what to say of a place in a file that holds something else than expected."""
     return StudyError(f"{where}: expected {expected}, found `{found[:60]}`; {remedy}")
+
+
+def entries(
+    file: Path, pattern: str, expected: str, header: str = ""
+) -> Iterator[tuple[str, re.Match[str]]]:
+    """Yield where each line that is not blank stands, and what a pattern finds in it.
+
+    Raises StudyError, which says what is expected, at a line of another form, but for a first one
+    that begins as the header, and when there is none.
+    """
+    last = None
+    for number, line in numbered_lines(file):
+        where, found = f"{file} line {number}", re.fullmatch(pattern, line)
+        if found:
+            yield where, found
+            last = number
+        elif not header or number > 1 or not line.startswith(header):
+            raise unexpected(where, line, expected)
+    if last is None:
+        raise unexpected(file, "", expected)
 
 
 # Tables of ingredients: of a dish, or of one image.
@@ -196,40 +220,32 @@ def ingredients101(folder: Path) -> IngredientTable:
     M. Bolaños, A. Ferrà, P. Radeva, ICIAP workshops, 2017. Raises StudyError when the files do not
     correspond, a dish is there twice or has no ingredients.
     """
-    lists = annotations(folder)
-    file, rows = lists / "ingredients_simplified.txt", {}
-    dishes = class_names(lists / "classes.txt")
-    for number, (dish, recipe) in enumerate(aligned(lists / "classes.txt", dishes, file), 1):
-        names = rows[row_key("dish", dish)] = ingredient_names(recipe.split(","))
-        if not names:
-            raise unexpected(f"{file} line {number}", recipe, f"ingredients of {dish}")
+    classes, file = (
+        annotations(folder) / name for name in ("classes.txt", "ingredients_simplified.txt")
+    )
+    rows: dict[str, tuple[str, ...]] = {}
+    for number, (dish, recipe) in enumerate(aligned(classes, file), 1):
+        key, names = row_key("dish", dish), ingredient_names(recipe.split(","))
+        if not key or key in rows or not names:
+            expected = f"a dish, each once, and ingredients in that line of {file.name}"
+            raise unexpected(f"{classes} line {number}", f"{dish}: {recipe}", expected)
+        rows[key] = names
     return IngredientTable("dish", rows, str(file))
 
 
 def annotations(folder: Path) -> Path:
     """Return the folder of the lists; the archive of Ingredients101 spells it with a capital."""
-    for name in ("annotations", "Annotations"):
-        if (folder / name).is_dir():
-            return folder / name
-    raise StudyError(f"{folder / 'annotations'}: no such folder; unpack the annotations there")
+    capital = folder / "Annotations"
+    return capital if capital.is_dir() else folder / "annotations"
 
 
-def class_names(file: Path) -> list[str]:
-    """Return the names of dishes, one a line; raises StudyError when one is blank or twice."""
-    names = lines(file)
-    for number, name in enumerate(names, 1):
-        if not name or name in names[: number - 1]:
-            raise unexpected(f"{file} line {number}", name, "a dish, each once")
-    return names
-
-
-def aligned(file: Path, listed: list[str], other: Path) -> list[tuple[str, str]]:
+def aligned(*files: Path) -> list[tuple[str, str]]:
     """Return the lines of two files in pairs; raises StudyError when they do not correspond."""
-    others = lines(other)
-    if len(listed) != len(others):
-        expected = f"a line for each of the {len(listed)} of {file.name} beside it"
-        raise unexpected(other, f"{len(others)} lines", expected)
-    return list(zip(listed, others, strict=True))
+    first, second = map(lines, files)
+    if len(first) != len(second):
+        expected = f"a line for each of the {len(first)} of {files[0].name} beside it"
+        raise unexpected(files[1], f"{len(second)} lines", expected)
+    return list(zip(first, second, strict=True))
 
 
 # Plates of published layouts.
@@ -238,24 +254,23 @@ def aligned(file: Path, listed: list[str], other: Path) -> list[tuple[str, str]]
 def food101(folder: Path, table: IngredientTable) -> Plates:
     """Read Food-101: `images/<dish>/<id>.jpg`, by the lists in `meta/`.
 
-    L. Bossard, M. Guillaumin, L. Van Gool, ECCV 2014. `classes.txt` names the dishes, `train.txt`
-    and `test.txt`, or `.json` in their place, the images of the published parts, `<dish>/<id>`.
-    Raises StudyError when a list is wrong, a listed image is missing, or a dish has no image or no
-    row in the table.
+    L. Bossard, M. Guillaumin, L. Van Gool, ECCV 2014. `train.txt` and `test.txt`, or `.json` in
+    their place, name the images of the published parts, `<dish>/<id>`. Raises StudyError when a
+    list is wrong, a listed image is missing, or a dish has no row in the table.
     """
     listed = []
     for part in ("train", "test"):
         listing, other = (folder / "meta" / f"{part}.{ending}" for ending in ("txt", "json"))
-        if other.exists() and not listing.exists():
+        if listing.exists() or not other.exists():
+            named = [(f"{listing} line {line}", image) for line, image in numbered_lines(listing)]
+        else:
             try:
                 by_dish = json.loads(read_text(other))
                 named = [(other, image) for dish in by_dish for image in by_dish[dish]]
             except (ValueError, TypeError) as error:
                 raise unexpected(other, str(error), "lists of images by dish") from None
-        else:
-            named = [(f"{listing} line {line}", image) for line, image in numbered_lines(listing)]
         listed += [(part, where, f"{image}.jpg") for where, image in named]
-    return in_parts(folder / "images", listed, class_names(folder / "meta" / "classes.txt"), table)
+    return in_parts(folder / "images", listed, table)
 
 
 def recipes5k(folder: Path) -> Plates:
@@ -271,43 +286,35 @@ def recipes5k(folder: Path) -> Plates:
     file = lists / "ingredients_simplified_Recipes5k.txt"
     recipes = [ingredient_names(line.split(",")) for line in lines(file)]
     listed, rows = [], {}
-    for name, part in RECIPES5K_PARTS.items():
+    for name, part in zip(("train", "val", "test"), PARTS, strict=True):
         listing, labels = lists / f"{name}_images.txt", lists / f"{name}_labels.txt"
-        pairs = aligned(listing, lines(listing), labels)
-        for line, (image, label) in enumerate(pairs, 1):
+        for line, (image, label) in enumerate(aligned(listing, labels), 1):
             if not label.isdecimal() or int(label) >= len(recipes):
                 expected = f"the number of a line of {file.name}, 0 to {len(recipes) - 1}"
                 raise unexpected(f"{labels} line {line}", label, expected)
             rows[row_key("image", image)] = recipes[int(label)]
             listed.append((part, f"{listing} line {line}", image))
-    dishes = sorted({image.split("/")[0] for _, _, image in listed})
-    return in_parts(folder / "images", listed, dishes, IngredientTable("image", rows, str(file)))
+    return in_parts(folder / "images", listed, IngredientTable("image", rows, str(file)))
 
 
 def in_parts(
-    root: Path,
-    listed: Iterable[tuple[str, Path | str, str]],
-    dishes: list[str],
-    table: IngredientTable,
+    root: Path, listed: Iterable[tuple[str, Path | str, str]], table: IngredientTable
 ) -> Plates:
     """Return the plates of published parts, listed as part, where it says so, `<dish>/<id>.jpg`.
 
-    Raises StudyError when an image is missing, of no dish or listed twice, or a dish has no image
-    or no ingredients.
+    Raises StudyError when an image is missing or listed twice, or a dish has no ingredients.
     """
     there = {file.relative_to(root).as_posix() for file in root.glob("*/*")}
     part_of: dict[str, str] = {}
     for part, where, image in listed:
-        if image.split("/")[0] not in dishes or image not in there or image in part_of:
-            expected = f"a dish of the list, `/` and an image of it below {root}, each once"
+        if image not in there or image in part_of:
+            expected = f"a dish, `/` and an image of it below {root}, each once"
             raise unexpected(where, image, expected, "unpack the dataset again or mend the list")
         part_of[image] = part
     dish_names = [image.split("/")[0] for image in part_of]
-    for dish in sorted({*dishes} - {*dish_names}):
-        raise StudyError(f"{root / dish}: no list names an image of it; use the published lists")
-    ingredients = [table.of(image.split("/")[0], image) for image in part_of]
+    ingredients = [table.of(*pair) for pair in zip(dish_names, part_of, strict=True)]
     official = np.array(list(part_of.values()))
-    return Plates.of(root, list(part_of), dishes, dish_names, ingredients, official=official)
+    return Plates.of(root, list(part_of), dish_names, ingredients, official=official)
 
 
 def uecfood256(folder: Path, table: IngredientTable) -> Plates:
@@ -319,18 +326,13 @@ def uecfood256(folder: Path, table: IngredientTable) -> Plates:
     Raises StudyError when a list is wrong, an image is missing, or a dish has no image or no row in
     the table.
     """
-    listing, dishes = folder / "category.txt", {}
-    for number, line in numbered_lines(listing):
-        if number == 1 and line.split()[0] == "id":
-            continue
-        category = re.fullmatch(r"(\d+)\s+(.+)", line)
-        dish = " ".join(category[2].split()) if category else ""
-        if not category or int(category[1]) in dishes or dish in dishes.values():
-            expected = "the number of a category and its name, each once"
-            raise unexpected(f"{listing} line {number}", line, expected)
-        dishes[int(category[1])] = dish
-    if not dishes:
-        raise unexpected(listing, "", "numbers and names of categories")
+    dishes: dict[int, str] = {}
+    expected = "the number of a category and its name, each once"
+    for where, found in entries(folder / "category.txt", r"(\d+)\s+(.+)", expected, "id"):
+        number, dish = int(found[1]), " ".join(found[2].split())
+        if number in dishes or dish in dishes.values():
+            raise unexpected(where, found[0], expected)
+        dishes[number] = dish
     plates = [
         (box, dishes[category])
         for category in sorted(dishes)
@@ -339,7 +341,6 @@ def uecfood256(folder: Path, table: IngredientTable) -> Plates:
     return Plates.of(
         cut(folder, [box for box, _ in plates]),
         [box.file for box, _ in plates],
-        [dishes[category] for category in sorted(dishes)],
         [dish for _, dish in plates],
         [table.of(dish, box.source) for box, dish in plates],
         photographs=np.array([Path(box.source).stem for box, _ in plates]),
@@ -361,23 +362,15 @@ def read_boxes(listing: Path) -> list[Box]:
     A box that is listed twice counts once. Raises StudyError when the file is missing or has a line
     of another kind, or no box.
     """
-    category = listing.parent.name
-    corners_of: dict[str, dict[tuple[int, ...], str]] = {}
-    for number, line in numbered_lines(listing):
-        if number == 1 and line.split() == BOX.split():
-            continue
-        box = re.fullmatch(r"([^/\s]+)((?:\s+-?\d+){4})", line)
-        if not box:
-            expected = f"`{BOX}`, an image and four whole numbers"
-            raise unexpected(f"{listing} line {number}", line, expected)
-        corners = tuple(map(int, box[2].split()))
-        corners_of.setdefault(box[1], {}).setdefault(corners, f"{listing} line {number}")
-    if not corners_of:
-        raise unexpected(listing, "", f"lines of `{BOX}`")
+    category, boxes = listing.parent.name, {}
+    expected = "`img x1 y1 x2 y2`, an image and four whole numbers"
+    for where, found in entries(listing, r"([^/\s]+)((?:\s+-?\d+){4})", expected, "img"):
+        corners_of = boxes.setdefault(found[1], {})
+        corners_of.setdefault(tuple(map(int, found[2].split())), where)
     return [
         Box(f"{category}/{image}-{number}.png", f"{category}/{image}.jpg", corners, where)
-        for image, boxes in corners_of.items()
-        for number, (corners, where) in enumerate(boxes.items(), 1)
+        for image, corners_of in boxes.items()
+        for number, (corners, where) in enumerate(corners_of.items(), 1)
     ]
 
 
@@ -389,31 +382,25 @@ def cut(root: Path, boxes: list[Box]) -> Path:
     photograph. Raises StudyError when nothing is left of a box, a photograph is missing or damaged,
     or the cache cannot be written.
     """
-    of_source: dict[str, list[Box]] = {}
-    for box in boxes:
-        of_source.setdefault(box.source, []).append(box)
-    lists = {f"{source.split('/')[0]}/bb_info.txt" for source in of_source}
-    digest = images.fingerprint([root / name for name in sorted({*of_source, *lists})], root)
+    read = {box.source for box in boxes} | {f"{Path(box.file).parent}/bb_info.txt" for box in boxes}
+    digest = images.fingerprint([root / name for name in sorted(read)], root)
 
-    def cut_out(folder: Path, source: str) -> None:
-        photograph = images.open_rgb(root / source)
+    def cut_out(folder: Path, box: Box) -> None:
+        photograph = images.open_rgb(root / box.source)
+        left, upper, right, lower = box.corners
         width, height = photograph.size
-        for box in of_source[source]:
-            left, upper, right, lower = box.corners
-            inside = max(left, 0), max(upper, 0), min(right, width), min(lower, height)
-            if inside[0] >= inside[2] or inside[1] >= inside[3]:
-                raise StudyError(
-                    f"{box.where}: the box {left} {upper} {right} {lower} holds nothing of "
-                    f"{source}, which has {width}×{height} pixels; correct or remove the line"
-                )
-            photograph.crop(inside).save(folder / box.file)
+        inside = max(left, 0), max(upper, 0), min(right, width), min(lower, height)
+        if inside[0] >= inside[2] or inside[1] >= inside[3]:
+            expected = f"a box that holds something of {box.source}, {width}×{height} pixels"
+            found = " ".join(map(str, box.corners))
+            raise unexpected(box.where, found, expected, "correct or remove the line")
+        (folder / box.file).parent.mkdir(parents=True, exist_ok=True)
+        photograph.crop(inside).save(folder / box.file)
 
     def fill(folder: Path) -> None:
-        for box in boxes:
-            (folder / box.file).parent.mkdir(parents=True, exist_ok=True)
-        bar = tqdm(total=len(of_source), desc="cutting out boxes", unit="image", delay=2)
-        with ThreadPoolExecutor(images.WORKERS) as pool, bar:
-            for _ in pool.map(lambda source: cut_out(folder, source), of_source):
-                bar.update()
+        with ThreadPoolExecutor(images.WORKERS) as pool:
+            done = pool.map(partial(cut_out, folder), boxes)
+            bar = {"total": len(boxes), "desc": "cutting out boxes", "unit": "box", "delay": 2}
+            list(tqdm(done, **bar))
 
     return made_once(paths.cache() / f"uecfood256-{digest}-v{VERSION}", fill)

@@ -1,7 +1,6 @@
 """What the report notebook shows and writes: everything from the run folders of a dataset."""
 
-import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
@@ -10,15 +9,13 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from studies.paths import StudyError
-from studies.recipes import figures, metrics, texts
-from studies.recipes.evaluate import NAMES
-from studies.reporting import publish, tables
+from studies.recipes import figures
+from studies.recipes.evaluate import measures
 from studies.reporting import results as shared
-from studies.reporting.bootstrap import Measured, Metric, mean
-from studies.reporting.claims import Claim, Outcome, Step, forest, judge, tally
+from studies.reporting import tables
+from studies.reporting.bootstrap import Measured, Metric
+from studies.reporting.claims import Claim, Outcome, Step, judge, tally
 from studies.reporting.results import by_system, count_systems, read_runs, write_report
 from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
@@ -77,37 +74,13 @@ class Results(shared.Results):
 
     @cached_property
     def by_plate(self) -> bool:
-        """Whether test plates of one dish differ in their ingredients, or no run says."""
-        for run in self.runs:
-            if "present" in (frame := run.predictions):
-                ingredients = frame["present"].map(tuple)
-                return bool((ingredients.groupby(frame["dish"]).nunique() > 1).any())
-        return True
-
-    def clusters(self, run: LoadedRun) -> np.ndarray:
-        """Return (N,) which test plates are drawn together: those cut out of one photograph."""
-        if run.params["source"]["name"] != "uecfood256":
-            return super().clusters(run)
-        return run.predictions["id"].str.extract(r"([^/]+)-\d+\.png$")[0].to_numpy()
+        """Whether test plates of one dish differ in their ingredients."""
+        frame = self.runs[0].predictions
+        return bool((frame["present"].map(tuple).groupby(frame["dish"]).nunique() > 1).any())
 
     def metrics(self, run: LoadedRun) -> dict[str, Metric]:
         """Return the metrics of a run by id, each a function of weights (R, N) of test plates."""
-        frame = run.predictions
-        dish = frame["dish"].to_numpy()
-        by_id: dict[str, Metric] = {}
-        if run.params["prompt"] is not None:
-            by_id = {name: mean(frame[name]) for name in texts.SCORES if name in frame}
-            names = json.loads((run.folder / NAMES).read_text(encoding="utf-8"))
-            mentioned = texts.mentions(frame["recipes"], names["ingredients"], names["dishes"])
-            by_id["sight"] = texts.mean_sight(mentioned, np.stack(frame["present"]), dish)
-        if "dish_probabilities" in frame:
-            by_id |= metrics.dish_metrics(np.stack(frame["dish_probabilities"]), dish)
-        if "named" in frame:
-            columns = ("ingredient_probabilities", "named", "present")
-            by_id |= metrics.ingredient_metrics(*(np.stack(frame[column]) for column in columns))
-        if "variant_said" in frame:
-            by_id["variant_accuracy"] = mean(frame["variant_said"] == frame["variant"])
-        return by_id
+        return measures(run)
 
     @cached_property
     def measured(self) -> dict[str, dict[str, Measured]]:
@@ -167,14 +140,8 @@ def judged(results: Results) -> list[Outcome]:
     return judge(claims, results.measured, untested)
 
 
-def forests(outcomes: Iterable[Outcome]) -> list[Figure]:
-    """Draw each claim that has steps, the differences that it rests on."""
-    return [drawn for one in outcomes if (drawn := forest(one, figures.AXES)) is not None]
-
-
 # What the report notebook shows and writes.
 
-SIDES = ("naive", "supervised")  # prompts whose recipes stand side by side
 NOTE = (
     "F1 and Jaccard by thresholds, and ECE after a temperature, both chosen on validation data; "
     "mAP and macro-F1 are means over what occurs in the test set. The epoch was chosen by the mean "
@@ -229,17 +196,6 @@ def differences(
     """Show the paired tests of systems of one kind; None where there are none."""
     mine = tests[tests["first"].isin(systems) & tests["metric"].isin(metrics)]
     return None if mine.empty else show(tables.wide_tests(mine, figures.NAMES, []))
-
-
-def plates(results: Results) -> Shown | None:
-    """Show plates under both prompts; where the photographs are not at hand, that."""
-    runs = {name: results.prompts[name][0] for name in SIDES if name in results.prompts}
-    if not runs:
-        return None
-    try:
-        return figures.cases(runs)
-    except StudyError as error:
-        return publish.paragraph(f"Not shown here: {str(error).rstrip('.')}.", "note")
 
 
 def write(

@@ -18,8 +18,8 @@ from studies.learning import compute
 from studies.learning.fit import Batches, Scheduled, fit
 from studies.paths import StudyError, relative, run_command
 from studies.recipes import calibration, data
-from studies.recipes.metrics import ingredient_metrics
-from studies.recipes.model import CHUNK, Decision, Heads, Logits, Recogniser, build, gathered, look
+from studies.recipes.metrics import ingredient_steps, mean_average_precision
+from studies.recipes.model import CHUNK, Decision, Logits, Recogniser, build, gathered, look
 from studies.recipes.params import Parameters
 from studies.reporting.bootstrap import value
 from studies.runs.files import to_json, write_atomic
@@ -53,14 +53,8 @@ class TwoHeads(Scheduled):
 
     Two networks share nothing, so the gradient of each is that of its own loss alone. The epoch is
     chosen by the mean of what the heads are asked for: top-1 of dishes and mean average precision
-    of ingredients (top-1 alone where ingredients have no weight). `steps` is how many there are.
+    of ingredients (top-1 alone where ingredients have no weight).
     """
-
-    def __init__(self, parameters: Parameters, network: Heads, steps: int) -> None:
-        fine_tuned = parameters.network.trunk.name == "backbone"
-        super().__init__(
-            parameters, network, steps, network.trunks.parameters() if fine_tuned else ()
-        )
 
     def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Return the loss of pixels or features, (B,) dishes and (B, S) ingredients."""
@@ -83,8 +77,9 @@ class TwoHeads(Scheduled):
         }
         if self.settings.network.ingredient_weight:
             probabilities = logits.ingredients.sigmoid().numpy()
-            metrics = ingredient_metrics(probabilities, probabilities > 0.5, present)
-            scores["validation_ingredient_map"] = value(metrics["ingredient_map"], len(present))
+            steps = ingredient_steps(probabilities, present)
+            metric = mean_average_precision(steps, present)
+            scores["validation_ingredient_map"] = value(metric, len(present))
         return {MONITOR: float(np.mean(list(scores.values()))), **scores}
 
 
@@ -99,7 +94,9 @@ def train(parameters: Parameters) -> Path:
     parts = data.split(plates, parameters)
     inputs = data.inputs(plates, parameters)
     known, rest = (np.flatnonzero(parts == part) for part in ("train", "validation"))
-    names, dish = plates.targets(parameters.network.names)
+    names, dish = plates.dishes, plates.dish
+    if parameters.network.names == "variant":
+        names, dish = plates.variants, plates.variant
     with claim(parameters) as folder:
         file = folder / "model.safetensors"
         if file.exists():
@@ -111,8 +108,10 @@ def train(parameters: Parameters) -> Path:
         network = network.to(memory_format=torch.channels_last)
         examples = data.Examples(inputs, dish, plates.present)
         batches = Batches(known, parameters.images, parameters.seed)
+        fine_tuned = parameters.network.trunk.name == "backbone"
+        published = network.trunks.parameters() if fine_tuned else ()
         outcome = fit(
-            TwoHeads(parameters, network, parameters.epochs * len(batches)),
+            TwoHeads(parameters, network, parameters.epochs * len(batches), published),
             DataLoader(examples, sampler=batches, batch_size=None),
             DataLoader(examples, sampler=Batches(rest, CHUNK, None), batch_size=None),
             folder,

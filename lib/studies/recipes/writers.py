@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,14 +27,7 @@ from studies.runs.files import made_once, to_json, write_atomic
 BREAK = "\n\n"  # between prompt and recipe where a model has no chat template
 
 
-class RecipeWriter(Protocol):
-    """Whoever answers prompts."""
-
-    def write(self, prompts: Sequence[str], recipes: int) -> list[list[str]]:
-        """Return so many recipes for each prompt, in order."""
-
-
-def recipe_writer(parameters: Parameters) -> RecipeWriter:
+def recipe_writer(parameters: Parameters) -> "LocalWriter | ServerWriter":
     """Return who writes for a run."""
     generator, writing = parameters.writing.generator, parameters.writing
     sampling = (writing.temperature, writing.max_tokens, parameters.seed)
@@ -62,47 +55,43 @@ class LocalWriter:
     def write(self, prompts: Sequence[str], recipes: int) -> list[list[str]]:
         """Return so many recipes for each prompt, in order."""
         texts = [self.framed(prompt) for prompt in prompts]
-        written: list[list[str]] = []
+        written: list[str] = []
         starts = range(0, len(texts), self.batch)
         for start in tqdm(starts, desc="writing recipes", unit="batch", delay=2):
             compute.seed_all(compute.epoch_seed(self.seed, start))
-            answers = self.complete(texts[start : start + self.batch], recipes)
-            written += [
-                answers[first : first + recipes] for first in range(0, len(answers), recipes)
-            ]
-        return written
+            written += self.complete(texts[start : start + self.batch], recipes)
+        return by_prompt(written, recipes)
 
     def framed(self, prompt: str) -> str:
         """Return the prompt as the model expects it."""
         if not self.chats:
             return prompt + BREAK
         messages = [{"role": "user", "content": prompt}]
-        return self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
+        options = {"tokenize": False, "add_generation_prompt": True}
+        return self.tokenizer.apply_chat_template(messages, **options)
 
     def complete(self, texts: list[str], recipes: int) -> list[str]:
         """Return the continuations of a batch of texts, those of one text side by side."""
         # a chat template writes the special tokens itself
-        inputs = self.tokenizer(
-            texts, add_special_tokens=not self.chats, return_tensors="pt", padding=True
-        ).to(self.model.device)
-        sampled = self.temperature > 0
-        chance = {"temperature": self.temperature, "top_k": 0, "top_p": 1.0} if sampled else {}
+        framing = {"add_special_tokens": not self.chats, "return_tensors": "pt", "padding": True}
+        inputs = self.tokenizer(texts, **framing).to(self.model.device)
+        settings: dict[str, Any] = {"do_sample": False}
+        if self.temperature > 0:
+            settings = {"do_sample": True, "temperature": self.temperature, "top_k": 0}
+            settings |= {"top_p": 1.0, "num_return_sequences": recipes}
+        settings |= {"max_new_tokens": self.max_tokens, "pad_token_id": self.tokenizer.pad_token_id}
         with torch.inference_mode():
-            tokens = self.model.generate(
-                **inputs,
-                do_sample=sampled,
-                num_return_sequences=recipes if sampled else 1,
-                max_new_tokens=self.max_tokens,
-                pad_token_id=self.tokenizer.pad_token_id,
-                **chance,
-            )
+            tokens = self.model.generate(**inputs, **settings)
         new = tokens[:, inputs["input_ids"].shape[1] :]
         answers = [
-            text.strip() for text in self.tokenizer.batch_decode(new, skip_special_tokens=True)
+            one.strip() for one in self.tokenizer.batch_decode(new, skip_special_tokens=True)
         ]
-        return answers if sampled else [text for text in answers for _ in range(recipes)]
+        return answers if settings["do_sample"] else np.repeat(answers, recipes).tolist()
+
+
+def by_prompt(texts: list[str], recipes: int) -> list[list[str]]:
+    """Return the recipes of each prompt, so many of which follow each other."""
+    return [texts[start : start + recipes] for start in range(0, len(texts), recipes)]
 
 
 def load(model: str) -> tuple[Any, Any]:
@@ -136,15 +125,8 @@ class ServerWriter:
     for by both.
     """
 
-    def __init__(
-        self,
-        settings: Server,
-        temperature: float,
-        max_tokens: int,
-        seed: int,
-        folder: Path | None = None,
-    ):
-        """Read the key; `folder` keeps the answers, by default `cache/answers`.
+    def __init__(self, settings: Server, temperature: float, max_tokens: int, seed: int) -> None:
+        """Read the key; `cache/answers` keeps the answers.
 
         Raises StudyError when the address is none, holds secrets of its own or would have the key
         sent unencrypted, and when the variable of the key is not set or holds what cannot be a key.
@@ -164,7 +146,7 @@ class ServerWriter:
             **{"url": self.url, "model": settings.model, "temperature": float(temperature)},
             **{"max_tokens": max_tokens, "seed": seed},
         }
-        self.folder = paths.cache() / "answers" if folder is None else folder
+        self.folder = paths.cache() / "answers"
 
     def write(self, prompts: Sequence[str], recipes: int) -> list[list[str]]:
         """Return `recipes` texts for each prompt, in order.
@@ -181,7 +163,7 @@ class ServerWriter:
             requests.append(self.settings | {"prompt": prompt, "number": numbers[prompt]})
             numbers[prompt] += 1
         texts = self.client.answers(requests, self._kept, self._ask, "recipe")
-        return [texts[start : start + recipes] for start in range(0, len(texts), recipes)]
+        return by_prompt(texts, recipes)
 
     def _file(self, request: dict[str, Any]) -> Path:
         return self.folder / f"{digest(request).hex()}.json"
@@ -191,9 +173,9 @@ class ServerWriter:
         try:
             kept = json.loads(self._file(request).read_text(encoding="utf-8"))
             whole = kept["request"] == request and kept["answer"].strip()
+            return kept["answer"] if whole else None
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
-        return kept["answer"] if whole else None
 
     def _ask(self, request: dict[str, Any]) -> str:
         """Ask the server and keep its answer."""
@@ -234,9 +216,8 @@ def kitchen_writer(settings: Writer) -> Path:
 
     Raises StudyError when the cache cannot be written.
     """
-    content = json.dumps([VERSION, settings.model_dump()], sort_keys=True)
-    name = blake2b(content.encode(), digest_size=8).hexdigest()
-    return made_once(paths.cache() / f"writer-{name}", lambda partial: train(settings, partial))
+    name = f"writer-{digest([VERSION, settings.model_dump()]).hex()}"
+    return made_once(paths.cache() / name, lambda partial: train(settings, partial))
 
 
 def examples(settings: Writer) -> list[tuple[str, str]]:
@@ -310,10 +291,8 @@ def train(settings: Writer, folder: Path) -> None:
     try:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    except Exception as error:
-        if "(os error " not in str(error):
-            raise
-        raise OSError(str(error)) from error  # what is written by Rust has errors of its own
+    except Exception as error:  # what is written by Rust has errors of its own
+        raise OSError(str(error)) from error
 
 
 def batch(pairs: list[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
