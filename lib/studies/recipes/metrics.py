@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
-from sklearn.preprocessing import MultiLabelBinarizer
 
 from studies.reporting.bootstrap import Metric, macro_f1, mean, one_hot, over_occurring, share
 
@@ -23,7 +22,7 @@ def listed(mask: np.ndarray) -> list[np.ndarray]:
 
 def mask(listed: Sequence[Sequence[int]], places: int) -> np.ndarray:
     """Return (N, S) bool of N lists of places, which are below S."""
-    return MultiLabelBinarizer(classes=range(places)).fit_transform(listed).astype(bool)
+    return np.array([np.isin(np.arange(places), row) for row in listed])
 
 
 def dish_columns(probabilities: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:

@@ -81,7 +81,7 @@ class Labelled:
 
     def write(self, text: str) -> None:
         """Write the text, each of its lines labelled."""
-        for line in text.splitlines():
+        for line in filter(str.strip, text.splitlines()):
             self.stream.write(f"{self.label}  {line}\n")
         self.stream.flush()
 
