@@ -198,7 +198,6 @@ class TestSmallArchives:
         ("food101", "meta/train.txt", "apple_pie/101", "apple_pie/999", 4),
         ("food101", "meta/train.txt", "apple_pie/101", "../meta/1", 4),
         ("ingredients101", "annotations/classes.txt", "caesar_salad", "apple_pie", 2),
-        *(("recipes5k", "annotations/train_labels.txt", "4", new, 1) for new in ("5", "²")),
         ("recipes5k", "annotations/test_images.txt", "2_spiced_pie", "0_classic_pie", 1),
         *(
             ("uecfood256", "2/bb_info.txt", "48 32 90 70", new, 3)
@@ -229,6 +228,10 @@ def test_a_bad_line_is_named_and_nothing_is_left(layout, sandbox, name, file, ol
             for content in ("", '{"apple_pie": 3}')
         ),
         ("ingredients101", "annotations/classes.txt", "pie", "simplified.txt: expected a line for"),
+        *(
+            ("recipes5k", "annotations/val_labels.txt", label, "val_images.txt line 1: expected")
+            for label in ("5", "²")
+        ),
         ("recipes5k", "annotations/val_labels.txt", "0\n0", "val_labels.txt: expected a line for"),
         ("uecfood256", "10/7.jpg", "<html>404", "10/7.jpg"),
         ("uecfood256", "2/bb_info.txt", "img x1 y1 x2 y2", "2/bb_info.txt: expected `img x1"),

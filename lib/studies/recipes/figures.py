@@ -99,10 +99,8 @@ def look(run: LoadedRun, shown: int = 6) -> Figure | None:
     plates, eyes = data.read(Parameters.from_run(run.params, run.folder)), run.model()
     ids = run.predictions["id"]
     files = [plates.root / ids[row] for row in spread(len(ids), shown)]
-    seen, items = eyes.see_files(files), []
-    for file, dishes, likely, named in zip(
-        files, seen.dishes, seen.ingredients, seen.named, strict=True
-    ):
+    items = []
+    for file, dishes, likely, named in zip(files, *eyes.see_files(files), strict=True):
         best, order = dishes.argmax(), np.argsort(-likely, kind="stable")
         names = [f"{eyes.ingredients[k]} {likely[k]:.0%}" for k in order if named[k]]
         caption = f"{spoken(eyes.dishes[best])} {dishes[best]:.0%}: {', '.join(names)}"

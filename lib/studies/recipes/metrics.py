@@ -22,7 +22,7 @@ def listed(mask: np.ndarray) -> list[np.ndarray]:
 
 def mask(listed: Sequence[Sequence[int]], places: int) -> np.ndarray:
     """Return (N, S) bool of N lists of places, which are below S."""
-    return np.array([np.isin(np.arange(places), row) for row in listed])
+    return np.array([np.isin(range(places), row) for row in listed])
 
 
 def dish_columns(probabilities: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:

@@ -84,11 +84,7 @@ def _name(name: str) -> str:
 
 
 def prompts(
-    parameters: Parameters,
-    plates: Plates,
-    parts: np.ndarray,
-    seen: Seen,
-    places: np.ndarray,
+    parameters: Parameters, plates: Plates, parts: np.ndarray, seen: Seen, places: np.ndarray
 ) -> list[str]:
     """Return the prompts of the test plates at these places among all test plates.
 

@@ -4,15 +4,15 @@ import csv
 import difflib
 import io
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from studies import paths
@@ -22,6 +22,7 @@ from studies.paths import StudyError
 from studies.runs.files import made_once
 
 By = Literal["dish", "image"]
+MEND = "mend the line"
 # Raise it whenever the same boxes give other pictures: folders cut before are then left alone.
 VERSION = 1
 
@@ -101,24 +102,43 @@ def unexpected(
     return StudyError(f"{where}: expected {expected}, found `{found[:60]}`; {remedy}")
 
 
-def entries(
-    file: Path, pattern: str, expected: str, header: str = ""
-) -> Iterator[tuple[str, re.Match[str]]]:
-    """Yield where each line that is not blank stands, and what a pattern finds in it.
+def refuse(
+    rows: pd.DataFrame, wrong: pd.Series, expected: str, remedy: str = "use the published file"
+) -> None:
+    """Raise StudyError for the first wrong row; the index says where rows stand."""
+    if wrong.any():
+        row = rows[wrong].iloc[0]
+        raise unexpected(row.name, ", ".join(row.dropna().astype(str)), expected, remedy)
 
-    Raises StudyError, which says what is expected, at a line of another form, but for a first one
-    that begins as the header, and when there is none.
+
+def matched(file: Path, pattern: str, expected: str, header: str = "") -> pd.DataFrame:
+    """Return what the named groups of a pattern find in each line that is not blank.
+
+    The first line is left out where its first word is that of a header. Raises StudyError, which
+    says what is expected, at a line of another form and when there is none.
     """
-    last = None
-    for number, line in numbered_lines(file):
-        where, found = f"{file} line {number}", re.fullmatch(pattern, line)
-        if found:
-            yield where, found
-            last = number
-        elif not header or number > 1 or not line.startswith(header):
-            raise unexpected(where, line, expected)
-    if last is None:
+    found = [(f"{file} line {number}", line) for number, line in numbered_lines(file)]
+    if header and found and found[0][1].split()[0] == header:
+        del found[0]
+    if not found:
         raise unexpected(file, "", expected)
+    text = pd.DataFrame(found, columns=["where", "line"], dtype="str").set_index("where")
+    frame = text["line"].str.extract(f"^(?:{pattern})$")
+    refuse(text, frame.isna().any(axis=1), expected)
+    return frame
+
+
+def aligned(first: Path, second: Path) -> pd.DataFrame:
+    """Return the lines of two files beside each other, in columns of the files' names.
+
+    Raises StudyError when they do not correspond.
+    """
+    one, other = lines(first), lines(second)
+    if len(one) != len(other):
+        expected = f"a line for each of the {len(one)} of {first.name} beside it"
+        raise unexpected(second, f"{len(other)} lines", expected)
+    where = [f"{first} line {number}" for number in range(1, len(one) + 1)]
+    return pd.DataFrame({first.name: one, second.name: other}, where, dtype="str")
 
 
 # Tables of ingredients: of a dish, or of one image.
@@ -192,26 +212,23 @@ def from_csv(file: Path) -> IngredientTable:
     for wrong columns or cells, a row without ingredients, and a dish or image that is there twice.
     """
     text = read_text(file, "put the table of ingredients there or correct `source.ingredients`")
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader, cells = csv.reader(io.StringIO(text, newline="")), {}
     try:
-        numbered = [(reader.line_num, [" ".join(cell.split()) for cell in row]) for row in reader]
+        for row in reader:
+            if "".join(row).strip():
+                cells[f"{file} line {reader.line_num}"] = [" ".join(cell.split()) for cell in row]
     except csv.Error as error:
         raise StudyError(f"{file} line {reader.line_num}: not CSV ({error}); mend it") from None
-    (_, header), *listed = [(line, row) for line, row in numbered if any(row)] or [(1, [])]
+    header = cells.pop(next(iter(cells), ""), [])
     by = "dish" if "dish" in header else "image"
-    if not listed or sorted(header) != sorted([by, "ingredients"]):
+    if not cells or sorted(header) != sorted([by, "ingredients"]):
         expected = "columns named `dish` or `image`, and `ingredients`, and a line for each"
         raise unexpected(file, ",".join(header), expected, "correct its first line")
-    rows: dict[str, tuple[str, ...]] = {}
-    for line, row in listed:
-        named = dict(zip(header, row, strict=False))
-        names = ingredient_names(named.get("ingredients", "").split(";"))
-        key = row_key(by, named.get(by, ""))
-        if len(row) != 2 or not key or not names or "," in named["ingredients"] or key in rows:
-            expected = f"one {by}, not yet there, a comma, and its ingredients joined by `;`"
-            raise unexpected(f"{file} line {line}", ",".join(row), expected, "mend the line")
-        rows[key] = names
-    return IngredientTable(by, rows, str(file))
+    for where, row in cells.items():
+        if len(row) != 2:
+            raise unexpected(where, ",".join(row), f"one {by}, a comma, and its ingredients", MEND)
+    frame = pd.DataFrame.from_dict(cells, orient="index", columns=header, dtype="str")
+    return ingredient_table(by, frame, ";", file)
 
 
 def ingredients101(folder: Path) -> IngredientTable:
@@ -220,32 +237,28 @@ def ingredients101(folder: Path) -> IngredientTable:
     M. Bolaños, A. Ferrà, P. Radeva, ICIAP workshops, 2017. Raises StudyError when the files do not
     correspond, a dish is there twice or has no ingredients.
     """
-    classes, file = (
-        annotations(folder) / name for name in ("classes.txt", "ingredients_simplified.txt")
-    )
-    rows: dict[str, tuple[str, ...]] = {}
-    for number, (dish, recipe) in enumerate(aligned(classes, file), 1):
-        key, names = row_key("dish", dish), ingredient_names(recipe.split(","))
-        if not key or key in rows or not names:
-            expected = f"a dish, each once, and ingredients in that line of {file.name}"
-            raise unexpected(f"{classes} line {number}", f"{dish}: {recipe}", expected)
-        rows[key] = names
-    return IngredientTable("dish", rows, str(file))
+    file = annotations(folder) / "ingredients_simplified.txt"
+    rows = aligned(file.with_name("classes.txt"), file).set_axis(["dish", "ingredients"], axis=1)
+    return ingredient_table("dish", rows, ",", file)
+
+
+def ingredient_table(by: By, rows: pd.DataFrame, separator: str, origin: Path) -> IngredientTable:
+    """Return the table of rows with the columns `dish` or `image`, and `ingredients`.
+
+    Raises StudyError for a row without one of both, or with one that is there twice.
+    """
+    keys = rows[by].map(lambda name: row_key(by, name))
+    names = rows["ingredients"].str.split(separator).map(ingredient_names)
+    wrong = (keys == "") | keys.duplicated() | (names.map(len) == 0)
+    wrong |= rows["ingredients"].str.contains(",;".replace(separator, ""))
+    refuse(rows, wrong, f"one {by}, not yet there, and ingredients joined by `{separator}`", MEND)
+    return IngredientTable(by, dict(zip(keys, names, strict=True)), str(origin))
 
 
 def annotations(folder: Path) -> Path:
     """Return the folder of the lists; the archive of Ingredients101 spells it with a capital."""
     capital = folder / "Annotations"
     return capital if capital.is_dir() else folder / "annotations"
-
-
-def aligned(*files: Path) -> list[tuple[str, str]]:
-    """Return the lines of two files in pairs; raises StudyError when they do not correspond."""
-    first, second = map(lines, files)
-    if len(first) != len(second):
-        expected = f"a line for each of the {len(first)} of {files[0].name} beside it"
-        raise unexpected(files[1], f"{len(second)} lines", expected)
-    return list(zip(first, second, strict=True))
 
 
 # Plates of published layouts.
@@ -258,19 +271,19 @@ def food101(folder: Path, table: IngredientTable) -> Plates:
     their place, name the images of the published parts, `<dish>/<id>`. Raises StudyError when a
     list is wrong, a listed image is missing, or a dish has no row in the table.
     """
-    listed = []
+    parts = []
     for part in ("train", "test"):
         listing, other = (folder / "meta" / f"{part}.{ending}" for ending in ("txt", "json"))
         if listing.exists() or not other.exists():
-            named = [(f"{listing} line {line}", image) for line, image in numbered_lines(listing)]
+            listed = matched(listing, "(?P<image>.+)", "an image")
         else:
             try:
-                by_dish = json.loads(read_text(other))
-                named = [(other, image) for dish in by_dish for image in by_dish[dish]]
-            except (ValueError, TypeError) as error:
+                images = [image for dish in json.loads(read_text(other)).values() for image in dish]
+                listed = pd.DataFrame({"image": images}, [other] * len(images), dtype="str")
+            except (ValueError, TypeError, AttributeError) as error:
                 raise unexpected(other, str(error), "lists of images by dish") from None
-        listed += [(part, where, f"{image}.jpg") for where, image in named]
-    return in_parts(folder / "images", listed, table)
+        parts.append(listed.assign(image=listed["image"] + ".jpg", part=part))
+    return in_parts(folder / "images", pd.concat(parts), table)
 
 
 def recipes5k(folder: Path) -> Plates:
@@ -282,124 +295,101 @@ def recipes5k(folder: Path) -> Plates:
     one may have no ingredients left after simplification. Raises StudyError when images and labels
     do not correspond, a label is no line of a recipe, and as `food101` does.
     """
-    lists = annotations(folder)
+    lists, parts = annotations(folder), []
     file = lists / "ingredients_simplified_Recipes5k.txt"
-    recipes = [ingredient_names(line.split(",")) for line in lines(file)]
-    listed, rows = [], {}
+    recipes = {str(k): ingredient_names(line.split(",")) for k, line in enumerate(lines(file))}
     for name, part in zip(("train", "val", "test"), PARTS, strict=True):
-        listing, labels = lists / f"{name}_images.txt", lists / f"{name}_labels.txt"
-        for line, (image, label) in enumerate(aligned(listing, labels), 1):
-            if not label.isdecimal() or int(label) >= len(recipes):
-                expected = f"the number of a line of {file.name}, 0 to {len(recipes) - 1}"
-                raise unexpected(f"{labels} line {line}", label, expected)
-            rows[row_key("image", image)] = recipes[int(label)]
-            listed.append((part, f"{listing} line {line}", image))
-    return in_parts(folder / "images", listed, IngredientTable("image", rows, str(file)))
+        rows = aligned(lists / f"{name}_images.txt", lists / f"{name}_labels.txt")
+        rows = rows.set_axis(["image", "label"], axis=1).assign(part=part)
+        expected = f"an image and in {name}_labels.txt a line of {file.name}, from 0"
+        refuse(rows, ~rows["label"].isin(recipes), expected)
+        parts.append(rows)
+    images = pd.concat(parts)
+    made_of = zip(images["image"].map(partial(row_key, "image")), images["label"], strict=True)
+    rows_of = {image: recipes[label] for image, label in made_of}
+    return in_parts(folder / "images", images, IngredientTable("image", rows_of, str(file)))
 
 
-def in_parts(
-    root: Path, listed: Iterable[tuple[str, Path | str, str]], table: IngredientTable
-) -> Plates:
-    """Return the plates of published parts, listed as part, where it says so, `<dish>/<id>.jpg`.
+def in_parts(root: Path, listed: pd.DataFrame, table: IngredientTable) -> Plates:
+    """Return the plates of published parts: rows of `image`, `<dish>/<id>.jpg`, and `part`.
 
     Raises StudyError when an image is missing or listed twice, or a dish has no ingredients.
     """
+    files = listed["image"]
     there = {file.relative_to(root).as_posix() for file in root.glob("*/*")}
-    part_of: dict[str, str] = {}
-    for part, where, image in listed:
-        if image not in there or image in part_of:
-            expected = f"a dish, `/` and an image of it below {root}, each once"
-            raise unexpected(where, image, expected, "unpack the dataset again or mend the list")
-        part_of[image] = part
-    dish_names = [image.split("/")[0] for image in part_of]
-    ingredients = [table.of(*pair) for pair in zip(dish_names, part_of, strict=True)]
-    official = np.array(list(part_of.values()))
-    return Plates.of(root, list(part_of), dish_names, ingredients, official=official)
+    expected = f"a dish, `/` and an image of it below {root}, each once"
+    remedy = "unpack the dataset again or mend the list"
+    refuse(listed, ~files.isin(there) | files.duplicated(), expected, remedy)
+    dishes = files.str.split("/").str[0].tolist()
+    ingredients = list(map(table.of, dishes, files))
+    return Plates.of(root, files.tolist(), dishes, ingredients, official=listed["part"].to_numpy())
 
 
 def uecfood256(folder: Path, table: IngredientTable) -> Plates:
     """Read UEC Food-256: `category.txt`, and `<category>/` with `bb_info.txt` and `<image>.jpg`.
 
-    Y. Kawano, K. Yanai, ECCV workshops, 2014. A plate is what lies in one box, see `cut`. A
-    photograph of several dishes lies under the same name in the folder of each, and its plates stay
-    in one part. An image of the table is `<category>/<image>`. Pictures without a box are left out.
-    Raises StudyError when a list is wrong, an image is missing, or a dish has no image or no row in
-    the table.
+    Y. Kawano, K. Yanai, ECCV workshops, 2014. A plate is what lies in one box, see `cut`; a box
+    that is listed twice counts once. A photograph of several dishes lies under the same name in the
+    folder of each, and its plates stay in one part. An image of the table is `<category>/<image>`.
+    Pictures without a box are left out. Raises StudyError when a list is wrong, an image is
+    missing, or a dish has no image or no row in the table.
     """
-    dishes: dict[int, str] = {}
     expected = "the number of a category and its name, each once"
-    for where, found in entries(folder / "category.txt", r"(\d+)\s+(.+)", expected, "id"):
-        number, dish = int(found[1]), " ".join(found[2].split())
-        if number in dishes or dish in dishes.values():
-            raise unexpected(where, found[0], expected)
-        dishes[number] = dish
-    plates = [
-        (box, dishes[category])
-        for category in sorted(dishes)
-        for box in read_boxes(folder / str(category) / "bb_info.txt")
-    ]
+    pattern = r"0*(?P<category>\d+)\s+(?P<dish>.+)"
+    categories = matched(folder / "category.txt", pattern, expected, "id")
+    categories["dish"] = categories["dish"].str.split().str.join(" ")
+    twice = categories["category"].duplicated() | categories["dish"].duplicated()
+    refuse(categories, twice, expected)
+    expected = "`img x1 y1 x2 y2`, an image and four whole numbers"
+    pattern = r"(?P<image>[^/\s]+)\s+(?P<corners>-?\d+(?:\s+-?\d+){3})"
+    parts = []
+    for one in categories.itertuples():
+        boxes = matched(folder / one.category / "bb_info.txt", pattern, expected, "img")
+        boxes["corners"] = boxes["corners"].str.split().str.join(" ")
+        parts.append(boxes.drop_duplicates().assign(category=one.category, dish=one.dish))
+    boxes = pd.concat(parts)
+    number = (boxes.groupby(["category", "image"]).cumcount() + 1).astype(str)
+    boxes["source"] = boxes["category"] + "/" + boxes["image"] + ".jpg"
+    boxes["file"] = boxes["category"] + "/" + boxes["image"] + "-" + number + ".png"
     return Plates.of(
-        cut(folder, [box for box, _ in plates]),
-        [box.file for box, _ in plates],
-        [dish for _, dish in plates],
-        [table.of(dish, box.source) for box, dish in plates],
-        photographs=np.array([Path(box.source).stem for box, _ in plates]),
+        cut(folder, boxes),
+        boxes["file"].tolist(),
+        boxes["dish"].tolist(),
+        list(map(table.of, boxes["dish"], boxes["source"])),
+        photographs=boxes["image"].to_numpy(),
     )
 
 
-class Box(NamedTuple):
-    """The box around a dish in a photograph."""
-
-    file: str  # of what is cut out, `<category>/<image>-<number>.png`; the boxes are numbered
-    source: str  # of the photograph, `<category>/<image>.jpg`
-    corners: tuple[int, ...]  # left, upper, right, lower, pixels; right and lower are just outside
-    where: str  # the line that says so
-
-
-def read_boxes(listing: Path) -> list[Box]:
-    """Return the boxes of `<category>/bb_info.txt`: an image and four corners in each line.
-
-    A box that is listed twice counts once. Raises StudyError when the file is missing or has a line
-    of another kind, or no box.
-    """
-    category, boxes = listing.parent.name, {}
-    expected = "`img x1 y1 x2 y2`, an image and four whole numbers"
-    for where, found in entries(listing, r"([^/\s]+)((?:\s+-?\d+){4})", expected, "img"):
-        corners_of = boxes.setdefault(found[1], {})
-        corners_of.setdefault(tuple(map(int, found[2].split())), where)
-    return [
-        Box(f"{category}/{image}-{number}.png", f"{category}/{image}.jpg", corners, where)
-        for image, corners_of in boxes.items()
-        for number, (corners, where) in enumerate(corners_of.items(), 1)
-    ]
-
-
-def cut(root: Path, boxes: list[Box]) -> Path:
+def cut(root: Path, boxes: pd.DataFrame) -> Path:
     """Return the folder of the boxes cut out, made once.
 
-    It lies in the cache, and its name holds the contents of all photographs and lists of boxes.
-    Processes may call it at once; a killed call leaves no half-made folder. A box is clipped to its
-    photograph. Raises StudyError when nothing is left of a box, a photograph is missing or damaged,
-    or the cache cannot be written.
+    A box is a row: `file` of what is cut out, `source`, the photograph, and `corners`, left, upper,
+    right, lower, pixels, of which right and lower are just outside, and is clipped to its
+    photograph.
+
+    The folder lies in the cache, and its name holds the contents of all photographs and lists of
+    boxes. Processes may call it at once; a killed call leaves no half-made folder. Raises
+    StudyError when nothing is left of a box, a photograph is missing or damaged, or the cache
+    cannot be written.
     """
-    read = {box.source for box in boxes} | {f"{Path(box.file).parent}/bb_info.txt" for box in boxes}
+    read = {*boxes["source"], *(boxes["category"] + "/bb_info.txt")}
     digest = images.fingerprint([root / name for name in sorted(read)], root)
 
-    def cut_out(folder: Path, box: Box) -> None:
-        photograph = images.open_rgb(root / box.source)
-        left, upper, right, lower = box.corners
+    def cut_out(folder: Path, where: str, file: str, source: str, corners: str) -> None:
+        photograph = images.open_rgb(root / source)
+        left, upper, right, lower = map(int, corners.split())
         width, height = photograph.size
         inside = max(left, 0), max(upper, 0), min(right, width), min(lower, height)
         if inside[0] >= inside[2] or inside[1] >= inside[3]:
-            expected = f"a box that holds something of {box.source}, {width}×{height} pixels"
-            found = " ".join(map(str, box.corners))
-            raise unexpected(box.where, found, expected, "correct or remove the line")
-        (folder / box.file).parent.mkdir(parents=True, exist_ok=True)
-        photograph.crop(inside).save(folder / box.file)
+            expected = f"a box that holds something of {source}, {width}×{height} pixels"
+            raise unexpected(where, corners, expected, "correct or remove the line")
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        photograph.crop(inside).save(folder / file)
 
     def fill(folder: Path) -> None:
+        columns = (boxes[name] for name in ("file", "source", "corners"))
         with ThreadPoolExecutor(images.WORKERS) as pool:
-            done = pool.map(partial(cut_out, folder), boxes)
+            done = pool.map(partial(cut_out, folder), boxes.index, *columns)
             bar = {"total": len(boxes), "desc": "cutting out boxes", "unit": "box", "delay": 2}
             list(tqdm(done, **bar))
 

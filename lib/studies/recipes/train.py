@@ -72,9 +72,7 @@ class TwoHeads(Scheduled):
             truth.append(targets)
         logits = gathered(outputs)
         dish, present = (torch.cat(parts).cpu().numpy() for parts in zip(*truth, strict=True))
-        scores = {
-            "validation_dish_top1": float((logits.dishes.argmax(1).numpy() == dish).mean()),
-        }
+        scores = {"validation_dish_top1": float((logits.dishes.argmax(1).numpy() == dish).mean())}
         if self.settings.network.ingredient_weight:
             probabilities = logits.ingredients.sigmoid().numpy()
             steps = ingredient_steps(probabilities, present)
