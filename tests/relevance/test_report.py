@@ -246,7 +246,8 @@ class TestFiles:
 
         def told(results):
             folder, *frames = self.write(results)
-            shown = [part(results).html for part in (report.classes, report.cost, report.origin)]
+            shown = [part(results).html for part in (report.classes, report.cost)]
+            shown.append(results.origin().html)
             steps = figures.funnel(results.systems["predictor"][0])
             files = {f: f.read_bytes() for f in folder.rglob("*") if f.is_file()}
             return [frame.to_csv() for frame in (*frames, steps)], shown, files

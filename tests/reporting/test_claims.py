@@ -327,7 +327,7 @@ class TestWritten:
     )
     def test_tally(self, steps, words):
         outcomes = [Outcome(Claim("X", "", (one.step,)), (one,)) for one in steps]
-        assert claims.tally(outcomes).startswith(words)
+        assert claims.tally(outcomes, "made_up").startswith(words)
 
 
 class TestForest:

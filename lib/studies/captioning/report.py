@@ -11,10 +11,10 @@ from studies.captioning import figures, judgements
 from studies.captioning.evaluate import IDS
 from studies.captioning.metrics import resampled
 from studies.paths import StudyError
-from studies.reporting import publish, tables
 from studies.reporting import results as shared
+from studies.reporting import tables
 from studies.reporting.bootstrap import Metric
-from studies.reporting.claims import CIDER, SYNTHETIC, Claim, Outcome, forest, judge, order, tally
+from studies.reporting.claims import CIDER, Claim, Outcome, forest, judge, order, tally
 from studies.reporting.tables import Shown, show
 from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun
@@ -138,11 +138,11 @@ def lead(results: Results, frame: pd.DataFrame, outcomes: list[Outcome]) -> str:
     """Return the result in two sentences."""
     cider = frame[frame["metric"] == "cider"].assign(system=tables.systems)
     best = cider.sort_values("mean").iloc[-1]
-    mark = " (synthetic)" if results.dataset in SYNTHETIC else ""
     systems = shared.count_systems(results.systems)
     return (
         f"Dataset {results.dataset}: {systems}, {best.n:,} test images; "
-        f"highest CIDEr: {best.system} with {best['mean']:.3f}. Of {tally(outcomes)}{mark}."
+        f"highest CIDEr: {best.system} with {best['mean']:.3f}. "
+        f"Of {tally(outcomes, results.dataset)}."
     )
 
 
@@ -172,13 +172,6 @@ def headline(frame: pd.DataFrame) -> Shown:
     """Show the main table: one row a system that is no variant, or all when there is none."""
     rows = tables.plain(frame)
     return show(tables.wide(rows, figures.NAMES, []), tables.legend(rows))
-
-
-def origin(results: Results) -> Shown:
-    """Show the command that makes the report again, and what its runs were made with."""
-    return publish.origin(
-        shared.report_command("captioning", results.systems), shared.run_facts(results.runs)
-    )
 
 
 def write(

@@ -17,14 +17,12 @@ from studies.relevance.params import Parameters
 from studies.reporting import publish, tables
 from studies.reporting import results as shared
 from studies.reporting.bootstrap import Measured, Metric, measure
-from studies.reporting.claims import SYNTHETIC, Claim, Outcome, Step, forest, judge, tally
+from studies.reporting.claims import Claim, Outcome, Step, forest, judge, tally
 from studies.reporting.results import (
     by_system,
     cost_table,
     count_systems,
     read_runs,
-    report_command,
-    run_facts,
     write_report,
 )
 from studies.reporting.tables import Shown, show
@@ -48,6 +46,7 @@ class Results(shared.Results):
     """The runs of a dataset: filters, tested on captions of known truth, and classifiers."""
 
     study: ClassVar[str] = "relevance"
+    tested: ClassVar[str] = "captions"
 
     @property
     def trained(self) -> dict[str, list[LoadedRun]]:
@@ -164,13 +163,13 @@ def forests(outcomes: Sequence[Outcome]) -> list[Figure]:
 def lead(results: Results, outcomes: Sequence[Outcome]) -> str:
     """Return the result in two sentences."""
     systems, test = count_systems(results.systems), results.captions["test"]
-    kept, mark = "", " (synthetic)" if results.dataset in SYNTHETIC else ""
+    kept = ""
     if runs := results.systems.get("predictor"):
         mean = np.mean([run.metrics["kept"] for run in runs])
         kept = f"; the predictor keeps {mean:,.0f} of {sum(results.captions.values()):,} captions"
     return (
         f"Dataset {results.dataset}: {systems}, {test:,} test captions{kept}. "
-        f"Of the paper's {tally(outcomes)}{mark}."
+        f"Of the paper's {tally(outcomes, results.dataset)}."
     )
 
 
@@ -240,12 +239,6 @@ def cost(results: Results) -> Shown | None:
 
     trained = results.trained
     return show(cost_table(trained, "captions trained on", trained_on)) if trained else None
-
-
-def origin(results: Results) -> Shown:
-    """Show the command that makes the report again, and what its runs were made with."""
-    command = report_command("relevance", results.systems)
-    return publish.origin(command, run_facts(results.runs, "captions"))
 
 
 def write(

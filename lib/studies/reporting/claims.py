@@ -268,16 +268,16 @@ def table(outcomes: Iterable[Outcome], names: Mapping[str, str] = {}) -> pd.Data
 
 def markdown(outcomes: Sequence[Outcome], dataset: str, names: Mapping[str, str] = {}) -> str:
     """Return the ledger for people: what became of the claims in one sentence, and its `table`."""
-    mark = " (synthetic)" if dataset in SYNTHETIC else ""
-    return f"Of {tally(outcomes)}{mark}.\n\n{to_markdown(table(outcomes, names))}"
+    return f"Of {tally(outcomes, dataset)}.\n\n{to_markdown(table(outcomes, names))}"
 
 
-def tally(outcomes: Iterable[Outcome]) -> str:
+def tally(outcomes: Iterable[Outcome], dataset: str) -> str:
     """Return in words what became of claims, such as "10 claims 2 hold, 8 do not hold"."""
+    mark = " (synthetic)" if dataset in SYNTHETIC else ""
     kinds = [kind(outcome.verdict) for outcome in outcomes]
     counts = {name: kinds.count(name) for name in TALLIED}
     parts = [f"{count} {TALLIED[name][count > 1]}" for name, count in counts.items() if count]
-    return f"{len(kinds)} claims {', '.join(parts)}"
+    return f"{len(kinds)} claims {', '.join(parts)}{mark}"
 
 
 # Forest plots: the differences that a claim rests on, with intervals and verdicts.

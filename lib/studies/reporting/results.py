@@ -88,6 +88,7 @@ class Results(ABC):
     """
 
     study: ClassVar[str]
+    tested: ClassVar[str] = "images"  # what the parts of the dataset hold, as provenance calls it
 
     dataset: str
     systems: dict[str, list[LoadedRun]]
@@ -141,6 +142,11 @@ class Results(ABC):
         """Return the differences of `pairs`, second minus first, rounded as they are written."""
         pairs = ({name: self.measured[name] for name in pair} for pair in self.pairs())
         return tables.rounded(bootstrap.paired_tests(*pairs))
+
+    def origin(self) -> tables.Shown:
+        """Show the command that makes the report again, and what its runs were made with."""
+        command = report_command(self.study, self.systems)
+        return publish.origin(command, run_facts(self.runs, self.tested))
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return which systems are compared: models under the same variant, a variant with none."""

@@ -12,7 +12,6 @@ from studies.reporting.bootstrap import Measured
 from studies.reporting.claims import (
     COUNT,
     RATE,
-    SYNTHETIC,
     Claim,
     Outcome,
     Step,
@@ -21,7 +20,7 @@ from studies.reporting.claims import (
     tally,
 )
 from studies.reporting.plots import PAGE
-from studies.reporting.results import count_systems, report_command, run_facts, write_report
+from studies.reporting.results import count_systems, write_report
 from studies.reporting.tables import Shown, show
 from studies.runs.files import write_atomic
 from studies.triplets import audit, figures, tune
@@ -36,11 +35,10 @@ def lead(results: Results, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> 
     scores = frame[frame["metric"] == "macro_f1"].set_index(["model", "variant"])["mean"]
     (model, variant), value = scores.idxmax(), scores.max()
     system = f"{model}@{variant}" if variant else model
-    mark = " (synthetic)" if results.dataset in SYNTHETIC else ""
     return (
         f"Dataset {results.dataset}: {count_systems(results.systems)}, {len(results.truth):,} test "
         f"images, {len(results.classes)} classes; highest macro-F1: {system} with {value:.3f}. "
-        f"Of the paper's {tally(outcomes)}{mark}."
+        f"Of the paper's {tally(outcomes, results.dataset)}."
     )
 
 
@@ -161,11 +159,6 @@ def severe_errors(results: Results) -> Iterator[Shown]:
         yield publish.heading(f"{system}, seed {runs[0].params['seed']}: {errors}{some}")
         if shown:
             yield publish.picture_grid(shown)
-
-
-def origin(results: Results) -> Shown:
-    """Show the command that makes the report again, and what its runs were made with."""
-    return publish.origin(report_command("triplets", results.systems), run_facts(results.runs))
 
 
 def write(
