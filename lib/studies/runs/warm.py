@@ -9,32 +9,33 @@ becomes `python -m MODULE ARGUMENT…`, which does the same. The kernels are sta
 A process that is asked for is a grandchild of the server: its parent waits for it and for signals.
 """
 
+import atexit
+import gc
 import json
 import os
+import runpy
+import select
 import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 
 # starts in milliseconds: nothing but the standard library
 COMMAND = [sys.executable, "-I", "-S", os.path.abspath(__file__)]  # noqa: PTH100
 ADDRESS = "STUDIES_WARM"  # environment variable: the server's socket
-LARGEST = 2**20  # bytes of a request: arguments and environment
+LARGEST = 2**20  # bytes of a request: arguments, folder and environment
 STUDIES = ("captioning", "triplets", "recipes", "relevance")
 MODULES = (
     *(f"studies.{study}.{part}" for study in STUDIES for part in ("evaluate", "train", "report")),
-    "studies.recipes.writers",
-    "papermill",
-    "nbconvert",
-    "ipykernel.kernelapp",
-    "matplotlib.pyplot",
-    "torch._dynamo",  # which the first optimizer imports
+    *("studies.recipes.writers", "papermill", "nbconvert", "ipykernel.kernelapp"),
+    *("matplotlib.pyplot", "torch._dynamo"),  # which the first optimizer imports
 )
-# no thread survives a fork; every process is told its own number of them
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
+SERVER = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # as each kernel says
+    # no thread survives a fork; every process is told its own number of them
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 
@@ -45,18 +46,18 @@ def server() -> Iterator[None]:
     if sys.platform != "linux":  # elsewhere a process that has imported cannot be forked safely
         yield
         return
-    # late, as one who asks needs neither
+    # late, as who asks needs neither
     import subprocess
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="studies-") as folder:  # nobody else can enter it
         os.environ[ADDRESS] = f"{folder}/socket"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            listener.bind(os.environ[ADDRESS])
-            listener.listen()
-            command = [sys.executable, "-m", "studies.runs.warm"]
+        command = [sys.executable, "-m", "studies.runs.warm"]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+            door.bind(os.environ[ADDRESS])
+            door.listen()
             process = subprocess.Popen(
-                command, stdin=listener, env=os.environ | ONE_THREAD, start_new_session=True
+                command, stdin=door, env=os.environ | SERVER, start_new_session=True
             )
         try:
             yield
@@ -73,108 +74,84 @@ def end_with_parent() -> None:
 
 
 def serve() -> None:
-    """Fork a process for each who asks."""
-    import gc
-    import importlib
-
+    """Fork a process for each who asks, pass signals on to it, and tell who asked how it ended."""
     end_with_parent()
-    listener = socket.socket(fileno=os.dup(0))
-    client, _ = listener.accept()
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    door = socket.socket(fileno=os.dup(0))
+    select.select([door], [], [])  # where there is nothing to do, nothing is imported
     for module in MODULES:
-        importlib.import_module(module)
-    gc.collect()
+        import_module(module)
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, lambda *_: os.waitpid(-1, os.WNOHANG))
-    while os.fork():
-        client.close()
-        client, _ = listener.accept()
-    listener.close()
-    end_with_parent()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    request, streams, *_ = socket.recv_fds(client, LARGEST, 3)
-    if process := os.fork():
-        attend(client, process)
-    client.close()
-    become(json.loads(request), streams)
-    end(run(sys.argv))
+    processes: dict[socket.socket, int] = {}  # by who asked
+    clients: dict[int, socket.socket] = {}  # by a descriptor that can be read once a process ended
+    while True:
+        for one in select.select([*processes, *clients, door], [], [])[0]:
+            if one in processes:  # nothing comes from who has ended
+                os.killpg(processes[one], next(iter(one.recv(1)), signal.SIGKILL))
+            elif one in clients:
+                client = clients.pop(one)
+                os.close(one)
+                status = os.waitstatus_to_exitcode(os.waitpid(processes.pop(client), 0)[1])
+                with client, suppress(OSError):  # it may have ended
+                    client.send(bytes([status if status >= 0 else 128 - status]))  # as a shell says
+            else:
+                client, _ = door.accept()
+                request, streams, *_ = socket.recv_fds(client, LARGEST, 3)
+                process = os.fork()
+                if not process:
+                    become(streams, *json.loads(request))
+                os.setpgid(process, process)
+                for stream in streams:
+                    os.close(stream)
+                processes[client], clients[os.pidfd_open(process)] = process, client
 
 
-def attend(client: socket.socket, process: int) -> None:
-    """Pass signals on to the process until it ends, then its exit status to who asked for it."""
-    import select
-
-    os.setpgid(process, process)
-    ended = os.pidfd_open(process)
-    while ended not in select.select([client, ended], [], [])[0]:
-        # nothing comes from who has ended
-        os.killpg(process, next(iter(client.recv(1)), signal.SIGKILL))
-    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    try:
-        client.send(bytes([status if status >= 0 else 128 - status]))  # as a shell says it
-    finally:
-        os._exit(0)
-
-
-def become(request: dict, streams: list[int]) -> None:
-    """Take over arguments, folder, environment and streams of who asked."""
-    import threadpoolctl
-    import torch
+def become(
+    streams: list[int], arguments: list[str], folder: str, environment: dict[str, str]
+) -> None:
+    """Do what `python -m ARGUMENT…` does with these streams in a folder and an environment."""
+    from threadpoolctl import threadpool_limits
 
     end_with_parent()
-    os.setpgid(0, 0)
     for place, stream in enumerate(streams):
         os.dup2(stream, place)
-        os.close(stream)
-    os.chdir(request["folder"])
+    os.closerange(3, max(streams) + 1)
+    os.chdir(folder)
     os.environ.clear()
-    os.environ.update(request["environment"])
-    sys.argv, sys.path[0] = request["arguments"], request["folder"]
+    os.environ.update(environment)
+    sys.argv, sys.path[0] = arguments, folder
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if threads := int(os.environ.get("OMP_NUM_THREADS", 0)):
-        torch.set_num_threads(threads)
-        threadpoolctl.threadpool_limits(threads)
-
-
-def run(arguments: list[str]) -> int:
-    """Run a module as `python -m` does; return the exit status."""
-    import runpy
-
+        threadpool_limits(threads)
+    atexit._clear()  # what the server would do at its end
     sys.modules.pop(arguments[0], None)
+    status = 0
     try:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
     except SystemExit as error:
-        if error.code is None or isinstance(error.code, int):
-            return error.code or 0
-        print(error.code, file=sys.stderr)
-        return 1
+        status = error.code or 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
-        return 1
-    return 0
-
-
-def end(status: int) -> None:
-    """End the process without taking thousands of modules apart."""
-    import atexit
-
+        status = 1
+    if not isinstance(status, int):
+        print(status, file=sys.stderr)
+        status = 1
+    # not as the interpreter does, which would take thousands of modules apart
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def ask(arguments: list[str]) -> int:
-    """Have the server run `-m MODULE ARGUMENT…`; return the exit status."""
-    folder, environment = os.getcwd(), dict(os.environ)  # noqa: PTH109
-    asked = {"folder": folder, "environment": environment, "arguments": arguments[1:]}
+def ask(arguments: list[str]) -> int | str:
+    """Have the server run `-m MODULE ARGUMENT…`; return the exit status, or what went wrong."""
+    request = json.dumps([arguments[1:], os.getcwd(), dict(os.environ)])  # noqa: PTH109
     client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         client.connect(os.environ[ADDRESS])
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: client.send(bytes([number])))
-        socket.send_fds(client, [json.dumps(asked).encode()], [0, 1, 2])
+        socket.send_fds(client, [request.encode()], [0, 1, 2])
         end_with_parent()
         answer = client.recv(1)
     except (KeyError, OSError):  # no server, or one that takes no request
