@@ -17,8 +17,7 @@ would change every result that was ever reached in this world.
 """
 
 from kitchen.drawing import draw, write_images
-from kitchen.texts import article, captions, recipe, write_judgements
-from kitchen.web import WebText, web
+from kitchen.texts import WebText, article, captions, recipe, web, write_judgements
 from kitchen.world import INGREDIENTS, TREE, Plate, plates
 
 __all__ = [
