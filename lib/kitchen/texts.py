@@ -160,9 +160,9 @@ def _crowd(level: int, rng: np.random.Generator) -> str:
 # A text describes the class when someone who knows all 24, and reads nothing else, would say
 # so: it names the variant as the food that is there, or tells what only this variant is made of. A
 # dish without its variant, another plate of the same meal, an ingredient in the market, or the name
-# of a cat or of what was sold out do not describe it. Chatter is the same beside both kinds, so that
-# neither its words nor a text's length tell them apart. All shares were set before any system read
-# these texts.
+# of a cat or of what was sold out do not describe it. Chatter is the same beside both kinds, so
+# that neither its words nor a text's length tell them apart. All shares were set before any system
+# read these texts.
 
 
 class WebText(NamedTuple):
