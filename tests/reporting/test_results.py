@@ -12,6 +12,7 @@ from studies.reporting.results import evidence, read_runs, report_command, run_f
 from studies.runs.files import to_json
 from studies.runs.folder import LoadedRun
 from studies.runs.params import load_parameters
+from studies.triplets.figures import Results
 
 EVALUATED = {
     "python": "3.12.0",
@@ -110,9 +111,9 @@ class TestEvidence:
         stale.write_text(stale.read_text().replace("epochs: 80", "epochs: 81"))
         runs = read_runs("grocery_random", "triplets", "images")
         assert [run.system for run in runs] == ["flexible"]
-        facts = run_facts(runs)
-        assert facts["from committed evidence"] == "every row"
-        assert facts["left out, as params/ says otherwise"] == "triplet seed 0 (epochs)"
+        said = Results("grocery_random", {"flexible": runs}).origin().text
+        assert "from committed evidence: every row\n" in said
+        assert said.endswith("left out, as params/ says otherwise: triplet seed 0 (epochs)")
 
     def test_a_run_with_other_settings_than_params_is_read_where_it_was_made(self, trained):
         trained("flexible")
@@ -122,4 +123,5 @@ class TestEvidence:
             "flexible": False,
             "triplet@mine": True,
         }
-        assert run_facts(runs)["from committed evidence"] == "flexible seed 0"
+        said = Results("grocery_random", {run.system: [run] for run in runs}).origin().text
+        assert "from committed evidence: flexible seed 0" in said

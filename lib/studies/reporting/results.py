@@ -145,8 +145,16 @@ class Results(ABC):
 
     def origin(self) -> tables.Shown:
         """Show the command that makes the report again, and what its runs were made with."""
-        command = report_command(self.study, self.systems)
-        return publish.origin(command, run_facts(self.runs, self.tested))
+        facts, proof = run_facts(self.runs, self.tested), evidence(self.dataset, self.study)
+        if self.dataset not in claims.SYNTHETIC:
+            kept = [run for run in self.runs if proof in run.folder.parents]
+            rows = "every row" if len(kept) == len(self.runs) else ", ".join(map(name_of, kept))
+            facts["from committed evidence"] = rows or "no row"
+            stale = {name_of(run): why for run in finished(proof) if (why := outdated(run))}
+            if stale:
+                words = ", ".join(f"{name} ({why})" for name, why in stale.items())
+                facts["left out, as params/ says otherwise"] = words
+        return publish.origin(report_command(self.study, self.systems), facts)
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return which systems are compared: models under the same variant, a variant with none."""
@@ -275,19 +283,12 @@ def run_facts(runs: Sequence[LoadedRun], items: str = "images") -> dict[str, str
         # a baseline was not trained on any device
         return ", ".join(dict.fromkeys(str(fact[key]) for fact in facts if key in fact))
 
-    dataset, study = runs[0].params["dataset"], runs[0].params["study"]
-    proof = evidence(dataset, study)
-    kept = [run for run in runs if proof in run.folder.parents]
-    rows = "every row" if len(kept) == len(runs) else ", ".join(map(name_of, kept)) or "no row"
-    left_out = [f"{name_of(run)} ({why})" for run in finished(proof) if (why := outdated(run))]
     dirty = ", with uncommitted changes" if any(fact["dirty"] for fact in git) else ""
     software = [f"{name} {all_of(name, packages)}" for name in packages[0]]
     return {
-        "dataset": f"{dataset}, fingerprint {all_of('dataset_fingerprint')}",
+        "dataset": f"{runs[0].params['dataset']}, fingerprint {all_of('dataset_fingerprint')}",
         items: ", ".join(f"{n:,} {part}" for part, n in provenances[0][items].items()),
         "seeds": seeds_of(runs, ", "),
-        **({} if dataset in claims.SYNTHETIC else {"from committed evidence": rows}),
-        **({"left out, as params/ says otherwise": ", ".join(left_out)} if left_out else {}),
         "commit": all_of("commit", git) + dirty,
         "software": ", ".join([f"Python {all_of('python')}", *software]),
         "device": all_of("device"),

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from studies.inputs.images import open_rgb
 from studies.inputs.reading import PARTS
-from studies.reporting import plots, tables
+from studies.reporting import plots
 from studies.reporting import results as shared
 from studies.reporting.bootstrap import Metric
 from studies.reporting.results import all_curves, by_system, cost_table, read_runs
@@ -210,16 +210,6 @@ def score_table(run: LoadedRun) -> pd.DataFrame:
     scores = {name: run.metrics[metric] for metric, name in names.items() if metric in run.metrics}
     shown = [f"{v:.3f}" if isinstance(v, float) else f"{v:,}" for v in scores.values()]
     return pd.DataFrame({"metric": scores.keys(), run.system: shown})
-
-
-def score_figure(frame: pd.DataFrame) -> Figure:
-    """Draw macro-F1 and severe errors of the tidy frame: each system with its intervals."""
-    return plots.intervals(frame, AXES)
-
-
-def test_table(tests: pd.DataFrame) -> pd.DataFrame:
-    """Return the paired tests, one row a pair of systems."""
-    return tables.wide_tests(tests, {name: NAMES[name] for name in AXES}, COUNTS)
 
 
 def curves(systems: dict[str, list[LoadedRun]]) -> Figure:

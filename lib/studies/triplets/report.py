@@ -73,7 +73,9 @@ def headline(results: Results, frame: pd.DataFrame) -> Shown:
 def differences(tests: pd.DataFrame) -> Shown:
     """Show the paired tests between systems that are no variants, or all when there are no such."""
     named = tests["first"].str.contains("@") | tests["second"].str.contains("@")
-    return show(figures.test_table(tests[~named] if (~named).any() else tests))
+    rows = tests[~named] if (~named).any() else tests
+    names = {name: figures.NAMES[name] for name in figures.AXES}
+    return show(tables.wide_tests(rows, names, figures.COUNTS))
 
 
 def variants(frame: pd.DataFrame) -> Shown | None:
