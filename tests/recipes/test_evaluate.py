@@ -105,9 +105,11 @@ class TestPrompts:
             told = [one.rpartition(" (")[0] for one in line.partition(": ")[2].split(", ")]
             assert sorted(filter(None, told)) == [KNOWN[s] for s in named]
 
-    @pytest.mark.parametrize("system", ["oracle", "majority", "shared_backbone@variants"])
+    @pytest.mark.parametrize("system", ["oracle", "majority"])
     def test_who_does_not_see_all_of_a_plate_is_not_asked(self, smallest, system):
-        message = refused(evaluate.eyes, smallest("naive"), system)
+        naive = smallest("naive")
+        writing = {**naive.writing.model_dump(), "perception": [system]}
+        message = refused(smallest("naive", writing=writing).builds_on)
         assert message.startswith(f"writing.perception: `{system}` does not see both")
 
 

@@ -13,56 +13,42 @@ from studies.inputs import images
 from studies.inputs.features import features
 from studies.inputs.reading import sizes
 from studies.learning import compute
-from studies.paths import relative, run_command
+from studies.paths import run_command
 from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import accounted, claim, load_run, provenance
+from studies.runs.folder import accounted, load_run, provenance
 
 IDS = {metric: metric.lower().replace("bleu-", "bleu").replace("-", "_") for metric in METRICS}
 
 
-def evaluate(parameters: Parameters) -> Path:
-    """Caption the test set and score it, unless that is done; return the run folder.
-
-    Trains the system first where that has not been done; a baseline needs no training.
-    """
-    folder = parameters.folder()
-    if parameters.trained and not (folder / "model.safetensors").exists():
-        # imported late: a run that is trained needs none of it
-        from studies.captioning.train import train
-
-        train(parameters)
-    with claim(parameters):
-        if (folder / "metrics.json").exists():
-            print(f"{relative(folder)}: already evaluated", flush=True)
-            return folder
-        compute.prepare(parameters)
-        dataset = data.read(parameters)
-        parts = data.split(dataset, parameters)
-        fingerprint = images.fingerprint(dataset.paths, dataset.root)
-        test = np.flatnonzero(parts == "test")
-        if parameters.trained:
-            run = load_run(folder)
-            run.refuse_other_images(fingerprint, dataset.root)
-            inputs = data.inputs(dataset, parameters)[test]
-            with accounted("decoding"):
-                candidates = run.model().caption(inputs)
-        else:
-            candidates = baseline(parameters, dataset, parts)
-            facts = provenance(dataset_fingerprint=fingerprint, images=sizes(parts))
-            write_atomic(folder / "provenance.json", to_json(facts))
-        references = {dataset.files[row]: dataset.captions[row] for row in test}
-        frame = scored(dict(zip(references, candidates, strict=True)), references).reset_index()
-        frame.insert(1, "cluster", np.arange(len(test)))
-        frame.insert(2, "candidate", candidates)
-        metrics = {IDS[metric]: value for metric, value in corpus(frame).items()}
-        metrics |= {"n": len(test), "distinct": len(set(candidates))}
-        write_atomic(
-            folder / "predictions.parquet", lambda path: frame.to_parquet(path, compression="zstd")
-        )
-        items = {"parts": data.overview(dataset, parts).to_dict("records")}
-        write_atomic(folder / "items.json", to_json(items))
-        write_atomic(folder / "metrics.json", to_json(metrics))
-    return folder
+@compute.once
+def evaluate(parameters: Parameters, folder: Path) -> None:
+    """Caption the test set and score it."""
+    dataset = data.read(parameters)
+    parts = data.split(dataset, parameters)
+    fingerprint = images.fingerprint(dataset.paths, dataset.root)
+    test = np.flatnonzero(parts == "test")
+    if parameters.trained:
+        run = load_run(folder)
+        run.refuse_other_images(fingerprint, dataset.root)
+        inputs = data.inputs(dataset, parameters)[test]
+        with accounted("decoding"):
+            candidates = run.model().caption(inputs)
+    else:
+        candidates = baseline(parameters, dataset, parts)
+        facts = provenance(dataset_fingerprint=fingerprint, images=sizes(parts))
+        write_atomic(folder / "provenance.json", to_json(facts))
+    references = {dataset.files[row]: dataset.captions[row] for row in test}
+    frame = scored(dict(zip(references, candidates, strict=True)), references).reset_index()
+    frame.insert(1, "cluster", np.arange(len(test)))
+    frame.insert(2, "candidate", candidates)
+    metrics = {IDS[metric]: value for metric, value in corpus(frame).items()}
+    metrics |= {"n": len(test), "distinct": len(set(candidates))}
+    write_atomic(
+        folder / "predictions.parquet", lambda path: frame.to_parquet(path, compression="zstd")
+    )
+    items = {"parts": data.overview(dataset, parts).to_dict("records")}
+    write_atomic(folder / "items.json", to_json(items))
+    write_atomic(folder / "metrics.json", to_json(metrics))
 
 
 # What a system must beat: one caption for every image, and the caption of the nearest image.

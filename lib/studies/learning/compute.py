@@ -1,9 +1,12 @@
 """Where and how numbers are computed: device, threads, precision, seeds."""
 
+import importlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from studies.paths import relative
+from studies.runs.folder import claim
 from studies.runs.params import RunParameters
 
 
@@ -31,6 +36,33 @@ def prepare(parameters: RunParameters) -> None:
     torch.set_num_threads(parameters.threads)
     threadpool_limits(parameters.threads)
     seed_all(parameters.seed)
+
+
+def once(score: Callable[[Any, Path], None]) -> Callable[[Any], Path]:
+    """Make of what scores a run, given its parameters and its folder, what does so only once.
+
+    First it evaluates what the run builds on, and trains the system, where that has not been done.
+    It returns the run folder.
+    """
+
+    @wraps(score)
+    def evaluate(parameters: RunParameters) -> Path:
+        folder = parameters.folder()
+        if not (folder / "metrics.json").exists():
+            for other in parameters.builds_on():
+                evaluate(other)
+            if parameters.trained and not (folder / "model.safetensors").exists():
+                # late: a run that is trained needs none of it
+                importlib.import_module(f"studies.{parameters.study}.train").train(parameters)
+        with claim(parameters):
+            if (folder / "metrics.json").exists():
+                print(f"{relative(folder)}: already evaluated", flush=True)
+            else:
+                prepare(parameters)
+                score(parameters, folder)
+        return folder
+
+    return evaluate
 
 
 def device() -> torch.device:

@@ -8,7 +8,7 @@ import pandas as pd
 from studies.inputs import images
 from studies.inputs.reading import sizes
 from studies.learning import compute
-from studies.paths import StudyError, relative, run_command
+from studies.paths import run_command
 from studies.recipes import data, metrics, texts
 from studies.recipes.calibration import thresholds
 from studies.recipes.model import Seen
@@ -17,7 +17,7 @@ from studies.recipes.prompt import STREAM, prompts
 from studies.recipes.readers import Plates
 from studies.reporting.bootstrap import Metric, mean, value
 from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import LoadedRun, accounted, claim, load_run, provenance
+from studies.runs.folder import LoadedRun, accounted, load_run, provenance
 
 # how to write predictions: steps of some hundred ingredients a plate take half the space so
 SMALL = {
@@ -27,67 +27,36 @@ SMALL = {
 RARE = 0.01  # no variant has an ingredient never or always for certain
 
 
-def evaluate(parameters: Parameters) -> Path:
-    """Score a system on the test set, unless that is done; return the run folder.
-
-    Trains it first, and evaluates the systems that it builds on, where that has not been done.
-    """
-    folder = parameters.folder()
-    if parameters.trained and not (folder / "model.safetensors").exists():
-        # imported late: a run that is trained needs none of it
-        from studies.recipes.train import train
-
-        train(parameters)
-    if not (folder / "metrics.json").exists():
-        for system in parameters.after:
-            evaluate(eyes(parameters, system))
-    with claim(parameters):
-        if (folder / "metrics.json").exists():
-            print(f"{relative(folder)}: already evaluated", flush=True)
-            return folder
-        compute.prepare(parameters)
-        plates = data.read(parameters)
-        parts = data.split(plates, parameters)
-        fingerprint = images.fingerprint(plates.paths, plates.root)
-        facts = {"dataset_fingerprint": fingerprint, "images": sizes(parts)}
-        if parameters.baseline is not None:
-            seen = blind(plates, parts)
-        else:
-            run = load_run(folder) if parameters.trained else better(parameters)
-            run.refuse_other_images(fingerprint, plates.root)
-            network = run.model()
-            seen = network.see(data.inputs(plates, network.parameters)[parts == "test"])
-        if parameters.prompt is not None:
-            frame = write(parameters, plates, parts, seen)
-            facts["perception"] = run.system
-        else:
-            frame = perception(parameters, plates, parts, seen)
-        if not parameters.trained:
-            write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
-        items = {"dishes": plates.dishes, "ingredients": plates.ingredients}
-        write_atomic(folder / "items.json", to_json(items))
-        write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path, **SMALL))
-        write_atomic(folder / "metrics.json", to_json(scores(load_run(folder))))
-    return folder
-
-
-def eyes(parameters: Parameters, system: str) -> Parameters:
-    """Return the parameters of a system that a prompt may ask what is on a plate.
-
-    Raises StudyError when it does not name both dishes and ingredients.
-    """
-    asked = parameters.sister(system)
-    if not (asked.trained and asked.network.names == "dish" and asked.network.ingredient_weight):
-        raise StudyError(
-            f"writing.perception: `{system}` does not see both dishes and ingredients; name "
-            "networks that do"
-        )
-    return asked
+@compute.once
+def evaluate(parameters: Parameters, folder: Path) -> None:
+    """Score a system on the test set."""
+    plates = data.read(parameters)
+    parts = data.split(plates, parameters)
+    fingerprint = images.fingerprint(plates.paths, plates.root)
+    facts = {"dataset_fingerprint": fingerprint, "images": sizes(parts)}
+    if parameters.baseline is not None:
+        seen = blind(plates, parts)
+    else:
+        run = load_run(folder) if parameters.trained else better(parameters)
+        run.refuse_other_images(fingerprint, plates.root)
+        network = run.model()
+        seen = network.see(data.inputs(plates, network.parameters)[parts == "test"])
+    if parameters.prompt is not None:
+        frame = write(parameters, plates, parts, seen)
+        facts["perception"] = run.system
+    else:
+        frame = perception(parameters, plates, parts, seen)
+    if not parameters.trained:
+        write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
+    items = {"dishes": plates.dishes, "ingredients": plates.ingredients}
+    write_atomic(folder / "items.json", to_json(items))
+    write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path, **SMALL))
+    write_atomic(folder / "metrics.json", to_json(scores(load_run(folder))))
 
 
 def better(parameters: Parameters) -> LoadedRun:
     """Return the perception run with the best score on validation data, the first of equals."""
-    runs = [load_run(parameters.sister(system).folder()) for system in parameters.after]
+    runs = (load_run(one.folder()) for one in parameters.builds_on())
     return max(runs, key=lambda run: run.provenance["best_score"])
 
 

@@ -1,7 +1,7 @@
 """The parameters of a recipes run, with units and ranges."""
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -187,6 +187,20 @@ class Parameters(RunParameters):
     def after(self) -> list[str]:
         """Return the systems that must be evaluated before this one."""
         return list(self.writing.perception) if self.prompt is not None else []
+
+    def builds_on(self) -> list[Self]:
+        """Return the parameters of the networks that a prompt may ask what is on a plate.
+
+        Raises StudyError for one that does not name both dishes and ingredients.
+        """
+        asked = super().builds_on()
+        for one in asked:
+            if not (one.trained and one.network.names == "dish" and one.network.ingredient_weight):
+                raise StudyError(
+                    f"writing.perception: `{one.system}` does not see both dishes and ingredients; "
+                    "name networks that do"
+                )
+        return asked
 
     def require_data(self) -> None:
         """Raise StudyError when the data is not there, without reading any."""

@@ -44,9 +44,7 @@ REMEDY = "put the published file there or point STUDIES_DATA at the folder that 
 
 VERSION = 2  # raise it whenever the same captions give another table
 COLUMNS = {
-    "image": "string",
-    "wnid": "string",
-    "text": "string",
+    **dict.fromkeys(("image", "wnid", "text"), "string"),
     "relevant": "bool",  # null where nobody knows
     "reason": "string",  # why it is dropped before training, or empty
 }

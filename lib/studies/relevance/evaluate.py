@@ -17,54 +17,39 @@ from tqdm.auto import tqdm
 from studies.inputs import reading
 from studies.learning import compute
 from studies.learning.backbones import weights_of
-from studies.paths import relative, run_command
+from studies.paths import run_command
 from studies.relevance import data, filter, metrics, model
 from studies.relevance.captions import REASONS
 from studies.relevance.data import Collection
 from studies.relevance.examples import items
 from studies.relevance.params import Clip, Parameters
 from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import accounted, claim, load_run, provenance
+from studies.runs.folder import accounted, load_run, provenance
 
 BLOCK = 4096  # captions at once
 
 
-def evaluate(parameters: Parameters) -> Path:
-    """Score a system, unless that is done; return the run folder.
+@compute.once
+def evaluate(parameters: Parameters, folder: Path) -> None:
+    """Score a system.
 
-    Evaluates what it builds on first, and trains it, where that has not been done. A filter says of
-    every caption whether it is kept, a downstream classifier of every test caption, or of its
-    image, what its class is.
+    A filter says of every caption whether it is kept, a downstream classifier of every test
+    caption, or of its image, what its class is.
     """
-    folder = parameters.folder()
-    if not (folder / "metrics.json").exists():
-        for system in parameters.after:
-            evaluate(parameters.sister(system))
-        if parameters.trained and not (folder / "model.safetensors").exists():
-            # imported late: a run that is trained needs none of it
-            from studies.relevance.train import train
-
-            train(parameters)
-    with claim(parameters):
-        if (folder / "metrics.json").exists():
-            print(f"{relative(folder)}: already evaluated", flush=True)
-            return folder
-        compute.prepare(parameters)
-        collection = data.read(parameters)
-        parts = data.split(collection, parameters)
-        if parameters.trained:
-            collection.refuse_changed(load_run(folder), parameters)
-        else:
-            sizes = reading.sizes(parts)
-            facts = provenance(dataset_fingerprint=collection.fingerprint, captions=sizes)
-            write_atomic(folder / "provenance.json", to_json(facts))
-        score = filtered if parameters.downstream is None else classified
-        with accounted("decoding"):
-            frame = score(parameters, collection, parts)
-        write_atomic(folder / "items.json", to_json(about(collection)))
-        write_atomic(folder / "predictions.parquet", lambda path: write(frame, path))
-        write_atomic(folder / "metrics.json", to_json(metrics.scores(frame)))
-    return folder
+    collection = data.read(parameters)
+    parts = data.split(collection, parameters)
+    if parameters.trained:
+        collection.refuse_changed(load_run(folder), parameters)
+    else:
+        sizes = reading.sizes(parts)
+        facts = provenance(dataset_fingerprint=collection.fingerprint, captions=sizes)
+        write_atomic(folder / "provenance.json", to_json(facts))
+    score = filtered if parameters.downstream is None else classified
+    with accounted("decoding"):
+        frame = score(parameters, collection, parts)
+    write_atomic(folder / "items.json", to_json(about(collection)))
+    write_atomic(folder / "predictions.parquet", lambda path: write(frame, path))
+    write_atomic(folder / "metrics.json", to_json(metrics.scores(frame)))
 
 
 def filtered(parameters: Parameters, collection: Collection, parts: np.ndarray) -> pd.DataFrame:

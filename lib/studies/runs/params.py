@@ -140,6 +140,10 @@ class RunParameters(Schema):
         values = self.model_dump(mode="json") | read_files(own)[0]
         return self.check(values, {"": relative(own[-1])})
 
+    def builds_on(self) -> list[Self]:
+        """Return the parameters of what must be evaluated before this run."""
+        return [self.sister(system) for system in self.after]
+
     def folder(self) -> Path:
         """Return the run folder of these parameters."""
         return paths.runs() / self.dataset / self.study / self.system / f"seed{self.seed}"
