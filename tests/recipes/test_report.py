@@ -10,9 +10,8 @@ from sklearn.metrics import accuracy_score, f1_score
 import meals
 import reported
 from sentences import refused
-from studies.recipes import data, figures, metrics, readers, report, texts
+from studies.recipes import data, figures, metrics, readers, report
 from studies.recipes.report import judged, read
-from studies.reporting.bootstrap import value
 from studies.reporting.results import keep
 
 pytest_plugins = ["plates_made"]
@@ -53,34 +52,7 @@ def by_hand(columns):
     }
 
 
-def sight_of(recipes):
-    mentioned = texts.mentions(recipes, meals.INGREDIENTS, meals.DISHES)
-    # plates drawn twice have the same ingredients, and are not compared
-    return lambda k: value(texts.sight(mentioned[k], meals.PRESENT[k], meals.DISH[k]), len(k))
-
-
 class TestMetrics:
-    @pytest.mark.parametrize("kind", ["eyes", "recipes"])
-    def test_of_a_run_by_weights_are_those_of_plates_repeated(self, serves, kind):
-        if kind == "eyes":
-            serves("two_networks", seen=meals.eyes(1.5))
-            wanted = by_hand(meals.eyes(1.5))
-        else:
-            recipes = meals.exchanged(5)
-            serves("supervised", recipes=recipes)
-            mentioned = texts.mentions(recipes, meals.INGREDIENTS, meals.DISHES)
-            precision, recall = texts.grounding(mentioned, meals.PRESENT)
-            found = {"grounding_precision": precision, "grounding_recall": recall}
-            found["self_bleu"] = texts.self_bleu(recipes, meals.DISH, meals.PRESENT)
-            wanted = {name: lambda k, v=each: float(v[k].mean()) for name, each in found.items()}
-            wanted["sight"] = sight_of(recipes)
-        results = read("made_up")
-        by_id = results.metrics(results.runs[0])
-        weights = np.random.default_rng(0).integers(0, 3, (4, PLATES))
-        for name, metric in wanted.items():
-            values = [metric(np.repeat(EVERY, row)) for row in weights]
-            assert by_id[name](weights.astype(float)) == pytest.approx(values), name
-
     def test_means_and_spread_over_seeds(self, serves):
         seeds = [1, 3, 7]
         for seed in seeds:
