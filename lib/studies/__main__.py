@@ -76,8 +76,8 @@ def check_runs(studies: Sequence[str], options: dict[str, str]) -> dict[str, dic
     return listed
 
 
-def make(options: dict[str, str]) -> None:
-    """Let Snakemake make what is missing.
+def make(options: dict[str, str], first: Sequence[Path]) -> None:
+    """Let Snakemake make what is missing, and what the files `first` need before all else.
 
     Raises StudyError when a job fails, which has then said why, and with Snakemake's own words when
     it is Snakemake that cannot go on.
@@ -106,7 +106,10 @@ def make(options: dict[str, str]) -> None:
             dag = workflow.dag(
                 types.DAGSettings(rerun_triggers={RerunTrigger.MTIME}, force_incomplete=True)
             )
-            dag.execute_workflow(execution_settings=types.ExecutionSettings(lock=False))
+            dag.execute_workflow(
+                execution_settings=types.ExecutionSettings(lock=False),
+                scheduling_settings=types.SchedulingSettings(frozenset(map(str, first))),
+            )
     except Exception as error:  # Snakemake raises of every kind
         if stopped:
             raise KeyboardInterrupt from None
@@ -116,6 +119,12 @@ def make(options: dict[str, str]) -> None:
                 "not finished (see above); the same command goes on from here"
             ) from None
         raise StudyError(f"Snakemake stopped: {type(error).__name__}: {reason}") from error
+
+
+def builds_on_others(file: Path) -> bool:
+    """Return whether a file of a run completes one that builds on others."""
+    dataset, study, system = file.parts[-5:-2]
+    return bool(load_parameters(study, dataset, system).after)
 
 
 def main() -> None:
@@ -131,8 +140,10 @@ def main() -> None:
             )
         os.environ["STUDIES_ROOT"] = str(paths.root())  # Snakemake works there
         os.environ["PYTHONUNBUFFERED"] = "1"
+        os.environ.setdefault("TQDM_MININTERVAL", "20")  # a log has a line of a bar now and then
         with locked(paths.runs() / dataset), warm.server():
-            make(options)
+            # runs that build on others begin first, as they take longest to come to an end
+            make(options, [file for file in asked if builds_on_others(file)])
         if missing := [file for file in asked if not file.exists()]:
             raise StudyError(f"{len(missing)} files are missing, such as {relative(missing[0])}")
     print(f"report: {relative(paths.reports() / options['DATASET'] / 'index.html')}")
