@@ -1,6 +1,7 @@
 """What the report notebook shows and writes: numbers, claims and sentences from run folders."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
@@ -18,26 +19,13 @@ from studies.reporting.claims import CIDER, Claim, Outcome, forest, judge, order
 from studies.reporting.tables import Shown, show
 from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun
+from studies.runs.params import read_yaml
 
 TITLE = "Captioning: which encoder and decoder describe a photograph best?"
 ARCHITECTURES = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
 ORDER = ["most_frequent", "nearest_neighbour", *ARCHITECTURES]
-# A. Kochetkov, D. Khoroshenko, slides, 2025; on the official test set with pretrained encoders
-PUBLISHED = {
-    "resnet_lstm": {"bleu4": 0.194, "meteor": 0.216, "rouge_l": 0.461, "cider": 0.516},
-    "resnet_transformer": {"bleu4": 0.229, "meteor": 0.232, "rouge_l": 0.477, "cider": 0.613},
-    "clip_transformer": {"bleu4": 0.253, "meteor": 0.245, "rouge_l": 0.501, "cider": 0.684},
-}
+PAPER = read_yaml(Path(__file__).with_name("paper.yaml"))  # its scores, and what to know of them
 COMPARABLE = ("flickr8k",)
-SCRATCH = (
-    "The encoders are narrow and trained from random weights; a name says which published system "
-    "has the same parts. "
-)
-NOTE = (
-    "BLEU and METEOR are computed over all captions together, ROUGE-L and CIDEr are means over "
-    "images; CIDEr weighs words by the test set. The epoch was chosen by validation "
-    "loss; captions were found by beam search."
-)
 
 
 class Results(shared.Results):
@@ -51,7 +39,7 @@ class Results(shared.Results):
 
     def tidy(self) -> pd.DataFrame:
         """Return the tidy frame, with what the slides published beside it."""
-        return self.summary(PUBLISHED if self.dataset in COMPARABLE else None)
+        return self.summary(PAPER["published"] if self.dataset in COMPARABLE else None)
 
     @property
     def trained(self) -> dict[str, list[LoadedRun]]:
@@ -148,8 +136,8 @@ def lead(results: Results, frame: pd.DataFrame, outcomes: list[Outcome]) -> str:
 
 def note(results: Results, frame: pd.DataFrame) -> str:
     """Return what a reader of the main table must know."""
-    scratch = SCRATCH if results.scratch else ""
-    return f"{beaten(results, frame)} {scratch}{NOTE}"
+    notes = [PAPER["scratch"]] if results.scratch else []
+    return " ".join([beaten(results, frame), *notes, PAPER["note"]])
 
 
 def beaten(results: Results, frame: pd.DataFrame) -> str:

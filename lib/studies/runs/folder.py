@@ -76,19 +76,15 @@ def refuse_other_parameters(file: Path, resolved: dict[str, Any]) -> None:
 def git_state() -> dict[str, Any]:
     """Return the commit of the repository and whether tracked files differ from it."""
     command = ["git", "-C", str(paths.REPOSITORY)]
+    asked = ["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]
     try:
-        commit = subprocess.run(
-            [*command, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changes = subprocess.run(
-            [*command, "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        commit, changes = (
+            subprocess.run([*command, *words], capture_output=True, text=True, check=True).stdout
+            for words in asked
+        )
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": bool(changes)}
+    return {"commit": commit.strip(), "dirty": bool(changes)}
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
