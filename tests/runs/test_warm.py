@@ -141,6 +141,7 @@ def test_a_server_that_dies(ask):
     process = ask(WAIT)
     pid, server = map(int, process.stdout.readline().split())
     os.kill(server, signal.SIGKILL)
+    process.terminate()  # in vain, and no reason to begin anew
     assert "that all others are forked from died" in process.communicate()[1]
     assert process.returncode == 1
     assert gone(pid, server)

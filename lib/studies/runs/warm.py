@@ -152,12 +152,12 @@ def ask(arguments: list[str]) -> int | str:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: client.send(bytes([number])))
         socket.send_fds(client, [request.encode()], [0, 1, 2])
-        end_with_parent()
-        answer = client.recv(1)
-    except (KeyError, OSError):  # no server, or one that takes no request
+    except (KeyError, OSError):  # no server, or none that takes a request
         os.execv(sys.executable, [sys.executable, *arguments])
-    if answer:
-        return answer[0]
+    end_with_parent()
+    with suppress(OSError):
+        if answer := client.recv(1):
+            return answer[0]
     return "error: the process that all others are forked from died; give the same command again"
 
 
