@@ -10,10 +10,7 @@ WRONG = [
     (["DATASET=tiny", "STUDY=triplet"], "no study `triplet`; did you mean `triplets`?"),
     (["DATASET=tiny", "STUDY=triplets,nothing"], "no study `nothing`; there are: "),
     (["DATASET=tiny", "MODEL=flexible,gan"], "no model `gan` on tiny; there are: "),
-    *(
-        (["DATASET=tiny", f"SEEDS={seeds}"], f"SEEDS={seeds}: ")
-        for seeds in ("a", "-1", "0,", "01")
-    ),
+    (["DATASET=tiny", "SEEDS=0,"], "SEEDS=0,: "),
     (["DATASET=tiny", "JOBS=0"], "JOBS=0: give the number of processor cores"),
     (["DATASETS=tiny"], "unknown option `DATASETS`; did you mean `DATASET`?"),
 ]

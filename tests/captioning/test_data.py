@@ -99,12 +99,7 @@ class TestBadOfficial:
         add(text / TOKENS, "b.jpg#2\tOther cats .\n")
         assert refused(flickr8k, folder).startswith(f"{text / TOKENS} line 11: `b.jpg#2`")
 
-    @pytest.mark.parametrize(
-        "line",
-        [
-            *("f.jpg#0 A fish .", "f.jpg\tA fish .", "f.jpg#one\tA fish .", "A fish . " * 1000),
-        ],
-    )
+    @pytest.mark.parametrize("line", ["f.jpg#0 A fish .", "f.jpg#one\tA fish .", "A fish" * 1000])
     def test_not_a_token_line(self, folder, text, line):
         content = (text / TOKENS).read_text().splitlines()
         (text / TOKENS).write_text("\n".join([*content[:4], "", line, *content[4:]]))

@@ -79,10 +79,10 @@ class TestArchitectures:
     def judge(self, write):
         """Return a function: errors of the LSTM, the Transformer, CLIP -> what became of C1."""
 
-        def judge(*errors, seeds=5, **options):
+        def judge(*errors, **options):
             rng = np.random.default_rng(0)
             for system, most in zip(ARCHITECTURES, errors, strict=True):
-                for seed in range(seeds if most is not None else 0):
+                for seed in range(5):
                     some = np.where(rng.random(IMAGES) < 0.1, 4, most)
                     write(system, some.tolist(), seed, **{"trunk": PRETRAINED, **options})
             first, second = judged(read("made_up"))
@@ -113,13 +113,6 @@ class TestArchitectures:
         ]
         assert [step.verdict for step in outcome.steps] == steps
         assert outcome.verdict == verdict
-
-    def test_few_seeds_decide_nothing(self, judge):
-        outcome = judge(POOR, MIDDLE, GOOD, seeds=4)
-        assert outcome.verdict.startswith("inconclusive: 4 of at least 5 seeds")
-
-    def test_a_system_that_was_not_run(self, judge):
-        assert judge(POOR, None, GOOD).verdict == "not tested here: no run of resnet_transformer"
 
     def test_from_scratch_it_is_another_question(self, judge):
         outcome = judge(POOR, MIDDLE, GOOD, trunk=None)
@@ -178,8 +171,6 @@ def test_systems_that_do_not_beat_the_baselines_are_named():
 
     assert "aaa (BLEU-4)." in sentence(*means)
     assert sentence(*list(means)[:2], "bbb").startswith("Every trained system beats most_frequent")
-    assert sentence("aaa") == "No trivial baseline was run."
-    assert sentence(*list(means)[:2]).startswith("Nothing but")
 
 
 HOSTILE = "<script>alert(1)</script> $x_1$ & <!-- \\ --> <img src=//evil.example/x.png>"
@@ -210,13 +201,6 @@ def test_the_page_and_the_files(sandbox, write_run, flickr8k_folder, weigh):
     folder = page.file.parent
     gallery = Page(folder / "captioning_gallery.html")
     names = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
-    ends = (".csv", "_tests.csv", ".md", ".tex", ".json", ".html", "_gallery.html")
-    assert names == {
-        *(f"captioning{end}" for end in ends),
-        "claims/captioning.csv",
-        "claims/captioning.md",
-    }
-
     assert "4 systems, 8 test images; highest CIDEr: clip_transformer with " in page.text
     results = read("made_up")
     frame, tests = results.tidy(), results.tests()

@@ -141,9 +141,7 @@ class TestAddress:
     @pytest.mark.parametrize(
         "url",
         [
-            "",
             "127.0.0.1:8000/v1",
-            "ftp://host/v1",
             "http://[::1/v1",
             "http://host:123456/v1",
             "https://hunter2@host/v1",

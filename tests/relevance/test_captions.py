@@ -57,10 +57,7 @@ class TestPlain:
             ("caf&eacute;&nbsp;&#233;&#xe9; AT&T; &copy2020", "café éé AT&T; ©2020"),
             ("see<script>if (a<b) go()</script> me<style>p {}</style>", "see me"),
             ("a<br>b<hr/>c <b>gold</b>fish<script/> d", "a b c goldfish d"),
-            (
-                "lone \ud83d half, bell\x07, null\x00, one \x07 two",
-                "lone half, bell, null, one two",
-            ),
+            ("lone \ud83d half, bell\x07, null\x00", "lone half, bell, null"),
             ("before <!-- <b>not</b> shown --> after", "before after"),
         ],
     )
@@ -123,7 +120,6 @@ class TestFile:
             (json.dumps([CUIRASS, 5]), "record 2: is no record"),
             ('[{"a": ' + "[" * 100_000, "is damaged"),
             ([{**CUIRASS, "title": 5}], "record 1: `title` is no text, '5'"),
-            ([{**CUIRASS, "filename": 7}], "record 1: `filename` is no text, '7'"),
             ([{**CUIRASS, "filename": "../../a.JPEG"}], "is no file name"),
             ([{**CUIRASS, "wnid": ".."}], "'..' is no file name and no wnid"),
         ],

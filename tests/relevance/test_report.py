@@ -20,7 +20,6 @@ pytestmark = pytest.mark.usefixtures("few_resamples")
 HOSTILE = "<script>alert(1)</script> | $x_1$ & <!-- \\ --> <img src=//evil.example/x.png>"
 WEIGHTED = "downstream_weighted"
 CLASSIFIERS = ("downstream_all", "downstream_random", "downstream_kept", WEIGHTED)
-FIVE = range(5)
 TRUTH = hearsay.RELEVANT[hearsay.TEST]
 
 
@@ -121,9 +120,9 @@ class TestClaims:
     def verdicts(self, tells):
         """Return a function: what systems say by seed -> the verdict on each claim."""
 
-        def judge(systems, seeds=FIVE, **options):
+        def judge(systems, **options):
             for system, says in systems.items():
-                for seed in seeds:
+                for seed in range(5):
                     tells(system, seed, says=says(seed), **options)
             return {one.claim.id: one.verdict for one in judged(read("made_up"))}
 
@@ -149,10 +148,6 @@ class TestClaims:
         systems = {"predictor": lambda seed: keeping(1.0, 0.4, seed)}
         systems["tfidf"] = lambda seed: hearsay.predicted(sharp, seed)
         assert verdicts(systems)["F1"].startswith(verdict)
-
-    def test_few_seeds_decide_nothing(self, verdicts):
-        found = verdicts({"predictor": lambda seed: keeping(1.0, 0.0, seed)}, range(4))
-        assert found["F1"].startswith("inconclusive: 4 of at least 5 seeds")
 
     @pytest.mark.parametrize(
         ("better", "faster", "verdict"),
@@ -225,12 +220,9 @@ class TestFiles:
         held_out = report.scores(frame, everything.filters, figures.FILTER).html
         trained = report.scores(frame, everything.filters, figures.TRAINED).html
         assert ("kept" in held_out, "kept" in trained) == (True, False)
-        assert len(report.forests(judged(everything))) == 3
         first, second = report.differences(everything, tests)
         assert ("AUC" in first.text, "AUC" in second.text) == (True, False)
         assert ("accuracy" in first.text, "accuracy" in second.text) == (False, True)
-        assert len(list(report.curves(everything))) == 2
-        assert "tfidf" not in report.cost(everything).text
         captions = report.captions(everything)
         assert "&lt;script&gt;" in captions.html
         assert not {"<script", "<img"} & {*captions.html.split()}

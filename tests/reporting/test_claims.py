@@ -1,7 +1,6 @@
 """Verdicts: each side of each rule, in the order of the rules."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,11 +32,8 @@ def compared(value, margin, side="higher", p_holm=0.01, limit=0.01, **also) -> C
     )
 
 
-HOLDS, REVERSED, NONE = (
-    compared(0.05, 0.02),
-    compared(-0.05, 0.02),
-    compared(0.0, 0.005, p_holm=0.9),
-)
+HOLDS, REVERSED = compared(0.05, 0.02), compared(-0.05, 0.02)
+NONE = compared(0.0, 0.005, p_holm=0.9)
 OPEN, FEW = compared(0.01, 0.03, p_holm=0.5), compared(0.05, 0.02, seeds=3)
 MISSING = Comparison(Step("f1", "a", "c"), about(np.nan, 0), none="no run of c")
 
@@ -100,14 +96,8 @@ class TestStep:
         assert compared(0.05, 0.02, seeds=seeds, fixed=fixed).verdict == verdict
 
     def test_no_interval_no_verdict(self):
-        assert (
-            compared(0.05, np.nan).verdict == "not tested here: f1 is undefined on some resamples"
-        )
+        assert compared(0.05, np.nan).verdict.startswith("not tested here: f1 is undefined")
         assert compared(0.05, np.nan, seeds=1).verdict == "inconclusive: 1 of at least 5 seeds"
-
-    def test_sides_are_checked(self):
-        with pytest.raises(KeyError):
-            str(Step("f1", "a", "b", "above"))
 
 
 class TestClaim:
@@ -289,11 +279,9 @@ class TestWritten:
         assert claims.frame(self.OUTCOMES, "demo")["synthetic"].all()
 
     def test_the_text_tallies_and_shows_every_step(self):
-        first, empty, *rows = claims.markdown(self.OUTCOMES, "demo").splitlines()
-        assert (first, empty) == (
-            "Of 4 claims 1 holds, 1 is inconclusive, 2 are not tested here (synthetic).",
-            "",
-        )
+        first, _, *rows = claims.markdown(self.OUTCOMES, "demo").splitlines()
+        wanted = "Of 4 claims 1 holds, 1 is inconclusive, 2 are not tested here (synthetic)."
+        assert first == wanted
         assert len(rows) == 2 + 4 + 4
         assert r"no gain \| none" in rows[4]
         assert "synthetic" not in claims.markdown(self.OUTCOMES, "grocery_random")
@@ -307,27 +295,6 @@ class TestWritten:
         metric = self.OUTCOMES[0].steps[0].step.metric
         named = claims.table(self.OUTCOMES, {metric: "a heading"})["claim"]
         assert named[1] == table["claim"][1].replace(metric, "a heading")
-
-    def test_a_difference_without_interval_stands_alone(self):
-        single = {"a": {"m": Measured({0: 0.1})}, "b": {"m": Measured({0: 0.4})}}
-        outcomes = judge([Claim("X", "", (Step("m", "a", "b"),))], single)
-        assert claims.table(outcomes)["difference"].tolist()[1:] == ["+0.300"]
-
-    def test_an_empty_ledger(self):
-        assert claims.frame([], "demo").empty
-        assert judge([], SYSTEMS) == []
-
-    @pytest.mark.parametrize(
-        ("steps", "words"),
-        [
-            ([HOLDS], "1 claims 1 holds"),
-            ([REVERSED, REVERSED, NONE, OPEN], "4 claims 2 do not hold, 1 shows no difference, "),
-            ([OPEN, FEW, MISSING], "3 claims 2 are inconclusive, 1 is not tested here"),
-        ],
-    )
-    def test_tally(self, steps, words):
-        outcomes = [Outcome(Claim("X", "", (one.step,)), (one,)) for one in steps]
-        assert claims.tally(outcomes, "made_up").startswith(words)
 
 
 class TestForest:
@@ -362,9 +329,3 @@ class TestForest:
         boxes = [text.get_window_extent() for text in figure.axes[0].texts]
         assert min(box.x0 for box in boxes) >= 0
         assert max(box.x1 for box in boxes) <= width
-
-
-def test_frames_of_ledgers_join():
-    frames = [claims.frame(judge(CLAIMS, SYSTEMS), name) for name in ("demo", "flickr8k")]
-    both = pd.concat(frames)
-    assert both.dtypes.equals(frames[0].dtypes)

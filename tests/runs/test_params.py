@@ -60,8 +60,6 @@ def written(tmp_path):
         ({"epochs": ...}, "parameter `epochs` is missing; add it"),
         ({"loss": {"margin": 1.0}}, "parameter `loss.name` is missing; add it"),
         ({"epochs": True}, "parameter `epochs` should be a valid integer, not True"),
-        ({"test_share": 1.0}, "parameter `test_share` should be less than 1, not 1.0"),
-        ({"split": "ofical"}, "should be 'random' or 'official', not 'ofical'"),
         ({"dataset": "../up"}, "parameter `dataset` should hold lower-case letters"),
         ({"variant": "../up"}, "parameter `variant` should hold lower-case letters"),
         ({"loss": {**GOOD["loss"], "margins": [1.0, math.inf]}}, "`loss.margins[1]` should be a f"),
@@ -80,7 +78,6 @@ def written(tmp_path):
         ({"loss": hybrid([2.0]), "decide": "softmax", "held_out": 2}, "held out"),
         ({"loss": flexible([0.667, 0.667, 0.666], "sum")}, None),
         ({"source": table(groups=True), "loss": flexible([0.5, 2.0, 2.0])}, None),
-        ({"source": {"name": "hyperkvasir", "test_fold": 0}}, None),
         ({"loss": hybrid([2.0, 1.0, 0.5]), "decide": "softmax"}, None),
     ],
 )
