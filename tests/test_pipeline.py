@@ -119,7 +119,7 @@ def test_a_baseline_is_evaluated_without_training(root, environment, finished):
     share(root, "captioning", asked)  # the report of a tiny dataset is of all its systems
     finish(study(environment, ",".join(sorted(asked))))
     runs = root / "runs" / "tiny" / "captioning"
-    names = {"params.yaml", "provenance.json", "evaluate.ipynb", "metrics.json"}
+    names = {"params.yaml", "provenance.json", "evaluate.ipynb", "items.json", "metrics.json"}
     made = {file.name for file in (runs / "most_frequent" / "seed0").iterdir()} - {".lock"}
     assert made == {*names, "predictions.parquet"}
     assert (runs / "resnet_transformer" / "seed0" / "train.ipynb").exists()
