@@ -19,7 +19,7 @@ WRONG = [
 @pytest.mark.parametrize(("arguments", "words"), WRONG, ids=lambda given: given[-1])
 def test_wrong_options(sandbox, monkeypatch, capsys, arguments, words):
     monkeypatch.setattr("sys.argv", ["studies", *arguments])
-    monkeypatch.setattr(main, "make", lambda _: pytest.fail("started"))
+    monkeypatch.setattr(main, "make", lambda *_: pytest.fail("started"))
     with pytest.raises(SystemExit) as caught:
         main.main()
     message = caught.value.code  # text as an exit code is printed, and the status is 1
@@ -52,13 +52,13 @@ def test_a_file_that_is_not_named_for_what_it_says(monkeypatch, tmp_path):
         main.choose(["DATASET=tiny"])
 
 
-def interrupted(_):
+def interrupted(*_):
     raise KeyboardInterrupt
 
 
 def test_no_success_is_told_of_what_is_not_made(sandbox, monkeypatch):
     monkeypatch.setattr("sys.argv", ["studies", "DATASET=tiny", "MODEL=flexible"])
-    monkeypatch.setattr(main, "make", lambda _: None)
+    monkeypatch.setattr(main, "make", lambda *_: None)
     with pytest.raises(SystemExit, match=r"2 files are missing.*flexible/seed0/model"):
         main.main()
     monkeypatch.setattr(main, "make", interrupted)
