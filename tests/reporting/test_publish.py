@@ -1,6 +1,10 @@
 """The executed notebook is the page: what is shown, what is left out, what stays inert."""
 
 import html.parser
+import os
+import shutil
+import subprocess
+import sys
 
 import nbformat
 import pandas as pd
@@ -174,3 +178,27 @@ class TestComparison:
         found, said = publish.compare(*files)
         assert found == same
         assert words in said
+
+
+def test_committed_reports_come_out_of_their_evidence_until_a_prediction_changes(tmp_path):
+    shutil.copytree(paths.REPOSITORY / "reports", tmp_path / "reports")
+
+    def verified():
+        command = [sys.executable, "-m", "studies.reporting.publish"]
+        environment = {**os.environ, "STUDIES_ROOT": str(tmp_path)}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = verified()
+    assert code == 0, said
+    assert "grocery_official triplets: no evidence\n" in said
+    file = tmp_path / "reports/grocery_random/evidence/triplets/triplet/seed0/predictions.parquet"
+    frame = pd.read_parquet(file)
+    right = frame.index[frame["true_class"] == frame["predicted_class"]][0]
+    other = frame.index[frame["true_level1"] != frame.loc[right, "true_level1"]][0]
+    for name in [name for name in frame if name.startswith("predicted_")]:
+        frame.loc[right, name] = frame.loc[other, name.replace("predicted", "true")]
+    frame.to_parquet(file)
+    code, said = verified()
+    assert code == 1
+    assert "triplets.csv line" in said
