@@ -35,6 +35,11 @@ def reports() -> Path:
     return root() / "reports"
 
 
+def evidence(dataset: str) -> Path:
+    """Return the folder of what committed reports are made from: runs by study, and `study/`."""
+    return reports() / dataset / "evidence"
+
+
 def cache() -> Path:
     """Return the folder of what can be made again: decoded images, features, the demo's plates."""
     return root() / "cache"

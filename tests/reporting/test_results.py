@@ -8,7 +8,7 @@ import yaml
 
 from studies import paths
 from studies.paths import StudyError
-from studies.reporting.results import evidence, read_runs, report_command, run_facts
+from studies.reporting.results import read_runs, report_command, run_facts
 from studies.runs.files import to_json
 from studies.runs.folder import LoadedRun
 from studies.runs.params import load_parameters
@@ -93,7 +93,7 @@ class TestEvidence:
     def test_it_is_everything_but_weights_checkpoints_and_notebooks(self, trained):
         folder = trained("flexible")
         (run,) = read_runs("grocery_random", "triplets", "images")
-        assert run.folder == evidence("grocery_random", "triplets") / "flexible/seed0"
+        assert run.folder == paths.evidence("grocery_random") / "triplets/flexible/seed0"
         kept = {file.name: file.read_bytes() for file in run.folder.iterdir()}
         names = {"metrics.json", "curves.csv", "params.yaml", "provenance.json"}
         assert kept == {n: (folder / n).read_bytes() for n in (*names, "predictions.parquet")}
@@ -107,7 +107,7 @@ class TestEvidence:
         trained("triplet")
         assert len(read_runs("grocery_random", "triplets", "images")) == 2
         shutil.rmtree(paths.runs())
-        stale = evidence("grocery_random", "triplets") / "triplet/seed0/params.yaml"
+        stale = paths.evidence("grocery_random") / "triplets" / "triplet/seed0/params.yaml"
         stale.write_text(stale.read_text().replace("epochs: 80", "epochs: 81"))
         runs = read_runs("grocery_random", "triplets", "images")
         assert [run.system for run in runs] == ["flexible"]

@@ -75,7 +75,7 @@ def publish(dataset: str, study: str) -> Path:
 
 def studies_with_runs(dataset: str) -> list[str]:
     """Return the studies of which a dataset has runs, or evidence of some."""
-    places = paths.runs() / dataset, paths.reports() / dataset / "evidence"
+    places = paths.runs() / dataset, paths.evidence(dataset)
     found = {file.parts[-4] for place in places for file in place.glob("*/*/seed*/metrics.json")}
     return [study for study in STUDIES if study in found]
 
@@ -284,7 +284,7 @@ def verify() -> bool:
         os.environ.update(STUDIES_ROOT=root, STUDIES_DATA=f"{root}/data")
         tables = [file for file in sorted(again.glob("*/*.csv")) if file.stem in STUDIES]
         for folder, study in ((table.parent, table.stem) for table in tables):
-            if not (folder / "evidence" / study).exists():
+            if not (paths.evidence(folder.name) / study).exists():
                 print(f"{folder.name} {study}: no evidence", flush=True)
                 continue
             patterns = f"{study}[._]*", f"claims/{study}.*", "index.html"

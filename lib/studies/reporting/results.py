@@ -17,7 +17,7 @@ from studies.paths import StudyError, relative
 from studies.reporting import bootstrap, claims, publish, tables
 from studies.reporting.bootstrap import Measured, Metric
 from studies.runs.files import duration, write_atomic
-from studies.runs.folder import LoadedRun, finished
+from studies.runs.folder import LoadedRun, changed_names, finished
 from studies.runs.params import load_parameters, run_files
 
 
@@ -31,13 +31,13 @@ def read_runs(
     what `params/` says today is read where it was made, and is no evidence.
     Raises StudyError when there is none, or when runs of one kind were tested on different `items`.
     """
-    folder = paths.runs() / dataset / study
+    folder, proof = paths.runs() / dataset / study, paths.evidence(dataset) / study
     runs = finished(folder)
     if dataset not in claims.SYNTHETIC:
         standing = [run for run in runs if not outdated(run)]
         for run in standing:
-            keep(run, evidence(dataset, study) / run.system / run.folder.name)
-        kept = [run for run in finished(evidence(dataset, study)) if not outdated(run)]
+            keep(run, proof / run.system / run.folder.name)
+        kept = [run for run in finished(proof) if not outdated(run)]
         names = {(run.system, run.folder.name) for run in kept}
         runs = kept + [run for run in runs if (run.system, run.folder.name) not in names]
     if not runs:
@@ -52,11 +52,6 @@ def read_runs(
                 f"{folder}: runs were tested on different {items}; delete those of older parameters"
             )
     return runs
-
-
-def evidence(dataset: str, study: str) -> Path:
-    """Return the folder of what a committed report is made from: runs, and `study/` beside them."""
-    return paths.reports() / dataset / "evidence" / study
 
 
 def keep(run: LoadedRun, folder: Path) -> None:
@@ -75,8 +70,7 @@ def outdated(run: LoadedRun) -> str:
         today = load_parameters(given["study"], given["dataset"], run.system, given["seed"])
     except StudyError as error:
         return str(error)
-    listed = today.resolved()
-    return ", ".join(name for name in {**listed, **given} if listed.get(name) != given.get(name))
+    return ", ".join(changed_names(today.resolved(), given))
 
 
 @dataclass(frozen=True)
@@ -99,15 +93,14 @@ class Results(ABC):
 
     def clusters(self, run: LoadedRun) -> np.ndarray:
         """Return (N,) which test items of a run are drawn together."""
-        frame = run.predictions
-        return frame.get("cluster", pd.Series(range(len(frame)))).to_numpy()
+        return run.predictions["cluster"].to_numpy()
 
     @property
     def folder(self) -> Path:
         """Return the folder of what belongs to no single run."""
         if self.dataset in claims.SYNTHETIC:
             return paths.runs() / self.dataset / self.study
-        return evidence(self.dataset, self.study) / "study"
+        return paths.evidence(self.dataset) / self.study / "study"
 
     @property
     def runs(self) -> list[LoadedRun]:
@@ -145,7 +138,7 @@ class Results(ABC):
 
     def origin(self) -> tables.Shown:
         """Show the command that makes the report again, and what its runs were made with."""
-        facts, proof = run_facts(self.runs, self.tested), evidence(self.dataset, self.study)
+        facts, proof = run_facts(self.runs, self.tested), paths.evidence(self.dataset) / self.study
         if self.dataset not in claims.SYNTHETIC:
             kept = [run for run in self.runs if proof in run.folder.parents]
             rows = "every row" if len(kept) == len(self.runs) else ", ".join(map(name_of, kept))

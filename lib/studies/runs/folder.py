@@ -62,8 +62,7 @@ def refuse_other_parameters(file: Path, resolved: dict[str, Any]) -> None:
     before = read_yaml(file)
     changed = [
         f"{name} was {before.get(name)!r}, now {resolved.get(name)!r}"
-        for name in {**before, **resolved}
-        if before.get(name) != resolved.get(name)
+        for name in changed_names(before, resolved)
     ]
     if changed:
         raise StudyError(
@@ -71,6 +70,11 @@ def refuse_other_parameters(file: Path, resolved: dict[str, Any]) -> None:
             "setting a name of its own (<model>@<variant>.yaml), or delete the folder to make it "
             "anew"
         )
+
+
+def changed_names(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the names of the parameters in which two sets of them differ."""
+    return [name for name in {**before, **now} if before.get(name) != now.get(name)]
 
 
 def git_state() -> dict[str, Any]:

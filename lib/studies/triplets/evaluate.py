@@ -37,10 +37,9 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
             **dataset.in_words(predicted, "predicted_"),
             **{f"cluster_level{k}": level for k, level in enumerate(clusters.T, 1)},
             "first_match": match,
-            "confidence": probabilities.max(1),
+            "confidence": probabilities.max(1).astype(np.float16),
         }
     )
-    predictions["confidence"] = predictions["confidence"].astype(np.float16)
     predictions[["map_x", "map_y"]] = flat_map(embedded, parameters.seed)
     predictions["cluster"] = range(len(test))
     if parameters.source.name != "kitchen":
