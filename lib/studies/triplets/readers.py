@@ -1,22 +1,17 @@
 """From files on disk to labelled images: published layouts, image folders, and own tables."""
 
-import csv
-import io
 import posixpath
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from studies.inputs.reading import PARTS, read_text
+from studies.inputs.folders import AGAIN, image_files
+from studies.inputs.tables import PART_NAMES, read_table, refuse, refuse_others
 from studies.paths import StudyError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-PART_NAMES = {**{part: part for part in PARTS}, "val": "validation", "valid": "validation"}
 OTHER = "other"
-AGAIN = "unpack the dataset again"
 
 Tree = tuple[str, ...]
 
@@ -221,69 +216,6 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
 
 
 # What all of them share.
-
-
-def read_table(
-    file: Path, columns: Sequence[str] = (), delimiter: str = ",", header: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Return the cells of a CSV file as stripped text, the index `<file> line <number>`.
-
-    Of all columns, or of some; a file without names of columns is given a `header`. Raises
-    StudyError for what is no such table, with what helps.
-    """
-    csv.field_size_limit(2**31 - 1)  # an open quote makes one cell of the rest, and wrong counts
-    # whatever ends a line, also in quotes
-    reader = csv.reader(io.StringIO(read_text(file), newline=None), delimiter=delimiter)
-    rows = {f"{file} line {reader.line_num}": [cell.strip() for cell in row] for row in reader}
-    rows = {where: cells for where, cells in rows.items() if any(cells)}
-    header = header or rows.pop(next(iter(rows), ""), ())
-    for where, cells in rows.items():
-        if len(cells) != len(header):
-            raise StudyError(
-                f"{where}: has {len(cells)} cells for {len(header)} columns; give one cell a "
-                "column, with quotes around a comma"
-            )
-    if not rows or len(set(header)) < len(header):
-        raise StudyError(f"{file}: needs rows below a line of different column names; mend it")
-    for column in columns:
-        if column not in header:
-            raise StudyError(f"{file}: has no column `{column}`; use the published file")
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(header), dtype="str")
-    return frame[list(columns or header)]
-
-
-def image_files(root: Path) -> pd.DataFrame:
-    """Return the image files below a folder, sorted, hidden ones left out; StudyError if none.
-
-    The column `file` is the path relative to `root`, the index the whole path.
-    """
-    found = sorted(
-        file
-        for file in root.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and not file.is_dir()
-        and "/." not in f"/{file.relative_to(root).as_posix()}"
-    )
-    if not found:
-        raise StudyError(f"{root}: holds no images; {AGAIN} (they end in {', '.join(SUFFIXES)})")
-    files = [file.relative_to(root).as_posix() for file in found]
-    return pd.DataFrame({"file": files}, map(str, found), dtype="str")
-
-
-def refuse(rows: pd.DataFrame, wrong: pd.Series, sentence: str) -> None:
-    """Raise StudyError for the first wrong row; the sentence may name its cells, `{file}`."""
-    if wrong.any():
-        row = rows[wrong].iloc[0]
-        raise StudyError(f"{row.name}: {sentence.format(**row)}")
-
-
-def refuse_others(rows: pd.DataFrame, one: str, other: str, sentence: str) -> None:
-    """Raise StudyError when rows with the same `one` do not have the same `other`.
-
-    The sentence may name cells of the first row with that `one`, `{first_file}`.
-    """
-    first = rows.groupby(rows[one].to_numpy()).transform("first").add_prefix("first_")
-    refuse(rows.join(first), rows[other] != first[f"first_{other}"], sentence)
 
 
 def labelled(

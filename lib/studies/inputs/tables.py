@@ -1,0 +1,58 @@
+"""CSV files and lists: read with the place of every row, and refused with it."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from studies.inputs.reading import PARTS, read_text
+from studies.paths import StudyError
+
+PART_NAMES = {**{part: part for part in PARTS}, "val": "validation", "valid": "validation"}
+
+
+def read_table(
+    file: Path, columns: Sequence[str] = (), delimiter: str = ",", header: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return the cells of a CSV file as stripped text, the index `<file> line <number>`.
+
+    Of all columns, or of some; a file without names of columns is given a `header`. Raises
+    StudyError for what is no such table, with what helps.
+    """
+    csv.field_size_limit(2**31 - 1)  # an open quote makes one cell of the rest, and wrong counts
+    # whatever ends a line, also in quotes
+    reader = csv.reader(io.StringIO(read_text(file), newline=None), delimiter=delimiter)
+    rows = {f"{file} line {reader.line_num}": [cell.strip() for cell in row] for row in reader}
+    rows = {where: cells for where, cells in rows.items() if any(cells)}
+    header = header or rows.pop(next(iter(rows), ""), ())
+    for where, cells in rows.items():
+        if len(cells) != len(header):
+            raise StudyError(
+                f"{where}: has {len(cells)} cells for {len(header)} columns; give one cell a "
+                "column, with quotes around a comma"
+            )
+    if not rows or len(set(header)) < len(header):
+        raise StudyError(f"{file}: needs rows below a line of different column names; mend it")
+    for column in columns:
+        if column not in header:
+            raise StudyError(f"{file}: has no column `{column}`; use the published file")
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(header), dtype="str")
+    return frame[list(columns or header)]
+
+
+def refuse(rows: pd.DataFrame, wrong: pd.Series, sentence: str) -> None:
+    """Raise StudyError for the first wrong row; the sentence may name its cells, `{file}`."""
+    if wrong.any():
+        row = rows[wrong].iloc[0]
+        raise StudyError(f"{row.name}: {sentence.format(**row)}")
+
+
+def refuse_others(rows: pd.DataFrame, one: str, other: str, sentence: str) -> None:
+    """Raise StudyError when rows with the same `one` do not have the same `other`.
+
+    The sentence may name cells of the first row with that `one`, `{first_file}`.
+    """
+    first = rows.groupby(rows[one].to_numpy()).transform("first").add_prefix("first_")
+    refuse(rows.join(first), rows[other] != first[f"first_{other}"], sentence)
