@@ -22,6 +22,8 @@ from studies.runs.files import cached, write_header
 Fit = Literal["pad", "squash"]
 # Raise it whenever `decode` gives other pixels for the same file: old caches are then left alone.
 VERSION = 1
+# Greatest value of grey, and what makes 0 to 255 of it: fractions, 8, 12 and 16 bits.
+DEPTHS = ((1, 255), (255, 1), (4095, 1 / 16), (65535, 1 / 256))
 PADDING = 128
 LUMA = (0.299, 0.587, 0.114)
 WORKERS = min(8, os.cpu_count() or 1)
@@ -53,9 +55,11 @@ def fingerprint(paths: Sequence[Path], root: Path, *, ordered: bool = False) -> 
 def open_rgb(path: Path, least: int | None = None) -> Image.Image:
     """Return the photograph upright and in RGB, whatever colours the file keeps.
 
-    EXIF orientation is applied, transparent parts become white, and 16-bit grey is scaled, not
-    clipped. With `least`, a JPEG much larger than `least` × `least` is decoded at reduced size,
-    never below twice that, which is several times faster.
+    EXIF orientation is applied and transparent parts become white. Grey of more than 8 bits is
+    scaled, not clipped: by the least range of `DEPTHS` that holds it, since files do not say of how
+    many bits it is, and by its own least and greatest value if none does. With `least`, a JPEG much
+    larger than `least` × `least` is decoded at reduced size, never below twice that, which is
+    several times faster.
 
     Raises:
         StudyError: the file is missing, unreadable, cut short, no image, or a decompression bomb.
@@ -66,12 +70,21 @@ def open_rgb(path: Path, least: int | None = None) -> Image.Image:
             image.draft(None, (2 * least, 2 * least))
         image.load()
         upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):
-        upright = Image.fromarray((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
+        if upright.mode.startswith(("I", "F")):
+            upright = Image.fromarray(_to_bytes(np.asarray(upright, dtype=np.float64)))
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
     return upright.convert("RGB")
+
+
+def _to_bytes(grey: np.ndarray) -> np.ndarray:
+    low, high = grey.min(), grey.max()
+    if not np.isfinite(low + high):
+        raise ValueError("some of its values are no numbers")
+    if low < 0 or high > DEPTHS[-1][0]:
+        return np.interp(grey, (low, high), (0, 255)).astype(np.uint8)
+    return (grey * next(factor for top, factor in DEPTHS if high <= top)).astype(np.uint8)
 
 
 def decode(path: Path, size: int, fit: Fit = "pad") -> np.ndarray:

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from studies import paths
 from studies.inputs import images
+from studies.inputs.folders import is_picture
 from studies.inputs.reading import PARTS, lines, numbered_lines, read_text
 from studies.paths import StudyError
 from studies.runs.files import made_once
@@ -181,8 +182,7 @@ def row_key(by: By, name: str) -> str:
     """Return how a dish or image is looked up: see `IngredientTable.of`."""
     if by == "dish":
         return " ".join(name.replace("_", " ").split()).casefold()
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot and suffix.lower() in ("jpg", "jpeg", "png") else name
+    return name.rpartition(".")[0] if is_picture(name) else name
 
 
 def ingredient_names(listed: Iterable[str]) -> tuple[str, ...]:

@@ -1,14 +1,22 @@
 """From files on disk to labelled images: published layouts, image folders, and own tables."""
 
 import posixpath
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from studies.inputs.folders import AGAIN, image_files
-from studies.inputs.tables import PART_NAMES, read_table, refuse, refuse_others
+from studies.inputs.folders import AGAIN, image_files, some, take_parts
+from studies.inputs.tables import (
+    PART_NAMES,
+    read_table,
+    refuse,
+    refuse_alike,
+    refuse_others,
+    spelled,
+)
 from studies.paths import StudyError
 
 OTHER = "other"
@@ -31,6 +39,7 @@ class LabelledImages:
         trees: the labels, one tuple of H an image, from the top level down or group by group.
         official: (N,) the published part of each, `train`, `validation` or `test`, if any.
         nested: whether the levels are those of a tree.
+        notes: in words, what was left out, and what was taken as one.
         names: for each level its labels, sorted; in a tree they are paths, `["Fruit", ...],
             ["Fruit/Apple", ...]`, of groups the plain labels.
         labels: (N, H) int64, at each level the index of the image's label in `names`.
@@ -46,6 +55,7 @@ class LabelledImages:
     trees: list[Tree]
     official: np.ndarray | None
     nested: bool = True
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         start, depths = (0 if self.nested else -1), range(1, len(self.trees[0]) + 1)
@@ -111,7 +121,7 @@ def grocery(folder: Path) -> LabelledImages:
         "ids",
     )
     found = labelled(root, images, images[["level1", "level2", "level3"]])
-    on_disk = image_files(root)
+    on_disk, _ = image_files(root)
     unlisted = on_disk[~on_disk["file"].isin(images["file"])]
     wrong = unlisted["file"].str.match("(train|val|test)/")
     refuse(unlisted, wrong, "is in no class; list it in the .txt of its split or remove it")
@@ -128,7 +138,7 @@ def hyperkvasir(folder: Path, test_fold: int) -> LabelledImages:
     published. Raises StudyError when images and rows of that file do not correspond.
     """
     root = folder / "labeled-images"
-    images = image_files(root)
+    images, _ = image_files(root)
     images[["folder", "name"]] = images["file"].str.rpartition("/")[[0, 2]]
     refuse(
         images,
@@ -164,16 +174,17 @@ def hyperkvasir(folder: Path, test_fold: int) -> LabelledImages:
 def from_folder(root: Path) -> LabelledImages:
     """Read an image folder: each folder level is a level of the label tree.
 
-    When the top folders are `train`, `valid` (`val`, `validation`) and `test`, they are the
-    official split and no level. Branches of unequal depth are padded by repeating the lowest label.
+    What is a picture, `image_files` says. Folders at the top that are named as parts, such as
+    `train`, `valid` and `test`, are the official split and no level (`take_parts`). Branches of
+    unequal depth are padded by repeating the lowest label; of labels, `labelled` says more.
     Raises StudyError when there is no image, or one has no class or two.
     """
-    images = image_files(root)
+    images, left_out = image_files(root)
     folders = images["file"].str.rpartition("/")[0]
-    split = folders.str.partition("/")
-    if set(split[0]) <= set(PART_NAMES) and "train" in set(split[0]):
-        images["part"], folders = split[0].map(PART_NAMES), split[2]
-    return labelled(root, images, folders.str.split("/", expand=True).fillna(""))
+    levels, parts = take_parts(root, folders.str.split("/", expand=True).fillna(""))
+    found = labelled(root, images if parts is None else images.assign(part=parts), levels)
+    found.notes += [f"left out: {left_out}"] if left_out else []
+    return found
 
 
 def from_table(table: Path, groups: bool) -> LabelledImages:
@@ -210,7 +221,7 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
     )
     rows["file"] = files
     if "split" in rows:
-        rows["part"] = rows["split"].map(PART_NAMES)
+        rows["part"] = rows["split"].str.casefold().map(PART_NAMES)
         refuse(rows, rows["part"].isna(), "split should be train, val or test, not `{split}`")
     return labelled(table.parent, rows, rows[wanted[1:]], nested=not groups)
 
@@ -223,17 +234,22 @@ def labelled(
 ) -> LabelledImages:
     """Return images, `file` and if published `part`, with the labels of a column a level.
 
-    Shorter label paths repeat their lowest label, absent groups become `other`. Raises StudyError
-    for an image that is missing, listed twice, in no class, or in two: the same picture, byte for
-    byte, unless `twins` may be.
+    Labels are compared as `spelled`: two spellings are one label, which is noted. Shorter label
+    paths repeat their lowest label, absent groups become `other`. A group, or a level at the top of
+    a tree, in which all have the same label tells nothing apart and is no level; this is noted too.
+
+    Raises StudyError for labels that differ only by case, and for an image that is missing, listed
+    twice, in no class, or in two: the same picture, byte for byte, unless `twins` may be.
     """
     missing = ~images["file"].map(lambda file: (root / file).is_file())
     refuse(images, missing, "there is no image `{file}`; put it there or correct the list")
     refuse(images, images["file"].duplicated(), "`{file}` is listed twice; keep one line")
-    joined = levels.agg("/".join, axis=1)
-    slash = joined.str.count("/") >= levels.shape[1]
+    slash = levels.agg("".join, axis=1).str.contains("/")
     refuse(images, slash, "a label holds a `/`; write labels without, one a column")
-    paths = joined.str.rstrip("/")
+    spellings = Counter(map(spelled, pd.unique(levels.to_numpy().ravel())))
+    twice = [name for name, count in spellings.items() if count > 1]
+    levels = levels.map(spelled)
+    paths = levels.agg("/".join, axis=1).str.rstrip("/")
     above = {path[:end] for path in set(paths) for end, sign in enumerate(path) if sign == "/"}
     gap = ("/" + paths).str.contains("//") | paths.isin(above)
     refuse(
@@ -250,6 +266,15 @@ def labelled(
         refuse_others(alike, "content", "path", sentence)
     gaps = levels.replace("", np.nan)
     filled = gaps.ffill(axis=1) if nested else gaps.fillna(OTHER)
-    trees = list(filled.itertuples(index=False, name=None))
+    for k in range(filled.shape[1]):
+        label = filled.iloc[:, 0 if nested else k : k + 1].agg("/".join, axis=1)
+        refuse_alike(label.to_frame("label"), "label")
+    same = filled.nunique() == 1
+    same = same.cummin() if nested else same
+    same.iloc[-1] &= not same.all()
+    shared = filled.loc[:, same].iloc[0].tolist()
+    said = {"taken as one label": some(twice), "no level": some(shared)}
+    notes = [f"{what}: {which}" for what, which in said.items() if which]
+    trees = list(filled.loc[:, ~same].itertuples(index=False, name=None))
     official = images["part"].to_numpy(dtype="str") if "part" in images else None
-    return LabelledImages(root, images["file"].tolist(), trees, official, nested)
+    return LabelledImages(root, images["file"].tolist(), trees, official, nested, notes)
