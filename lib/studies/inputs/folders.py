@@ -1,9 +1,7 @@
 """Image folders: what counts as a picture, and where it lies."""
 
 import os
-import re
 from collections import Counter
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,10 +14,9 @@ from studies.paths import StudyError
 AGAIN = "unpack the dataset again"
 # What Pillow knows by name, but not as a picture: documents, films, data it has no decoder for.
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PSD", "WMF"}
-SYSTEM = {  # of Synology, QNAP, Linux, macOS and Windows, in lower case
-    *("@eadir", "#recycle", "#snapshot", "@recycle", "lost+found", "__macosx", "$recycle.bin"),
-    *("recycler", "system volume information", "thumbs.db", "desktop.ini"),
-}
+# of Synology, QNAP, Linux, macOS and Windows, in lower case
+SYSTEM = {"@eadir", "#recycle", "#snapshot", "@recycle", "lost+found", "__macosx", "$recycle.bin"}
+SYSTEM |= {"recycler", "system volume information", "thumbs.db", "desktop.ini"}
 
 
 @cache
@@ -35,8 +32,8 @@ def is_picture(name: str) -> bool:
     return Path(name).suffix.lower() in suffixes()
 
 
-def image_files(root: Path) -> tuple[pd.DataFrame, str]:
-    """Return the pictures below a folder, sorted, and in words what is left out.
+def image_files(root: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return the pictures below a folder, sorted, and notes of what is left out.
 
     - A picture is what ends like a format that Pillow reads, in any case; documents and films are
       none. Other files are left out and counted.
@@ -47,35 +44,30 @@ def image_files(root: Path) -> tuple[pd.DataFrame, str]:
     The column `file` is the path relative to `root`, the index the whole path. Raises StudyError
     where there is no picture, a folder cannot be read, or a name is not UTF-8.
     """
-    found, others, folders = [], Counter(), []
+    folders, files = [], []
     for place, inner, names in os.walk(root, onerror=_unreadable, followlinks=True):
         folder = Path(place)
-        folders.append(folder)
         above = set(map(os.path.realpath, (folder, *folder.parents)))
         inner[:] = [name for name in inner if os.path.realpath(folder / name) not in above]
-        for names_of in (inner, names):
-            names_of[:] = [name for name in names_of if not _passed_over(name)]
-        for file in (folder / name for name in names):
-            if is_picture(file.name):
-                found.append(file)
-            else:
-                kind = file.suffix.lower() or "without ending"
-                others[kind if file.exists() else "links to nothing"] += 1
+        for kept in (inner, names):
+            kept[:] = [name for name in kept if name[0] != "." and name.casefold() not in SYSTEM]
+        folders.append(folder)
+        files += [folder / name for name in names]
+    found = sorted(file for file in files if is_picture(file.name))
     full = {folder for file in found for folder in file.parents}
     bare = [one for one in folders if one not in full and one.parent in full]
-    for file in (*found, *bare):
-        if re.search("[\ud800-\udfff]", str(file)):
-            name = os.fsencode(file).decode(errors="backslashreplace")
+    for file in (*files, *bare):
+        name = os.fsencode(file).decode(errors="backslashreplace")
+        if name != str(file):
             raise StudyError(f"{name}: the name is not UTF-8; rename it")
-    left_out = [f"{count} {kind}" for kind, count in others.most_common()]
+    others = Counter(one.suffix.lower() or one.name for one in files if not is_picture(one.name))
+    left_out = some("left out", [f"{count} {ending}" for ending, count in others.most_common()])
     if not found:
-        there = ", ".join(left_out) or "no files"
-        raise StudyError(f"{root}: holds no images; {AGAIN}, or save as PNG what there is: {there}")
-    if bare:
-        left_out.append(f"no image in {some([one.relative_to(root) for one in bare])}")
-    found.sort()
-    files = [file.relative_to(root).as_posix() for file in found]
-    return pd.DataFrame({"file": files}, map(str, found), dtype="str"), ", ".join(left_out)
+        there = "".join(left_out) or "there is no file"
+        raise StudyError(f"{root}: holds no images; {AGAIN}, or save them as PNG ({there})")
+    names = [file.relative_to(root).as_posix() for file in found]
+    left_out += some("no image in", [folder.relative_to(root).as_posix() for folder in bare])
+    return pd.DataFrame({"file": names}, map(str, found), dtype="str"), left_out
 
 
 def take_parts(root: Path, levels: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series | None]:
@@ -94,25 +86,17 @@ def take_parts(root: Path, levels: pd.DataFrame) -> tuple[pd.DataFrame, pd.Serie
     if wrong:
         names = levels[wrong[0]][parts[wrong[0]].notna()].unique()
         raise StudyError(
-            f"{root}: folders are named like parts, {some(names)}; parts are all the folders at "
-            "the top, with one to train on: move what else is there, or rename what is a class"
+            f"{root}: {', '.join(names)} are named like parts; parts are all the folders at the "
+            "top, with one to train on: move what else is there, or rename what is a class"
         )
-    if parts[top].isna().all():
-        return levels, None
-    rest = levels.drop(columns=top)
-    return rest if len(rest.columns) else levels.mask(levels.notna(), ""), parts[top]
+    return (levels, None) if parts[top].isna().all() else (levels.drop(columns=top), parts[top])
 
 
-def some(names: Sequence[object], most: int = 5) -> str:
-    """Return the first of the names in quotes, and how many there are beside."""
+def some(what: str, names: list[str], most: int = 5) -> list[str]:
+    """Return a note, the first names and how many there are beside; none of no names."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(f"`{name}`" for name in names[:most]) + more
-
-
-def _passed_over(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in SYSTEM
+    return [f"{what}: {', '.join(names[:most])}{more}"] if names else []
 
 
 def _unreadable(error: OSError) -> None:
-    reason = (error.strerror or str(error)).lower()
-    raise StudyError(f"{error.filename}: {reason}; put the folder there, or let it be read")
+    raise StudyError(f"{error.filename}: {error.strerror}; put the folder there, or let it be read")

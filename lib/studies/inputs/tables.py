@@ -11,11 +11,9 @@ import pandas as pd
 from studies.inputs.reading import PARTS, read_text
 from studies.paths import StudyError
 
-PART_NAMES = {  # in lower case; how they are spelled does not matter otherwise
-    **{part: part for part in PARTS},
-    **{"training": "train", "val": "validation", "valid": "validation", "testing": "test"},
-}
-JOINERS = "\u200c\u200d"  # unseen, but Persian, Hindi and emoji are spelled with them
+PART_NAMES = {**{part: part for part in PARTS}, "val": "validation", "valid": "validation"}
+PART_NAMES |= {"training": "train", "testing": "test"}  # and all of them in any case
+JOINERS = "\u200c\u200d"  # unseen, but Persian, Hindi and emoji are spelt with them
 
 
 def read_table(
@@ -63,7 +61,7 @@ def refuse_others(rows: pd.DataFrame, one: str, other: str, sentence: str) -> No
     refuse(rows.join(first), rows[other] != first[f"first_{other}"], sentence)
 
 
-def spelled(name: str) -> str:
+def spelt(name: str) -> str:
     """Return a name in Unicode's NFC, without invisible characters, and without space around it."""
     signs = unicodedata.normalize("NFC", name)
     seen = (sign for sign in signs if sign in JOINERS or unicodedata.category(sign) != "Cf")
@@ -71,7 +69,7 @@ def spelled(name: str) -> str:
 
 
 def refuse_alike(rows: pd.DataFrame, column: str) -> None:
-    """Raise StudyError for a name, `spelled`, that differs from another only by case or joiners."""
+    """Raise StudyError for a name, `spelt`, that differs from another only by case or joiners."""
     keys = rows[column].str.casefold().str.replace(f"[{JOINERS}]", "", regex=True)
     sentence = f"`{{{column}}}` and `{{first_{column}}}` differ only by case; give both one name"
     refuse_others(rows.assign(key=keys), "key", column, sentence)

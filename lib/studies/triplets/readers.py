@@ -9,19 +9,10 @@ import numpy as np
 import pandas as pd
 
 from studies.inputs.folders import AGAIN, image_files, some, take_parts
-from studies.inputs.tables import (
-    PART_NAMES,
-    read_table,
-    refuse,
-    refuse_alike,
-    refuse_others,
-    spelled,
-)
+from studies.inputs.tables import PART_NAMES, read_table, refuse, refuse_alike, refuse_others, spelt
 from studies.paths import StudyError
 
 OTHER = "other"
-
-Tree = tuple[str, ...]
 
 
 @dataclass
@@ -52,7 +43,7 @@ class LabelledImages:
 
     root: Path
     files: list[str]
-    trees: list[Tree]
+    trees: list[tuple[str, ...]]
     official: np.ndarray | None
     nested: bool = True
     notes: list[str] = field(default_factory=list)
@@ -145,8 +136,7 @@ def hyperkvasir(folder: Path, test_fold: int) -> LabelledImages:
         images["file"].str.count("/") != 3,
         f"expected `<tract>/<finding group>/<class>/<image>`; move it there or {AGAIN}",
     )
-    columns = ["file-name", "class-name", "split-index"]
-    folds = read_table(folder / "2_fold_split.csv", columns, ";")
+    folds = read_table(folder / "2_fold_split.csv", ["file-name", "class-name", "split-index"], ";")
     folds.columns = ["name", "label", "fold"]
     refuse(folds, ~folds["fold"].isin(["0", "1"]), "split-index should be 0 or 1, not `{fold}`")
     for rows, others in ((folds, images), (images, folds)):
@@ -183,7 +173,7 @@ def from_folder(root: Path) -> LabelledImages:
     folders = images["file"].str.rpartition("/")[0]
     levels, parts = take_parts(root, folders.str.split("/", expand=True).fillna(""))
     found = labelled(root, images if parts is None else images.assign(part=parts), levels)
-    found.notes += [f"left out: {left_out}"] if left_out else []
+    found.notes += left_out
     return found
 
 
@@ -194,7 +184,7 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
     | --- | --- |
     | `file` | path of the image, relative to the folder of the CSV file |
     | `label1`, `label2`, … | its labels, as many columns as there are levels or groups |
-    | `split` | may be left out: `train`, `val` (`valid`, `validation`) or `test` |
+    | `split` | may be left out: `train`, `val` or `test`, and what else `PART_NAMES` has, any case |
 
     In a tree `label1` is the top level; cells left empty at the end of a line repeat the lowest
     label. Groups are independent of each other, such as colour and shape, and `label1` is the one
@@ -234,7 +224,7 @@ def labelled(
 ) -> LabelledImages:
     """Return images, `file` and if published `part`, with the labels of a column a level.
 
-    Labels are compared as `spelled`: two spellings are one label, which is noted. Shorter label
+    Labels are compared as `spelt`: two spellings are one label, which is noted. Shorter label
     paths repeat their lowest label, absent groups become `other`. A group, or a level at the top of
     a tree, in which all have the same label tells nothing apart and is no level; this is noted too.
 
@@ -246,9 +236,8 @@ def labelled(
     refuse(images, images["file"].duplicated(), "`{file}` is listed twice; keep one line")
     slash = levels.agg("".join, axis=1).str.contains("/")
     refuse(images, slash, "a label holds a `/`; write labels without, one a column")
-    spellings = Counter(map(spelled, pd.unique(levels.to_numpy().ravel())))
-    twice = [name for name, count in spellings.items() if count > 1]
-    levels = levels.map(spelled)
+    spellings = Counter(map(spelt, pd.unique(levels.to_numpy().ravel())))
+    levels = levels.map(spelt)
     paths = levels.agg("/".join, axis=1).str.rstrip("/")
     above = {path[:end] for path in set(paths) for end, sign in enumerate(path) if sign == "/"}
     gap = ("/" + paths).str.contains("//") | paths.isin(above)
@@ -272,9 +261,8 @@ def labelled(
     same = filled.nunique() == 1
     same = same.cummin() if nested else same
     same.iloc[-1] &= not same.all()
-    shared = filled.loc[:, same].iloc[0].tolist()
-    said = {"taken as one label": some(twice), "no level": some(shared)}
-    notes = [f"{what}: {which}" for what, which in said.items() if which]
+    notes = some("spellings taken as one", [name for name, n in spellings.items() if n > 1])
+    notes += some("no level, since all have it", filled.loc[:, same].iloc[0].tolist())
     trees = list(filled.loc[:, ~same].itertuples(index=False, name=None))
     official = images["part"].to_numpy(dtype="str") if "part" in images else None
     return LabelledImages(root, images["file"].tolist(), trees, official, nested, notes)
