@@ -106,6 +106,33 @@ class TestDecode:
             tolerance = 3 if kind == "jpeg" else image.mode == "RGBA"
             assert decoded.tolist() == pytest.approx(expected, abs=tolerance)
 
+    @pytest.mark.parametrize(
+        ("kind", "dtype", "top", "white"),
+        [
+            ("tiff", np.float32, 1, 255),
+            ("tiff", np.float32, 255, 255),
+            ("tiff", np.int32, 250, 250),
+            ("tiff", np.int32, 10**6, 255),
+            ("png", np.uint16, 4095, 255),
+            ("png", np.uint16, 65535, 255),
+            ("tiff", np.uint16, 16383, 63),  # as dark as it is of 16 bits
+        ],
+    )
+    def test_grey_of_more_bits_is_scaled(self, tmp_path, kind, dtype, top, white):
+        ramp = np.linspace(0, 1, 1024).reshape(32, 32)
+        Image.fromarray((ramp * top).astype(dtype)).save(tmp_path / "x", kind)
+        seen = np.asarray(images.open_rgb(tmp_path / "x"))[..., 0]
+        assert np.abs(seen - white * ramp).max() <= 1.01
+
+    def test_negative_grey_is_scaled_by_its_own_range(self, tmp_path):
+        Image.fromarray(np.array([[-1000, 0], [500, 1000]], np.int32)).save(tmp_path / "x", "tiff")
+        assert np.asarray(images.open_rgb(tmp_path / "x"))[..., 0].tolist() == [
+            [0, 127],
+            [191, 255],
+        ]
+        Image.fromarray(np.float32([[0, np.nan]])).save(tmp_path / "x", "tiff")
+        assert "values are no numbers" in refused(images.open_rgb, tmp_path / "x")
+
 
 class TestBadFiles:
     def test_damaged(self, tmp_path):

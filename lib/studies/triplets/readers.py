@@ -184,7 +184,7 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
     | --- | --- |
     | `file` | path of the image, relative to the folder of the CSV file |
     | `label1`, `label2`, … | its labels, as many columns as there are levels or groups |
-    | `split` | may be left out: `train`, `val` or `test`, and what else `PART_NAMES` has, any case |
+    | `split` | may be left out: `train`, `val` or `test`, spelt as in `PART_NAMES`, in any case |
 
     In a tree `label1` is the top level; cells left empty at the end of a line repeat the lowest
     label. Groups are independent of each other, such as colour and shape, and `label1` is the one
