@@ -21,7 +21,7 @@ from studies.runs.files import cached, write_header
 
 Fit = Literal["pad", "squash"]
 # Raise it whenever `decode` gives other pixels for the same file: old caches are then left alone.
-VERSION = 1
+VERSION = 2
 # Greatest value of grey, and what makes 0 to 255 of it: fractions, 8, 12 and 16 bits.
 DEPTHS = ((1, 255), (255, 1), (4095, 1 / 16), (65535, 1 / 256))
 PADDING = 128
