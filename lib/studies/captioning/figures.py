@@ -5,16 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from PIL import Image
 
 from studies.captioning import data
 from studies.captioning.evaluate import IDS
-from studies.captioning.metrics import METRICS
 from studies.captioning.params import Parameters
 from studies.inputs.images import open_rgb
 from studies.paths import StudyError
-from studies.reporting import plots, publish
+from studies.reporting import publish
 from studies.reporting.results import cost_table
 from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
@@ -23,33 +21,26 @@ Systems = Mapping[str, Sequence[LoadedRun]]  # the runs of each system
 
 NAMES = {IDS[metric]: metric for metric in ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")}
 AXES = {name: f"{metric} (0–{10 if name == 'cider' else 1})" for name, metric in NAMES.items()}
+SCORES = {name: metric for metric, name in IDS.items()}
 CURVES = {
-    "curves.csv": {
-        "train_loss": "training loss (nats a word)",
-        "validation_loss": "validation loss (nats a word)",
-    },
-    "steps.csv": {
-        "batch_loss": "batch loss (nats a word)",
-        "learning_rate": "learning rate",
-        "gradient_norm": "gradient norm",
-        "epoch": "epoch",
-    },
+    "train_loss": "training loss (nats a word)",
+    "validation_loss": "validation loss (nats a word)",
+}
+STEPS = {
+    "batch_loss": "batch loss (nats a word)",
+    "learning_rate": "learning rate",
+    "gradient_norm": "gradient norm",
+    "epoch": "epoch",
 }
 CASES = {"best": 0.0, "median": 0.5, "worst": 1.0}
 ATTENDED = 2  # images of each system whose attention a report draws
 
 
-def sample(dataset: data.CaptionedImages, shown: int = 6) -> Figure:
+def sample(dataset: data.CaptionedImages, shown: int = 6) -> Shown:
     """Draw a few images from all over the dataset, each with its first caption."""
     rows = np.linspace(0, len(dataset.files) - 1, shown).round().astype(int)
-    items = [(open_rgb(dataset.paths[row]), dataset.captions[row][0]) for row in rows]
-    return plots.images(items, columns=3)
-
-
-def score_table(run: LoadedRun) -> pd.DataFrame:
-    """Return a run's scores on the test set, one row a metric."""
-    scores = {metric: f"{run.metrics[IDS[metric]]:.3f}" for metric in METRICS}
-    return pd.DataFrame({"metric": scores.keys(), run.system: scores.values()})
+    items = [(dataset.paths[row], dataset.captions[row][0]) for row in rows]
+    return publish.picture_grid(items, columns=3)
 
 
 def caption_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
@@ -64,25 +55,6 @@ def caption_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
             "CIDEr": frame["CIDEr"].map("{:.2f}".format),
         }
     )
-
-
-def curves(systems: Systems, log: str = "curves.csv") -> Figure | None:
-    """Draw a log against the step, of every epoch or `steps.csv`; None without a system."""
-    if not systems:
-        return None
-    frame = logged(systems, log)
-    return plots.curves(frame, "step", CURVES[log], columns=2, log=["gradient_norm"])
-
-
-def logged(systems: Systems, name: str) -> pd.DataFrame:
-    """Return a log of every run, one below the other; at most 200 rows a run."""
-    frames = []
-    for system, runs in systems.items():
-        for run in runs:
-            frame = pd.read_csv(run.folder / name)
-            kept = frame.iloc[:: max(1, math.ceil(len(frame) / 200))]
-            frames.append(kept.assign(system=system, seed=run.params["seed"]))
-    return pd.concat(frames)
 
 
 def cost(systems: Systems) -> Shown | None:
@@ -100,15 +72,15 @@ def cases(run: LoadedRun, shown: int = 3) -> pd.DataFrame:
     return pd.concat(parts, names=["case"]).reset_index("case")
 
 
-def case_pictures(run: LoadedRun) -> Figure:
+def case_pictures(run: LoadedRun) -> Shown:
     """Draw the pictures of the best, median and worst captions of a run."""
     frame = cases(run)
     dataset, rows = tested(run, frame["id"])
     items = [
-        (open_rgb(dataset.paths[row]), f"{one.case}: {one.candidate} ({one.CIDEr:.2f})")
+        (dataset.paths[row], f"{one.case}: {one.candidate} ({one.CIDEr:.2f})")
         for row, one in zip(rows, frame.itertuples(), strict=True)
     ]
-    return plots.images(items, columns=3)
+    return publish.picture_grid(items, columns=3)
 
 
 def gallery(systems: Systems) -> Iterator[Shown]:
@@ -121,7 +93,7 @@ def gallery(systems: Systems) -> Iterator[Shown]:
         try:
             dataset, rows = tested(run, frame["id"])
         except StudyError as error:
-            yield missing(error)
+            yield publish.missing(error)
             return
         for name, some in frame.assign(row=rows).groupby("case", sort=False):
             yield publish.heading(f"{system}: {name} by CIDEr")
@@ -136,7 +108,7 @@ def gallery(systems: Systems) -> Iterator[Shown]:
             yield publish.picture_grid(items, columns=3)
 
 
-def attended(systems: Systems) -> Iterator[Shown | Figure]:
+def attended(systems: Systems) -> Iterator[Shown]:
     """Draw where the words of some captions of each system's first run looked, or say why not."""
     for system, (run, *_) in systems.items():
         ids = run.predictions["id"].sort_values().to_numpy()
@@ -144,18 +116,13 @@ def attended(systems: Systems) -> Iterator[Shown | Figure]:
         try:
             drawn = [attention(run, name) for name in ids[places]]
         except StudyError as error:
-            yield missing(error)
+            yield publish.missing(error)
             return
         yield publish.heading(system)
         yield from drawn
 
 
-def missing(error: StudyError) -> Shown:
-    """Return the sentence that stands for pictures which are not at hand."""
-    return publish.paragraph(f"Not shown here: {str(error).rstrip('.')}.", "note")
-
-
-def describe(run: LoadedRun, shown: int = 1) -> Figure | None:
+def describe(run: LoadedRun, shown: int = 1) -> Shown | None:
     """Caption picture files as a user would, the first test images, and draw them.
 
     None for a trivial baseline, which captions no other pictures.
@@ -164,11 +131,10 @@ def describe(run: LoadedRun, shown: int = 1) -> Figure | None:
         return None
     dataset, rows = tested(run, run.predictions["id"].head(shown))
     files = [dataset.paths[row] for row in rows]
-    captions = run.model().describe(files)
-    return plots.images([(open_rgb(f), text) for f, text in zip(files, captions, strict=True)])
+    return publish.picture_grid(zip(files, run.model().describe(files), strict=True))
 
 
-def attention(run: LoadedRun, name: str, most: int = 9) -> Figure | None:
+def attention(run: LoadedRun, name: str, most: int = 9) -> Shown | None:
     """Draw where each word of a run's caption of a test image looked, the picture first.
 
     None for a trivial baseline, whose words look nowhere. Raises StudyError when the image is gone.
@@ -185,7 +151,7 @@ def attention(run: LoadedRun, name: str, most: int = 9) -> Figure | None:
     image = open_rgb(dataset.paths[row]).resize((192, 192))
     words = list(zip(caption.split(), maps, strict=False))[:most]
     items = [(image, caption), *((overlaid(image, one), word) for word, one in words)]
-    return plots.images(items, columns=5)
+    return publish.picture_grid(items)
 
 
 def tested(run: LoadedRun, ids: Iterable[str]) -> tuple[data.CaptionedImages, list[int]]:

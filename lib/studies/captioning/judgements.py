@@ -29,17 +29,9 @@ from studies.inputs.download import require
 from studies.inputs.reading import numbered_lines
 from studies.paths import StudyError
 from studies.reporting.bootstrap import Measured, Metric, measure
-from studies.reporting.claims import Claim, Step
 from studies.runs.params import Schema
 
 COMPARED = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
-# τ_c with the experts: CIDEr before all others, METEOR before BLEU
-ORDERED = ("METEOR", "CIDEr"), ("ROUGE-L", "CIDEr"), ("BLEU-4", "CIDEr"), ("BLEU-4", "METEOR")
-CLAIM = Claim(
-    "C2",
-    "CIDEr agrees best with human judgement, METEOR better than BLEU",
-    tuple(Step("tau_expert", *pair) for pair in ORDERED),
-)
 NAMES = {"tau_expert": "τ_c, experts", "tau_crowd": "τ_c, crowd"}
 AXES = {metric: f"Kendall's {name} (−1 to 1)" for metric, name in NAMES.items()}
 PER_VARIANT = 8  # plates of the most frequent variant that the simulated judges see

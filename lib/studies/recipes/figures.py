@@ -7,14 +7,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 
-from studies.inputs.images import open_rgb
 from studies.inputs.reading import PARTS
 from studies.paths import StudyError
 from studies.recipes import data, metrics
 from studies.recipes.params import Parameters
 from studies.recipes.readers import Plates
 from studies.reporting import plots, publish
-from studies.reporting.results import all_curves
 from studies.reporting.tables import Shown
 from studies.runs.folder import LoadedRun, load_run
 
@@ -37,9 +35,11 @@ NAMES = {
     "rouge_l": "ROUGE-L",
 }
 AXES = {metric: f"{name} (0–1)" for metric, name in NAMES.items()} | {"sight": "sight (−1 to 1)"}
-TESTED = ("dish_top1", "ingredient_micro_f1", "ingredient_map", "variant_accuracy")
-SEEN_AXES = {metric: AXES[metric] for metric in TESTED[:3]}
-WRITTEN = ("grounding_precision", "grounding_recall", "sight", "self_bleu")
+LOOKED = ("dish_top1", "ingredient_micro_f1", "ingredient_map", "variant_accuracy")
+SEEN = {metric: NAMES[metric] for metric in LOOKED}
+SEEN_AXES = {metric: AXES[metric] for metric in LOOKED[:3]}
+WROTE = ("grounding_precision", "grounding_recall", "sight", "self_bleu")
+WRITTEN = {metric: NAMES[metric] for metric in WROTE}
 WRITTEN_AXES = {metric: AXES[metric] for metric in WRITTEN}
 CURVES = {
     "train_loss": "training loss, (1) + weight × (2) (nats)",
@@ -60,15 +60,15 @@ def overview(plates: Plates, parts: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def sample(plates: Plates, shown: int = 6) -> Figure:
+def sample(plates: Plates, shown: int = 6) -> Shown:
     """Draw a few pictures from all over the dataset, each with its dish and ingredients."""
     items = []
     for row in spread(len(plates.files), shown):
         names = [plates.ingredients[place] for place in np.flatnonzero(plates.present[row])]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         caption = f"{spoken(plates.dishes[plates.dish[row]])}: {', '.join(names[:NAMED])}{more}"
-        items.append((open_rgb(plates.paths[row]), caption))
-    return plots.images(items, columns=3)
+        items.append((plates.paths[row], caption))
+    return publish.picture_grid(items, columns=3)
 
 
 def spread(count: int, shown: int) -> list[int]:
@@ -81,13 +81,7 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def score_table(run: LoadedRun) -> pd.DataFrame:
-    """Return a run's scores on the test set, one row a metric."""
-    scores = {NAMES[name]: f"{run.metrics[name]:.3f}" for name in NAMES if name in run.metrics}
-    return pd.DataFrame({"metric": scores.keys(), run.system: scores.values()})
-
-
-def look(run: LoadedRun, shown: int = 6) -> Figure | None:
+def look(run: LoadedRun, shown: int = 6) -> Shown | None:
     """Draw test pictures with what a network says of them, for a prompt the one that it asked.
 
     None for a trivial baseline, which does not look.
@@ -104,8 +98,8 @@ def look(run: LoadedRun, shown: int = 6) -> Figure | None:
         best, order = dishes.argmax(), np.argsort(-likely, kind="stable")
         names = [f"{eyes.ingredients[k]} {likely[k]:.0%}" for k in order if named[k]]
         caption = f"{spoken(eyes.dishes[best])} {dishes[best]:.0%}: {', '.join(names)}"
-        items.append((open_rgb(file), caption))
-    return plots.images(items, columns=3)
+        items.append((file, caption))
+    return publish.picture_grid(items, columns=3)
 
 
 def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown | None:
@@ -119,7 +113,7 @@ def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown | None:
     try:
         plates = data.read(Parameters.from_run(last.params, last.folder))
     except StudyError as error:
-        return publish.paragraph(f"Not shown here: {str(error).rstrip('.')}.", "note")
+        return publish.missing(error)
     blocks, words = [], []
     for row in spread(len(last.predictions), shown):
         plate = last.predictions.iloc[row]
@@ -133,14 +127,6 @@ def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown | None:
         blocks.append(publish.case(plates.root / plate["id"], texts))
         words += [f"{heading}: {text}" for heading, text in texts.items()]
     return Shown("".join(blocks), "\n".join(words))
-
-
-def curves(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
-    """Draw the loss and what chooses the epoch against the step; None without a system."""
-    if not systems:
-        return None
-    frame = all_curves(systems)
-    return plots.curves(frame, "step", {name: CURVES[name] for name in CURVES if name in frame})
 
 
 def calibration(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
@@ -158,4 +144,4 @@ def calibration(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
         frames.append(pd.DataFrame({"said": said, "right": right, "system": system}))
     frames.append(pd.DataFrame({"said": [0.0, 1.0], "right": [0.0, 1.0], "system": "perfect"}))
     axes, label = {"right": "share that is right (0–1)"}, "probability of the dish said (0–1)"
-    return plots.curves(pd.concat(frames), "said", axes, x_label=label, columns=1)
+    return plots.curves(pd.concat(frames), "said", axes, x_label=label)

@@ -1,27 +1,24 @@
 """What the report notebook shows and writes: everything from the run folders of a dataset."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from studies.recipes import figures
 from studies.recipes.evaluate import measures
+from studies.reporting import claims, tables
 from studies.reporting import results as shared
-from studies.reporting import tables
 from studies.reporting.bootstrap import Measured, Metric
-from studies.reporting.claims import Claim, Outcome, Step, judge, tally
-from studies.reporting.results import by_system, count_systems, read_runs, write_report
-from studies.reporting.tables import Shown, show
+from studies.reporting.claims import Outcome, judge, tally
+from studies.reporting.results import by_system, count_systems, read_runs
 from studies.runs.folder import LoadedRun
 from studies.runs.params import read_yaml
 
-TITLE = "Recipes: does naming the ingredients free the writer from templates?"
 ORDER = [
     *("majority", "frequencies", "two_networks", "shared_backbone"),
     *("naive", "typical", "shuffled", "supervised", "oracle"),
@@ -31,12 +28,11 @@ ORDER = [
 class Results(shared.Results):
     """The runs of a dataset: networks and baselines, which look, and prompts, which write."""
 
-    study: ClassVar[str] = "recipes"
-
-    @property
-    def trained(self) -> dict[str, list[LoadedRun]]:
-        """Return the systems with a network."""
-        return self._with("network")
+    study = "recipes"
+    title = "Recipes: does naming the ingredients free the writer from templates?"
+    paper = read_yaml(Path(__file__).with_name("claims.yaml"))
+    names = ledger = figures.NAMES
+    axes = figures.AXES
 
     @property
     def prompts(self) -> dict[str, list[LoadedRun]]:
@@ -103,6 +99,10 @@ class Results(shared.Results):
         """Return which systems are compared: eyes with eyes, prompts with prompts."""
         return [*combinations(self.perceptions, 2), *combinations(self.prompts, 2)]
 
+    def headline(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the tidy frame that the index shows: of prompts, if there are any."""
+        return tables.of(frame, self.prompts or self.perceptions)
+
 
 def read(dataset: str) -> Results:
     """Return the evaluated runs of a dataset.
@@ -121,35 +121,17 @@ def place(system: str) -> tuple[int, bool, str]:
 
 # The ledger: what the paper claims, and what became of it on a dataset.
 
-CLAIMS = read_yaml(Path(__file__).with_name("claims.yaml"))["claims"]
-OF_DISHES = (
-    "the ingredients are those of the dish and not of the plate, so a plate has nothing of its own "
-    "to be told"
-)
-
 
 def judged(results: Results) -> list[Outcome]:
-    """Return what became of each of the claims R1 to R4."""
-    named = {"eyes": results.eyes or "two_networks"}
-    claims, untested = [], {}
-    for one in CLAIMS:
-        steps = ({k: named.get(v, v) for k, v in step.items()} for step in one.get("steps", ()))
-        claims.append(Claim(one["id"], one["claim"], tuple(Step(**step) for step in steps)))
-        if "untested" in one or not results.by_plate:
-            untested[one["id"]] = one.get("untested", OF_DISHES)
-    return judge(claims, results.measured, untested)
+    """Return what became of each of the claims R1 to R4; `eyes` is what the prompts asked."""
+    named, ledger = {"eyes": results.eyes or "two_networks"}, []
+    for one in claims.read(results.paper["claims"]):
+        steps = (replace(step, second=named.get(step.second, step.second)) for step in one.steps)
+        ledger.append(replace(one, steps=tuple(steps)))
+    return judge(ledger, results.measured, () if results.by_plate else ("by_dish",))
 
 
-# What the report notebook shows and writes.
-
-NOTE = (
-    "F1 and Jaccard by thresholds, and ECE after a temperature, both chosen on validation data; "
-    "mAP and macro-F1 are means over what occurs in the test set. The epoch was chosen by the mean "
-    "of top-1 and mAP on validation data. Baselines do not look at the picture."
-)
-BY_DISH = (
-    "Ingredients are typical ones of the dish, from general knowledge, and not those of the plate."
-)
+# What the report notebook says.
 
 
 def lead(results: Results, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> str:
@@ -165,7 +147,8 @@ def lead(results: Results, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> 
 
 def note(results: Results) -> str:
     """Return what a reader of the first table must know."""
-    return NOTE if results.by_plate else f"{NOTE} {BY_DISH}"
+    note, by_dish = results.paper["note"], results.paper["by_dish"]
+    return note if results.by_plate else f"{note} {by_dish}"
 
 
 def asked(results: Results) -> str:
@@ -179,30 +162,3 @@ def asked(results: Results) -> str:
             f"{writing['recipes']} a plate."
         )
     return ""
-
-
-def shown(frame: pd.DataFrame, systems: Collection[str], beside: str = "") -> Shown | None:
-    """Show the metrics of some systems; None without any."""
-    if not systems:
-        return None
-    rows = tables.of(frame, systems)
-    table = tables.wide(rows, tables.present(rows, figures.NAMES))
-    return show(table, f"{tables.legend(rows)} {beside}".strip())
-
-
-def differences(
-    tests: pd.DataFrame, systems: Collection[str], metrics: Collection[str]
-) -> Shown | None:
-    """Show the paired tests of systems of one kind; None where there are none."""
-    mine = tests[tests["first"].isin(systems) & tests["metric"].isin(metrics)]
-    return None if mine.empty else show(tables.wide_tests(mine, figures.NAMES, []))
-
-
-def write(
-    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, outcomes: Sequence[Outcome]
-) -> str:
-    """Write tables, ledger and the entry of the index; return the folder, `reports/<dataset>`."""
-    names = tables.present(frame, figures.NAMES)
-    words = TITLE, lead(results, frame, outcomes), note(results)
-    rows = tables.of(frame, results.prompts or results.perceptions)
-    return write_report(results, frame, tests, outcomes, *words, names, headline=rows)

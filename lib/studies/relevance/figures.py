@@ -12,14 +12,13 @@ from studies.relevance.data import Collection
 from studies.relevance.filter import BELOW_MEAN
 from studies.reporting import plots
 from studies.reporting.plots import COLUMN, Drawing, at_paper_size, style
-from studies.reporting.results import all_curves
 from studies.runs.folder import LoadedRun
 
-RATES = ("precision", "recall", "rejected")
-FILTER = {**dict(zip(RATES, RATES, strict=True)), "auc": "AUC", "kept": "kept"}
-TRAINED = {f"{metric}_trained": name for metric, name in FILTER.items() if metric != "kept"}
+RATES = {"precision": "precision", "recall": "recall", "rejected": "rejected", "auc": "AUC"}
+FILTER = {**RATES, "kept": "kept"}
+TRAINED = {f"{metric}_trained": name for metric, name in RATES.items()}
 DOWNSTREAM = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
-FILTER_AXES = {metric: f"{name} (0–1)" for metric, name in FILTER.items() if metric != "kept"}
+FILTER_AXES = {metric: f"{name} (0–1)" for metric, name in RATES.items()}
 DOWNSTREAM_AXES = {metric: f"{name} (0–1)" for metric, name in DOWNSTREAM.items()}
 CURVES = {"train_loss": "training loss (nats)", "validation_accuracy": "validation accuracy (0–1)"}
 FOUND, USABLE, KEPT = "found", "of several words and a class with a text", "kept"
@@ -80,16 +79,6 @@ def spaced(count: int, shown: int) -> np.ndarray:
 def shortened(text: str) -> str:
     """Return a text, or its beginning."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-
-
-def score_table(run: LoadedRun) -> pd.DataFrame:
-    """Return a run's scores on the test set, one row a metric."""
-    scores = {
-        name: f"{value:,}" if metric == "kept" else f"{value:.3f}"
-        for metric, name in {**FILTER, **DOWNSTREAM}.items()
-        if (value := run.metrics.get(metric)) is not None
-    }
-    return pd.DataFrame({"metric": scores.keys(), run.system: scores.values()})
 
 
 def outcome(run: LoadedRun, shown: int = 8) -> pd.DataFrame:
@@ -195,9 +184,4 @@ def precision_recall(filters: dict[str, list[LoadedRun]]) -> Figure | None:
     if not frames:
         return None
     axes = {"precision": FILTER_AXES["precision"]}
-    return plots.curves(pd.concat(frames), "recall", axes, x_label=FILTER_AXES["recall"], columns=1)
-
-
-def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
-    """Draw the loss and what chooses the epoch against the step, of one system at least."""
-    return plots.curves(all_curves(systems), "step", CURVES, columns=2)
+    return plots.curves(pd.concat(frames), "recall", axes, x_label=FILTER_AXES["recall"])

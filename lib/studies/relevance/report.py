@@ -1,10 +1,10 @@
 """What the report notebook shows and writes: everything from the run folders of a dataset."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,44 +14,31 @@ from studies.paths import StudyError
 from studies.relevance import data, figures
 from studies.relevance.metrics import of_items, scored_items
 from studies.relevance.params import Parameters
-from studies.reporting import publish, tables
+from studies.reporting import claims, publish, tables
 from studies.reporting import results as shared
 from studies.reporting.bootstrap import Measured, Metric, measure
-from studies.reporting.claims import Claim, Outcome, Step, forest, judge, tally
-from studies.reporting.results import (
-    by_system,
-    cost_table,
-    count_systems,
-    read_runs,
-    write_report,
-)
+from studies.reporting.claims import Outcome, judge, tally
+from studies.reporting.results import by_system, cost_table, count_systems, read_runs
 from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
 from studies.runs.params import read_yaml
 
-TITLE = "Relevance: can a classifier of texts find the captions that describe an image's class?"
 ORDER = [
     *("name_match", "tfidf", "clip", "predictor"),
     *("downstream_all", "downstream_random", "downstream_kept", "downstream_weighted"),
 ]
-# *Extending the ImageNet dataset for multimodal text and image learning*; of 389,598 texts
-PUBLISHED = {"predictor": {"kept": 28610}}
-COMPARABLE = ("imagenet_captions", "imagenet_captions_images")
-
-RIVALS = ("name_match", "tfidf", "clip")  # filters without training, of which a dataset has some
-PAPER = read_yaml(Path(__file__).with_name("claims.yaml"))
 
 
 class Results(shared.Results):
     """The runs of a dataset: filters, tested on captions of known truth, and classifiers."""
 
-    study: ClassVar[str] = "relevance"
-    tested: ClassVar[str] = "captions"
-
-    @property
-    def trained(self) -> dict[str, list[LoadedRun]]:
-        """Return the systems with a network."""
-        return {name: runs for name, runs in self.systems.items() if runs[0].trained}
+    study = "relevance"
+    title = "Relevance: can a classifier of texts find the captions that describe an image's class?"
+    tested = "captions"
+    paper = read_yaml(Path(__file__).with_name("claims.yaml"))
+    names = ledger = figures.FILTER | figures.DOWNSTREAM
+    counts = ("kept",)
+    axes = figures.FILTER_AXES | figures.DOWNSTREAM_AXES
 
     @property
     def downstream(self) -> dict[str, list[LoadedRun]]:
@@ -100,10 +87,6 @@ class Results(shared.Results):
         """Return the metrics of a run whose ids have an ending, see `scored_items`."""
         return of_items(scored_items(run.predictions)[ending], ending)
 
-    def tidy(self) -> pd.DataFrame:
-        """Return the tidy frame, with what the paper published beside it."""
-        return self.summary(PUBLISHED if self.dataset in COMPARABLE else None)
-
     def pairs(self) -> list[tuple[str, str]]:
         """Return which systems are compared: filters, and classifiers of as many steps."""
 
@@ -111,6 +94,10 @@ class Results(shared.Results):
             return system.partition("@")[2] if system in self.downstream else None
 
         return [pair for pair in combinations(self.systems, 2) if len(set(map(kind, pair))) == 1]
+
+    def headline(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the tidy frame that the index shows: the filters'."""
+        return tables.of(frame[frame["metric"].isin(figures.FILTER)], self.filters)
 
 
 def read(dataset: str) -> Results:
@@ -139,22 +126,8 @@ def place(system: str) -> tuple[bool, str, int, str]:
 
 def judged(results: Results) -> list[Outcome]:
     """Return what became of each of the claims F1 to F3."""
-    unknown = "nobody knows which of these captions describe their class"
-    untested = {} if results.truth_known else dict.fromkeys(("F1", "F3"), unknown)
-    rivals = [Step("auc", name, "predictor") for name in RIVALS if name in results.systems]
-    claims = []
-    for one in PAPER["claims"]:
-        listed = one["steps"], one.get("alternatives", [])
-        steps, others = ([Step(**step) for step in steps] for steps in listed)
-        steps += rivals if one["id"] == "F1" else []
-        claims.append(Claim(one["id"], one["text"], tuple(steps), alternatives=tuple(others)))
-    return judge(claims, results.measured, untested)
-
-
-def forests(outcomes: Sequence[Outcome]) -> list[Figure]:
-    """Draw each claim that has steps, the differences that it rests on."""
-    names = {**figures.FILTER_AXES, **figures.DOWNSTREAM_AXES}
-    return [drawn for one in outcomes if (drawn := forest(one, names)) is not None]
+    facts = () if results.truth_known else ("truth_unknown",)
+    return judge(claims.read(results.paper["claims"]), results.measured, facts)
 
 
 # What the notebook shows and writes.
@@ -175,25 +148,8 @@ def lead(results: Results, outcomes: Sequence[Outcome]) -> str:
 
 def note(results: Results) -> str:
     """Return what a reader of the table of filters must know."""
-    return PAPER["note"] if results.truth_known else f"{PAPER['note']} {PAPER['unknown']}"
-
-
-def scores(frame: pd.DataFrame, systems: Collection[str], names: dict[str, str]) -> Shown | None:
-    """Show the metrics that some systems have, one row a system; None where they have none."""
-    rows = tables.of(frame[frame["metric"].isin(names)], systems)
-    if rows.empty:
-        return None
-    shown = tables.wide(rows, tables.present(rows, names), ["kept"])
-    return show(shown, tables.legend(rows))
-
-
-def differences(results: Results, tests: pd.DataFrame) -> Iterator[Shown]:
-    """Show the paired tests, of filters and of classifiers."""
-    rates = {metric: figures.FILTER[metric] for metric in figures.FILTER_AXES}
-    for systems, names in ((results.filters, rates), (results.downstream, figures.DOWNSTREAM)):
-        rows = tests[tests["first"].isin(systems) & tests["metric"].isin(names)]
-        if not rows.empty:
-            yield show(tables.wide_tests(rows, names, []))
+    note, unknown = results.paper["note"], results.paper["unknown"]
+    return note if results.truth_known else f"{note} {unknown}"
 
 
 def funnel(results: Results) -> Figure | None:
@@ -219,16 +175,9 @@ def captions(results: Results) -> Shown | None:
         collection = data.read(parameters)
         collection.refuse_changed(run, parameters)
     except StudyError as error:
-        return publish.paragraph(f"Not shown here: {error}", "note")
+        return publish.missing(error)
     caption = "Of some classes the most and the least probable held-out caption."
     return show(figures.texts(run, collection), caption)
-
-
-def curves(results: Results) -> Iterator[Figure]:
-    """Draw the curves of predictors and of classifiers, where there are any."""
-    for systems in (results.filters, results.downstream):
-        if trained := {name: systems[name] for name in systems if name in results.trained}:
-            yield figures.curves(trained)
 
 
 def cost(results: Results) -> Shown | None:
@@ -239,22 +188,3 @@ def cost(results: Results) -> Shown | None:
 
     trained = results.trained
     return show(cost_table(trained, "captions trained on", trained_on)) if trained else None
-
-
-def write(
-    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, outcomes: Sequence[Outcome]
-) -> str:
-    """Write tables, ledger and the entry of the index; return the folder, `reports/<dataset>`."""
-    rows = tables.of(frame, results.filters)
-    return write_report(
-        results,
-        frame,
-        tests,
-        outcomes,
-        TITLE,
-        lead(results, outcomes),
-        note(results),
-        tables.present(frame, {**figures.FILTER, **figures.DOWNSTREAM}),
-        ["kept"],
-        rows[rows["metric"].isin(figures.FILTER)],
-    )

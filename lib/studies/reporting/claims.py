@@ -13,15 +13,15 @@ verdict on a step is, in this order,
 The first three need five seeds, unless nothing is left to chance over seeds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from textwrap import wrap
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydantic import ConfigDict, TypeAdapter
 
 from studies.reporting.bootstrap import Estimate, Measured, Systems, difference, estimate, holm
 from studies.reporting.plots import COLUMN, Drawing, at_paper_size, plain
@@ -29,7 +29,7 @@ from studies.reporting.tables import p_value, signed, to_markdown
 
 SYNTHETIC = ("tiny", "demo")  # a verdict on these is one on a drawn world
 FEWEST = 5  # seeds of a verdict
-RATE, CIDER, COUNT = 0.01, 0.03, None  # margins; that of a count depends on it
+RATE, COUNT = 0.01, None  # margins; that of a count depends on it
 # how a side is written, its sign, and where it begins, in margins
 SIDES = {
     "higher": (">", 1, 0),
@@ -60,8 +60,11 @@ class Step:
     than the first, or `no higher` or `no lower`, which is not by the margin or more. `margin` is
     the largest difference that is called none: a number, or `COUNT` for the larger of 10 % of the
     first and .1 % of the test items. Where a step with a `gate` shows no difference or the
-    reverse, its claim cannot be tested, and `gate` says why.
+    reverse, its claim cannot be tested, and `gate` says why. An `optional` step is left out where
+    its first system was not run.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     metric: str
     first: str | float
@@ -69,6 +72,7 @@ class Step:
     side: str = "higher"
     margin: float | None = RATE
     gate: str = ""
+    optional: bool = False
 
     def __str__(self) -> str:
         return f"{self.metric}: {self.relation}"
@@ -80,24 +84,26 @@ class Step:
         return f"{self.second} {SIDES[self.side][0]} {first}"
 
 
-def order(metric: str, *systems: str, margin: float | None = RATE) -> tuple[Step, ...]:
-    """Return the steps of an order of systems, the highest first: every pair, the outer too."""
-    pairs = combinations(systems, 2)
-    return tuple(Step(metric, lower, higher, margin=margin) for higher, lower in pairs)
-
-
 @dataclass(frozen=True)
 class Claim:
     """A published claim: it holds when all of its steps do, or else all of the `alternatives`.
 
-    `condition` says how its systems were trained, such as `as published` or `tuned equally`.
+    `condition` says how its systems were trained, such as `as published` or `tuned equally`;
+    `untested`, fact about a dataset -> why the claim cannot be tested there, or `always`.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     id: str
     text: str
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...] = ()
     condition: str = ""
     alternatives: tuple[Step, ...] = ()
+    untested: Mapping[str, str] = field(default_factory=dict)
+
+
+# what a `claims.yaml` lists under `claims`, to Claims; the fields go by their names
+read = TypeAdapter(tuple[Claim, ...]).validate_python
 
 
 @dataclass(frozen=True)
@@ -185,19 +191,18 @@ def detail(verdict: str) -> str:
     return verdict.partition(": ")[2]
 
 
-def judge(
-    claims: Iterable[Claim], systems: Systems, untested: Mapping[str, str] = {}
-) -> list[Outcome]:
+def judge(claims: Iterable[Claim], systems: Systems, facts: Collection[str] = ()) -> list[Outcome]:
     """Return what became of the claims of one ledger.
 
-    `systems` gives the metrics of each system by id, `untested` for the id of a claim why it
-    cannot be tested on this dataset.
+    `systems` gives the metrics of each system by id; `facts` hold of the dataset, see `Claim`.
     """
     outcomes = []
     for claim in claims:
-        steps = () if claim.id in untested else (*claim.steps, *claim.alternatives)
+        reasons = [why for fact, why in claim.untested.items() if fact in ("always", *facts)]
+        asked = [one for one in claim.steps if not one.optional or one.first in systems]
+        steps = () if reasons else (*asked, *claim.alternatives)
         tested = tuple(_compared(step, systems) for step in steps)
-        outcomes.append(Outcome(claim, tested, untested.get(claim.id, "")))
+        outcomes.append(Outcome(replace(claim, steps=tuple(asked)), tested, *reasons[:1]))
     pairs = [(one.claim.condition, step) for one in outcomes for step in one.steps]
     p = pd.Series([step.estimate.p(step.line) for _, step in pairs], dtype="float64")
     adjusted = iter(p.groupby([condition for condition, _ in pairs]).transform(holm))

@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
-from PIL import Image
 
 from studies.reporting import tables
 
@@ -149,7 +148,6 @@ def curves(
     ys: dict[str, str],
     x_label: str | None = None,
     log: Collection[str] = (),
-    columns: int = 3,
 ) -> Figure:
     """Draw one panel per column of `ys` against `x`, one line per system.
 
@@ -161,12 +159,11 @@ def curves(
         ys: column -> axis label with its unit.
         x_label: label of the horizontal axis with its unit, by default `x`.
         log: columns of `ys` drawn on a logarithmic axis.
-        columns: panels in a row.
 
     Raises:
         KeyError: a column that `frame` lacks.
     """
-    figure, axes = grid(len(ys), columns, 2.0)
+    figure, axes = grid(len(ys), 2 if len(ys) == 4 else 3, 2.0)
     systems = list(frame["system"].unique())
     for axis, (y, label) in zip(axes, ys.items(), strict=True):
         for system in systems:
@@ -302,30 +299,6 @@ def sweep(frame: pd.DataFrame, x: str, x_label: str, metrics: dict[str, str]) ->
         axis.set_xticks(places, [f"{place:g}" for place in places])
         axis.minorticks_off()
     _legend_below(figure, models)
-    return figure
-
-
-@at_paper_size
-def images(items: Sequence[tuple[ArrayLike | Image.Image, str]], columns: int = 5) -> Figure:
-    """Draw a grid of pictures with captions.
-
-    Args:
-        items: (picture, caption); a picture is a PIL image or an array, (H, W) or (H, W, 3 or 4),
-            uint8 or floats in 0–1.
-        columns: pictures in a row.
-    """
-    columns = max(1, min(columns, len(items)))
-    captions = [wrap(caption, 88 // columns) for _, caption in items]
-    pixels = [np.asarray(picture) for picture, _ in items]
-    tallest = max((one.shape[0] / one.shape[1] for one in pixels), default=1)
-    height = PAGE / columns * tallest + 0.15 * max(map(len, captions), default=0)
-    figure, axes = grid(len(items), columns, height)
-    figure.set_figwidth(PAGE)
-    for axis, one, lines in zip(axes, pixels, captions, strict=True):
-        white = 255 if one.dtype.kind in "iu" else 1
-        axis.imshow(one, cmap="gray", vmin=0, vmax=white, interpolation="nearest")
-        axis.set_axis_off()
-        axis.set_title("\n".join(map(plain, lines)), fontsize=7)
     return figure
 
 

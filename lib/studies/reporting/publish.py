@@ -43,6 +43,11 @@ ELSEWHERE = (
     "published with this one.</p>"
 )
 THUMBNAIL = 240  # pixels, the longer side
+# Pictures look the same in a notebook, which has no style sheet of ours.
+GRID = (
+    "display: grid; gap: 1rem; padding: 0; list-style: none; grid-template-columns: repeat("
+    "auto-fill, minmax(max(8.5rem, (100% + 1rem) / var(--columns) - 1rem), 1fr))"
+)
 CASE = (
     "display: grid; gap: .75rem 1.25rem; padding: 1rem 0; font-size: .8rem; line-height: 1.45; "
     "grid-template-columns: 9rem repeat(auto-fit, minmax(11rem, 1fr))"
@@ -122,24 +127,15 @@ def heading_of(cell: NotebookNode) -> tuple[int, str]:
 
 def with_something_below(cells: Sequence[NotebookNode]) -> list[NotebookNode]:
     """Return the cells without those headings below which every cell of code is silent."""
-    kept, silent = [], 0  # depth of the heading that is being left out
-    for place, cell in enumerate(cells):
-        depth, _ = heading_of(cell)
-        if silent and not 0 < depth <= silent:
-            continue
-        silent = 0
+    depths, silent = [heading_of(cell)[0] for cell in cells], set()
+    for start, depth in enumerate(depths):
         if depth > 1:
-            below = []
-            for other in cells[place + 1 :]:
-                if 0 < heading_of(other)[0] <= depth:
-                    break
-                below.append(other)
-            code = [other for other in below if other.cell_type == "code"]
-            if code and not any(other.outputs for other in code):
-                silent = depth
-                continue
-        kept.append(cell)
-    return kept
+            later = range(start + 1, len(cells))
+            end = next((place for place in later if 0 < depths[place] <= depth), len(cells))
+            code = [cell for cell in cells[start:end] if cell.cell_type == "code"]
+            if code and not any(cell.outputs for cell in code):
+                silent.update(range(start, end))
+    return [cell for place, cell in enumerate(cells) if place not in silent]
 
 
 def gallery_cells(report: NotebookNode) -> list[NotebookNode]:
@@ -201,6 +197,11 @@ def paragraph(text: str, kind: str = "lead") -> Shown:
     return Shown(f'<p class="{kind}">{escape(text)}</p>', text)
 
 
+def missing(error: StudyError) -> Shown:
+    """Return the sentence that stands for what is not at hand."""
+    return paragraph(f"Not shown here: {str(error).rstrip('.')}.", "note")
+
+
 def heading(text: str) -> Shown:
     """Return a computed heading inside a section."""
     return Shown(f"<h3>{escape(text)}</h3>", text)
@@ -225,15 +226,12 @@ def picture_grid(items: Iterable[tuple[Image.Image | Path | str, str]], columns:
     """
     items = list(items)
     cells = "".join(f"<li>{thumbnail(p, c)}<p>{escape(c)}</p></li>" for p, c in items)
-    html = f'<ul class="pictures" style="--columns: {int(columns)}">{cells}</ul>'
+    html = f'<ul class="pictures" style="--columns: {int(columns)}; {GRID}">{cells}</ul>'
     return Shown(html, "\n".join(caption for _, caption in items))
 
 
 def case(picture: Image.Image | Path | str, texts: Mapping[str, str]) -> str:
-    """Return a picture with texts beside it, heading -> text, line breaks kept, as HTML.
-
-    It looks the same in a notebook, which has no style sheet of ours.
-    """
+    """Return a picture with texts beside it, heading -> text, line breaks kept, as HTML."""
     columns = "".join(
         f"<div><strong>{escape(heading)}</strong>"
         f'<div style="white-space: pre-line">{escape(text)}</div></div>'
@@ -259,7 +257,7 @@ def thumbnail(picture: Image.Image | Path | str, caption: str) -> str:
     code = base64.b64encode(stream.getvalue()).decode()
     return (
         f'<img src="data:image/jpeg;base64,{code}" width="{small.width}" height="{small.height}" '
-        f'alt="{escape(caption)}">'
+        f'alt="{escape(caption)}" style="width: 100%; height: auto">'
     )
 
 

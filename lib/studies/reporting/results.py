@@ -1,6 +1,7 @@
 """The evaluated runs of a dataset, side by side."""
 
 import importlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +12,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from studies import paths
 from studies.paths import StudyError, relative
-from studies.reporting import bootstrap, claims, publish, tables
+from studies.reporting import bootstrap, claims, plots, publish, tables
 from studies.reporting.bootstrap import Measured, Metric
 from studies.runs.files import duration, write_atomic
 from studies.runs.folder import LoadedRun, changed_names, finished
@@ -82,7 +84,13 @@ class Results(ABC):
     """
 
     study: ClassVar[str]
+    title: ClassVar[str]
     tested: ClassVar[str] = "images"  # what the parts of the dataset hold, as provenance calls it
+    paper: ClassVar[dict[str, Any]]  # its claims.yaml
+    names: ClassVar[dict[str, str]]  # metric id -> heading, in the order of the columns
+    counts: ClassVar[Collection[str]] = ()  # ids of metrics that are counts
+    ledger: ClassVar[dict[str, str]]  # metric id -> heading in the ledger
+    axes: ClassVar[dict[str, str]]  # metric id -> axis label with its unit
 
     dataset: str
     systems: dict[str, list[LoadedRun]]
@@ -111,6 +119,11 @@ class Results(ABC):
         """Return the results of some systems."""
         return replace(self, systems={name: self.systems[name] for name in names})
 
+    @property
+    def trained(self) -> dict[str, list[LoadedRun]]:
+        """Return the systems that are trained."""
+        return {name: runs for name, runs in self.systems.items() if runs[0].trained}
+
     def plain(self) -> Self:
         """Return the systems that are no variant of another, or all when there is none."""
         return self.of([name for name in self.systems if "@" not in name] or self.systems)
@@ -127,9 +140,10 @@ class Results(ABC):
             for system, runs in self.systems.items()
         }
 
-    def summary(self, published: Mapping[str, Mapping[str, float]] | None = None) -> pd.DataFrame:
-        """Return the tidy frame; `published` gives what was published of each model."""
-        return bootstrap.summary(self.study, self.dataset, self.measured, published or {})
+    def tidy(self) -> pd.DataFrame:
+        """Return the tidy frame, with what was published of this dataset beside it."""
+        published = self.paper.get("published", {}).get(self.dataset, {})
+        return bootstrap.summary(self.study, self.dataset, self.measured, published)
 
     def tests(self) -> pd.DataFrame:
         """Return the differences of `pairs`, second minus first, rounded as they are written."""
@@ -149,6 +163,57 @@ class Results(ABC):
                 facts["left out, as params/ says otherwise"] = words
         return publish.origin(report_command(self.study, self.systems), facts)
 
+    def headline(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the tidy frame that the index shows: those without variant."""
+        return tables.plain(frame)
+
+    def further(self) -> dict[str, str]:
+        """Return what else a study writes beside its tables: file name -> text."""
+        return {}
+
+    def forests(self, outcomes: Iterable[claims.Outcome]) -> list[Figure]:
+        """Draw each claim that was tested, the differences that it rests on."""
+        labels = {**self.ledger, **self.axes}
+        return [drawn for one in outcomes if (drawn := claims.forest(one, labels)) is not None]
+
+    def write(
+        self,
+        frame: pd.DataFrame,
+        tests: pd.DataFrame,
+        outcomes: Sequence[claims.Outcome],
+        lead: str,
+        note: str,
+    ) -> str:
+        """Write tables, ledger and the entry of the index below `reports/<dataset>`; return it.
+
+        `lead` is the result in a sentence or two, `note` what a reader of the table must know.
+        """
+        study, caption = self.study, f"{self.title} Dataset {self.dataset}."
+        names, rows = tables.present(frame, self.names), self.headline(frame)
+        table = tables.wide(frame, names, self.counts)
+        note = f"{note} {tables.legend(frame[frame['metric'].isin(names)])}".strip()
+        blocks = [f"**{tables.markdown_text(caption)}**", tables.to_markdown(table).strip()]
+        blocks.append(tables.markdown_paragraph(note))
+        if len(tests):
+            shown = tables.to_markdown(tables.wide_tests(tests, names, self.counts))
+            blocks += ["Paired tests between systems:", shown.strip()]
+        ledger = claims.frame(outcomes, self.dataset)
+        files = {
+            f"{study}.csv": frame.to_csv(index=False, lineterminator="\n"),
+            f"{study}_tests.csv": tests.to_csv(index=False, lineterminator="\n"),
+            f"{study}.md": "\n\n".join(blocks) + "\n",
+            f"{study}.tex": tables.to_latex(table, caption, f"tab:{study}-{self.dataset}", note),
+            f"claims/{study}.csv": ledger.to_csv(index=False, float_format="%.6g"),
+            f"claims/{study}.md": claims.markdown(outcomes, self.dataset, self.ledger),
+            **self.further(),
+        }
+        folder = paths.reports() / self.dataset
+        for name, text in files.items():
+            write_atomic(folder / name, text)
+        table = tables.wide(rows, tables.present(rows, self.names), self.counts)
+        publish.write_entry(folder, study, self.title, lead, table, tables.legend(rows))
+        return relative(folder)
+
     def pairs(self) -> list[tuple[str, str]]:
         """Return which systems are compared: models under the same variant, a variant with none."""
         compared = []
@@ -157,49 +222,6 @@ class Results(ABC):
             if variant == others or (model == other and not variant):
                 compared.append((first, second))
         return compared
-
-
-def write_report(
-    results: Results,
-    frame: pd.DataFrame,
-    tests: pd.DataFrame,
-    outcomes: Sequence[claims.Outcome],
-    title: str,
-    lead: str,
-    note: str,
-    names: dict[str, str],
-    counts: Collection[str] = (),
-    headline: pd.DataFrame | None = None,
-    ledger_names: Mapping[str, str] | None = None,
-) -> str:
-    """Write tables, ledger and the entry of the index below `reports/<dataset>`; return it.
-
-    Args:
-        results: of the dataset.
-        frame: the tidy frame.
-        tests: the paired tests.
-        outcomes: what became of the claims.
-        title: of the report.
-        lead: the result in a sentence or two.
-        note: what a reader of the table must know.
-        names: metric id -> heading, in the order of the columns.
-        counts: ids of metrics that are counts.
-        headline: rows of the tidy frame that the index shows, by default those without variant.
-        ledger_names: metric id -> heading in the ledger, by default `names`.
-
-    """
-    folder, study = paths.reports() / results.dataset, results.study
-    caption = f"{title} Dataset {results.dataset}."
-    shown = tables.wide_tests(tests, names, counts)
-    tables.save(frame, tests, folder, study, names, caption, note, counts, shown)
-    verdicts, rows = folder / "claims", tables.plain(frame) if headline is None else headline
-    ledger_frame = claims.frame(outcomes, results.dataset)
-    text = claims.markdown(outcomes, results.dataset, ledger_names or names)
-    write_atomic(verdicts / f"{study}.csv", ledger_frame.to_csv(index=False, float_format="%.6g"))
-    write_atomic(verdicts / f"{study}.md", text)
-    table = tables.wide(rows, tables.present(rows, names), counts)
-    publish.write_entry(folder, study, title, lead, table, tables.legend(rows))
-    return relative(folder)
 
 
 def make_tiny_runs(study: str) -> None:
@@ -227,13 +249,39 @@ def name_of(run: LoadedRun) -> str:
     return f"{run.system} seed {run.params['seed']}"
 
 
-def all_curves(systems: Mapping[str, Sequence[LoadedRun]]) -> pd.DataFrame:
-    """Return the curves of all runs of some systems, one at least, with their system and seed."""
-    return pd.concat(
-        run.curves.assign(system=system, seed=run.params["seed"])
-        for system, runs in systems.items()
-        for run in runs
-    )
+def logged(systems: Mapping[str, Sequence[LoadedRun]], log: str = "curves.csv") -> pd.DataFrame:
+    """Return a log of all runs of some systems, one at least, with their system and seed.
+
+    At most 200 rows a run, evenly spaced.
+    """
+    frames = []
+    for system, runs in systems.items():
+        for run in runs:
+            frame = pd.read_csv(run.folder / log)
+            kept = frame.iloc[:: max(1, math.ceil(len(frame) / 200))]
+            frames.append(kept.assign(system=system, seed=run.params["seed"]))
+    return pd.concat(frames)
+
+
+def curves(
+    systems: Mapping[str, Sequence[LoadedRun]],
+    x: str,
+    ys: Mapping[str, str],
+    log: str = "curves.csv",
+) -> Figure | None:
+    """Draw what a log of some systems has of `ys` against `x`, see `plots.curves`; None of none."""
+    if not systems:
+        return None
+    frame = logged(systems, log)
+    drawn = {name: label for name, label in ys.items() if name in frame}
+    return plots.curves(frame, x, drawn, log=["gradient_norm"])
+
+
+def score_table(run: LoadedRun, names: Mapping[str, str]) -> pd.DataFrame:
+    """Return a run's scores on the test set, one row a metric; `names` maps ids to headings."""
+    scores = {name: run.metrics[metric] for metric, name in names.items() if metric in run.metrics}
+    shown = [f"{v:.3f}" if isinstance(v, float) else f"{v:,}" for v in scores.values()]
+    return pd.DataFrame({"metric": scores.keys(), run.system: shown})
 
 
 def count_systems(systems: Mapping[str, object]) -> str:

@@ -8,13 +8,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from html import escape
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from studies.runs.files import write_atomic
 
 # A tidy frame has these columns and one row a (model, variant, metric); `variant` is "" for none.
 DTYPES = {
@@ -159,46 +156,6 @@ def p_value(p: float) -> str:
 def rounded(tests: pd.DataFrame) -> pd.DataFrame:
     """Return paired tests as they are written: four decimals."""
     return tests.map(lambda x: round(x, 4) if isinstance(x, float) else x)
-
-
-def save(
-    frame: pd.DataFrame,
-    tests: pd.DataFrame,
-    folder: Path,
-    study: str,
-    metrics: dict[str, str],
-    caption: str,
-    note: str,
-    counts: Collection[str],
-    shown: pd.DataFrame,
-) -> None:
-    """Write `<study>.csv`, `<study>_tests.csv`, `<study>.md` and `<study>.tex` into `folder`.
-
-    Args:
-        frame: the tidy frame.
-        tests: paired tests between systems, one row a comparison, columns of the study's choice.
-        folder: made if need be; each file is renamed into place when it is whole.
-        study: stem of the four names.
-        metrics: as in `wide`.
-        caption: one sentence above the table.
-        note: below the table, before the `legend` of what it shows.
-        counts: as in `wide`.
-        shown: the tests as the Markdown shows them.
-
-    Raises:
-        StudyError: the folder cannot be written.
-    """
-    table = wide(frame, metrics, counts)
-    note = f"{note} {legend(frame[frame['metric'].isin(metrics)])}".strip()
-    title = f"**{markdown_text(caption)}**"
-    blocks = [title, to_markdown(table).strip(), markdown_paragraph(note)]
-    if len(tests):
-        blocks += ["Paired tests between systems:", to_markdown(shown).strip()]
-    label = "-".join([f"tab:{study}", *frame["dataset"].unique()[:1]])
-    write_atomic(folder / f"{study}.csv", frame.to_csv(index=False, lineterminator="\n"))
-    write_atomic(folder / f"{study}_tests.csv", tests.to_csv(index=False, lineterminator="\n"))
-    write_atomic(folder / f"{study}.md", "\n\n".join(blocks) + "\n")
-    write_atomic(folder / f"{study}.tex", to_latex(table, caption, label, note))
 
 
 # A frame as a table in Markdown, LaTeX or HTML that shows exactly the text of its cells. (tabulate
@@ -349,3 +306,29 @@ def show(table: pd.DataFrame, caption: str = "") -> Shown:
     scroll = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
     html = f'<figure class="table">{heading}{scroll}{to_html(table)}</div></figure>'
     return Shown(html, f"{to_markdown(table)}{caption}")
+
+
+def scores(
+    frame: pd.DataFrame, metrics: Mapping[str, str], counts: Collection[str] = (), beside: str = ""
+) -> Shown | None:
+    """Show the rows of a tidy frame that are of some metrics, as `wide` does; None without any.
+
+    Below them stands how to read them, and what is to be said `beside`.
+    """
+    rows = frame[frame["metric"].isin(metrics)]
+    if rows.empty:
+        return None
+    return show(wide(rows, present(rows, metrics), counts), f"{legend(rows)} {beside}".strip())
+
+
+def differences(
+    tests: pd.DataFrame,
+    metrics: Mapping[str, str],
+    systems: Collection[str] | None = None,
+    counts: Collection[str] = (),
+) -> Shown | None:
+    """Show the paired tests of `systems`, by default all, in some metrics; None without any."""
+    rows = tests[tests["metric"].isin(metrics)]
+    if systems is not None:
+        rows = rows[rows["first"].isin(systems) & rows["second"].isin(systems)]
+    return None if rows.empty else show(wide_tests(rows, metrics, counts))

@@ -2,30 +2,43 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from studies.inputs.images import open_rgb
 from studies.inputs.reading import PARTS
-from studies.reporting import plots
+from studies.reporting import plots, publish
 from studies.reporting import results as shared
 from studies.reporting.bootstrap import Metric
-from studies.reporting.results import all_curves, by_system, cost_table, read_runs
+from studies.reporting.results import by_system, cost_table, read_runs
+from studies.reporting.tables import Shown
 from studies.runs.folder import LoadedRun
 from studies.runs.params import read_yaml
-from studies.triplets import data
+from studies.triplets import data, tune
 from studies.triplets.loss import flexible_margin
 from studies.triplets.metrics import scores
 from studies.triplets.params import Parameters
 
 ORDER = ["cross_entropy", "triplet", "flexible", "hybrid"]
-PAPER = read_yaml(Path(__file__).with_name("paper.yaml"))  # its claims and published scores
-
-
+CURVES = {
+    "train_loss": "training loss",
+    "validation_macro_f1": "validation macro-F1 (0–1)",
+    "validation_severe_errors": "validation severe errors",
+}
+NAMES = {"macro_f1": "macro-F1", "severe_errors": "severe errors", "accuracy": "accuracy"}
+SPACE = {
+    "nmi": "NMI, classes",
+    "ari": "ARI, classes",
+    "nmi_level1": "NMI, categories",
+    "ari_level1": "ARI, categories",
+    "recall_at_1": "recall@1",
+    "recall_at_5": "recall@5",
+}
+TIME = {"time_ratio": "time ratio"}
+UNSEEN = {"unseen_macro_f1": "unseen macro-F1", "unseen_accuracy": "unseen accuracy"}
+AXES = {"macro_f1": "macro-F1 (0–1)", "severe_errors": "severe errors (count)"}
 ACROSS = [  # compared, though their variants differ
     ("triplet@two_stages", "triplet@hardest"),
     ("triplet", "flexible@one_stage"),
@@ -42,7 +55,13 @@ class Results(shared.Results):
     `images` (in the whole dataset) and `scored` (whether macro-F1 counts it).
     """
 
-    study: ClassVar[str] = "triplets"
+    study = "triplets"
+    title = "Triplets: do label relations make a better classifier?"
+    paper = read_yaml(Path(__file__).with_name("claims.yaml"))
+    names = NAMES
+    counts = ("severe_errors",)
+    ledger = NAMES | SPACE | UNSEEN | TIME
+    axes = AXES
 
     @cached_property
     def classes(self) -> pd.DataFrame:
@@ -79,14 +98,15 @@ class Results(shared.Results):
             predictions["first_match"].to_numpy(),
         )
 
-    def tidy(self) -> pd.DataFrame:
-        """Return the tidy frame, with what the paper published beside it."""
-        return self.summary(PAPER["published"].get(self.dataset))
-
     def pairs(self) -> list[tuple[str, str]]:
         """Return which systems are compared."""
         across = [pair for pair in ACROSS if set(pair) <= set(self.systems)]
         return [*super().pairs(), *across]
+
+    def further(self) -> dict[str, str]:
+        """Return the record of tuning, where there is one."""
+        record = tune.kept_record(self.dataset)
+        return {} if record is None else {"triplets_tuning.csv": record.to_csv(index=False)}
 
 
 def read(dataset: str) -> Results:
@@ -115,23 +135,6 @@ def place(system: str) -> tuple[int, int, str]:
 
 # What is shown of data and runs.
 
-CURVES = {
-    "train_loss": "training loss",
-    "validation_macro_f1": "validation macro-F1 (0–1)",
-    "validation_severe_errors": "validation severe errors",
-}
-NAMES = {"macro_f1": "macro-F1", "severe_errors": "severe errors", "accuracy": "accuracy"}
-SPACE = {
-    "nmi": "NMI, classes",
-    "ari": "ARI, classes",
-    "nmi_level1": "NMI, categories",
-    "ari_level1": "ARI, categories",
-    "recall_at_1": "recall@1",
-    "recall_at_5": "recall@5",
-}
-UNSEEN = {"unseen_macro_f1": "unseen macro-F1", "unseen_accuracy": "unseen accuracy"}
-COUNTS = ["severe_errors"]
-AXES = {"macro_f1": "macro-F1 (0–1)", "severe_errors": "severe errors (count)"}
 PRECISIONS = {"32-true": "fp32", "bf16-mixed": "bf16"}
 
 
@@ -176,12 +179,12 @@ def margin_table(
     return frame.map("{:g}".format)
 
 
-def sample(images: data.LabelledImages, shown: int = 10) -> Figure:
+def sample(images: data.LabelledImages, shown: int = 10) -> Shown:
     """Draw one image of each of a few classes spread evenly over all."""
     _, first = np.unique(images.class_index, return_index=True)
     rows = first[np.linspace(0, len(first) - 1, shown).round().astype(int)]
-    items = [(open_rgb(images.root / images.files[row]), leaf(images, row)) for row in rows]
-    return plots.images(items)
+    items = [(images.root / images.files[row], leaf(images, row)) for row in rows]
+    return publish.picture_grid(items)
 
 
 def leaf(images: data.LabelledImages, row: int) -> str:
@@ -206,15 +209,7 @@ def prediction_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
 def score_table(run: LoadedRun) -> pd.DataFrame:
     """Return a run's scores on the test set, one row a metric."""
     depth = sum(name.startswith("accuracy_level") for name in run.metrics)
-    names = {**metric_names(depth), **SPACE, **UNSEEN}
-    scores = {name: run.metrics[metric] for metric, name in names.items() if metric in run.metrics}
-    shown = [f"{v:.3f}" if isinstance(v, float) else f"{v:,}" for v in scores.values()]
-    return pd.DataFrame({"metric": scores.keys(), run.system: shown})
-
-
-def curves(systems: dict[str, list[LoadedRun]]) -> Figure:
-    """Draw loss and validation scores against the epoch."""
-    return plots.curves(all_curves(systems), "epoch", CURVES)
+    return shared.score_table(run, {**metric_names(depth), **SPACE, **UNSEEN})
 
 
 def by_images(results: Results, frame: pd.DataFrame) -> Figure | None:
@@ -308,11 +303,3 @@ def severe(run: LoadedRun, most: int) -> list[tuple[Path, str]]:
         )
         for _, row in wrong.nlargest(most, "confidence").iterrows()
     ]
-
-
-def severe_pictures(run: LoadedRun, most: int = 10) -> Figure | str:
-    """Draw a run's severe errors, the surest first."""
-    errors = severe(run, most)
-    if not errors:
-        return "no severe error"
-    return plots.images([(open_rgb(file), caption) for file, caption in errors])

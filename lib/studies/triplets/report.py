@@ -1,32 +1,21 @@
 """What the report notebook shows and writes: everything from the run folders of a dataset."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from studies import paths
 from studies.inputs import images
-from studies.reporting import publish, tables
+from studies.reporting import claims, publish, tables
 from studies.reporting.bootstrap import Measured
-from studies.reporting.claims import (
-    COUNT,
-    RATE,
-    Claim,
-    Outcome,
-    Step,
-    forest,
-    judge,
-    tally,
-)
+from studies.reporting.claims import Outcome, judge, tally
 from studies.reporting.plots import PAGE
-from studies.reporting.results import count_systems, write_report
+from studies.reporting.results import count_systems
 from studies.reporting.tables import Shown, show
 from studies.runs.files import write_atomic
 from studies.triplets import audit, figures, tune
-from studies.triplets.figures import PAPER, Results
+from studies.triplets.figures import Results
 
-TITLE = "Triplets: do label relations make a better classifier?"
 SEVERE_SHOWN = 10  # of each system
 
 
@@ -63,50 +52,31 @@ def note(results: Results) -> str:
     )
 
 
-def headline(results: Results, frame: pd.DataFrame) -> Shown:
-    """Show the main table: one row a system that is no variant, accuracy at every level."""
-    rows = tables.plain(frame)
-    names = figures.metric_names(results.labels.shape[1])
-    return show(tables.wide(rows, names, figures.COUNTS), tables.legend(rows))
-
-
-def differences(tests: pd.DataFrame) -> Shown:
+def differences(tests: pd.DataFrame) -> Shown | None:
     """Show the paired tests between systems that are no variants, or all when there are no such."""
     named = tests["first"].str.contains("@") | tests["second"].str.contains("@")
     rows = tests[~named] if (~named).any() else tests
     names = {name: figures.NAMES[name] for name in figures.AXES}
-    return show(tables.wide_tests(rows, names, figures.COUNTS))
+    return tables.differences(rows, names, counts=Results.counts)
 
 
 def variants(frame: pd.DataFrame) -> Shown | None:
     """Show the scores of all variants; None where there is none, or nothing else."""
     rows = frame[frame["variant"] != ""]
-    if rows.empty or len(rows) == len(frame):
+    if len(rows) == len(frame):
         return None
-    names = tables.present(frame, {**figures.NAMES, **figures.UNSEEN})
-    names.pop("accuracy")
-    return show(tables.wide(rows, names, figures.COUNTS), tables.legend(rows))
+    return tables.scores(rows, {**figures.metric_names(0), **figures.UNSEEN}, Results.counts)
 
 
-def space(frame: pd.DataFrame) -> Shown:
+def space(frame: pd.DataFrame) -> Shown | None:
     """Show how the embeddings of the test images cluster, the untrained control beside them."""
     rows = frame[frame["variant"].isin(["", "untrained"])]
-    rows = frame if rows.empty else rows
-    return show(tables.wide(rows, figures.SPACE, []), tables.legend(rows))
-
-
-def tuning_record(dataset: str) -> pd.DataFrame | None:
-    """Return what was tried before the systems of a dataset were set, None when nothing was.
-
-    `grocery_random` and `grocery_official` are tuned on `grocery_tuning`, and so on.
-    """
-    file = tune.record_file(f"{dataset.partition('_')[0]}_tuning")
-    return pd.read_csv(file, keep_default_na=False) if file.exists() else None
+    return tables.scores(frame if rows.empty else rows, figures.SPACE)
 
 
 def tuning(dataset: str) -> Shown | None:
     """Show what was tried for each approach and what was chosen."""
-    record = tuning_record(dataset)
+    record = tune.kept_record(dataset)
     if record is None:
         return None
     best = record.groupby("model")["validation_macro_f1"].idxmax()
@@ -163,48 +133,14 @@ def severe_errors(results: Results) -> Iterator[Shown]:
             yield publish.picture_grid(shown)
 
 
-def write(
-    results: Results, frame: pd.DataFrame, tests: pd.DataFrame, outcomes: Sequence[Outcome]
-) -> str:
-    """Write tables, ledger and the entry of the index; return the folder, `reports/<dataset>`."""
-    record = tuning_record(results.dataset)
-    if record is not None:
-        file = paths.reports() / results.dataset / "triplets_tuning.csv"
-        write_atomic(file, record.to_csv(index=False))
-    words = TITLE, lead(results, frame, outcomes), note(results)
-    names = figures.NAMES, figures.COUNTS
-    return write_report(results, frame, tests, outcomes, *words, *names, ledger_names=LEDGER_NAMES)
-
-
 # The ledger: what the paper claims, and what became of it on a dataset.
-
-LEDGER_NAMES = {**figures.NAMES, **figures.SPACE, **figures.UNSEEN, "time_ratio": "time ratio"}
-SIDES = {"<": "higher", ">": "lower", ">=": "no higher"}  # as paper.yaml writes them
 
 
 def judged(results: Results) -> list[Outcome]:
     """Return what became of each of the claims T1 to T10."""
-    backbone = results.runs[0].params["backbone"]["name"]
-    claims, untested = [], {}
-    for one in PAPER["claims"]:
-        steps = tuple(step(*text.split()) for text in one.get("steps", []))
-        claims.append(Claim(one["id"], one["claim"], steps))
-        if reason := one.get("untested", {}).get(backbone):
-            untested[one["id"]] = reason
-    return judge(claims, {**results.measured, **levels(results)}, untested)
-
-
-def forests(outcomes: Iterable[Outcome]) -> list[Figure]:
-    """Draw each claim that has steps, the differences that it rests on."""
-    labels = {**LEDGER_NAMES, **figures.AXES}
-    return [drawn for one in outcomes if (drawn := forest(one, labels)) is not None]
-
-
-def step(metric: str, first: str, side: str, second: str) -> Step:
-    """Return a step as paper.yaml writes it, such as `macro_f1 triplet < flexible`."""
-    reference = float(first) if first[0].isdigit() else first
-    margin = COUNT if metric in figures.COUNTS else RATE
-    return Step(metric, reference, second, SIDES[side], margin)
+    systems = {**results.measured, **levels(results)}
+    facts = [results.runs[0].params["backbone"]["name"]]
+    return judge(claims.read(results.paper["claims"]), systems, facts)
 
 
 def levels(results: Results) -> dict[str, dict[str, Measured]]:

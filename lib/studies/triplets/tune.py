@@ -81,6 +81,15 @@ def record_file(dataset: str) -> Path:
     return paths.reports() / dataset / "triplets_tuning.csv"
 
 
+def kept_record(dataset: str) -> pd.DataFrame | None:
+    """Return what was tried before the systems of a dataset were set, None when nothing was.
+
+    `grocery_random` and `grocery_official` are tuned on `grocery_tuning`, and so on.
+    """
+    file = record_file(f"{dataset.partition('_')[0]}_tuning")
+    return pd.read_csv(file, keep_default_na=False) if file.exists() else None
+
+
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Yield the numbers and names within a parameter: `loss margin`, `stages 2 learning_rate`.
 
