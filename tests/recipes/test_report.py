@@ -32,7 +32,7 @@ def serves(sandbox, serve):
 
 
 def rows(system):
-    frame = read("made_up").summary()
+    frame = read("made_up").tidy()
     model, _, variant = system.partition("@")
     mine = frame[(frame["model"] == model) & (frame["variant"] == variant)]
     return mine.set_index("metric")
@@ -169,9 +169,9 @@ class TestClaims:
         serves("two_networks", seen=meals.eyes(1.0, ingredients=False) | usual)
         results = read("made_up")
         outcomes = judged(results)
-        assert [one.untested for one in outcomes[:3]] == [report.OF_DISHES] * 3
+        assert [one.untested for one in outcomes[:3]] == [outcomes[0].claim.untested["by_dish"]] * 3
         assert not any(one.steps for one in outcomes)
-        assert report.BY_DISH in report.note(results)
+        assert results.paper["by_dish"] in report.note(results)
 
 
 class TestShown:
@@ -183,16 +183,14 @@ class TestShown:
         serves("naive", recipes=meals.templates())
         serves("supervised", recipes=[[HOSTILE, *one] for one in meals.own()])
         results = read("made_up")
-        frame, tests, outcomes = results.summary(), results.tests(), judged(results)
-        assert "two_networks" in report.shown(frame, results.perceptions).text
-        assert "supervised" in report.shown(frame, results.prompts, report.asked(results)).text
-        for systems, metric in ((results.prompts, "sight"), (results.perceptions, "dish_top1")):
-            assert " − " in report.differences(tests, systems, [metric]).text
+        frame, tests, outcomes = results.tidy(), results.tests(), judged(results)
+        assert report.asked(results).startswith("The prompts tell what two_networks sees")
         plates = figures.cases({name: runs[0] for name, runs in results.prompts.items()})
         assert plates.text.count("Recipe, supervised: ") == 6
         assert "<script" not in plates.html
-        assert "two_networks with" in report.lead(results, frame, outcomes)
-        report.write(results, frame, tests, outcomes)
+        lead = report.lead(results, frame, outcomes)
+        assert "two_networks with" in lead
+        results.write(frame, tests, outcomes, lead, report.note(results))
         folder = sandbox / "root/reports/made_up"
         for name in ("recipes.md", "claims/recipes.md"):
             reported.markdown_tables_are_whole((folder / name).read_text(encoding="utf-8"))
@@ -208,7 +206,7 @@ def test_the_evidence_alone_makes_the_same_report(dinner, sandbox, monkeypatch):
         axes = figures.calibration(results.trained).axes
         drawn = [line.get_xydata().tolist() for axis in axes for line in axis.lines]
         said = figures.cases({name: runs[0] for name, runs in results.prompts.items()}).text
-        return results, results.summary(), results.tests(), outcomes, drawn, said
+        return results, results.tidy(), results.tests(), outcomes, drawn, said
 
     monkeypatch.setenv("STUDIES_ROOT", str(dinner.root))
     results, frame, tests, outcomes, drawn, _ = tables()

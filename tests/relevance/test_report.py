@@ -12,7 +12,8 @@ import hearsay
 from sentences import refused
 from studies import paths
 from studies.relevance import figures, report
-from studies.relevance.report import PAPER, judged, place, read
+from studies.relevance.report import judged, place, read
+from studies.reporting.tables import differences, of, scores
 
 pytest_plugins = ["captions_made"]
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -212,17 +213,17 @@ class TestFiles:
 
     def write(self, results):
         frame, tests, outcomes = results.tidy(), results.tests(), judged(results)
-        report.write(results, frame, tests, outcomes)
+        words = report.lead(results, outcomes), report.note(results)
+        results.write(frame, tests, outcomes, *words)
         return paths.reports() / results.dataset, frame, tests
 
     def test_what_the_notebook_shows(self, everything):
         frame, tests = everything.tidy(), everything.tests()
-        held_out = report.scores(frame, everything.filters, figures.FILTER).html
-        trained = report.scores(frame, everything.filters, figures.TRAINED).html
+        rows = of(frame, everything.filters)
+        held_out, trained = (scores(rows, one).html for one in (figures.FILTER, figures.TRAINED))
         assert ("kept" in held_out, "kept" in trained) == (True, False)
-        first, second = report.differences(everything, tests)
-        assert ("AUC" in first.text, "AUC" in second.text) == (True, False)
-        assert ("accuracy" in first.text, "accuracy" in second.text) == (False, True)
+        shown = differences(tests, figures.RATES | figures.DOWNSTREAM, everything.downstream)
+        assert ("AUC" in shown.text, "accuracy" in shown.text) == (False, True)
         captions = report.captions(everything)
         assert "&lt;script&gt;" in captions.html
         assert not {"<script", "<img"} & {*captions.html.split()}
@@ -261,9 +262,9 @@ class TestFiles:
         hearsay.publish(sandbox / "data")
         results = ran(system, known=known)
         folder, frame, tests = self.write(results)
-        assert (PAPER["unknown"] in report.note(results)) == (not known)
-        assert list(report.differences(results, tests)) == []
-        filters = report.scores(frame, results.filters, figures.FILTER)
+        assert (results.paper["unknown"] in report.note(results)) == (not known)
+        assert differences(tests, figures.RATES, results.filters) is None
+        filters = scores(of(frame, results.filters), figures.FILTER)
         assert (filters is None) == (system == "downstream_all")
         assert (report.funnel(results) is None) == (system != "predictor")
         assert (report.cost(results) is None) == (system == "tfidf")

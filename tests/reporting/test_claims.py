@@ -1,5 +1,7 @@
 """Verdicts: each side of each rule, in the order of the rules."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,6 @@ from hypothesis import strategies as st
 from studies.reporting import claims
 from studies.reporting.bootstrap import Estimate, Measured, holm
 from studies.reporting.claims import (
-    CIDER,
     COUNT,
     RATE,
     Claim,
@@ -17,7 +18,7 @@ from studies.reporting.claims import (
     Step,
     forest,
     judge,
-    order,
+    read,
 )
 
 
@@ -154,12 +155,18 @@ class TestClaim:
         claim = Claim("R2", "", (REVERSED.step, step))
         assert Outcome(claim, (REVERSED, gate)).verdict == verdict
 
-    def test_an_order_has_its_outer_pair(self):
-        assert order("f1", "a", "b", "c", margin=CIDER) == (
-            Step("f1", "b", "a", margin=CIDER),
-            Step("f1", "c", "a", margin=CIDER),
-            Step("f1", "c", "b", margin=CIDER),
-        )
+    def test_they_are_read_as_they_are_written_and_a_misspelt_word_is_refused(self):
+        step = {"metric": "f1", "first": 0.5, "second": "a", "margin": None}
+        listed = [{"id": "T1", "text": "a claim", "steps": [step], "untested": {"always": "why"}}]
+        steps = (Step("f1", 0.5, "a", margin=COUNT),)
+        assert read(listed) == (Claim("T1", "a claim", steps, untested={"always": "why"}),)
+        with pytest.raises(ValueError, match="sied"):
+            read([{**listed[0], "steps": [{**step, "sied": "lower"}]}])
+
+
+def order(metric: str, *systems: str) -> tuple[Step, ...]:
+    """Every pair of some systems, the highest first."""
+    return tuple(Step(metric, lower, higher) for higher, lower in combinations(systems, 2))
 
 
 def verdicts(*steps, **also) -> list[str]:
@@ -186,8 +193,15 @@ class TestJudge:
             "auc was not measured",
             "the systems have no seed in common",
         ]
-        (outcome,) = judge([Claim("T2", "", (steps[0],))], SYSTEMS, {"T2": "no weights"})
+        claim = Claim("T2", "", (steps[0],), untested={"scratch": "no weights"})
+        (outcome,) = judge([claim], SYSTEMS, ["scratch"])
         assert (outcome.verdict, outcome.steps) == ("not tested here: no weights", ())
+        (outcome,) = judge([claim], SYSTEMS, ["frozen"])
+        assert outcome.verdict == "not tested here: no run of x or y"
+        optional = Step("m", "x", "high", optional=True), Step("m", "low", "high", optional=True)
+        (outcome,) = judge([Claim("F1", "", optional)], SYSTEMS)
+        assert [str(one.step) for one in outcome.steps] == ["m: high > low"]
+        assert outcome.verdict == "holds"
 
     def test_a_number_is_compared_with(self):
         assert verdicts(Step("m", 0.25, "high"), Step("m", 0.35, "high")) == [
@@ -244,12 +258,12 @@ CLAIMS = [
     Claim("T1", "high > low", order("m", "high", "low"), "as published"),
     Claim("T5", "no gain | none", (Step("m", "again", "high"), Step("m", "?", "high"))),
     Claim("T6", "a young one", (Step("m", "low", "young"),)),
-    Claim("T2", "with weights", (Step("m", "low", "high"),)),
+    Claim("T2", "with weights", (Step("m", "low", "high"),), untested={"always": "no weights"}),
 ]
 
 
 class TestWritten:
-    OUTCOMES = tuple(judge(CLAIMS, SYSTEMS, {"T2": "no weights"}))
+    OUTCOMES = tuple(judge(CLAIMS, SYSTEMS))
 
     def test_the_frame_has_a_row_a_claim_and_a_row_a_step(self):
         frame = claims.frame(self.OUTCOMES, "grocery_random")

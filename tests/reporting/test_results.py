@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from reported import tidy
 from studies import paths
 from studies.paths import StudyError
 from studies.reporting.results import read_runs, report_command, run_facts
@@ -125,3 +126,18 @@ class TestEvidence:
         }
         said = Results("grocery_random", {run.system: [run] for run in runs}).origin().text
         assert "from committed evidence: flexible seed 0" in said
+
+
+def test_the_tidy_frame_is_read_back_exactly(sandbox):
+    row = {"study": "triplets", "dataset": "d", "model": "flexible", "metric": "macro_f1"}
+    rows = [{**row, "mean": 0.1 + 0.2, "n": 7, "n_seeds": 3, "ci_low": 1 / 3}]
+    rows += [
+        {**row, "variant": "04", "published": 0.85},
+        {**row, "model": "NA", "variant": "nan,\n|"},
+    ]
+    frame = tidy(rows)
+    Results("d", {}).write(frame, pd.DataFrame(), [], "A lead.", "- Note_ here.")
+    options = {"keep_default_na": False, "na_values": dict.fromkeys(frame.columns[5:], "")}
+    file = paths.reports() / "d/triplets.csv"
+    read = pd.read_csv(file, dtype=dict(frame.dtypes), **options)
+    pd.testing.assert_frame_equal(read, frame, check_exact=True)

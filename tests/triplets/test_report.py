@@ -7,7 +7,7 @@ import pytest
 import reported
 from studies.reporting.claims import UNTESTED, kind
 from studies.triplets import report
-from studies.triplets.figures import read
+from studies.triplets.figures import Results, read
 
 HOSTILE = "<script>alert(1)</script>"
 CLASSES = ["a|b/x_y_z/*1*", f"a|b/x_y_z/{HOSTILE.replace('/', '')}", "c&d/$e$/${f}%", "c&d/#/~\\g"]
@@ -58,7 +58,7 @@ class TestFiles:
     @pytest.fixture
     def folder(self, made, tuned, sandbox):
         results, frame, tests = made()
-        written = report.write(results, frame, tests, report.judged(results))
+        written = results.write(frame, tests, report.judged(results), "A lead.", "A note.")
         assert written.endswith("reports/made_up")
         return sandbox / "root/reports/made_up"
 
@@ -70,7 +70,8 @@ class TestFiles:
         assert {file.relative_to(folder).as_posix() for file in files} == names
         before = {file: file.read_bytes() for file in files}
         results = read("made_up")
-        report.write(results, results.tidy(), results.tests(), report.judged(results))
+        outcomes = report.judged(results)
+        results.write(results.tidy(), results.tests(), outcomes, "A lead.", "A note.")
         assert {file: file.read_bytes() for file in before} == before
 
     def test_markdown_and_latex_are_whole(self, folder):
@@ -139,7 +140,7 @@ class TestClaims:
         )
         steps = [len(one.steps) for one in outcomes.values()]
         assert steps == [3, 0, 2, 2, 1, 2, 4, 4, 0, 0]
-        figures_drawn = report.forests(outcomes.values())
+        figures_drawn = Results("claimed", {}).forests(outcomes.values())
         assert [len(figure.axes) for figure in figures_drawn] == [1, 1, 1, 1, 1, 2, 1]
         turned = {system: 30 - count for system, count in CLAIMED.items()}
         outcomes = judged(turned, "turned", {**RATIOS, 2: 2.5})

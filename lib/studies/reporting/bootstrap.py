@@ -33,10 +33,11 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from scipy.special import entr, stdtr, stdtrit
 
-from studies.reporting.tables import BOOTSTRAP, DTYPES
+from studies.reporting.tables import DTYPES
 
 RESAMPLES = 2000
 BLOCK = 256  # resamples at once, so that the memory that metrics need does not grow with R
+TEST = "paired bootstrap"
 TEST_COLUMNS = [
     *("first", "second", "metric", "test", "seeds", "difference", "ci_low", "ci_high", "p")
 ]
@@ -244,7 +245,7 @@ def paired_tests(*groups: Systems) -> pd.DataFrame:
     no interval.
     """
     rows = [
-        (first, second, metric, BOOTSTRAP, one.seeds, one.value, one.low, one.high, one.p())
+        (first, second, metric, TEST, one.seeds, one.value, one.low, one.high, one.p())
         for group in groups
         for first, second in combinations(group, 2)
         for metric in group[first]

@@ -34,8 +34,8 @@ from studies.reporting.claims import SYNTHETIC
 from studies.reporting.tables import Shown, show
 from studies.runs import notebooks
 from studies.runs.files import to_json, write_atomic
+from studies.runs.warm import STUDIES
 
-STUDIES = ("captioning", "triplets", "recipes", "relevance")
 UNSEEN = {"parameters", "injected-parameters", "notebook-only"}  # tags of cells that no page shows
 PHOTOGRAPHS = "photographs"  # tag of cells whose pictures or texts are others' work
 ELSEWHERE = (

@@ -47,7 +47,7 @@ def present(frame: pd.DataFrame, metrics: Mapping[str, str]) -> dict[str, str]:
 
 
 def wide(
-    frame: pd.DataFrame, metrics: dict[str, str], counts: Collection[str] = ()
+    frame: pd.DataFrame, metrics: Mapping[str, str], counts: Collection[str] = ()
 ) -> pd.DataFrame:
     """Return a table to read: one row a system, one column of display cells a metric.
 
@@ -106,21 +106,17 @@ def _range(values: pd.Series) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-# Paired tests are a long frame, one row a pair, metric and test, with the columns `first`,
-# `second`, `metric`, `test`, `difference` (second minus first), `p`, and of a bootstrap `ci_low`
-# and `ci_high`.
-
-BOOTSTRAP = "paired bootstrap"
+# Paired tests are a long frame, one row a pair and metric, with the columns `first`, `second`,
+# `metric`, `difference` (second minus first), `ci_low`, `ci_high` and `p`.
 
 
 def wide_tests(
-    tests: pd.DataFrame, metrics: dict[str, str], counts: Collection[str]
+    tests: pd.DataFrame, metrics: Mapping[str, str], counts: Collection[str]
 ) -> pd.DataFrame:
-    """Return one row a pair: each metric's difference with its interval, and the p of each test.
+    """Return one row a pair: each metric's difference with its interval, and its p.
 
     Args:
-        tests: a long frame, as above. A test that is made seed by seed is called "<name>, seed
-            <k>"; the seeds share a cell.
+        tests: a long frame, as above.
         metrics: metric id -> name, in the order of the columns.
         counts: ids of the metrics that are counts.
     """
@@ -129,13 +125,9 @@ def wide_tests(
         row = {"difference": f"{second} − {first}"}
         for metric, name in metrics.items():
             for test in pair[pair["metric"] == metric].itertuples():
-                if test.test == BOOTSTRAP:
-                    values = test.difference, test.ci_low, test.ci_high
-                    row[name] = signed(*values, metric in counts)
-                    row[f"p ({name})"] = p_value(test.p)
-                else:
-                    heading = f"p ({name}, {test.test.partition(', seed')[0]})"
-                    row[heading] = ", ".join(filter(None, [row.get(heading), p_value(test.p)]))
+                values = test.difference, test.ci_low, test.ci_high
+                row[name] = signed(*values, metric in counts)
+                row[f"p ({name})"] = p_value(test.p)
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
 

@@ -193,19 +193,6 @@ def leaf(images: data.LabelledImages, row: int) -> str:
     return f"{last} ({upper[-1]})" if upper else last
 
 
-def prediction_table(run: LoadedRun, shown: int = 5) -> pd.DataFrame:
-    """Return the first predictions of a run: image, truth, prediction, how sure."""
-    frame = run.predictions.head(shown)
-    return pd.DataFrame(
-        {
-            "image": frame["id"].str.rpartition("/")[2],
-            "truth": frame["true_class"],
-            "prediction": frame["predicted_class"],
-            "sure": frame["confidence"].map("{:.2f}".format),
-        }
-    )
-
-
 def score_table(run: LoadedRun) -> pd.DataFrame:
     """Return a run's scores on the test set, one row a metric."""
     depth = sum(name.startswith("accuracy_level") for name in run.metrics)
