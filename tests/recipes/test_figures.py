@@ -8,10 +8,6 @@ from studies.runs.folder import load_run
 pytest_plugins = ["plates_made"]
 
 
-def titles(figure):
-    return [axis.get_title().replace("\n", " ") for axis in figure.axes]
-
-
 class TestLook:
     def test_what_a_trained_system_says_or_the_one_that_a_prompt_asked(
         self, dinner, smallest, monkeypatch
@@ -23,7 +19,7 @@ class TestLook:
         plates = data.read(parameters)
         test = data.split(plates, parameters) == "test"
         seen = eyes.see(data.inputs(plates, parameters)[test])
-        shown = titles(figures.look(run, 3))
+        shown = figures.look(run, 3).text.splitlines()
         assert len(shown) == 3
         for text, row in ((shown[0], 0), (shown[2], -1)):
             likely = seen.dishes[row]
@@ -32,4 +28,4 @@ class TestLook:
             named, shares = seen.named[row], seen.ingredients[row]
             best = max(np.flatnonzero(named), key=lambda s, p=shares: p[s])
             assert f": {eyes.ingredients[best]} {shares[best]:.0%}" in text
-        assert titles(figures.look(prompt, 3)) == shown
+        assert figures.look(prompt, 3).text.splitlines() == shown
