@@ -18,6 +18,7 @@ from studies.reporting import publish
 from studies.reporting.plots import Drawing
 from studies.reporting.tables import Shown, show
 from studies.runs import notebooks
+from studies.runs.files import to_json, write_atomic
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> & \"'"
 
@@ -150,8 +151,9 @@ def test_the_index_is_over_the_reports_that_are_there(monkeypatch, tmp_path):
     with pytest.raises(StudyError, match="no report"):
         publish.write_index("tiny")
     folder = paths.reports() / "tiny"
-    frame = pd.DataFrame({"system": [HOSTILE], "macro-F1": ["0.5"]})
-    publish.write_entry(folder, "triplets", "A title", "A lead.", frame, "A note.")
+    table = {"columns": ["system", "macro-F1"], "data": [[HOSTILE, "0.5"]]}
+    entry = {"title": "A title", "lead": "A lead.", "note": "A note.", "table": table}
+    write_atomic(folder / "triplets.json", to_json(entry))
     elements = Elements(publish.write_index("tiny").read_text())
     assert {"href": "triplets.html"} in elements.all("a")
     assert HOSTILE in elements.text

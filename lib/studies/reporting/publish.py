@@ -33,7 +33,7 @@ from studies.paths import StudyError, relative
 from studies.reporting.claims import SYNTHETIC
 from studies.reporting.tables import Shown, show
 from studies.runs import notebooks
-from studies.runs.files import to_json, write_atomic
+from studies.runs.files import write_atomic
 from studies.runs.warm import STUDIES
 
 UNSEEN = {"parameters", "injected-parameters", "notebook-only"}  # tags of cells that no page shows
@@ -157,15 +157,6 @@ def gallery_cells(report: NotebookNode) -> list[NotebookNode]:
 def html_output(html: str) -> NotebookNode:
     """Return an output of a cell that shows HTML."""
     return nbformat.v4.new_output("display_data", {"text/html": html})
-
-
-def write_entry(
-    folder: Path, study: str, title: str, lead: str, table: pd.DataFrame, note: str
-) -> None:
-    """Write what the index says of a report: `reports/<dataset>/<study>.json`."""
-    rows = table.to_dict("split", index=False)
-    entry = {"title": title, "lead": lead, "note": note, "table": rows}
-    write_atomic(folder / f"{study}.json", to_json(entry))
 
 
 def write_index(dataset: str) -> Path:

@@ -18,7 +18,7 @@ from studies import paths
 from studies.paths import StudyError, relative
 from studies.reporting import bootstrap, claims, plots, publish, tables
 from studies.reporting.bootstrap import Measured, Metric
-from studies.runs.files import duration, write_atomic
+from studies.runs.files import duration, to_json, write_atomic
 from studies.runs.folder import LoadedRun, changed_names, finished
 from studies.runs.params import load_parameters, run_files
 
@@ -148,7 +148,7 @@ class Results(ABC):
     def tests(self) -> pd.DataFrame:
         """Return the differences of `pairs`, second minus first, rounded as they are written."""
         pairs = ({name: self.measured[name] for name in pair} for pair in self.pairs())
-        return tables.rounded(bootstrap.paired_tests(*pairs))
+        return bootstrap.paired_tests(*pairs).round(4)
 
     def origin(self) -> tables.Shown:
         """Show the command that makes the report again, and what its runs were made with."""
@@ -198,6 +198,10 @@ class Results(ABC):
             shown = tables.to_markdown(tables.wide_tests(tests, names, self.counts))
             blocks += ["Paired tests between systems:", shown.strip()]
         ledger = claims.frame(outcomes, self.dataset)
+        top = tables.wide(rows, tables.present(rows, self.names), self.counts)
+        # what the index says of the report
+        entry = {"title": self.title, "lead": lead, "note": tables.legend(rows)}
+        entry["table"] = top.to_dict("split", index=False)
         files = {
             f"{study}.csv": frame.to_csv(index=False, lineterminator="\n"),
             f"{study}_tests.csv": tests.to_csv(index=False, lineterminator="\n"),
@@ -205,13 +209,12 @@ class Results(ABC):
             f"{study}.tex": tables.to_latex(table, caption, f"tab:{study}-{self.dataset}", note),
             f"claims/{study}.csv": ledger.to_csv(index=False, float_format="%.6g"),
             f"claims/{study}.md": claims.markdown(outcomes, self.dataset, self.ledger),
+            f"{study}.json": to_json(entry),
             **self.further(),
         }
         folder = paths.reports() / self.dataset
         for name, text in files.items():
             write_atomic(folder / name, text)
-        table = tables.wide(rows, tables.present(rows, self.names), self.counts)
-        publish.write_entry(folder, study, self.title, lead, table, tables.legend(rows))
         return relative(folder)
 
     def pairs(self) -> list[tuple[str, str]]:
@@ -257,7 +260,7 @@ def logged(systems: Mapping[str, Sequence[LoadedRun]], log: str = "curves.csv") 
     frames = []
     for system, runs in systems.items():
         for run in runs:
-            frame = pd.read_csv(run.folder / log)
+            frame = pd.read_csv(run.existing(log))
             kept = frame.iloc[:: max(1, math.ceil(len(frame) / 200))]
             frames.append(kept.assign(system=system, seed=run.params["seed"]))
     return pd.concat(frames)

@@ -145,11 +145,6 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def rounded(tests: pd.DataFrame) -> pd.DataFrame:
-    """Return paired tests as they are written: four decimals."""
-    return tests.map(lambda x: round(x, 4) if isinstance(x, float) else x)
-
-
 # A frame as a table in Markdown, LaTeX or HTML that shows exactly the text of its cells. (tabulate
 # and pandas' Styler neither escape all marks of all three nor keep intervals apart from values.)
 

@@ -161,7 +161,7 @@ class LoadedRun:
     @property
     def metrics(self) -> dict[str, float]:
         """Return the scores of the test set, by metric id."""
-        return json.loads(self._existing("metrics.json").read_text(encoding="utf-8"))
+        return json.loads(self.existing("metrics.json").read_text(encoding="utf-8"))
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -169,24 +169,24 @@ class LoadedRun:
 
         The file is read once, and all who ask share the frame: do not change it in place.
         """
-        frame = pd.read_parquet(self._existing("predictions.parquet"))
+        frame = pd.read_parquet(self.existing("predictions.parquet"))
         # halves are for the disk: pandas cannot sort them
         return frame.astype(dict.fromkeys(frame.select_dtypes("float16"), "float64"))
 
     @property
     def items(self) -> dict[str, Any]:
         """Return what a report needs that is no prediction: class names, counts, the tree."""
-        return json.loads(self._existing("items.json").read_text(encoding="utf-8"))
+        return json.loads(self.existing("items.json").read_text(encoding="utf-8"))
 
     @property
     def curves(self) -> pd.DataFrame:
         """Return one row an epoch."""
-        return pd.read_csv(self._existing("curves.csv"))
+        return pd.read_csv(self.existing("curves.csv"))
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Return what the run was made with."""
-        return json.loads(self._existing("provenance.json").read_text(encoding="utf-8"))
+        return json.loads(self.existing("provenance.json").read_text(encoding="utf-8"))
 
     def model(self) -> Any:
         """Return the trained model, ready to predict; that of evidence lies below `runs/`."""
@@ -194,7 +194,7 @@ class LoadedRun:
         if not (self.folder / "model.safetensors").exists():
             of_study = paths.runs() / self.params["dataset"] / self.params["study"]
             run = replace(self, folder=of_study / self.system / f"seed{self.params['seed']}")
-            run._existing("model.safetensors")
+            run.existing("model.safetensors")
         return importlib.import_module(f"studies.{self.params['study']}.model").load(run)
 
     def refuse_other_images(self, fingerprint: str, root: Path) -> None:
@@ -209,7 +209,8 @@ class LoadedRun:
                 "run folder to train anew"
             )
 
-    def _existing(self, name: str) -> Path:
+    def existing(self, name: str) -> Path:
+        """Return a file of the run; raises StudyError when it is not there."""
         file = self.folder / name
         if not file.exists():
             raise StudyError(f"{self.folder} has no {name}: run its command again to finish it")
