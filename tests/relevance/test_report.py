@@ -239,7 +239,7 @@ class TestFiles:
 
         def told(results):
             folder, *frames = self.write(results)
-            shown = [part(results).html for part in (report.classes, report.cost)]
+            shown = [figures.classes(results.predictor).to_html(), report.cost(results).html]
             shown.append(results.origin().html)
             steps = figures.funnel(results.systems["predictor"][0])
             files = {f: f.read_bytes() for f in folder.rglob("*") if f.is_file()}
@@ -266,9 +266,8 @@ class TestFiles:
         assert differences(tests, figures.RATES, results.filters) is None
         filters = scores(of(frame, results.filters), figures.FILTER)
         assert (filters is None) == (system == "downstream_all")
-        assert (report.funnel(results) is None) == (system != "predictor")
+        assert (results.predictor is None) == (system != "predictor")
         assert (report.cost(results) is None) == (system == "tfidf")
-        for shown in (report.captions(results), report.classes(results)):
-            assert (shown is None) == (system != "predictor")
+        assert (report.captions(results) is None) == (system != "predictor")
         for file in folder.rglob("*.*"):
             assert "nan" not in file.read_text().replace("\n", " ").split(" ")

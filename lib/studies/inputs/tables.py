@@ -17,16 +17,20 @@ JOINERS = "\u200c\u200d"  # unseen, but Persian, Hindi and emoji are spelt with 
 
 
 def read_table(
-    file: Path, columns: Sequence[str] = (), delimiter: str = ",", header: Sequence[str] = ()
+    file: Path,
+    columns: Sequence[str] = (),
+    delimiter: str = ",",
+    header: Sequence[str] = (),
+    remedy: str = "use the published file",
 ) -> pd.DataFrame:
     """Return the cells of a CSV file as stripped text, the index `<file> line <number>`.
 
     Of all columns, or of some; a file without names of columns is given a `header`. Raises
-    StudyError for what is no such table, with what helps.
+    StudyError for what is no such table, with the `remedy` where it or a column is missing.
     """
     csv.field_size_limit(2**31 - 1)  # an open quote makes one cell of the rest, and wrong counts
     # whatever ends a line, also in quotes
-    reader = csv.reader(io.StringIO(read_text(file), newline=None), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(read_text(file, remedy), newline=None), delimiter=delimiter)
     rows = {f"{file} line {reader.line_num}": [cell.strip() for cell in row] for row in reader}
     rows = {where: cells for where, cells in rows.items() if any(cells)}
     header = header or rows.pop(next(iter(rows), ""), ())
@@ -40,7 +44,7 @@ def read_table(
         raise StudyError(f"{file}: needs rows below a line of different column names; mend it")
     for column in columns:
         if column not in header:
-            raise StudyError(f"{file}: has no column `{column}`; use the published file")
+            raise StudyError(f"{file}: has no column `{column}`; {remedy}")
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(header), dtype="str")
     return frame[list(columns or header)]
 

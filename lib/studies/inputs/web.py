@@ -37,6 +37,15 @@ class Failure:
     problem: str
     remedy: str
     wait: float | None = 0.0
+    complaint: str = ""  # of a server that refuses, in full
+
+
+class Refused(StudyError):
+    """A server that does not answer such a request; `complaint` is what it says of it."""
+
+    def __init__(self, sentence: str, complaint: str) -> None:
+        super().__init__(sentence)
+        self.complaint = complaint
 
 
 @dataclass(eq=False)
@@ -93,7 +102,8 @@ class Client:
         `read` may return a Failure, and raise ValueError, LookupError, TypeError or AttributeError
         for JSON of another shape than `what` has.
 
-        Raises StudyError when the server refuses or gives no whole answer in all attempts.
+        Raises Refused when the server refuses, and StudyError when it gives no whole answer in all
+        attempts.
         """
         for attempt in range(1, self.attempts + 1):
             self._wait_for_turn()
@@ -108,11 +118,12 @@ class Client:
             tqdm.write(f"{problem}; next attempt in {wait:.0f} s", file=sys.stderr)
             sleep(wait)
         pause = f" and asks for a pause of {answer.wait:.0f} s" if answer.wait else ""
-        raise StudyError(
+        sentence = (
             f"{self.name} {answer.problem} in attempt {attempt} of {self.attempts}{pause}, asked "
             f"for {what}: {answer.remedy}; answers that arrived are kept, and the same command "
             "goes on from them"
         )
+        raise Refused(sentence, answer.complaint) if answer.complaint else StudyError(sentence)
 
     def _authorised(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Return the request with the key; without this, requests sends what ~/.netrc has."""
@@ -136,11 +147,12 @@ class Client:
             problem = f"gave no whole answer ({type(error).__name__})"
             return Failure(problem, f"see that it can be reached, and {self.remedy}")
         status, wait = reply.status_code, retry_after(reply.headers.get("Retry-After", ""))
-        problem = f"answered {status} ({self._complaint(reply)})"
+        complaint = self._complaint(reply)
+        problem = f"answered {status} ({printable(complaint)})"
         if status in (408, 429) or status >= 500:
             return Failure(problem, "it may be busy or a quota used up, so try later", wait)
         if not 200 <= status < 300:
-            return Failure(problem, self.remedy, None)
+            return Failure(problem, self.remedy, None, complaint)
         try:
             answer = read(json.loads(reply.content))
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -160,7 +172,7 @@ class Client:
             text = reply.content.decode(errors="replace")
         if reply.is_redirect:
             text = f"go to {reply.headers['Location']}"
-        return printable(text.replace(self.key.get_secret_value() or "[key]", "[key]"))
+        return text.replace(self.key.get_secret_value() or "[key]", "[key]")
 
     def without_key(self, text: str) -> str:
         """Return the text of an answer, which nobody expects to hold the key, without it."""

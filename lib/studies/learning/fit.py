@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
 from studies.learning.compute import describe, epoch_seed, resolve_precision, seed_all
@@ -312,6 +312,20 @@ def schedule(step: int, steps: int, warm_up: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+class Examples(Dataset):
+    """Rows of arrays, a whole batch at a time: a list of rows in, a tensor of each array out."""
+
+    def __init__(self, *arrays: np.ndarray) -> None:
+        self.arrays = arrays
+
+    def __getitem__(self, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        """Return a batch."""
+        return tuple(torch.from_numpy(array[np.asarray(rows)]) for array in self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
 
 
 class Batches(Sampler):

@@ -1,9 +1,6 @@
 """The plates of a run: read from their source, split into parts, turned into inputs."""
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
 
 import kitchen
 from studies import paths
@@ -72,17 +69,3 @@ def inputs(plates: Plates, parameters: Parameters) -> np.ndarray:
     if parameters.network.frozen:
         return features(plates.paths, plates.root, parameters.network.trunk.weights)
     return images.load(plates.paths, parameters.image_size, plates.root)
-
-
-class Examples(Dataset):
-    """Batches of pictures: rows in, inputs (B, ...), dish (B,) and ingredients (B, S) out."""
-
-    def __init__(self, inputs: np.ndarray, dish: np.ndarray, present: np.ndarray) -> None:
-        self.arrays = inputs, dish, present
-
-    def __getitem__(self, rows: list[int]) -> tuple[Tensor, ...]:
-        """Return a batch."""
-        return tuple(torch.from_numpy(array[np.asarray(rows)]) for array in self.arrays)
-
-    def __len__(self) -> int:
-        return len(self.arrays[1])

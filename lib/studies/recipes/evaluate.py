@@ -1,5 +1,6 @@
 """Score one system: `python -m studies.recipes.evaluate -f dataset.yaml -f system.yaml`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,10 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
         network = run.model()
         seen = network.see(data.inputs(plates, network.parameters)[parts == "test"])
     if parameters.prompt is not None:
-        frame = write(parameters, plates, parts, seen)
+        frame, facts["remarks"] = write(parameters, plates, parts, seen)
         facts["perception"] = run.system
+        if told := remarked(frame["recipes"].map(len).sum(), facts["remarks"]):
+            print(f"{parameters.system}: {told}", flush=True)
     else:
         frame = perception(parameters, plates, parts, seen)
     if not parameters.trained:
@@ -166,8 +169,13 @@ def within_dish(scores: np.ndarray, plates: Plates, rows: np.ndarray) -> np.ndar
 
 
 @accounted("scoring")
-def write(parameters: Parameters, plates: Plates, parts: np.ndarray, seen: Seen) -> pd.DataFrame:
-    """Return prompt, recipes and scores of each plate, one row each; `seen` is what it tells."""
+def write(
+    parameters: Parameters, plates: Plates, parts: np.ndarray, seen: Seen
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return prompt, recipes and scores of each plate, one row each, and the writer's remarks.
+
+    `seen` is what the prompts tell.
+    """
     # imported late: language models take seconds, which looking need not pay
     from studies.recipes.writers import recipe_writer
 
@@ -177,13 +185,20 @@ def write(parameters: Parameters, plates: Plates, parts: np.ndarray, seen: Seen)
     frame = on_plates(plates, rows)
     frame["prompt"] = prompts(parameters, plates, parts, seen, places)
     with accounted("decoding"):
-        recipes = recipe_writer(parameters).write(frame["prompt"], parameters.writing.recipes)
+        writer = recipe_writer(parameters)
+        recipes = writer.write(frame["prompt"], parameters.writing.recipes)
     frame["recipes"] = recipes
     frame["self_bleu"] = texts.self_bleu(recipes, plates.dish[rows], plates.present[rows])
     if plates.references is not None:
         references = [plates.references[row] for row in rows]
         frame = frame.assign(**texts.reference_scores(recipes, references))
-    return frame
+    return frame, dict(+writer.remarks)
+
+
+def remarked(recipes: int, remarks: Mapping[str, int]) -> str:
+    """Return in words which of so many recipes are odd, "" where none is."""
+    told = ", ".join(f"{count:,} {what}" for what, count in remarks.items())
+    return told and f"of {recipes:,} recipes {told}"
 
 
 def sample(count: int, parameters: Parameters) -> np.ndarray:

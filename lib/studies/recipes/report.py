@@ -1,5 +1,6 @@
 """What the report notebook shows and writes: everything from the run folders of a dataset."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -10,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from studies.recipes import figures
-from studies.recipes.evaluate import measures
+from studies.recipes.evaluate import measures, remarked
 from studies.reporting import claims, tables
 from studies.reporting import results as shared
-from studies.reporting.bootstrap import Measured, Metric
+from studies.reporting.bootstrap import Measured
 from studies.reporting.claims import Outcome, judge, tally
 from studies.reporting.results import by_system, count_systems, read_runs
 from studies.runs.folder import LoadedRun
@@ -33,23 +34,17 @@ class Results(shared.Results):
     paper = read_yaml(Path(__file__).with_name("claims.yaml"))
     names = ledger = figures.NAMES
     axes = figures.AXES
+    metrics = staticmethod(measures)
 
     @property
     def prompts(self) -> dict[str, list[LoadedRun]]:
         """Return the systems that write recipes."""
-        return self._with("prompt")
+        return {name: runs for name, runs in self.systems.items() if writes(runs[0])}
 
     @property
     def perceptions(self) -> dict[str, list[LoadedRun]]:
         """Return the systems that say what is on a plate, baselines among them."""
-        return self._with("network", "baseline")
-
-    def _with(self, *parts: str) -> dict[str, list[LoadedRun]]:
-        return {
-            name: runs
-            for name, runs in self.systems.items()
-            if any(runs[0].params[part] is not None for part in parts)
-        }
+        return {name: runs for name, runs in self.systems.items() if not writes(runs[0])}
 
     @property
     def items(self) -> int:
@@ -73,10 +68,6 @@ class Results(shared.Results):
         """Whether test plates of one dish differ in their ingredients."""
         frame = self.runs[0].predictions
         return bool((frame["present"].map(tuple).groupby(frame["dish"]).nunique() > 1).any())
-
-    def metrics(self, run: LoadedRun) -> dict[str, Metric]:
-        """Return the metrics of a run by id, each a function of weights (R, N) of test plates."""
-        return measures(run)
 
     @cached_property
     def measured(self) -> dict[str, dict[str, Measured]]:
@@ -109,8 +100,13 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when alike systems were tested on different plates.
     """
-    runs = read_runs(dataset, "recipes", "plates", lambda run: run.params["prompt"] is not None)
-    return Results(runs[0].params["dataset"], by_system(runs, place))
+    runs = read_runs(dataset, "recipes", "plates", writes)
+    return Results(dataset, by_system(runs, place))
+
+
+def writes(run: LoadedRun) -> bool:
+    """Return whether a run writes recipes, and does not look."""
+    return run.params["prompt"] is not None
 
 
 def place(system: str) -> tuple[int, bool, str]:
@@ -153,12 +149,15 @@ def note(results: Results) -> str:
 
 def asked(results: Results) -> str:
     """Return what prompts tell and how recipes are written; "" without a prompt."""
-    for run, *_ in results.prompts.values():
+    runs = [run for runs in results.prompts.values() for run in runs]
+    for run in runs[:1]:
         writing = run.params["writing"]
         warmth = writing["temperature"]
+        remarks = sum((Counter(one.provenance.get("remarks")) for one in runs), Counter())
+        told = remarked(sum(one.predictions["recipes"].map(len).sum() for one in runs), remarks)
         drawn = f"sampled at temperature {warmth:g}" if warmth else "the likeliest words"
         return (
             f"The prompts tell what {results.eyes} sees; oracle what is true. Recipes are {drawn}, "
-            f"{writing['recipes']} a plate."
+            f"{writing['recipes']} a plate{told and f'; {told}'}."
         )
     return ""

@@ -127,8 +127,8 @@ def self_bleu(recipes: Recipes, dish: np.ndarray, present: np.ndarray) -> np.nda
     """Return how much of each plate's recipes stands in those of other plates, (N,).
 
     BLEU-4 of each recipe, the references being all recipes of plates of the same dish with other
-    ingredients, `present` (N, S); mean over the K recipes, nan where there is no such plate. A
-    template of four words or more has 1, a recipe without a word 0.
+    ingredients, `present` (N, S); mean over those of the K recipes that have a word, nan where none
+    has, or there is no such plate. A template of four words or more has 1.
     """
     spoken = [[plain(text) for text in of_plate] for of_plate in recipes]
     kinds, scores = _kinds(present), np.full(len(dish), np.nan)
@@ -139,14 +139,15 @@ def self_bleu(recipes: Recipes, dish: np.ndarray, present: np.ndarray) -> np.nda
             references = cook_refs([text for plate in others for text in spoken[plate]])
             bleu = BleuScorer(n=4)
             bleu.ctest = [cook_test(text, references) for plate in own for text in spoken[plate]]
-            scores[own] = _by_plate(bleu, len(own))
+            worded = np.array([sum(map(bool, spoken[plate])) for plate in own])
+            scores[own] = share(_by_plate(bleu, len(own)).sum(axis=1), worded, np.nan)
     return scores
 
 
 def _by_plate(bleu: BleuScorer, plates: int) -> np.ndarray:
-    """Return the mean BLEU-4 over the texts of each plate, (N,)."""
+    """Return the BLEU-4 of each plate's texts, (N, K)."""
     by_order = bleu.compute_score(option="closest", verbose=0)[1]
-    return np.reshape(by_order[3], (plates, -1)).mean(axis=1)
+    return np.reshape(by_order[3], (plates, -1))
 
 
 def distinct_2(recipes: Recipes, dish: np.ndarray) -> float:
@@ -174,4 +175,4 @@ def reference_scores(recipes: Recipes, references: Sequence[str]) -> dict[str, n
         # pycocoevalcap takes an empty text for one empty word, which matches that of an empty
         # reference
         rouge.append(np.mean([score([text], wanted) if text else 0.0 for text in spoken]))
-    return {"bleu4": _by_plate(bleu, len(recipes)), "rouge_l": np.array(rouge)}
+    return {"bleu4": _by_plate(bleu, len(recipes)).mean(axis=1), "rouge_l": np.array(rouge)}

@@ -15,7 +15,7 @@ from studies.inputs import images
 from studies.inputs.images import augment
 from studies.inputs.reading import sizes
 from studies.learning import compute
-from studies.learning.fit import Batches, Scheduled, fit
+from studies.learning.fit import Batches, Examples, Scheduled, fit
 from studies.paths import StudyError, relative, run_command
 from studies.recipes import calibration, data
 from studies.recipes.metrics import ingredient_steps, mean_average_precision
@@ -104,7 +104,7 @@ def train(parameters: Parameters) -> Path:
         width = inputs.shape[1] if inputs.ndim == 2 else None
         network = build(parameters.network, len(names), len(plates.ingredients), width)
         network = network.to(memory_format=torch.channels_last)
-        examples = data.Examples(inputs, dish, plates.present)
+        examples = Examples(inputs, dish, plates.present)
         batches = Batches(known, parameters.images, parameters.seed)
         fine_tuned = parameters.network.trunk.name == "backbone"
         published = network.trunks.parameters() if fine_tuned else ()

@@ -1,6 +1,7 @@
 """Who writes the recipes: one small interface, three ways to have it."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -16,7 +17,16 @@ from tqdm.auto import tqdm
 
 import kitchen
 from studies import paths
-from studies.inputs.web import Client, Failure, checked, read_key, secret, well_formed
+from studies.inputs.web import (
+    Client,
+    Failure,
+    Refused,
+    checked,
+    printable,
+    read_key,
+    secret,
+    well_formed,
+)
 from studies.learning import compute
 from studies.learning.backbones import weights_of
 from studies.learning.fit import Scheduled
@@ -25,6 +35,10 @@ from studies.recipes.prompt import build_prompt
 from studies.runs.files import made_once, to_json, write_atomic
 
 BREAK = "\n\n"  # between prompt and recipe where a model has no chat template
+OPENS, CLOSES = (rf"[<\[◁]{slash}(?:think(?:ing)?|thought|reasoning)[>\]▷]" for slash in ("", "/"))
+# the start of a thought may stand in the prompt, and its end may be cut off
+THOUGHT = re.compile(rf"(?is)(?:\A|{OPENS})(?:(?!{OPENS}).)*?{CLOSES}\s*|{OPENS}.*")
+CUT, EMPTY = "cut off at max_tokens", "empty"
 
 
 def recipe_writer(parameters: Parameters) -> "LocalWriter | ServerWriter":
@@ -37,11 +51,17 @@ def recipe_writer(parameters: Parameters) -> "LocalWriter | ServerWriter":
     return LocalWriter(model, generator.batch, *sampling)
 
 
+def without_thought(text: str) -> str:
+    """Return a model's text without what it thought before it wrote."""
+    return THOUGHT.sub("", text)
+
+
 class LocalWriter:
     """A causal language model of transformers, asked in batches.
 
     Chat templates are used where the tokenizer has one. `temperature` 0 is greedy; otherwise the
-    draws of a batch depend on `seed` and on the place of the batch alone.
+    draws of a batch depend on `seed` and on the place of the batch alone. `remarks` says how many
+    recipes are odd in which way.
     """
 
     def __init__(
@@ -51,6 +71,7 @@ class LocalWriter:
         self.batch, self.temperature = batch, temperature
         self.max_tokens, self.seed = max_tokens, seed
         self.chats = getattr(self.tokenizer, "chat_template", None) is not None
+        self.remarks: Counter[str] = Counter()
 
     def write(self, prompts: Sequence[str], recipes: int) -> list[list[str]]:
         """Return so many recipes for each prompt, in order."""
@@ -83,10 +104,17 @@ class LocalWriter:
         with torch.inference_mode():
             tokens = self.model.generate(**inputs, **settings)
         new = tokens[:, inputs["input_ids"].shape[1] :]
-        answers = [
-            one.strip() for one in self.tokenizer.batch_decode(new, skip_special_tokens=True)
-        ]
-        return answers if settings["do_sample"] else np.repeat(answers, recipes).tolist()
+        said = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        # some templates end where a thought has begun
+        begun = [re.search(rf"(?i)(?:{OPENS})?\s*\Z", text)[0] for text in texts]
+        begun = np.repeat(begun, len(said) // len(texts))
+        answers = [without_thought("".join(both)).strip() for both in zip(begun, said, strict=True)]
+        eos = self.model.generation_config.eos_token_id
+        ends = [self.tokenizer.pad_token_id, *np.atleast_1d(eos)]
+        cut = sum(last not in ends for last in new[:, -1].tolist())
+        copies = 1 if settings["do_sample"] else recipes
+        self.remarks += Counter({CUT: cut * copies, EMPTY: answers.count("") * copies})
+        return np.repeat(answers, copies).tolist()
 
 
 def by_prompt(texts: list[str], recipes: int) -> list[list[str]]:
@@ -116,6 +144,12 @@ def load(model: str) -> tuple[Any, Any]:
 # are, but for the key, if one should hold it.
 
 GENERATOR = "writing.generator"  # the parameters that name the server
+OPTIONAL = ("temperature", "max_tokens", "seed", "stream")  # may be left out
+NEWER = "max_completion_tokens"  # the name of max_tokens at some servers
+UNSUPPORTED = re.compile(
+    "(?i)unsupported|n[o']t support|unknown|unrecogni|unexpected|extra|deprecat"
+    "|not (?:be )?(?:permitted|allowed)|only [^.]*(?:permitted|allowed)"
+)
 
 
 class ServerWriter:
@@ -147,13 +181,16 @@ class ServerWriter:
             **{"max_tokens": max_tokens, "seed": seed},
         }
         self.folder = paths.cache() / "answers"
+        self.names = {name: name for name in OPTIONAL}  # at the server, "" where it takes none
+        self.remarks: Counter[str] = Counter()  # as of LocalWriter
 
     def write(self, prompts: Sequence[str], recipes: int) -> list[list[str]]:
         """Return `recipes` texts for each prompt, in order.
 
         Equal prompts do not share texts: the recipes of a prompt are numbered through, and each
-        has a seed of its own. A text that `max_tokens` cut is kept as it is. An empty one is no
-        recipe: it is asked for again as if it had not arrived.
+        has a seed of its own. A text that `max_tokens` cut is kept as it is. An empty one, or one
+        of thoughts alone, is no recipe: it is asked for again as if it had not arrived. A parameter
+        that the server refuses by name is left out from then on.
 
         Raises StudyError when the server refuses, when it gives no text in `attempts` attempts,
         and when the folder cannot be written. Answers that arrived before are kept.
@@ -172,29 +209,67 @@ class ServerWriter:
         """Return the answer that is on disk, None where there is none or it is damaged."""
         try:
             kept = json.loads(self._file(request).read_text(encoding="utf-8"))
-            whole = kept["request"] == request and kept["answer"].strip()
-            return kept["answer"] if whole else None
+            return self._noted(kept) if kept["request"] == request else None
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
 
     def _ask(self, request: dict[str, Any]) -> str:
         """Ask the server and keep its answer."""
-        body = {name: request[name] for name in ("model", "temperature", "max_tokens")}
         own = int.from_bytes(digest([request[name] for name in ("seed", "prompt", "number")])[:4])
-        body |= {"seed": own >> 1, "stream": False}  # 31 bits, which every server can hold
-        body["messages"] = [{"role": "user", "content": request["prompt"]}]
+        # 31 bits, which every server can hold
+        values = request | {"seed": own >> 1, "stream": False}
+        rest = {"model": request["model"]}
+        rest["messages"] = [{"role": "user", "content": request["prompt"]}]
         url = f"{self.url}/chat/completions"
-        text = self.client.ask(self._text, "a text", method="POST", url=url, json=body)
-        write_atomic(self._file(request), to_json({"request": request, "answer": text}))
-        return text
+        while True:
+            body = {sent: values[name] for name, sent in self.names.items() if sent} | rest
+            try:
+                kept = self.client.ask(self._answer, "a text", method="POST", url=url, json=body)
+                break
+            except Refused as error:
+                if not self._give_way(error.complaint):
+                    raise
+        kept["remarks"] += [
+            f"asked for {f'with {sent} for' if sent else 'without'} {name}"
+            for name, sent in self.names.items()
+            if sent != name
+        ]
+        write_atomic(self._file(request), to_json({"request": request, **kept}))
+        return self._noted(kept)
 
-    def _text(self, completion: Any) -> str | Failure:
-        """Return the text of a chat completion."""
-        text = well_formed(completion["choices"][0]["message"]["content"])
+    def _give_way(self, complaint: str) -> bool:
+        """Leave out or rename what the server says that it does not take, if it says so."""
+        before = dict(self.names)
+        for name, sent in before.items():
+            if sent and UNSUPPORTED.search(complaint) and re.search(rf"\b{sent}\b", complaint):
+                self.names[name] = NEWER if sent == "max_tokens" and NEWER in complaint else ""
+        return self.names != before
+
+    def _answer(self, completion: Any) -> dict[str, Any] | Failure:
+        """Return the text of a chat completion, and what is odd about it."""
+        choice = completion["choices"][0]
+        message, reason = choice["message"], choice.get("finish_reason")
+        content = message["content"] or ""
+        if not isinstance(content, str):  # thoughts are parts of another type
+            content = "".join(part["text"] for part in content if part["type"] == "text")
+        text = well_formed(content)
+        if without_thought(text).strip():
+            remarks = [CUT] if reason == "length" else []
+            return {"answer": self.client.without_key(text), "remarks": remarks}
+        if refusal := message.get("refusal") or (reason == "content_filter" and reason):
+            problem = f"refused to write ({printable(self.client.without_key(refusal))})"
+            return Failure(problem, "ask another model")
+        cut = "was cut off before it wrote a text"
+        problem = cut if reason == "length" else "answered with an empty text"
+        return Failure(problem, "raise writing.max_tokens if the model thinks before it writes")
+
+    def _noted(self, kept: dict[str, Any]) -> str | None:
+        """Return the text of a kept answer, None where it has none, and count the remarks."""
+        text = without_thought(kept["answer"])
         if not text.strip():
-            remedy = "raise writing.max_tokens if the model thinks before it writes"
-            return Failure("answered with an empty text", remedy)
-        return self.client.without_key(text)
+            return None
+        self.remarks.update(kept.get("remarks", ()))
+        return text
 
 
 def digest(values: Any) -> bytes:

@@ -6,9 +6,7 @@ are new are asked for.
 """
 
 import argparse
-import csv
 import difflib
-import io
 import re
 import tempfile
 from collections import defaultdict
@@ -19,7 +17,8 @@ import pandas as pd
 
 from studies import paths
 from studies.inputs.download import require
-from studies.inputs.reading import numbered_lines, read_text
+from studies.inputs.reading import numbered_lines
+from studies.inputs.tables import read_table, refuse
 from studies.paths import StudyError, one_sentence, relative
 from studies.relevance.params import FILE, SOURCES, TEXTS
 from studies.relevance.sentences import split
@@ -31,7 +30,6 @@ REPORT = "class_report.csv"
 CORRESPONDENCES = Path("imagenet_wiki", "class_article_correspondences_trainval.csv")
 WNID = re.compile(r"n\d{8}")
 NONE = "-"  # in place of a page: there is none
-REMEDY = "put the table of pages there or correct its name"
 HEADING = re.compile(r"(=+)[^=](?:.*[^=])?(=+)")
 REASONS = {
     "missing": "there was no page {asked!r} on {date}",
@@ -132,27 +130,17 @@ def overrides(file: Path, classes: Mapping[str, str]) -> Titles:
     one of the name. A page `-` leaves the class without a text. Raises StudyError when the file is
     no such table, when no class or several have a name, and when a class is there twice.
     """
-    reader = csv.reader(io.StringIO(read_text(file, REMEDY), newline=""), strict=True)
-    try:
-        rows = [(reader.line_num, [" ".join(cell.split()) for cell in row]) for row in reader]
-    except csv.Error as error:
-        raise StudyError(f"{file} line {reader.line_num}: not CSV ({error}); mend it") from None
-    rows = [(line, cells) for line, cells in rows if any(cells)]
-    if not rows or rows[0][1] != ["class", "page"]:
-        raise StudyError(f"{file}: its first line should be `class,page`; write that line first")
+    remedy = "put a table there that begins with `class,page`"
+    rows = read_table(file, ("class", "page"), remedy=remedy)
+    problem = "should be a wnid or class name, a comma and the title of a page; give both"
+    refuse(rows, rows.eq("").any(axis=1), problem)
     wnids = defaultdict(list)
     for wnid, name in classes.items():
         wnids[name.casefold()].append(wnid)
     by_name: Titles = {}
     by_wnid: Titles = {}
-    for line, cells in rows[1:]:
-        where = f"{file} line {line}"
-        if len(cells) != 2 or not all(cells):
-            raise StudyError(
-                f"{where}: should be a wnid or class name, a comma and the title of a page; put "
-                "quotes around a name or title that has a comma"
-            )
-        name, page = cells
+    for where, *cells in rows.itertuples():
+        name, page = (" ".join(cell.split()) for cell in cells)
         titles, owners = by_wnid, [name]
         if not WNID.fullmatch(name):
             titles, owners = by_name, wnids.get(name.casefold(), [])

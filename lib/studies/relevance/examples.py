@@ -17,7 +17,7 @@ from studies import paths
 from studies.inputs import images
 from studies.inputs.features import features
 from studies.learning.backbones import weights_of
-from studies.learning.fit import Batches
+from studies.learning.fit import Batches, Examples
 from studies.paths import StudyError
 from studies.relevance.data import Collection
 from studies.relevance.params import Features, Parameters, Pixels, Reading
@@ -138,26 +138,24 @@ class Texts(Dataset):
         words: the tokenizer of `captions` and `sentences`.
         captions: the tokens of N captions, see `tokenized`.
         target: (N,), their class numbers.
+        weight: (N,), what each caption counts.
         longest: tokens of a text, its begin and end included; what is longer is cut.
         pairs: (E, 2), the caption and the sentence of each example; None for captions alone.
         sentences: tokens of S sentences; None for captions alone.
         appended: whether the sentence of an example is read, of which the length is in any case.
-        weight: (N,), what each caption counts; None for 1.
 
     """
 
     words: Words
     captions: "datasets.Dataset"
     target: np.ndarray
+    weight: np.ndarray
     longest: int
     pairs: np.ndarray | None = None
     sentences: Sequence[list[int]] | None = None
     appended: bool = True
-    weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if self.weight is None:
-            self.weight = np.ones(len(self.target))
         lengths = self.captions.data.column("length").to_numpy().astype(np.int64)
         if self.pairs is not None:
             behind = np.array([len(one) for one in self.sentences])
@@ -197,32 +195,14 @@ def padded(words: Words, texts: Sequence[list[int]], longest: int) -> tuple[Tens
     return tokens, torch.arange(width) < lengths[:, None]
 
 
-class Pictures(Dataset):
-    """Batches of images: row numbers in; images, classes and weights out.
+class Pictures(Examples):
+    """Batches of images: row numbers in; inputs (B, ...), classes (B,) and weights (B,) out."""
 
-    Args:
-        inputs: of N images, see `image_inputs`.
-        target: (N,), their class numbers.
-        weight: (N,), what each counts; None for 1.
-
-    """
-
-    def __init__(
-        self, inputs: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None
-    ) -> None:
-        self.inputs, self.target = inputs, target
-        self.weight = np.ones(len(target)) if weight is None else weight
+    def __init__(self, inputs: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        super().__init__(inputs, target, weight.astype(np.float32))
+        self.inputs = inputs
         # images are of one length, so that batches of texts and of images are drawn alike
         self.lengths = np.ones(len(target), dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    def __getitem__(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return inputs (B, ...), classes (B,) and weights (B,)."""
-        arrays = (one[np.asarray(rows)] for one in (self.inputs, self.target, self.weight))
-        inputs, target, weight = map(torch.from_numpy, arrays)
-        return inputs, target, weight.float()
 
 
 def image_inputs(encoder: Pixels | Features, files: Sequence[Path], root: Path) -> np.ndarray:
@@ -245,13 +225,14 @@ def items(
     """Return what a system reads: all captions, each alone, or all images.
 
     `words` is the tokenizer, None of a system that looks at images; `weight` (N,) is what each
-    caption counts.
+    caption counts, None for 1.
     """
+    weight = np.ones(len(collection.target)) if weight is None else weight
     if words is None:
         inputs = image_inputs(parameters.encoder, collection.files, collection.root)
         return Pictures(inputs, collection.target, weight)
     captions = tokenized(collection.captions, words, collection.fingerprint)
-    return Texts(words, captions, collection.target, parameters.max_tokens, weight=weight)
+    return Texts(words, captions, collection.target, weight, parameters.max_tokens)
 
 
 class ByLength(Batches):

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from studies.paths import StudyError
 from studies.relevance import data, figures
@@ -150,19 +149,6 @@ def note(results: Results) -> str:
     """Return what a reader of the table of filters must know."""
     note, unknown = results.paper["note"], results.paper["unknown"]
     return note if results.truth_known else f"{note} {unknown}"
-
-
-def funnel(results: Results) -> Figure | None:
-    """Draw what the steps of the predictor's filter leave, first seed; None without a predictor."""
-    run = results.predictor
-    return run and figures.funnel_figure(figures.funnel(run))
-
-
-def classes(results: Results) -> Shown | None:
-    """Show the share that the predictor keeps by class; None without a predictor."""
-    caption = "The classes of which the largest and the smallest share of captions is kept."
-    run = results.predictor
-    return run and show(figures.classes(run), caption)
 
 
 def captions(results: Results) -> Shown | None:

@@ -77,10 +77,8 @@ def choose(
     `rng`.
     """
     distinct = list(dict.fromkeys(sentences))
-    if choice == "longest":
-        places = sorted(range(len(distinct)), key=lambda place: -len(distinct[place]))
-    else:
-        places = rng.permutation(len(distinct)).tolist()
+    longest = np.argsort([-len(one) for one in distinct], kind="stable")
+    places = longest if choice == "longest" else rng.permutation(len(distinct))
     return [distinct[place] for place in sorted(places[:most])]
 
 

@@ -3,24 +3,11 @@
 from collections.abc import Iterator
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from studies.triplets import data
 from studies.triplets.params import Parameters
 from studies.triplets.readers import LabelledImages
-
-
-class Examples(Dataset):
-    """Inputs, labels and classes, a whole batch at a time: index lists in, tensors out."""
-
-    def __init__(self, *parts: np.ndarray) -> None:
-        self.parts = parts
-
-    def __getitem__(self, rows: list[int]) -> tuple[Tensor, ...]:
-        """Return inputs (B, ...), labels (B, H) and class indices (B,)."""
-        return tuple(torch.from_numpy(part[rows]) for part in self.parts)
 
 
 class ClassBatches(Sampler):

@@ -14,7 +14,7 @@ from studies.inputs import images
 from studies.inputs.images import augment
 from studies.inputs.reading import sizes
 from studies.learning import compute
-from studies.learning.fit import Batches, Learner, fit
+from studies.learning.fit import Batches, Examples, Learner, fit
 from studies.paths import StudyError, relative, run_command
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import claim, provenance
@@ -126,7 +126,7 @@ def train(parameters: Parameters) -> Path:
         features = inputs.shape[1] if inputs.ndim == 2 else None
         network = build(parameters, len(dataset.classes), features)
         network = network.to(memory_format=torch.channels_last)
-        examples = sampling.Examples(inputs, dataset.labels, dataset.class_index)
+        examples = Examples(inputs, dataset.labels, dataset.class_index)
         training = sampling.training_batches(dataset, roles, parameters)
         validation = Batches(np.flatnonzero(roles == "validation"), CHUNK, seed=None)
         # samplers of whole batches, so that their epoch can be set
