@@ -1,10 +1,16 @@
 """`make study` refuses wrong options in one line, before anything is made."""
 
+import itertools
+
 import pytest
+import yaml
 
 from studies import __main__ as main
 from studies.paths import StudyError
+from studies.runs.params import run_files, studies_on
+from studies.triplets.params import Parameters
 
+HIDDEN = ["._flexible.yaml", ".#flexible.yaml", ".DS_Store"]
 WRONG = [
     (["DATASET=tinny"], "no dataset `tinny`"),
     (["DATASET=tiny", "STUDY=triplet"], "no study `triplet`; did you mean `triplets`?"),
@@ -41,15 +47,60 @@ def test_choices():
     assert (empty["MODEL"], empty["SEEDS"]) == ("", "0")
 
 
-def test_a_file_that_is_not_named_for_what_it_says(monkeypatch, tmp_path):
+@pytest.fixture
+def copied(monkeypatch, tmp_path):
+    """Copy a dataset of triplets and its flexible margin under other names; `params/` is that."""
     source = main.paths.REPOSITORY / "params" / "triplets" / "tiny"
-    copy = tmp_path / "params" / "triplets" / "tiny"
-    copy.mkdir(parents=True)
-    (copy / "dataset.yaml").write_text((source / "dataset.yaml").read_text())
-    (copy / "mine.yaml").write_text((source / "flexible.yaml").read_text())
     monkeypatch.setattr(main.paths, "REPOSITORY", tmp_path)
+
+    def copy(dataset, system):
+        folder = tmp_path / "params" / "triplets" / dataset
+        folder.mkdir(parents=True)
+        shared = (source / "dataset.yaml").read_text()
+        (folder / "dataset.yaml").write_text(shared.replace(": tiny", f': "{dataset}"'))
+        own = (source / "flexible.yaml").read_text()
+        (folder / f"{system}.yaml").write_text(own.replace("model: flexible", f'model: "{system}"'))
+        return folder
+
+    return copy
+
+
+def test_a_file_that_is_not_named_for_what_it_says(copied):
+    folder = copied("tiny", "flexible")
+    (folder / "flexible.yaml").rename(folder / "mine.yaml")
     with pytest.raises(StudyError, match=r"^params/triplets/tiny/mine.yaml: says dataset tiny and"):
         main.choose(["DATASET=tiny"])
+
+
+@pytest.mark.parametrize("name", ["2024", "007", "1_0", "no", "null", "infinity"])
+def test_names_that_would_not_stay_text_are_refused_first(copied, name):
+    copied(name, "flexible")
+    with pytest.raises(StudyError, match=rf"{name}/dataset.yaml: parameter `dataset` .* '{name}'$"):
+        main.choose([f"DATASET={name}"])
+    copied("mine", name)
+    with pytest.raises(StudyError, match=rf"mine/{name}.yaml: parameter `model` .* '{name}'$"):
+        main.choose(["DATASET=mine"])
+    # as papermill's `-p dataset 2024` gives it
+    named = {"dataset": yaml.safe_load(name), "system": "flexible", "seed": 0}
+    with pytest.raises(StudyError, match="dataset"):
+        Parameters.from_names(named, "here")
+
+
+def test_hidden_files_are_no_parameters(copied):
+    folder = copied("mine", "flexible")
+    for place, name in itertools.product((folder, folder.parent, folder.parent.parent), HIDDEN):
+        (place / name).write_bytes(b"\0")
+    for place in (folder, folder.parent, folder.parent.parent):
+        checkpoints = place / ".ipynb_checkpoints"
+        checkpoints.mkdir()
+        (checkpoints / "dataset.yaml").write_text((folder / "dataset.yaml").read_text())
+    assert main.choose(["DATASET=mine"])["STUDY"] == "triplets"
+    assert list(run_files("triplets", "mine")) == ["flexible"]
+    assert studies_on() == ["triplets"]
+    with pytest.raises(StudyError, match=r"no dataset `other`; there are: mine$"):
+        main.choose(["DATASET=other"])
+    with pytest.raises(StudyError, match=r"no study `other`; there are: triplets$"):
+        main.choose(["STUDY=other"])
 
 
 def interrupted(*_):

@@ -33,7 +33,7 @@ def choose(arguments: Sequence[str]) -> dict[str, str]:
         if name not in DEFAULTS:
             raise StudyError(f"unknown option `{name}`{suggestion(name, DEFAULTS)}")
         options[name] = value or DEFAULTS[name]
-    known = sorted(folder.name for folder in (paths.REPOSITORY / "params").iterdir())
+    known = studies_on()
     studies = options["STUDY"].split(",") if options["STUDY"] else known
     for study in studies:
         if study not in known:

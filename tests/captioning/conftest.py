@@ -243,7 +243,7 @@ def weigh():
 
     def give(folder: Path) -> Path:
         run = load_run(folder)
-        settings = Parameters.from_run(run.params, folder)
+        settings = run.parameters
         words = Words.learn(run.predictions["candidate"], 1)
         torch.manual_seed(0)
         network = build(settings, len(words), tuple(run.provenance["input_shape"]))

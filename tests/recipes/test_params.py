@@ -9,7 +9,8 @@ import changing
 from sentences import refused
 from studies.paths import REPOSITORY
 from studies.recipes.params import Parameters
-from studies.runs.params import read_yaml, run_files
+from studies.runs.folder import load_run
+from studies.runs.params import run_files
 
 DATASETS = sorted(file.parent.name for file in REPOSITORY.glob("params/recipes/*/dataset.yaml"))
 NETWORKS = {"two_networks": False, "shared_backbone": True}  # whether there is one trunk
@@ -43,9 +44,10 @@ def test_shipped_files_are_the_systems_of_the_paper_and_its_controls(dataset, tm
     for system in run_files("recipes", dataset):
         values = values_of(dataset, system)
         runs[system] = parameters = Parameters.check(values, {"": system})
-        file = tmp_path / f"{system}.yaml"
+        file = tmp_path / system / "params.yaml"
+        file.parent.mkdir()
         file.write_text(yaml.safe_dump(parameters.resolved()))
-        assert Parameters.from_run(read_yaml(file), tmp_path) == parameters
+        assert load_run(tmp_path / system).parameters == parameters
         assert (parameters.dataset, parameters.system) == (dataset, system)
         assert parameters.trained == (parameters.model in NETWORKS)
         assert parameters.after == (list(NETWORKS) if system in PROMPTS else [])

@@ -8,7 +8,8 @@ import yaml
 import changing
 from studies.paths import REPOSITORY
 from studies.relevance.params import Parameters
-from studies.runs.params import read_yaml, run_files
+from studies.runs.folder import load_run
+from studies.runs.params import run_files
 
 DATASETS = sorted(file.parent.name for file in REPOSITORY.glob("params/relevance/*/dataset.yaml"))
 CAPTIONS = ["all", "kept", "weighted", "random"]
@@ -29,9 +30,10 @@ class TestShippedFiles:
     def test_every_file_is_valid_and_comes_back(self, dataset, tmp_path):
         for system in run_files("relevance", dataset):
             parameters = Parameters.check(values_of(dataset, system), {"": system})
-            file = tmp_path / f"{system}.yaml"
+            file = tmp_path / system / "params.yaml"
+            file.parent.mkdir()
             file.write_text(yaml.safe_dump(parameters.resolved()))
-            assert Parameters.from_run(read_yaml(file), tmp_path) == parameters
+            assert load_run(tmp_path / system).parameters == parameters
             assert (parameters.dataset, parameters.system) == (dataset, system)
             assert parameters.trained == system.startswith(("predictor", "downstream"))
 

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from studies.runs.params import RunParameters
 
 class Parameters(RunParameters):
     study = "things"
+    source: None = None
     size: int
 
 
@@ -145,7 +147,8 @@ def test_load_run_reads_everything(root):
         assert run.curves.to_dict("list") == {"epoch": [1], "loss": [0.5]}
 
 
-def test_a_run_without_a_model_and_a_folder_that_is_no_run(root, tmp_path):
+def test_a_run_without_a_model_and_a_folder_that_is_no_run(root, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "studies.things.params", sys.modules[__name__])
     run = load_run(make_run())
     with pytest.raises(StudyError, match=r"has no model\.safetensors"):
         run.model()

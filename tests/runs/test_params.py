@@ -6,6 +6,8 @@ import math
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
@@ -61,6 +63,17 @@ def written(tmp_path):
         ({"loss": {"margin": 1.0}}, "parameter `loss.name` is missing; add it"),
         ({"epochs": True}, "parameter `epochs` should be a valid integer, not True"),
         ({"dataset": "../up"}, "parameter `dataset` should hold lower-case letters"),
+        ({"model": "mine\n"}, "parameter `model` should hold lower-case letters"),
+        (
+            {"source": {"name": "folder", "folder": 2024}},
+            "`source.folder` should be a valid string",
+        ),
+        ({"source": {"name": "folder", "folder": 2024}}, 'quotes, `folder: "2024"`'),
+        ({"source": {"name": "folder", "folder": True}}, 'quotes, `folder: "true"`'),
+        (
+            {"source": {"name": "folder", "folders": "x"}},
+            "`source.folders`; did you mean `folder`?",
+        ),
         ({"variant": "../up"}, "parameter `variant` should hold lower-case letters"),
         ({"loss": {**GOOD["loss"], "margins": [1.0, math.inf]}}, "`loss.margins[1]` should be a f"),
         ({"loss": "triplet"}, "parameter `loss` should hold `name: value` lines, not 'triplet'"),
@@ -99,6 +112,11 @@ def test_unreadable_files(tmp_path):
         (b"", ": cannot be read: No such file"),
         (b"a: 1\nb: [1,\nc: }\n", " line 3: "),
         (b"a: \xff\xfe\n", ": not valid YAML"),
+        (b"epochs: 1\nstages: []\nepochs: 2\n", " line 3: `epochs` stands twice; keep one"),
+        (
+            b"stages:\n- from_epoch: 0\n  mining: no\n  from_epoch: 1\n",
+            " line 4: `from_epoch` stand",
+        ),
     ):
         if content:
             file.write_bytes(content)
@@ -117,8 +135,43 @@ def test_later_files_win_and_a_mistake_is_told_of_the_file_that_made_it(tmp_path
     wrong.write_text("validation_share: 1e-3\n")  # which YAML takes for text
     message = refused(Parameters.from_files, [SHARED, FLEXIBLE, wrong], ["seed=0"])
     assert message.endswith("write 0.001")
-    for override in ("seed", "seed=[1", "sed=1", "seed="):
+    for override in ("seed", "seed=[1", "sed=1", "seed=", "seed=010", "seed=1_0", "seed=1:30"):
         assert "seed" in refused(Parameters.from_files, [SHARED, FLEXIBLE], [override])
+
+
+def test_what_looks_like_text_is_text(tmp_path):
+    file, texts = (
+        tmp_path / "a.yaml",
+        ["010", "1_0", "0x1F", "1:30", "no", "On", "2024-01-01", "1e3"],
+    )
+    values = {
+        "10": 10,
+        "-3": -3,
+        "+0": 0,
+        "0.50": 0.5,
+        ".5": 0.5,
+        "1.0e-3": 0.001,
+        "-.inf": -math.inf,
+    }
+    values |= {"true": True, "False": False, "null": None, "~": None, "": None, "'10'": "10"}
+    for written, value in [*zip(texts, texts, strict=True), *values.items()]:
+        file.write_text(f"a: {written}")
+        assert read_yaml(file) == {"a": value}
+        assert type(read_yaml(file)["a"]) is type(value)
+    file.write_text("a: {b: &b {<<: {c: 1}, c: 2}}\nd: {<<: *b, c: 3}")  # a merge is no name twice
+    assert read_yaml(file) == {"a": {"b": {"c": 2}}, "d": {"c": 3}}
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+LIKE_NUMBERS = st.text("0123456789+-._:eExon")
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(scalars | LIKE_NUMBERS | st.sampled_from(["no", "null", "2024", "007", "y"])))
+def test_what_is_written_is_read_back(tmp_path, values):
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump({"a": values}), encoding="utf-8")
+    assert read_yaml(file) == {"a": values}
 
 
 FOLDERS = sorted(file.parent for file in (REPOSITORY / "params").glob("*/*/dataset.yaml"))
@@ -192,6 +245,8 @@ def test_changes_have_a_name_of_their_own():
     assert Parameters.from_command_line(line) == chosen(seed=3)
     assert "did you mean `flexible`?" in refused(lambda: chosen(system="flexibel"))
     assert "did you mean `epochs`?" in refused(lambda: chosen(changes={"epoch": 1}))
+    assert "no system `5`" in refused(lambda: chosen(**GOOD | {"model": 5}))
+    assert "no system `2024`" in refused(lambda: chosen(system=2024))  # papermill's -p system 2024
 
 
 # --- cells

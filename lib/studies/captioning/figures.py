@@ -9,7 +9,6 @@ from PIL import Image
 
 from studies.captioning import data
 from studies.captioning.evaluate import IDS
-from studies.captioning.params import Parameters
 from studies.inputs.images import open_rgb
 from studies.paths import StudyError
 from studies.reporting import publish
@@ -159,7 +158,7 @@ def tested(run: LoadedRun, ids: Iterable[str]) -> tuple[data.CaptionedImages, li
 
     Raises StudyError when they are not there.
     """
-    dataset = data.read(Parameters.from_run(run.params, run.folder))
+    dataset = data.read(run.parameters)
     place = {file: row for row, file in enumerate(dataset.files)}
     for name in ids:
         if name not in place:

@@ -133,7 +133,7 @@ def load(run: LoadedRun) -> Describer:
 
     Raises StudyError when the weights are missing, damaged or another system's.
     """
-    parameters = Parameters.from_run(run.params, run.folder)
+    parameters = run.parameters
     file = run.folder / "model.safetensors"
     with open_weights(file) as (metadata, tensors):
         words = Words.from_json(json.loads(metadata["said"])["words"])

@@ -1,12 +1,13 @@
 """The parameters of a captioning run, with units and ranges."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from studies import paths
 from studies.inputs.download import require
-from studies.runs.params import Augmentation, Block, Count, Kitchen, Positive, RunParameters, Share
+from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule
+from studies.runs.params import Block, Count, NotNegative, Positive, Share, Widths
 
 
 class Flickr8k(Block):
@@ -16,19 +17,11 @@ class Flickr8k(Block):
     splits: Literal["official", "karpathy"]  # the latter from dataset_flickr8k.json
 
 
-class Backbone(Block):
-    """A published vision model; frozen, its tokens are computed once and kept on disk."""
-
-    name: Literal["backbone"]
-    weights: str  # hub name, local folder, or torchvision/<model>
-    trained: bool  # fine-tuned with the rest
-
-
 class ScratchCNN(Block):
     """Convolution blocks trained from scratch, each halving the side."""
 
     name: Literal["cnn"]
-    widths: Annotated[list[Count], Field(min_length=1)]  # channels of each block
+    widths: Widths  # channels of each block
 
 
 class ScratchViT(Block):
@@ -114,11 +107,11 @@ class Decoding(Block):
     """How a caption is searched for."""
 
     beams: Count  # 1 is greedy
-    length_penalty: Annotated[float, Field(ge=0)]  # exponent of the length; 0 for none
+    length_penalty: NotNegative  # exponent of the length; 0 for none
     max_length: Count  # words
 
 
-class Parameters(RunParameters):
+class Parameters(Schedule, ImageParameters):
     """Everything that decides a run of the study.
 
     A trivial baseline has `baseline` and no network; it is not trained.
@@ -127,32 +120,16 @@ class Parameters(RunParameters):
     study: ClassVar[str] = "captioning"
 
     source: Annotated[Kitchen | Flickr8k, Field(discriminator="name")]
-    split_seed: Annotated[int, Field(ge=0)]  # not used by published splits
-    validation_share: Share  # likewise
-    test_share: Share  # likewise
-    image_size: Annotated[int, Field(ge=16)]  # pixels a side; a published model's own decides
-    augmentation: Augmentation | None
     min_count: Count  # words rarer than this in the training captions are unknown
 
     baseline: Annotated[MostFrequent | NearestNeighbour, Field(discriminator="name")] | None
     network: Network | None
 
     images: Count  # in a batch, each with all its captions
-    epochs: Count
     patience: Count  # validations without a better loss after which training ends
-    learning_rate: Positive  # at its highest
-    backbone_learning_rate: Annotated[float, Field(ge=0)]  # of a fine-tuned backbone
-    warm_up: Share  # share of the steps
-    weight_decay: Annotated[float, Field(ge=0)]
     label_smoothing: Share
     gradient_norm: Positive  # larger gradients are scaled down to it
-    validate_every: Count  # epochs
     decoding: Decoding
-
-    @property
-    def trained(self) -> bool:
-        """Whether the system has a network; a trivial baseline has none."""
-        return self.network is not None
 
     def require_data(self) -> None:
         """Raise StudyError when the data is not there, without reading any."""
@@ -160,38 +137,27 @@ class Parameters(RunParameters):
             require("flickr8k", paths.data() / "flickr8k")
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Parameters":
-        if (self.baseline is None) == (self.network is None):
-            raise ValueError("a system has a network or is a baseline: set the other one to null")
-        if self.epochs % self.validate_every:
-            raise ValueError("validate_every must divide epochs, so that the last one is validated")
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError("validation_share + test_share must leave something to train on")
+    def _consistent(self) -> Self:
+        both = (self.baseline is None) == (self.network is None)
+        self.refuse(both, "a system has a network or is a baseline: set the other one to null")
         if self.network is not None:
-            check_network(self.network, self.image_size, self.augmentation)
+            self._refuse_network(self.network.encoder, self.network.width)
+            self.refuse_augmentation(self.network.frozen)
         return self
 
-
-def check_network(network: Network, image_size: int, augmentation: Augmentation | None) -> None:
-    """Raise ValueError when parts of a network do not fit each other."""
-    encoder = network.encoder
-    for where, block in (("encoder", encoder), ("decoder", network.decoder)):
-        heads = getattr(block, "heads", 1)
-        if network.width % heads:
-            raise ValueError(f"network.{where}.heads ({heads}) must divide width ({network.width})")
-    if encoder.projection == "convolution" and encoder.grid is None:
-        raise ValueError("network.encoder.projection: a convolution needs a map, so set grid")
-    source = encoder.source
-    if source.name == "vit" and encoder.grid is not None:
-        raise ValueError("network.encoder.grid is null for a vision transformer: it has no map")
-    if source.name == "cnn" and not image_size >> len(source.widths):
-        raise ValueError(
-            f"network.encoder.source.widths has {len(source.widths)} blocks, each of which halves "
-            f"the side: too many for image_size {image_size}"
-        )
-    if source.name == "vit" and (image_size % source.patch or source.width % source.heads):
-        raise ValueError(
-            "network.encoder.source: patch must divide image_size, and heads must divide width"
-        )
-    if network.frozen and augmentation is not None:
-        raise ValueError("a frozen backbone reads cached features, so augmentation is null")
+    def _refuse_network(self, encoder: Encoder, width: int) -> None:
+        """Raise ValueError when parts of the network do not fit each other."""
+        refuse, source, side = self.refuse, encoder.source, self.image_size
+        for where, block in (("encoder", encoder), ("decoder", self.network.decoder)):
+            heads = getattr(block, "heads", 1)
+            refuse(width % heads, f"network.{where}.heads ({heads}) must divide width ({width})")
+        mapless = encoder.projection == "convolution" and encoder.grid is None
+        refuse(mapless, "network.encoder.projection: a convolution needs a map, so set grid")
+        if source.name == "vit":
+            problem = "network.encoder.grid is null for a vision transformer: it has no map"
+            refuse(encoder.grid is not None, problem)
+            wrong = side % source.patch or source.width % source.heads
+            problem = "patch must divide image_size, and heads must divide width"
+            refuse(wrong, f"network.encoder.source: {problem}")
+        if source.name == "cnn":
+            self.refuse_blocks("network.encoder.source.widths", len(source.widths))

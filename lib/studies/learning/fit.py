@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 
 from studies.learning.compute import describe, epoch_seed, resolve_precision, seed_all
 from studies.paths import StudyError
+from studies.runs.blocks import Schedule
 from studies.runs.files import duration, write_atomic
 from studies.runs.folder import SPENT, accounted, processor_seconds
 from studies.runs.params import RunParameters
@@ -271,7 +272,7 @@ class Scheduled(Learner):
     """AdamW over so many `steps`, its rate rising at first, then falling to 0 along a cosine.
 
     `published` are the weights of a model that is fine-tuned, at a rate of their own. The
-    parameters hold `learning_rate`, `backbone_learning_rate`, `warm_up` and `weight_decay`.
+    parameters are a `Schedule`, or hold one as `training`.
     """
 
     def __init__(
@@ -283,14 +284,15 @@ class Scheduled(Learner):
     ) -> None:
         super().__init__(parameters, network)
         self.steps, self.published = steps, set(published)
+        self.plan: Schedule = getattr(parameters, "training", parameters)
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW over what is trained; biases, norms and other vectors do not decay."""
-        rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        rate, decay = self.plan.learning_rate, self.plan.weight_decay
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for one in self.network.parameters():
             if one.requires_grad:
-                peak = self.settings.backbone_learning_rate if one in self.published else rate
+                peak = self.plan.backbone_learning_rate if one in self.published else rate
                 groups.setdefault((peak, decay if one.ndim > 1 else 0.0), []).append(one)
         # what is new comes first: the curves show the learning rate of the first group
         ranked = sorted(groups.items(), key=lambda group: group[0][0] != rate)
@@ -301,7 +303,7 @@ class Scheduled(Learner):
 
     def begin_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         """Give every group this step's share of its highest learning rate."""
-        share = schedule(step, self.steps, self.settings.warm_up)
+        share = schedule(step, self.steps, self.plan.warm_up)
         for group in optimizer.param_groups:
             group["lr"] = share * group["peak"]
 

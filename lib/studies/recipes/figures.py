@@ -10,7 +10,6 @@ from sklearn.calibration import calibration_curve
 from studies.inputs.reading import PARTS
 from studies.paths import StudyError
 from studies.recipes import data, metrics
-from studies.recipes.params import Parameters
 from studies.recipes.readers import Plates
 from studies.reporting import plots, publish
 from studies.reporting.tables import Shown
@@ -90,7 +89,7 @@ def look(run: LoadedRun, shown: int = 6) -> Shown | None:
         run = load_run(run.folder.parents[1] / run.provenance["perception"] / run.folder.name)
     if run.params["network"] is None:
         return None
-    plates, eyes = data.read(Parameters.from_run(run.params, run.folder)), run.model()
+    plates, eyes = data.read(run.parameters), run.model()
     ids = run.predictions["id"]
     files = [plates.root / ids[row] for row in spread(len(ids), shown)]
     items = []
@@ -111,7 +110,7 @@ def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown | None:
         return None
     *_, last = runs.values()
     try:
-        plates = data.read(Parameters.from_run(last.params, last.folder))
+        plates = data.read(last.parameters)
     except StudyError as error:
         return publish.missing(error)
     blocks, words = [], []

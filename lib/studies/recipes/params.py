@@ -8,16 +8,8 @@ from pydantic import Field, model_validator
 from studies import paths
 from studies.inputs.download import require
 from studies.paths import StudyError
-from studies.runs.params import (
-    Augmentation,
-    Block,
-    Count,
-    Kitchen,
-    Name,
-    Positive,
-    RunParameters,
-    Share,
-)
+from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule
+from studies.runs.params import Block, Count, Name, NotNegative, Positive, Seed, Widths
 
 # where published data lies below STUDIES_DATA
 FOLDERS = {
@@ -26,8 +18,6 @@ FOLDERS = {
     "ingredients101": "ingredients101",
     "recipes5k": "recipes5k",
 }
-Seed = Annotated[int, Field(ge=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Food101(Block):
@@ -49,16 +39,8 @@ class DenseNet(Block):
 
     name: Literal["densenet"]
     growth: Count  # channels that a layer adds
-    blocks: Annotated[list[Count], Field(min_length=1)]  # layers of each block
+    blocks: Widths  # layers of each block
     stem: Count  # channels of the first convolution
-
-
-class Backbone(Block):
-    """A published vision model; frozen, its features are computed once and kept on disk."""
-
-    name: Literal["backbone"]
-    weights: str  # hub name, local folder, or torchvision/<model>
-    trained: bool  # fine-tuned with the heads
 
 
 class Network(Block):
@@ -120,9 +102,9 @@ class Server(Block):
     attempts: Count
 
     @model_validator(mode="after")
-    def _no_key(self) -> "Server":
+    def _no_key(self) -> Self:
         # checked for the whole block, whose values a complaint does not quote
-        refuse(
+        self.refuse(
             not re.fullmatch(r"\w*", self.key_variable, re.ASCII),
             "key_variable should be the name of an environment variable, not the key itself: "
             "export the key in a variable, and write its name there",
@@ -144,7 +126,7 @@ class Writing(Block):
     sure: Annotated[float, Field(ge=0, le=1)]  # probability from which on a dish is not in doubt
 
 
-class Parameters(RunParameters):
+class Parameters(Schedule, ImageParameters):
     """Everything that decides a run of the study.
 
     A system is a network, which is trained; a trivial baseline; or a prompt, which is written from
@@ -154,29 +136,12 @@ class Parameters(RunParameters):
     study: ClassVar[str] = "recipes"
 
     source: Annotated[Kitchen | Food101 | UecFood256, Field(discriminator="name")]
-    split_seed: Seed
-    validation_share: Share
-    test_share: Share  # not used by published splits
-    image_size: Annotated[int, Field(ge=16)]  # pixels a side
-    augmentation: Augmentation | None
-
     network: Network | None
     baseline: Baseline | None
     prompt: Prompt | None
 
     images: Count  # in a batch
-    epochs: Count
-    learning_rate: Positive  # at its highest
-    backbone_learning_rate: NotNegative  # of a fine-tuned backbone
-    warm_up: Share  # share of the steps
-    weight_decay: NotNegative
-    validate_every: Count  # epochs
     writing: Writing | None
-
-    @property
-    def trained(self) -> bool:
-        """Whether the system has a network."""
-        return self.network is not None
 
     @property
     def by_chance(self) -> bool:
@@ -217,8 +182,9 @@ class Parameters(RunParameters):
             )
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Parameters":
-        network, writing, kitchen = self.network, self.writing, self.source.name == "kitchen"
+    def _consistent(self) -> Self:
+        refuse, network, writing = self.refuse, self.network, self.writing
+        kitchen = self.source.name == "kitchen"
         kinds = [one for one in (network, self.baseline, self.prompt) if one is not None]
         refuse(len(kinds) != 1, "a system is a network, a baseline or a prompt: set others to null")
         refuse(self.prompt and not writing, "a prompt needs someone to write: set writing")
@@ -228,24 +194,12 @@ class Parameters(RunParameters):
             "writing.generator.seed is that of source, so the writer would have read the recipes "
             "it is tested on: give it another",
         )
-        every = self.validate_every
-        refuse(self.epochs % every, "validate_every must divide epochs, so that the last is scored")
-        held_out = self.validation_share + self.test_share
-        refuse(held_out >= 1, "validation_share + test_share must leave something to train on")
         if network is not None:
-            frozen = network.frozen and self.augmentation
-            refuse(frozen, "a frozen backbone reads cached features, so augmentation is null")
+            self.refuse_augmentation(network.frozen)
             variants = network.names == "variant" and not kitchen
             refuse(variants, "network.names: only the kitchen's dishes have variants")
             # the stem halves the side twice, and so does every block but the last once; a map of
             # one place would leave nothing to normalise by in a batch of one picture
-            blocks, side = len(getattr(network.trunk, "blocks", ())), self.image_size
-            problem = f"network.trunk.blocks has {blocks} blocks: too many for image_size {side}"
-            refuse(blocks and side >> (blocks + 1) < 2, problem)
+            blocks = len(getattr(network.trunk, "blocks", ()))
+            self.refuse_blocks("network.trunk.blocks", blocks, spare=2)
         return self
-
-
-def refuse(wrong: object, problem: str) -> None:
-    """Raise ValueError, which pydantic makes a complaint of, when parameters contradict."""
-    if wrong:
-        raise ValueError(problem)

@@ -1,6 +1,6 @@
 """Which captions describe the class of their image, and how much each of them counts."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,6 @@ from studies.runs.params import Block, Positive
 Curve = Literal["linear", "rank", "power"]
 Unit = Annotated[float, Field(ge=0, le=1)]
 
-USUAL = {"threshold": 0.5, "sure": 0.9, "bonus": 0.1, "curve": "linear", "exponent": 2.0}
-USUAL |= {"lowest": 0.001}
 BELOW_MEAN = "its class is less probable than the classes are on average"
 BELOW_THRESHOLD = "its class is less probable than {threshold:g}"
 
@@ -28,27 +26,32 @@ class Filter(Block):
     lowest: Annotated[float, Field(gt=0, le=1)]
 
     @model_validator(mode="after")
-    def _fits(self) -> "Filter":
+    def _fits(self) -> Self:
         highest, base = self.sure + self.bonus, self.threshold + self.bonus
-        if self.threshold > self.sure or highest > 1 or base >= 1:
-            raise ValueError(
-                "threshold must not be above sure, sure + bonus not above 1, and threshold + bonus "
-                "must be below 1"
-            )
+        self.refuse(
+            self.threshold > self.sure or highest > 1 or base >= 1,
+            "threshold must not be above sure, sure + bonus not above 1, and threshold + bonus "
+            "must be below 1",
+        )
         return self
 
 
 def relevance(
     probabilities: np.ndarray,
     targets: np.ndarray,
-    **settings: Any,
+    *,
+    threshold: float = 0.5,
+    sure: float = 0.9,
+    bonus: float = 0.1,
+    curve: Curve = "linear",
+    exponent: float = 2.0,
+    lowest: float = 0.001,
 ) -> pd.DataFrame:
     """Return what the filter says of each of N captions: kept, reason, probability, coefficient.
 
     `probabilities` (N, C) are those of all classes, and `targets` (N,) say which class a caption is
     of; P is the probability of that class, 0 to 1. A caption is dropped, the first reason given,
-    where P is below the mean of its row, or below `threshold`. Of `settings`, the parameters of
-    `Filter`, those that are not given are `USUAL`. The reason of a kept one is empty,
+    where P is below the mean of its row, or below `threshold`. The reason of a kept one is empty,
     the coefficient of a dropped one nan.
 
     Of a kept caption, v is 1 where P > `sure`, else P + `bonus`, so v lies in [b, 1] with
@@ -61,7 +64,10 @@ def relevance(
     that are no class, and parameters outside 0 <= threshold <= sure <= 1, 0 <= bonus,
     threshold + bonus < 1, sure + bonus <= 1, 0 < exponent, 0 < lowest <= 1.
     """
-    return decide(*own_and_mean(probabilities, targets), Filter(**USUAL | settings))
+    settings = Filter(
+        threshold=threshold, sure=sure, bonus=bonus, curve=curve, exponent=exponent, lowest=lowest
+    )
+    return decide(*own_and_mean(probabilities, targets), settings)
 
 
 def own_and_mean(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

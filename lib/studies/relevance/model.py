@@ -202,7 +202,7 @@ def load(run: LoadedRun) -> Reader:
 
     Raises StudyError when its weights are missing, damaged, or another system's.
     """
-    parameters = Parameters.from_run(run.params, run.folder)
+    parameters = run.parameters
     file = run.folder / "model.safetensors"
     with open_weights(file) as (metadata, tensors):
         facts = json.loads(metadata["said"])

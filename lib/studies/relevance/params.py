@@ -2,7 +2,7 @@
 
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,12 +11,11 @@ from studies.inputs.download import require
 from studies.paths import StudyError
 from studies.relevance.filter import Filter, Unit
 from studies.relevance.sentences import Choice
-from studies.runs.params import Block, Count, Kitchen, Name, Positive, RunParameters, Share
+from studies.runs.blocks import Kitchen, Schedule
+from studies.runs.params import Block, Count, Name, RunParameters, Seed, Share, Widths
 
 FILE = Path("imagenet_captions", "imagenet_captions.json")  # below STUDIES_DATA
 TEXTS, SOURCES = "class_texts.csv", "class_sources.csv"  # beside it, from Wikipedia
-
-Seed = Annotated[int, Field(ge=0)]
 
 
 class ImagenetCaptions(Block):
@@ -46,26 +45,10 @@ class Rare(Block):
     test: Unit
 
 
-class Training(Block):
+class Training(Schedule):
     """How a network is trained."""
 
     batch: Count  # texts or images
-    epochs: Count
-    learning_rate: Positive  # at its highest
-    backbone_learning_rate: Annotated[float, Field(ge=0)]  # of a published encoder
-    warm_up: Share  # share of the steps
-    weight_decay: Annotated[float, Field(ge=0)]
-    validate_every: Count  # epochs
-
-
-class Roberta(Block):
-    """RoBERTa of random weights, with a tokenizer learnt from the captions and class texts."""
-
-    name: Literal["roberta"]
-    width: Count
-    layers: Count
-    heads: Count
-    vocabulary: Annotated[int, Field(ge=300)]  # tokens
 
 
 class Bag(Block):
@@ -74,6 +57,14 @@ class Bag(Block):
     name: Literal["bag"]
     width: Count
     vocabulary: Annotated[int, Field(ge=300)]  # tokens
+
+
+class Roberta(Bag):
+    """RoBERTa of random weights, with a tokenizer learnt from the captions and class texts."""
+
+    name: Literal["roberta"]
+    layers: Count
+    heads: Count
 
 
 class Published(Block):
@@ -88,17 +79,14 @@ class Pixels(Block):
 
     name: Literal["pixels"]
     size: Count  # pixels a side
-    widths: Annotated[list[Count], Field(min_length=1)]  # channels of each convolution
+    widths: Widths  # channels of each convolution
 
     @model_validator(mode="after")
-    def _room(self) -> "Pixels":
+    def _room(self) -> Self:
         # a map of one pixel would leave batch norm a single value of a single image
-        least = 2 ** (len(self.widths) + 1) - 1
-        if self.size < least:
-            raise ValueError(
-                f"size is too small for {len(self.widths)} widths, each of which halves the image: "
-                f"make it at least {least}, or give fewer widths"
-            )
+        blocks, least = len(self.widths), 2 ** (len(self.widths) + 1) - 1
+        problem = f"size is too small for {blocks} widths, each of which halves the image: make it"
+        self.refuse(self.size < least, f"{problem} at least {least}, or give fewer widths")
         return self
 
 
@@ -194,10 +182,6 @@ class Parameters(RunParameters):
     # what `learning.fit` asks of a run
     epochs = property(attrgetter("training.epochs"))
     validate_every = property(attrgetter("training.validate_every"))
-    learning_rate = property(attrgetter("training.learning_rate"))
-    backbone_learning_rate = property(attrgetter("training.backbone_learning_rate"))
-    warm_up = property(attrgetter("training.warm_up"))
-    weight_decay = property(attrgetter("training.weight_decay"))
 
     def require_data(self) -> None:
         """Raise StudyError when the data is not there, without reading any."""
@@ -217,18 +201,12 @@ class Parameters(RunParameters):
             )
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Parameters":
-        def refuse(wrong: object, what: str) -> None:
-            if wrong:
-                raise ValueError(what)
-
-        systems, plan = (self.predictor, self.baseline, self.downstream), self.training
+    def _consistent(self) -> Self:
+        refuse, systems = self.refuse, (self.predictor, self.baseline, self.downstream)
         one = "a system is a predictor, a baseline or downstream: set the others to null"
         refuse(systems.count(None) != 2, one)
         networks = "training belongs to networks: a baseline has null, others need it"
-        refuse((plan is None) != (self.baseline is not None), networks)
-        last = "training.validate_every must divide epochs, so that the last one is validated"
-        refuse(plan and plan.epochs % plan.validate_every, last)
+        refuse((self.training is None) == self.trained, networks)
         refuse(self.sentences.fewest > self.sentences.most, "sentences.fewest is above most")
         refuse(self.rare.train + self.rare.test > 1, "rare.train + rare.test is above 1")
         none = self.source.name == "imagenet_captions" and self.source.images is None

@@ -66,7 +66,7 @@ def export(run: LoadedRun) -> Path:
             "gives captions coefficients; name the run folder of one"
         )
     metrics = run.metrics
-    parameters = Parameters.from_run(run.params, run.folder)
+    parameters = run.parameters
     collection = data.read(parameters)
     collection.refuse_changed(run, parameters)
     if not run.predictions["kept"].any():

@@ -12,7 +12,6 @@ import pandas as pd
 from studies.paths import StudyError
 from studies.relevance import data, figures
 from studies.relevance.metrics import of_items, scored_items
-from studies.relevance.params import Parameters
 from studies.reporting import claims, publish, tables
 from studies.reporting import results as shared
 from studies.reporting.bootstrap import Measured, Metric, measure
@@ -156,7 +155,7 @@ def captions(results: Results) -> Shown | None:
     run = results.predictor
     if run is None:
         return None
-    parameters = Parameters.from_run(run.params, run.folder)
+    parameters = run.parameters
     try:
         collection = data.read(parameters)
         collection.refuse_changed(run, parameters)

@@ -27,7 +27,7 @@ import yaml
 from studies import paths
 from studies.paths import StudyError, relative
 from studies.runs.files import PART, locked, to_json, write_atomic
-from studies.runs.params import RunParameters, read_yaml
+from studies.runs.params import RunParameters, read_yaml, schema
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -188,12 +188,17 @@ class LoadedRun:
         """Return what the run was made with."""
         return json.loads(self.existing("provenance.json").read_text(encoding="utf-8"))
 
+    @property
+    def parameters(self) -> Any:
+        """Return the typed parameters of the study; raises StudyError when they are no such."""
+        given = {name: value for name, value in self.params.items() if name != "study"}
+        return schema(self.params["study"]).check(given, {"": str(self.folder / "params.yaml")})
+
     def model(self) -> Any:
         """Return the trained model, ready to predict; that of evidence lies below `runs/`."""
         run = self
         if not (self.folder / "model.safetensors").exists():
-            of_study = paths.runs() / self.params["dataset"] / self.params["study"]
-            run = replace(self, folder=of_study / self.system / f"seed{self.params['seed']}")
+            run = replace(self, folder=self.parameters.folder())
             run.existing("model.safetensors")
         return importlib.import_module(f"studies.{self.params['study']}.model").load(run)
 

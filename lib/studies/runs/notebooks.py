@@ -5,7 +5,6 @@
 """
 
 import argparse
-import importlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,11 +15,10 @@ from studies import paths
 from studies.paths import StudyError, relative
 from studies.runs import warm
 from studies.runs.params import (
-    ReportParameters,
     choice,
     notebook_defaults,
-    read_overrides,
-    read_yaml,
+    read_given,
+    schema,
     suggestion,
 )
 
@@ -102,27 +100,19 @@ def resolved(notebook: Path, files: Sequence[Path], overrides: Sequence[str]) ->
     its files say, becomes `system` and `changes`.
     """
     known = notebook_defaults(notebook)
-    schema: Any = ReportParameters
-    if "system" in known:
-        schema = importlib.import_module(f"studies.{notebook.parent.name}.params").Parameters
-    values: dict[str, Any] = {}
-    origin: dict[str, str] = {}
-    for place, given in [
-        *((relative(file), read_yaml(file)) for file in files),
-        ("command line", read_overrides(overrides)),
-    ]:
-        for name in given:
-            if name not in known and name not in schema.model_fields:
-                names = [*known, *(schema.model_fields if "system" in known else ())]
-                raise StudyError(f"{place}: unknown parameter `{name}`{suggestion(name, names)}")
-        values.update(given)
-        origin.update(dict.fromkeys(given, place))
-    if "system" not in known:
+    of_run = schema(notebook.parent.name) if "system" in known else None
+    values, origin = read_given(files, overrides)
+    names = {**known, **(of_run.model_fields if of_run else {})}
+    for name in values:
+        if name not in names:
+            nearest = suggestion(name, names)
+            raise StudyError(f"{origin[name]}: unknown parameter `{name}`{nearest}")
+    if of_run is None:
         return values
     values = {**{name: known[name] for name in ("dataset", "system", "seed")}, **values}
-    schema.from_names(values, "command line", origin)
+    of_run.from_names(values, "command line", origin)
     names = ("dataset", "system", "seed", "changes")
-    return dict(zip(names, choice(schema.study, values, "command line"), strict=True))
+    return dict(zip(names, choice(of_run.study, values, "command line"), strict=True))
 
 
 def main() -> None:

@@ -25,11 +25,16 @@ from pydantic_core import PydanticCustomError
 from studies import paths
 from studies.paths import StudyError, relative
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+# text to YAML, papermill and Snakemake, whoever reads it and whether or not it is quoted
+NAME = r"^(?!(yes|no|on|off|true|false|null|nan|inf|infinity)$)[a-z][a-z0-9_]*\Z"
+Name = Annotated[str, Field(pattern=re.compile(NAME))]
 Variant = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_]*)?$")]  # "" is no variant
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Widths = Annotated[list[Count], Field(min_length=1)]  # one a block of a network
 
 
 class Block(BaseModel):
@@ -46,6 +51,12 @@ class Block(BaseModel):
                 context = {"name": str(name), "nearest": suggestion(str(name), cls.model_fields)}
                 raise PydanticCustomError("unknown", "{nearest}", context)
         return values
+
+    @staticmethod
+    def refuse(wrong: object, problem: str) -> None:
+        """Raise ValueError, which pydantic makes a complaint of, when parameters contradict."""
+        if wrong:
+            raise ValueError(problem)
 
 
 class Schema(Block):
@@ -101,9 +112,10 @@ class RunParameters(Schema):
     dataset: Name
     model: Name
     variant: Variant
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
     threads: Count
     precision: Literal["32-true", "bf16-mixed", "auto"]
+    source: Block  # each study says which blocks
 
     @property
     def system(self) -> str:
@@ -112,8 +124,8 @@ class RunParameters(Schema):
 
     @property
     def trained(self) -> bool:
-        """Whether the system is trained; a trivial baseline is evaluated as it is."""
-        return True
+        """Whether the system is trained; one whose `network` is null is evaluated as it is."""
+        return getattr(self, "network", self) is not None
 
     @property
     def by_chance(self) -> bool:
@@ -137,7 +149,7 @@ class RunParameters(Schema):
                 f"{suggestion(system, listed)}"
             )
         _, *own = listed[system]
-        values = self.model_dump(mode="json") | read_files(own)[0]
+        values = self.model_dump(mode="json") | read_given(own)[0]
         return self.check(values, {"": relative(own[-1])})
 
     def builds_on(self) -> list[Self]:
@@ -161,7 +173,7 @@ class RunParameters(Schema):
         """
         dataset, system, seed, changes = choice(cls.study, values, place)
         model, _, variant = system.partition("@")
-        content, places = read_files(system_files(cls.study, dataset, system))
+        content, places = read_given(system_files(cls.study, dataset, system))
         content.update(changes, dataset=dataset, model=model, variant=variant, seed=seed)
         places.update(dict.fromkeys([*changes, "seed", ""], place))
         return cls.check(content, {**places, **origin})
@@ -173,12 +185,6 @@ class RunParameters(Schema):
         rows = [(k, yaml.safe_dump([v], **flow)[1:-2]) for k, v in self.resolved().items()]
         return pd.DataFrame(rows, columns=["parameter", "value"])
 
-    @classmethod
-    def from_run(cls, values: dict[str, Any], folder: Path) -> Self:
-        """Check what `resolved` gave, read back from the `params.yaml` of a run folder."""
-        given = {name: value for name, value in values.items() if name != "study"}
-        return cls.check(given, {"": str(folder / "params.yaml")})
-
     def resolved(self) -> dict[str, Any]:
         """Return plain values for `params.yaml`, the study first."""
         return {"study": self.study, **self.model_dump(mode="json")}
@@ -186,10 +192,8 @@ class RunParameters(Schema):
     @classmethod
     def from_files(cls, files: Sequence[Path], overrides: Iterable[str] = ()) -> Self:
         """Merge YAML files in order, then `name=value` overrides, and check the result."""
-        values, origin = read_files(files)
-        given = read_overrides(overrides)
-        every = {"": " + ".join(map(relative, files))}
-        return cls.check(values | given, every | origin | dict.fromkeys(given, "command line"))
+        values, origin = read_given(files, overrides)
+        return cls.check(values, {"": " + ".join(map(relative, files)), **origin})
 
     @classmethod
     def from_command_line(cls, arguments: Sequence[str] | None = None) -> Self:
@@ -214,29 +218,64 @@ class ReportParameters(Schema):
     dataset: Name
 
 
+class Loader(yaml.SafeLoader):
+    """YAML without surprises: a name stands once, and what looks like text is text.
+
+    PyYAML's own loader takes the last of two values in silence, 010 for 8, 1:30 for 90, no for
+    false, and some texts for dates.
+    """
+
+    plain = re.compile(
+        r"|~|<<|null|true|false|[-+]?\.(inf|nan)|[-+]?(0|[1-9]\d*)?(\.\d*)?(e[-+]\d+)?", re.I
+    )
+
+    def resolve(self, kind: type, value: Any, implicit: Any) -> str:
+        """Return the tag of a node; a number or truth that is written oddly is text."""
+        if kind is yaml.ScalarNode and not self.plain.fullmatch(value):
+            implicit = (False, True)
+        return super().resolve(kind, value, implicit)
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """Return a mapping; raises ComposerError at a name that stands twice."""
+        node, first = super().compose_mapping_node(anchor), {}
+        for name, _ in node.value:
+            if first.setdefault(str(name.value), name) is not name:
+                problem = f"`{name.value}` stands twice; keep one of them"
+                raise yaml.composer.ComposerError(None, None, problem, name.start_mark)
+        return node
+
+
 def read_yaml(file: Path) -> dict[str, Any]:
     """Read a YAML mapping; raises StudyError when there is no such file or it is no mapping."""
     try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
+        content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader) or {}
     except OSError as error:
         raise StudyError(f"{relative(file)}: cannot be read: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         place = getattr(error, "problem_mark", None)
         line = f" line {place.line + 1}" if place else ""
-        raise StudyError(f"{relative(file)}{line}: not valid YAML; mend that line") from None
+        twice = isinstance(error, yaml.composer.ComposerError) and error.problem
+        problem = twice or "not valid YAML; mend that line"
+        raise StudyError(f"{relative(file)}{line}: {problem}") from None
     if not isinstance(content, dict):
         raise StudyError(f"{relative(file)}: must hold `name: value` lines")
     return content
 
 
-def read_files(files: Iterable[Path]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the values of YAML files, of which later ones win, and which file each came from."""
+def read_given(
+    files: Iterable[Path], overrides: Iterable[str] = ()
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values of YAML files, of which later ones win, then of `name=value` overrides.
+
+    And for each where it came from.
+    """
     values, origin = {}, {}
     for file in files:
         content = read_yaml(file)
         values.update(content)
         origin.update(dict.fromkeys(content, relative(file)))
-    return values, origin
+    given = read_overrides(overrides)
+    return values | given, origin | dict.fromkeys(given, "command line")
 
 
 def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
@@ -245,18 +284,23 @@ def read_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     for override in overrides:
         name, equals, value = override.partition("=")
         try:
-            values[name] = yaml.safe_load(value)
+            values[name] = yaml.load(value, Loader)
         except yaml.YAMLError:
             equals = ""
         if not equals:
-            raise StudyError(f"-p {override}: write name=value in YAML, for example -p seed=0")
+            raise StudyError(
+                f"-p {override}: write name=value in YAML, each name once, such as -p seed=0"
+            )
     return values
 
 
-def studies_on(dataset: str) -> list[str]:
-    """Return the studies that have parameters for a dataset."""
-    files = (paths.REPOSITORY / "params").glob(f"*/{dataset}/dataset.yaml")
-    return sorted(file.parent.parent.name for file in files)
+# Hidden files and folders, which editors and systems make, are no parameters.
+
+
+def studies_on(dataset: str = "[!.]*") -> list[str]:
+    """Return the studies that have parameters for a dataset, by default for any."""
+    files = (paths.REPOSITORY / "params").glob(f"[!.]*/{dataset}/dataset.yaml")
+    return sorted({file.parent.parent.name for file in files})
 
 
 def run_files(study: str, dataset: str) -> dict[str, list[Path]]:
@@ -267,12 +311,12 @@ def run_files(study: str, dataset: str) -> dict[str, list[Path]]:
     Raises StudyError with the nearest name when there is no such dataset.
     """
     folder = paths.REPOSITORY / "params" / study
-    known = sorted(entry.name for entry in folder.iterdir() if (entry / "dataset.yaml").exists())
+    known = sorted(file.parent.name for file in folder.glob("[!.]*/dataset.yaml"))
     if dataset not in known:
         raise StudyError(f"study {study} has no dataset `{dataset}`{suggestion(dataset, known)}")
     shared = folder / dataset / "dataset.yaml"
     listed = {}
-    for file in sorted(set(shared.parent.glob("*.yaml")) - {shared}):
+    for file in sorted(set(shared.parent.glob("[!.]*.yaml")) - {shared}):
         model = file.with_name(f"{file.stem.partition('@')[0]}.yaml")
         listed[file.stem] = list(dict.fromkeys([shared, model, file]))
     return listed
@@ -284,9 +328,9 @@ def system_files(study: str, dataset: str, system: str) -> list[Path]:
     Raises StudyError with the nearest name when there is no such dataset or model.
     """
     listed = run_files(study, dataset)
-    files = listed.get(system) or listed.get(str(system).partition("@")[0])
+    files = listed.get(system) or listed.get(system.partition("@")[0])
     if not files:
-        raise StudyError(f"no system `{system}` on {dataset}{suggestion(str(system), listed)}")
+        raise StudyError(f"no system `{system}` on {dataset}{suggestion(system, listed)}")
     return files
 
 
@@ -300,14 +344,16 @@ def choice(
     """
     others = {"changes": {}, **values}
     if "model" in others:
-        others["system"] = "@".join(filter(None, (others.pop("model"), others.pop("variant", ""))))
+        names = others.pop("model"), others.pop("variant", "")
+        others["system"] = "@".join(map(str, filter(None, names)))
     try:
         dataset, system, seed, changes = map(others.pop, ("dataset", "system", "seed", "changes"))
     except KeyError as error:
         raise StudyError(f"{place}: parameter `{error.args[0]}` is missing; add it") from None
     if not isinstance(changes, dict):
         raise StudyError(f"{place}: parameter `changes` should be {{name: value}}, not {changes!r}")
-    known, _ = read_files(system_files(study, str(dataset), str(system)))
+    dataset, system = str(dataset), str(system)  # papermill makes numbers of names
+    known, _ = read_given(system_files(study, dataset, system))
     others.update(changes)
     changed = {k: v for k, v in others.items() if k not in known or known[k] != v}
     if changed and system in run_files(study, dataset):
@@ -320,10 +366,14 @@ def choice(
     return dataset, system, seed, changed
 
 
+def schema(study: str) -> type[RunParameters]:
+    """Return the parameters of a study."""
+    return importlib.import_module(f"studies.{study}.params").Parameters
+
+
 def load_parameters(study: str, dataset: str, system: str, seed: int = 0) -> RunParameters:
     """Return the parameters of a listed run; raises StudyError for the first wrong one."""
-    schema = importlib.import_module(f"studies.{study}.params").Parameters
-    return schema.from_files(system_files(study, dataset, system), [f"seed={seed}"])
+    return schema(study).from_files(system_files(study, dataset, system), [f"seed={seed}"])
 
 
 def requested(
@@ -358,7 +408,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 UNTAGGED = ("union_tag_invalid", "union_tag_not_found")  # of blocks that are told by their `name`
 SAID = {
-    "string_pattern_mismatch": "should hold lower-case letters, digits and _ only",
+    "string_pattern_mismatch": "should hold lower-case letters, digits and _ only (a name begins "
+    "with a letter, and is not `no`, `null` or what else YAML and papermill take for no text)",
+    "bool_type": "should be true or false",
     "model_type": "should hold `name: value` lines",
     "model_attributes_type": "should hold `name: value` lines",
 }
@@ -386,17 +438,23 @@ def explain(values: dict[str, Any], origin: Mapping[str, str], error: Validation
     if kind == "float_type" and re.fullmatch(NUMBER, str(first["input"])):
         number = yaml.safe_dump(float(first["input"])).split()[0]
         given += f": YAML takes that for text; write {number}"
+    if kind == "string_type" and isinstance(first["input"], int | float):
+        last = name.rpartition(".")[2]
+        given += f': put it in quotes, `{last}: "{json.dumps(first["input"])}"`'
     return f"{place}: parameter `{name}` {problem}{given}" if name else f"{place}: {problem}"
 
 
 def spell(location: Sequence[int | str], values: Any) -> str:
     """Write a location as `loss.margins[0]`, without the tags pydantic adds for unions."""
-    written, last = "", len(location) - 1
-    for position, part in enumerate(location):
+    written, told = "", None
+    for part in location:
+        named = values.get("name") if isinstance(values, dict) else None
+        if part == named and told is not values:
+            told = values  # by its name; what comes next may be called so too
+            continue
+        written += f"[{part}]" if isinstance(part, int) else f".{part}"
         inside = isinstance(part, int) or (isinstance(values, dict) and part in values)
-        if inside or position == last:
-            written += f"[{part}]" if isinstance(part, int) else f".{part}"
-            values = values[part] if position < last else None
+        values = values[part] if inside else None
     return written.removeprefix(".")
 
 
@@ -418,23 +476,3 @@ def notebook_defaults(notebook: Path) -> dict[str, Any]:
         wanted = "is no notebook with one cell tagged `parameters`"
         raise StudyError(f"{relative(notebook)}: {wanted}") from None
     return {name: ast.literal_eval(v) for name, v in assigned("".join(cell["source"])).items()}
-
-
-# Blocks of parameters that studies share.
-
-
-class Kitchen(Block):
-    """The embedded demo: drawn plates."""
-
-    name: Literal["kitchen"]
-    per_variant: Count  # images of the most frequent variant of a dish
-    seed: Annotated[int, Field(ge=0)]
-
-
-class Augmentation(Block):
-    """Random changes to each training image."""
-
-    flip: Annotated[float, Field(ge=0, le=1)]  # probability of a mirror image
-    shift: Share  # largest shift, share of the side
-    zoom: Share  # largest change of scale
-    colour: Share  # largest change of brightness, contrast and saturation

@@ -19,7 +19,6 @@ from studies.runs.params import read_yaml
 from studies.triplets import data, tune
 from studies.triplets.loss import flexible_margin
 from studies.triplets.metrics import scores
-from studies.triplets.params import Parameters
 
 ORDER = ["cross_entropy", "triplet", "flexible", "hybrid"]
 CURVES = {
@@ -279,7 +278,7 @@ def shown(path: str) -> str:
 
 def severe(run: LoadedRun, most: int) -> list[tuple[Path, str]]:
     """Return files and captions of a run's severe errors, the surest first."""
-    root = data.root(Parameters.from_run(run.params, run.folder))
+    root = data.root(run.parameters)
     frame = run.predictions
     wrong = frame[frame["true_level1"] != frame["predicted_level1"]]
     return [

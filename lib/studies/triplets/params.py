@@ -1,15 +1,15 @@
 """The parameters of a triplets run, with units and ranges."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from studies import paths
 from studies.inputs.download import require
 from studies.paths import StudyError
-from studies.runs.params import Augmentation, Block, Count, Kitchen, Positive, RunParameters, Share
+from studies.runs.blocks import ImageParameters, Kitchen
+from studies.runs.params import Block, Count, Positive, Widths
 
-Mining = Literal["semihard", "hardest", "all"]
 Take = Literal["closest", "most_violating"]
 
 
@@ -47,7 +47,7 @@ class Scratch(Block):
     """Four convolution blocks, then a dense layer of `hidden` ReLU units, trained from scratch."""
 
     name: Literal["scratch"]
-    widths: Annotated[list[Count], Field(min_length=1)]  # channels of each block
+    widths: Widths  # channels of each block
     hidden: Count
 
 
@@ -91,10 +91,10 @@ class FlexibleMargin(Block):
         said = f"loss.margins are {self.margins}; with combine: {self.combine}"
         if self.combine == "sum":
             wrong = abs(sum(self.margins) - 2) > 0.01
-            refuse(wrong, f"{said} they must sum to 2, equation (6)")
+            self.refuse(wrong, f"{said} they must sum to 2, equation (6)")
         elif nested:
             wrong = self.margins != sorted(set(self.margins), reverse=True)
-            refuse(wrong, f"{said} each must be smaller than the one before, equation (3)")
+            self.refuse(wrong, f"{said} each must be smaller than the one before, equation (3)")
 
 
 class Hybrid(FlexibleMargin):
@@ -109,24 +109,19 @@ class Stage(Block):
 
     from_epoch: Annotated[int, Field(ge=0)]
     learning_rate: Annotated[float, Field(ge=0)]  # 0 keeps the initial weights: a control
-    mining: Mining | None  # None for cross-entropy
+    mining: Literal["semihard", "hardest", "all"] | None  # None for cross-entropy
 
 
-class Parameters(RunParameters):
+class Parameters(ImageParameters):
     """Everything that decides a run of the study."""
 
     study: ClassVar[str] = "triplets"
 
     source: Annotated[Kitchen | Grocery | HyperKvasir | Table | Folder, Field(discriminator="name")]
     split: Literal["random", "official"]
-    split_seed: Annotated[int, Field(ge=0)]
-    validation_share: Share
-    test_share: Share  # not used by official splits
     spare_test_of: Literal["random", "official"] | None  # also unseen: test images of that split
     train_per_class: Count | None  # at most so many training images of a class; None for all
     held_out: Annotated[int, Field(ge=0)]  # classes that are not trained on, only recognised
-    image_size: Annotated[int, Field(ge=16)]  # pixels a side
-    augmentation: Augmentation | None
 
     backbone: Annotated[Scratch | Frozen, Field(discriminator="name")]
     embedding: Count  # dimensions
@@ -134,9 +129,7 @@ class Parameters(RunParameters):
     decide: Literal["softmax", "neighbours"]  # what names the class: the softmax head or k-NN
 
     images_per_class: Annotated[int, Field(ge=2)]  # in a batch
-    epochs: Count
     stages: Annotated[list[Stage], Field(min_length=1)]
-    validate_every: Count  # epochs
     neighbours: Count  # k of the k-NN classifier
     min_count: Annotated[int, Field(ge=0)]  # macro-F1 over classes with more images than this
 
@@ -153,8 +146,8 @@ class Parameters(RunParameters):
             )
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Parameters":
-        loss, starts = self.loss, [stage.from_epoch for stage in self.stages]
+    def _consistent(self) -> Self:
+        refuse, loss, starts = self.refuse, self.loss, [stage.from_epoch for stage in self.stages]
         problem = "stages must begin at from_epoch 0 and each later than the one before"
         refuse(starts != sorted({0, *starts}), problem)
         kinds = "null" if loss.name == "cross_entropy" else "semihard, hardest or all"
@@ -166,19 +159,6 @@ class Parameters(RunParameters):
             untrained = loss.name not in ("cross_entropy", "hybrid")
             refuse(untrained, f"loss {loss.name} trains no softmax; set decide: neighbours")
             refuse(self.held_out, "softmax names no class held out; set decide: neighbours")
-        every = self.validate_every
-        refuse(self.epochs % every, "validate_every must divide epochs, so that the last is scored")
-        kept_out = self.validation_share + self.test_share
-        refuse(kept_out >= 1, "validation_share + test_share must leave something to train on")
-        blocks, side = len(getattr(self.backbone, "widths", ())), self.image_size
-        problem = f"backbone.widths has {blocks} blocks, each of which halves image_size {side}"
-        refuse(not side >> blocks, f"{problem}: give fewer blocks or larger images")
-        cached = self.backbone.name == "frozen" and self.augmentation
-        refuse(cached, "a frozen backbone reads cached features, so augmentation is null")
+        self.refuse_blocks("backbone.widths", len(getattr(self.backbone, "widths", ())))
+        self.refuse_augmentation(self.backbone.name == "frozen")
         return self
-
-
-def refuse(wrong: object, problem: str) -> None:
-    """Raise ValueError, which pydantic makes a complaint of, when parameters contradict."""
-    if wrong:
-        raise ValueError(problem)

@@ -24,7 +24,7 @@ def trials(dataset: str) -> dict[str, list[Parameters]]:
     """Return what is tried for each model; raises StudyError when models have unequal numbers."""
     folder = paths.REPOSITORY / "params" / "triplets" / dataset
     shared, tried = read_yaml(folder / "dataset.yaml"), {}
-    for file in sorted((folder / "trials").glob("*.yaml")):
+    for file in sorted((folder / "trials").glob("[!.]*.yaml")):
         listed = read_yaml(file)
         try:
             values = [
