@@ -6,7 +6,7 @@ SETUP = .venv/.complete
 comma := ,
 
 .DEFAULT_GOAL = help
-.PHONY: help study report verify test lab bench clean
+.PHONY: help study report verify test faults lab bench clean
 
 help:
 	@echo "make study   run the studies up to reports/<dataset>/index.html; default: all, on demo"
@@ -15,6 +15,8 @@ help:
 	@echo "make report  make the tables and pages of a dataset again, without training: DATASET=... STUDY=..."
 	@echo "make verify  make every committed report again from its evidence, and compare"
 	@echo "make test    check style, run all tests and compare all notebooks"
+	@echo "make faults  kill, crowd, starve and damage tiny runs of all studies, and see what is lost:"
+	@echo "             KILLS=20 SEED=0 STUDY=triplets"
 	@echo "make lab     open the notebooks in JupyterLab"
 	@echo "make bench   measure speed as ratios against peers"
 	@echo "make clean   delete .venv, caches, and what the demo made; results on real data stay"
@@ -34,6 +36,9 @@ test: $(SETUP)
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --nbval tests notebooks
+
+faults: $(SETUP)
+	@$(PYTHON) tests/faults.py --kills $(or $(KILLS),20) --seed $(or $(SEED),0) $(STUDY:%=--study %)
 
 lab: $(SETUP)
 	@$(PYTHON) -m jupyterlab notebooks

@@ -1,8 +1,9 @@
-"""Parameters with some of their values changed, and what a user is told of them."""
+"""Parameters and runs with something changed, and what a user is told of it."""
 
 import copy
 
 from sentences import refused
+from studies.runs.files import sealed, unsealed
 from studies.runs.params import read_yaml, run_files
 
 
@@ -27,6 +28,13 @@ def changed(good, changes):
         else:
             place[last] = value
     return values
+
+
+def change_run(folder, **facts):
+    """Change facts of a run's provenance, and let its other files be changed too."""
+    file = folder / "provenance.json"
+    known = unsealed(file.read_text()) | {"digests": {}}
+    file.write_text(sealed(known | facts))
 
 
 def told_of(parameters, good, changes):

@@ -13,6 +13,7 @@ from studies import paths
 from studies.paths import StudyError, one_sentence, relative
 from studies.runs import warm
 from studies.runs.files import locked
+from studies.runs.folder import refuse_damaged
 from studies.runs.params import load_parameters, requested, run_files, studies_on, suggestion
 
 DEFAULTS = {"DATASET": "demo", "STUDY": "", "MODEL": "", "SEEDS": "0", "JOBS": "2"}
@@ -118,6 +119,9 @@ def make(options: dict[str, str], first: Sequence[Path]) -> None:
             raise StudyError(
                 "not finished (see above); the same command goes on from here"
             ) from None
+        if isinstance(error, OSError):
+            where = error.filename or os.environ.get("TMPDIR", "/tmp")
+            reason += f"; free the disk of {where} or make it writable, and give the command again"
         raise StudyError(f"Snakemake stopped: {type(error).__name__}: {reason}") from error
 
 
@@ -142,6 +146,8 @@ def main() -> None:
         os.environ["PYTHONUNBUFFERED"] = "1"
         os.environ.setdefault("TQDM_MININTERVAL", "20")  # a log has a line of a bar now and then
         with locked(paths.runs() / dataset), warm.server():
+            for folder in sorted({file.parent for file in asked}):
+                refuse_damaged(folder)
             # runs that build on others begin first, as they take longest to come to an end
             make(options, [file for file in asked if builds_on_others(file)])
         if missing := [file for file in asked if not file.exists()]:

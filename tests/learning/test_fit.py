@@ -1,9 +1,11 @@
 """Training that is stopped anywhere ends as if it had never been stopped."""
 
+import io
 import math
 import pickle
 import re
 import resource
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -303,10 +305,21 @@ class Trap:
 
 
 OLDER = {"epoch": 3, "state_dict": {}, "optimizer_states": [], "callbacks": {}, "loops": {}}
+
+
+def flipped(content: bytes) -> bytes:
+    """Turn over a bit in the middle of the largest part, which holds numbers."""
+    with zipfile.ZipFile(io.BytesIO(content)) as parts:
+        part = max(parts.infolist(), key=lambda part: part.file_size)
+    place = part.header_offset + 64 + part.file_size // 2
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
 DAMAGES = {
     "empty": lambda file, content: file.write_bytes(b""),
     "cut": lambda file, content: file.write_bytes(content[: len(content) // 2]),
     "overwritten": lambda file, content: file.write_bytes(b"\x00" * 5000 + content[5000:]),
+    "flipped": lambda file, content: file.write_bytes(flipped(content)),
     "code": lambda file, content: file.write_bytes(pickle.dumps(Trap(), 2)),
     "older version": lambda file, content: torch.save(OLDER, file),
 }

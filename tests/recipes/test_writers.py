@@ -304,8 +304,9 @@ class TestServer:
         [
             lambda whole: whole[: len(whole) // 2],
             lambda whole: whole.replace(b"pizza", b"pasta"),
+            lambda whole: whole.replace(b'"answer": "', b'"answer": "X'),
         ],
-        ids=["half", "another"],
+        ids=["half", "another", "letter"],
     )
     def test_a_damaged_file_is_asked_for_again(self, chat, writer, tmp_path, damage):
         rows = writer().write(["pizza"], 1)

@@ -1,7 +1,6 @@
 """Training at a size of seconds: its losses, what it sees and does not see, its bits."""
 
 import hashlib
-import json
 import math
 import shutil
 
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import hearsay
+from changing import change_run
 from sentences import refused
 from studies.inputs.reading import PARTS
 from studies.learning import compute
@@ -243,14 +243,13 @@ class TestTrainingCaptions:
         """Also where only captions of the test are kept."""
         file = predicted / "predictions.parquet"
         frame = pd.read_parquet(file)
+        change_run(predicted)
         frame.assign(kept=frame["kept"] & (frame["part"] == "test")).to_parquet(file)
         for captions in ("kept", "random"):
             assert "keeps no training caption" in refused(take, captions)
 
     def test_no_scores_or_those_of_other_captions(self, take, predicted):
-        file = predicted / "provenance.json"
-        facts = json.loads(file.read_text())
-        file.write_text(json.dumps(facts | {"dataset_fingerprint": "another"}))
+        change_run(predicted, dataset_fingerprint="another")
         assert "was trained on other captions, class texts" in refused(take, "kept")
         shutil.rmtree(predicted)
         assert refused(take, "weighted").startswith(f"{predicted} is not evaluated")

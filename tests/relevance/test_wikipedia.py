@@ -97,8 +97,9 @@ class TestKept:
             lambda whole: whole[: len(whole) // 2],
             lambda whole: whole.replace(b'"Red panda"', b'"Crane"'),
             lambda whole: json.dumps(json.loads(whole) | {"extract": 3}).encode(),
+            lambda whole: whole.replace(b'"revision": ', b'"revision": 1'),
         ],
-        ids=["half", "another", "number"],
+        ids=["half", "another", "type", "digit"],
     )
     def test_a_damaged_file_is_asked_for_again(self, site, client, damage):
         found = page(client, "Red panda")

@@ -18,7 +18,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def names(folder) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.suffix != ".lock"}
+    return {path.name for path in folder.iterdir() if path.suffix not in {".lock", ".sha256"}}
 
 
 @pytest.fixture
@@ -128,6 +128,23 @@ class TestMadeOnce:
         with ThreadPoolExecutor(4) as pool:
             assert set(pool.map(ask, range(4))) == {folder}
         assert len(filled) == 1
+
+    @pytest.mark.parametrize("name", ["plates", "plates/one", "plates/two"])
+    def test_what_is_damaged_is_made_again(self, tmp_path, name, capsys):
+        """A file, a file of a folder, and one that is added to a folder."""
+        made = tmp_path / name.partition("/")[0]
+
+        def make(partial):
+            partial.write_bytes(bytes(9)) if name == "plates" else fill(partial)
+
+        made_once(made, make)
+        before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+        (tmp_path / name).write_bytes(bytes(8) + b"\1")
+        assert made_once(made, make) == made
+        assert capsys.readouterr().out == f"{made}: is damaged, and is made again\n"
+        after = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+        assert after == before
+        made_once(made, lambda _: pytest.fail("made again"))
 
     def test_a_full_disk(self, folder, full_disk):
         assert "File too large" in refused(made_once, folder, fill)

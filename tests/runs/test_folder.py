@@ -1,5 +1,6 @@
 """A run folder survives full disks, killed processes, rivals and changed parameters."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -28,6 +29,7 @@ from studies.runs.folder import (
     load_run,
     open_weights,
     provenance,
+    refuse_damaged,
 )
 from studies.runs.params import RunParameters
 
@@ -71,7 +73,9 @@ def test_what_a_run_cost_is_added_up(root, monkeypatch):
         with accounted("scoring"), accounted("decoding"):
             pass
     spent = {"training": 0.0, "decoding": 3.0, "scoring": 5.0, "all": 10.0}
-    assert load_run(folder).provenance == {"git": None, "processor_seconds": spent}
+    own = {"params.yaml": hashlib.sha256((folder / "params.yaml").read_bytes()).hexdigest()}
+    told = {"git": None, "processor_seconds": spent, "digests": own}
+    assert load_run(folder).provenance == told
     with claim(parameters()):
         pass  # nothing is done, and nothing written
     clock = iter([11.0, 18.123, 20.0])
@@ -168,6 +172,57 @@ def test_finished_runs_are_the_evaluated_ones(root):
     make_run({}, dataset="other")
     found = [(run.system, run.params["seed"]) for run in finished(paths.runs() / "d" / "things")]
     assert found == [("a@x", 0), ("b", 0), ("b", 1)]
+
+
+FILES = "params.yaml", "provenance.json", "predictions.parquet", "items.json", "metrics.json"
+
+
+@pytest.fixture
+def evaluated(root):
+    with claim(parameters()) as folder:
+        pass
+    (folder / "checkpoint").mkdir()
+    evaluate(folder)
+    return folder
+
+
+def evaluate(folder) -> None:
+    with claim(parameters()):
+        for name in ("provenance", "items", "metrics"):
+            write_atomic(folder / f"{name}.json", to_json({"f1": 0.5, "name": name}))
+        frame = pd.DataFrame({"id": ["a", "b"], "true": [1, 2]})
+        write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path))
+
+
+def everything(folder) -> list[object]:
+    run = load_run(folder)
+    return [run.params, run.provenance, run.metrics, run.items, run.predictions.to_dict()]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.8, None])
+def test_a_changed_or_shortened_file_is_told_and_made_again(evaluated, name, place):
+    whole, content = everything(evaluated), (evaluated / name).read_bytes()
+    half = len(content) // 2 if place is None else int(len(content) * place)
+    rest = b"" if place is None else bytes([content[half] ^ 1]) + content[half + 1 :]
+    (evaluated / name).write_bytes(content[:half] + rest)
+    for read in (everything, refuse_damaged, lambda _: claim(parameters()).__enter__()):
+        message = refused(read, evaluated)
+        assert message.startswith(f"{evaluated / name}: is not what the run wrote; delete ")
+    for file in evaluated.iterdir():
+        if file.is_file():
+            file.unlink()
+    evaluate(evaluated)
+    assert everything(evaluated) == whole
+
+
+def test_what_is_made_anew_may_be_otherwise(evaluated):
+    (evaluated / "items.json").write_text("{}")
+    message = refused(refuse_damaged, evaluated)
+    (evaluated / "metrics.json").unlink()
+    refuse_damaged(evaluated)  # what a killed evaluation left
+    (evaluated / "params.yaml").write_text("{}")
+    assert refused(refuse_damaged, evaluated) == message.replace("items.json", "params.yaml")
 
 
 # --- provenance

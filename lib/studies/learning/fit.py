@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
@@ -130,6 +131,8 @@ def fit(
     # of the sittings before
     SPENT.update(training=state.processor_seconds, before=-state.processor_seconds)
     step, epochs = int(state.rows[-1]["step"]) if state.rows else 0, parameters.epochs
+    if state.rows:  # the curves may have been deleted
+        save(folder, state, network, optimizer)
     with Progress(len(state.rows), epochs, len(train)) as progress, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*deterministic.*")
         for epoch in range(len(state.rows), 0 if state.stopped else epochs):
@@ -227,6 +230,9 @@ def resumed(file: Path, network: nn.Module, optimizer: torch.optim.Optimizer) ->
     if not file.exists():
         return State()
     try:
+        with ZipFile(file) as content:  # torch leaves the checksums alone
+            if content.testzip():
+                raise BadZipFile
         content = torch.load(file, map_location="cpu", weights_only=True)
         network.load_state_dict(content.pop("network"))
         optimizer.load_state_dict(content.pop("optimizer"))

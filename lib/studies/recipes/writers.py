@@ -32,7 +32,7 @@ from studies.learning.backbones import weights_of
 from studies.learning.fit import Scheduled
 from studies.recipes.params import Parameters, Server, Writer
 from studies.recipes.prompt import build_prompt
-from studies.runs.files import made_once, to_json, write_atomic
+from studies.runs.files import made_once, sealed, unsealed, write_atomic
 
 BREAK = "\n\n"  # between prompt and recipe where a model has no chat template
 OPENS, CLOSES = (rf"[<\[◁]{slash}(?:think(?:ing)?|thought|reasoning)[>\]▷]" for slash in ("", "/"))
@@ -208,7 +208,7 @@ class ServerWriter:
     def _kept(self, request: dict[str, Any]) -> str | None:
         """Return the answer that is on disk, None where there is none or it is damaged."""
         try:
-            kept = json.loads(self._file(request).read_text(encoding="utf-8"))
+            kept = unsealed(self._file(request).read_text(encoding="utf-8"))
             return self._noted(kept) if kept["request"] == request else None
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
@@ -234,7 +234,7 @@ class ServerWriter:
             for name, sent in self.names.items()
             if sent != name
         ]
-        write_atomic(self._file(request), to_json({"request": request, **kept}))
+        write_atomic(self._file(request), sealed({"request": request, **kept}))
         return self._noted(kept)
 
     def _give_way(self, complaint: str) -> bool:

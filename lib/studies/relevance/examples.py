@@ -21,7 +21,7 @@ from studies.learning.fit import Batches, Examples
 from studies.paths import StudyError
 from studies.relevance.data import Collection
 from studies.relevance.params import Features, Parameters, Pixels, Reading
-from studies.runs.files import unwritable
+from studies.runs.files import made_once
 
 if TYPE_CHECKING:
     import datasets
@@ -108,6 +108,8 @@ def tokenized(texts: "datasets.Dataset", words: Words, fingerprint: str) -> "dat
     They are kept below `cache/relevance`; `fingerprint` names the texts: the same name stands for
     the same texts. Raises StudyError when the cache cannot be written.
     """
+    from datasets import Dataset  # late: it costs a third of torch
+
     key = f"{fingerprint} {words.to_json()}"
     name = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
     file = paths.cache() / "relevance" / f"tokens-{name}.arrow"
@@ -116,18 +118,16 @@ def tokenized(texts: "datasets.Dataset", words: Words, fingerprint: str) -> "dat
         tokens = words.tokens(batch["text"])
         return {"tokens": tokens, "length": [len(one) for one in tokens]}
 
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return texts.map(
+    def encode_all(partial: Path) -> None:
+        texts.map(
             encode,
             batched=True,
             remove_columns=texts.column_names,
-            cache_file_name=str(file),
-            new_fingerprint=name,
+            cache_file_name=str(partial),
             desc="tokenizing",
         )
-    except OSError as error:
-        raise unwritable(file, error) from error
+
+    return Dataset.from_file(str(made_once(file, encode_all)))
 
 
 @dataclass(eq=False)

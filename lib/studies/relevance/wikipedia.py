@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from studies import paths
 from studies.inputs.web import Client, Failure, checked, printable, well_formed
 from studies.paths import StudyError
-from studies.runs.files import to_json, write_atomic
+from studies.runs.files import sealed, unsealed, write_atomic
 
 API = "https://en.wikipedia.org/w/api.php"
 QUERY = {
@@ -41,7 +41,7 @@ LAGGED = 5.0  # seconds; no shorter pause while the databases lag
 PASSING = ("ratelimited", "readonly")  # errors of the API that go by themselves
 
 
-class Page(BaseModel, frozen=True, extra="forbid"):
+class Page(BaseModel, frozen=True, extra="forbid", strict=True):
     """What the API said of a title; `revision` and `url` are for attribution."""
 
     api: str
@@ -104,8 +104,8 @@ class Wikipedia:
             # the API reads A|B as two titles, and A#B as A
             return Page(api=self.api, asked=title, date=today(), problem="invalid")
         try:
-            page = Page.model_validate_json(self.file(title).read_bytes(), strict=True)
-        except (OSError, ValueError, RecursionError):
+            page = Page(**unsealed(self.file(title).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return None
         return page if (page.api, page.asked) == (self.api, title) else None
 
@@ -120,7 +120,7 @@ class Wikipedia:
         query = QUERY | {"titles": title}
         what = f"the page {title!r}"
         page = self.client.ask(read, what, method="GET", url=self.api, params=query)
-        write_atomic(self.file(title), to_json(page.model_dump()))
+        write_atomic(self.file(title), sealed(page.model_dump()))
         return page
 
 

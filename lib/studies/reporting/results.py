@@ -19,7 +19,7 @@ from studies.paths import StudyError, relative
 from studies.reporting import bootstrap, claims, plots, publish, tables
 from studies.reporting.bootstrap import Measured, Metric
 from studies.runs.files import duration, to_json, write_atomic
-from studies.runs.folder import LoadedRun, changed_names, finished
+from studies.runs.folder import LoadedRun, changed_names, finished, intact
 from studies.runs.params import load_parameters, run_files
 
 
@@ -60,7 +60,7 @@ def keep(run: LoadedRun, folder: Path) -> None:
     """Copy a run into a folder: everything but weights, checkpoints and notebooks."""
     for file in run.folder.iterdir():
         if file.is_file() and file.suffix not in {".safetensors", ".ipynb"} and file.stem[0] != ".":
-            content = file.read_bytes()
+            content = intact(file).read_bytes()
             if not (folder / file.name).exists() or (folder / file.name).read_bytes() != content:
                 write_atomic(folder / file.name, content)
 
@@ -260,7 +260,7 @@ def logged(systems: Mapping[str, Sequence[LoadedRun]], log: str = "curves.csv") 
     frames = []
     for system, runs in systems.items():
         for run in runs:
-            frame = pd.read_csv(run.existing(log))
+            frame = run.read(log, pd.read_csv)
             kept = frame.iloc[:: max(1, math.ceil(len(frame) / 200))]
             frames.append(kept.assign(system=system, seed=run.params["seed"]))
     return pd.concat(frames)

@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all; what is made once and kept in the cache."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -85,14 +86,36 @@ def made_once(path: Path, make: Callable[[Path], object], *, resume: bool = Fals
     """Return a file or folder of the cache, which `make` makes as `whole` does at the first call.
 
     `make` is given the path to make; with `resume` it may go on from what a call before left
-    there. Processes may call it at once: one makes it, the others wait.
+    there. Processes may call it at once: one makes it, the others wait. Its digest lies beside it,
+    and what is no longer as it was made is made again.
     """
-    if not path.exists():
+    note = path.with_name(f"{path.name}.sha256")
+
+    def intact() -> bool:
+        return path.exists() and (not note.exists() or note.read_text() == digest(path))
+
+    if not intact():
         with locked(path.parent, path.name):
-            if not path.exists():
+            if not intact():
+                if path.exists():
+                    print(f"{path}: is damaged, and is made again", flush=True)
                 with whole(path, resume=resume) as partial:
                     make(partial)
+                    write_atomic(note, digest(partial))
     return path
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of all files in a folder.
+
+    (Reading a file takes as long, so that a cache may be checked whenever it is opened.)
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = sorted(file for file in path.rglob("[!.]*") if file.is_file())
+    content = "".join(f"{digest(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def cached(file: Path, make: Callable[[Path], object], *, resume: bool = False) -> np.ndarray:
@@ -135,6 +158,20 @@ def locked(folder: Path, name: str = "") -> Iterator[None]:
 def to_json(content: Any) -> str:
     """Return JSON as a person reads it."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def sealed(content: dict[str, Any]) -> str:
+    """Return JSON with a last entry, the digest of the others."""
+    own = hashlib.sha256(to_json(content).encode()).hexdigest()
+    return to_json(content | {"digest": own})
+
+
+def unsealed(text: str) -> dict[str, Any]:
+    """Return what was `sealed`, or other JSON; raises ValueError when it is damaged."""
+    content = json.loads(text)
+    if content.pop("digest", "") and sealed(content) != text:
+        raise ValueError("is not what was written")
+    return content
 
 
 def duration(seconds: float) -> str:

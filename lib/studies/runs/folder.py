@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,7 +26,7 @@ import yaml
 
 from studies import paths
 from studies.paths import StudyError, relative
-from studies.runs.files import PART, locked, to_json, write_atomic
+from studies.runs.files import PART, digest, locked, sealed, unsealed, write_atomic
 from studies.runs.params import RunParameters, read_yaml, schema
 
 if TYPE_CHECKING:
@@ -39,12 +39,13 @@ PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "numpy", "scik
 def claim(parameters: RunParameters) -> Iterator[Path]:
     """Yield the run folder of these parameters, locked, with its `params.yaml` written.
 
-    What a killed process left half-written is removed, and what the work in the block cost is added
-    to `provenance.json`.
-    Raises StudyError when the folder was made with other parameters.
+    What a killed process left half-written is removed. What the work in the block cost is added to
+    `provenance.json`, and digests of the files.
+    Raises StudyError when the folder is damaged or was made with other parameters.
     """
     folder = parameters.folder()
     with locked(folder):
+        refuse_damaged(folder)
         resolved = parameters.resolved()
         file = folder / "params.yaml"
         if file.exists():
@@ -54,7 +55,7 @@ def claim(parameters: RunParameters) -> Iterator[Path]:
         for half in folder.rglob(f".*{PART}"):
             half.unlink(missing_ok=True)
         yield folder
-        add_account(folder / "provenance.json")
+        complete_provenance(folder)
 
 
 def refuse_other_parameters(file: Path, resolved: dict[str, Any]) -> None:
@@ -126,19 +127,75 @@ def accounted(work: str) -> Iterator[None]:
     SPENT[work] += processor_seconds() - began - (SPENT.total() - before)
 
 
-def add_account(provenance: Path) -> None:
-    """Add to a `provenance.json` what was spent since one was last told, if it was on work."""
-    spent = {work: SPENT.pop(work) for work in WORK if work in SPENT}
-    if not spent or not provenance.exists():
+def complete_provenance(folder: Path) -> None:
+    """Add to a `provenance.json` the digests, and what was spent since last told, if on work."""
+    spent, file = {work: SPENT.pop(work) for work in WORK if work in SPENT}, folder / PROVENANCE
+    if not file.exists():
         return
-    now = processor_seconds()
-    spent["all"], SPENT["before"] = now - SPENT["before"], now
-    facts = json.loads(provenance.read_text(encoding="utf-8"))
-    told = facts.get("processor_seconds", {})
-    facts["processor_seconds"] = {
-        kind: round(told.get(kind, 0.0) + spent.get(kind, 0.0), 2) for kind in (*WORK, "all")
-    }
-    write_atomic(provenance, to_json(facts))
+    facts = read_json(file)
+    if spent:
+        now, told = processor_seconds(), facts.get("processor_seconds", {})
+        spent["all"], SPENT["before"] = now - SPENT["before"], now
+        facts["processor_seconds"] = {
+            kind: round(told.get(kind, 0.0) + spent.get(kind, 0.0), 2) for kind in (*WORK, "all")
+        }
+    facts["digests"] = {name: digest(folder / name) for name in written(folder)}
+    if facts != read_json(file):
+        write_atomic(file, sealed(facts))
+
+
+# Whether a run still is what was written: its provenance holds a digest of each file, and its own.
+
+PROVENANCE = "provenance.json"
+TRAINED = ("params.yaml", "curves.csv", "steps.csv", "model.safetensors")
+SCORED = ("items.json", "predictions.parquet", "metrics.json")
+
+
+def written(folder: Path) -> list[str]:
+    """Return the names of the files of a run that have digests, of those that are there."""
+    return [name for name in (*TRAINED, *SCORED) if (folder / name).exists()]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the digest of each file of a run, as far as known; none of what is made anew."""
+    known, there = read_json(folder / PROVENANCE).get("digests", {}), written(folder)
+    if "model.safetensors" in known.keys() - there and paths.runs() in folder.parents:
+        return {}
+    anew = () if "metrics.json" in there else SCORED
+    return {name: known[name] for name in known if name not in anew}
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Raise StudyError when a file of a run is not what was written when a command ended well."""
+    for name in digests(folder).keys() & written(folder):
+        intact(folder / name)
+
+
+def intact(file: Path) -> Path:
+    """Return a file of a run; raise StudyError when it is not what was written."""
+    known = digests(file.parent)
+    if file.name in known and digest(file) != known[file.name]:
+        raise damaged(file)
+    return file
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Return what a JSON file of a run says, nothing if there is none.
+
+    Raises StudyError when it is damaged.
+    """
+    try:
+        return unsealed(file.read_text(encoding="utf-8")) if file.exists() else {}
+    except (ValueError, OSError) as error:
+        raise damaged(file) from error
+
+
+def damaged(file: Path) -> StudyError:
+    """Return what to say of a file that is not what a run wrote."""
+    remedy = f"restore it with `git checkout {relative(file)}`"
+    if paths.runs() in file.parents:
+        remedy = "delete the files of its folder, but not checkpoint/, and give the command again"
+    return StudyError(f"{relative(file)}: is not what the run wrote; {remedy}")
 
 
 @dataclass(frozen=True)
@@ -161,7 +218,7 @@ class LoadedRun:
     @property
     def metrics(self) -> dict[str, float]:
         """Return the scores of the test set, by metric id."""
-        return json.loads(self.existing("metrics.json").read_text(encoding="utf-8"))
+        return self.read("metrics.json", read_json)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -169,24 +226,24 @@ class LoadedRun:
 
         The file is read once, and all who ask share the frame: do not change it in place.
         """
-        frame = pd.read_parquet(self.existing("predictions.parquet"))
+        frame = self.read("predictions.parquet", pd.read_parquet)
         # halves are for the disk: pandas cannot sort them
         return frame.astype(dict.fromkeys(frame.select_dtypes("float16"), "float64"))
 
     @property
     def items(self) -> dict[str, Any]:
         """Return what a report needs that is no prediction: class names, counts, the tree."""
-        return json.loads(self.existing("items.json").read_text(encoding="utf-8"))
+        return self.read("items.json", read_json)
 
     @property
     def curves(self) -> pd.DataFrame:
         """Return one row an epoch."""
-        return pd.read_csv(self.existing("curves.csv"))
+        return self.read("curves.csv", pd.read_csv)
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Return what the run was made with."""
-        return json.loads(self.existing("provenance.json").read_text(encoding="utf-8"))
+        return self.read(PROVENANCE, read_json)
 
     @property
     def parameters(self) -> Any:
@@ -199,7 +256,7 @@ class LoadedRun:
         run = self
         if not (self.folder / "model.safetensors").exists():
             run = replace(self, folder=self.parameters.folder())
-            run.existing("model.safetensors")
+            run.read("model.safetensors", intact)
         return importlib.import_module(f"studies.{self.params['study']}.model").load(run)
 
     def refuse_other_images(self, fingerprint: str, root: Path) -> None:
@@ -214,12 +271,18 @@ class LoadedRun:
                 "run folder to train anew"
             )
 
-    def existing(self, name: str) -> Path:
-        """Return a file of the run; raises StudyError when it is not there."""
+    def read(self, name: str, read: Callable[[Path], Any]) -> Any:
+        """Return what `read` makes of a file; raise StudyError when it is missing or damaged."""
         file = self.folder / name
         if not file.exists():
-            raise StudyError(f"{self.folder} has no {name}: run its command again to finish it")
-        return file
+            raise StudyError(
+                f"{self.folder} has no {name}: delete metrics.json, if it is there, and run its "
+                "command again to finish it"
+            )
+        try:
+            return read(intact(file))
+        except (ValueError, OSError) as error:
+            raise damaged(file) from error
 
 
 def finished(folder: Path) -> list[LoadedRun]:
@@ -236,7 +299,7 @@ def load_run(folder: Path | str) -> LoadedRun:
     file = folder / "params.yaml"
     if not file.exists():
         raise StudyError(f"{folder} is no run folder: it has no params.yaml")
-    return LoadedRun(folder, read_yaml(file))
+    return LoadedRun(folder, read_yaml(intact(file)))
 
 
 # The `model.safetensors` of a run, written and read back.
@@ -263,6 +326,8 @@ def open_weights(file: Path) -> Iterator[tuple[dict[str, str], dict[str, "Tensor
     """
     from safetensors import safe_open
 
+    if file.exists():
+        intact(file)
     try:
         with safe_open(file, framework="pt") as content:
             tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from studies import paths
 from studies.paths import StudyError, relative
 from studies.runs import warm
+from studies.runs.files import unwritable
 from studies.runs.params import (
     choice,
     notebook_defaults,
@@ -34,7 +35,6 @@ def execute(
     # papermill takes seconds to import: wrong parameters are told first
     import papermill
     from jupyter_client import AsyncKernelManager
-    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     class Kernels(AsyncKernelManager):
@@ -62,13 +62,13 @@ def execute(
     except PapermillExecutionError as error:
         reason = error.evalue if error.ename == "StudyError" else f"{error.ename}: {error.evalue}"
         raise StudyError(f"{reason} (cell {error.exec_count} of {relative(output)})") from None
-    except DeadKernelError:
+    except RuntimeError:  # of nbclient when it dies at work, of jupyter_client before it is ready
         raise StudyError(
             f"{relative(output)}: the kernel died, perhaps for want of memory; the same command "
             "goes on from the last checkpoint"
         ) from None
     except OSError as error:
-        raise StudyError(f"cannot write {output}: {error.strerror or error}") from None
+        raise unwritable(Path(error.filename or output), error) from None
 
 
 class Labelled:
