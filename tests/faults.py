@@ -164,7 +164,7 @@ def killed(how: str, share: float, seconds: dict[str, float], place: Place) -> s
     if not status:
         shutil.rmtree(place.run)
         return killed(how, share / 2, seconds, place)
-    if how in ("kernel", "job", "Ctrl-C"):
+    if how in ("kernel", "job", "Ctrl-C") and "\nreport: " not in printed:  # had it not ended
         sentence(printed)
     _, alive = psutil.wait_procs(family, timeout=30)
     if alive:
