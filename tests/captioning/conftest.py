@@ -247,7 +247,7 @@ def weigh():
         words = Words.learn(run.predictions["candidate"], 1)
         torch.manual_seed(0)
         network = build(settings, len(words), tuple(run.provenance["input_shape"]))
-        Describer(network, words, settings).save(folder)
+        Describer(network, words, settings).save(folder / "model.safetensors")
         return folder
 
     return give

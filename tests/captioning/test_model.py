@@ -48,7 +48,7 @@ def saved(describer, folder):
     folder.mkdir()
     (folder / "params.yaml").write_text(yaml.safe_dump(describer.parameters.resolved()))
     (folder / "provenance.json").write_text(json.dumps({"input_shape": [3, SIZE, SIZE]}))
-    describer.save(folder)
+    describer.save(folder / "model.safetensors")
     return folder
 
 

@@ -123,9 +123,9 @@ class Describer:
         album = data.CaptionedImages(Path(), files, [], None)
         return self.caption(data.inputs(album, self.parameters))
 
-    def save(self, folder: Path) -> None:
+    def save(self, file: Path) -> None:
         """Write weights and words as one safetensors file, whole or not at all."""
-        write_weights(folder / "model.safetensors", self.network, {"words": self.words.to_json()})
+        write_weights(file, self.network, {"words": self.words.to_json()})
 
 
 def load(run: LoadedRun) -> Describer:

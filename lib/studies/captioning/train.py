@@ -1,7 +1,6 @@
 """Train one system: `python -m studies.captioning.train -f dataset.yaml -f system.yaml`."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,16 +20,19 @@ from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.learning.compute import to_input
 from studies.learning.fit import Batches, Scheduled, fit
-from studies.paths import StudyError, relative, run_command
-from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import claim, provenance
+from studies.paths import run_command
 
 MONITOR = "validation_loss"
 GROUPS = 4  # captions of like length are read together, so that little is computed on padding
 
 
 def loss(
-    network: Captioner, inputs: Tensor, captions: Tensor, owners: Tensor, smoothing: float
+    network: Captioner,
+    inputs: Tensor,
+    captions: Tensor,
+    owners: Tensor,
+    smoothing: float,
+    whole: Callable[[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]] = tuple,
 ) -> Tensor:
     """Return the loss of teacher forcing in nats a word, a scalar.
 
@@ -44,11 +46,12 @@ def loss(
         captions: (C, L) int64, each `<bos>`, its words, `<eos>`, then `<pad>`, not counted.
         owners: (C,) which of the B images each caption describes.
         smoothing: share of the true word's probability that is spread over all words, 0 for none.
+        whole: gathers over ranks what each has summed, see `Learner.whole`.
 
     """
     memory = network.encoder(inputs)
     lengths = (captions != PAD).sum(1)
-    total = memory.new_zeros(()).float()
+    total = memory.new_zeros(1).float()
     for rows in lengths.argsort(stable=True).chunk(GROUPS):
         tokens = captions[rows, : int(lengths[rows].max())]
         logits = network.decoder(memory[owners[rows]], tokens[:, :-1])
@@ -59,7 +62,8 @@ def loss(
             label_smoothing=smoothing,
             reduction="sum",
         )
-    return total / (lengths - 1).sum()
+    total, words = whole((total, (lengths - 1).sum(0, keepdim=True)))
+    return total.sum() / words.sum()
 
 
 class TeacherForcing(Scheduled):
@@ -81,7 +85,7 @@ class TeacherForcing(Scheduled):
         if self.settings.augmentation is not None:
             inputs = augment(inputs, self.chance, **self.settings.augmentation.model_dump())
         inputs, smoothing = to_input(inputs, self.device), self.settings.label_smoothing
-        return loss(self.network, inputs, captions, owners, smoothing)
+        return loss(self.network, inputs, captions, owners, smoothing, self.whole)
 
     def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
         """Return the validation loss a word; stop when it has not become better for long."""
@@ -99,48 +103,41 @@ class TeacherForcing(Scheduled):
         return {MONITOR: values[-1]}
 
 
-def train(parameters: Parameters) -> Path:
+@compute.trains
+def train(parameters: Parameters) -> Iterator[Any]:
     """Train a system unless its run folder says that it is trained; return the run folder.
 
     Resumes from the last checkpoint. Raises StudyError for whatever a user can mend.
     """
-    if not parameters.trained:
-        raise StudyError(f"{parameters.model} is a baseline, and nothing of it is trained")
     dataset = data.read(parameters)
     parts = data.split(dataset, parameters)
     inputs = data.inputs(dataset, parameters)
     words = Words.learn(data.training_captions(dataset, parts), parameters.min_count)
-    with claim(parameters) as folder:
-        if (folder / "model.safetensors").exists():
-            print(f"{relative(folder)}: already trained", flush=True)
-            return folder
-        compute.prepare(parameters)
-        network = build(parameters, len(words), inputs.shape[1:])
-        network = network.to(memory_format=torch.channels_last)
-        examples = data.Examples(inputs, dataset.captions, words, parameters.decoding.max_length)
-        known, held_out = (
-            Batches(np.flatnonzero(parts == part), parameters.images, seed)
-            for part, seed in (("train", parameters.seed), ("validation", None))
-        )
-        outcome = fit(
-            TeacherForcing(parameters, network, parameters.epochs * len(known)),
-            DataLoader(examples, sampler=known, batch_size=None),
-            DataLoader(examples, sampler=held_out, batch_size=None),
-            folder,
-            parameters,
-            MONITOR,
-            mode="min",
-        )
-        facts = provenance(
-            **outcome.facts(network, parameters),
-            dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
-            images=sizes(parts),
-            words=len(words),
-            input_shape=list(inputs.shape[1:]),
-        )
-        write_atomic(folder / "provenance.json", to_json(facts))
-        Describer(network, words, parameters).save(folder)
-    return folder
+    folder = yield
+    network = build(parameters, len(words), inputs.shape[1:])
+    network = network.to(memory_format=torch.channels_last)
+    examples = data.Examples(inputs, dataset.captions, words, parameters.decoding.max_length)
+    known, held_out = (
+        Batches(np.flatnonzero(parts == part), parameters.images, seed)
+        for part, seed in (("train", parameters.seed), ("validation", None))
+    )
+    outcome = fit(
+        TeacherForcing(parameters, network, parameters.epochs * len(known)),
+        DataLoader(examples, sampler=known, batch_size=None),
+        DataLoader(examples, sampler=held_out, batch_size=None),
+        folder,
+        parameters,
+        MONITOR,
+        mode="min",
+    )
+    facts = {
+        **outcome.facts(network, parameters),
+        "dataset_fingerprint": images.fingerprint(dataset.paths, dataset.root),
+        "images": sizes(parts),
+        "words": len(words),
+        "input_shape": list(inputs.shape[1:]),
+    }
+    yield facts, Describer(network, words, parameters)
 
 
 if __name__ == "__main__":

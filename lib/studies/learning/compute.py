@@ -1,10 +1,14 @@
-"""Where and how numbers are computed: device, threads, precision, seeds."""
+"""Where and how numbers are computed: device, threads, precision, seeds, in how many processes."""
 
 import importlib
+import io
+import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -12,16 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from studies.paths import relative
-from studies.runs.folder import claim
+from studies.paths import StudyError, relative
+from studies.runs.files import to_json, write_atomic
+from studies.runs.folder import claim, provenance
 from studies.runs.params import RunParameters
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
     """Return the seed of one epoch: well mixed, below 2**32."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1)[0])
 
 
 def seed_all(seed: int) -> None:
@@ -36,6 +41,38 @@ def prepare(parameters: RunParameters) -> None:
     torch.set_num_threads(parameters.threads)
     threadpool_limits(parameters.threads)
     seed_all(parameters.seed)
+
+
+def trains(steps: Callable[[Any], Iterator[Any]]) -> Callable[[Any], Path]:
+    """Make of the steps of a training, given its parameters, what trains a system only once.
+
+    The steps read what they need, and refuse what is wrong before there is a folder. Then they
+    yield, are sent the run folder, train, and yield what the provenance says and the model, which
+    has `save`. Several ranks all do this; the first alone claims the folder and writes.
+    """
+
+    @wraps(steps)
+    def train(parameters: RunParameters) -> Path:
+        if not parameters.trained:
+            raise StudyError(f"{parameters.model} has no network, and nothing of it is trained")
+        join()
+        training = steps(parameters)
+        next(training)
+        with claim(parameters) if rank() == 0 else nullcontext(parameters.folder()) as folder:
+            meet()
+            if (folder / "model.safetensors").exists():
+                print(f"{relative(folder)}: already trained", flush=True)
+                return folder
+            prepare(parameters)
+            facts, model = training.send(folder)
+            if rank() == 0:
+                write_atomic(
+                    folder / "provenance.json", to_json(provenance(**facts, ranks=ranks()))
+                )
+                model.save(folder / "model.safetensors")
+        return folder
+
+    return train
 
 
 def once(score: Callable[[Any, Path], None]) -> Callable[[Any], Path]:
@@ -115,6 +152,76 @@ def outputs(network: nn.Module, inputs: np.ndarray, precision: str, size: int) -
 def describe(where: torch.device) -> str:
     """Return the device's name as a reader knows it."""
     return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
+
+
+# Several processes that train one network, each on its share of every batch: ranks.
+
+
+def join() -> None:
+    """Meet the other ranks, if a launcher started this process as one of them.
+
+    Without one, what the environment says of ranks was left behind, or set by a cluster for a job
+    that only waits for commands: torch would wait for ever for processes that nobody starts.
+    """
+    from accelerate.state import PartialState  # late: scoring needs none of it
+
+    launched = "TORCHELASTIC_RUN_ID" in os.environ  # by torchrun, as accelerate launch does
+    if not launched:
+        for name in ("LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"):
+            os.environ.pop(name, None)
+    # the first may wait long for a folder that another command holds
+    PartialState(cpu=launched and not torch.cuda.is_available(), timeout=timedelta(days=7))
+    if rank() > 0:
+        sys.stdout = io.StringIO()  # the first tells it all
+
+
+def rank() -> int:
+    """Return the number of this process among those that train together, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def ranks() -> int:
+    """Return how many processes train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def meet() -> None:
+    """Wait until every rank is here."""
+    if ranks() > 1:
+        distributed.barrier()
+
+
+def share(rows: list[int]) -> list[int]:
+    """Return which rows of a batch are this rank's: as many as another's, or one more or less."""
+    first, end = (len(rows) * number // ranks() for number in (rank(), rank() + 1))
+    return rows[first:end]
+
+
+def gathered(own: Tensor) -> Tensor:
+    """Return the rows of all ranks, (B, ...), of one's own, (b, ...), in the order of the batch.
+
+    The gradient flows into one's own alone: where each rank computes the loss of all rows, the
+    gradients of the ranks add up to that of the batch.
+    """
+    if ranks() == 1:
+        return own
+    counts = torch.zeros(ranks(), dtype=torch.int64, device=own.device)
+    counts[rank()] = len(own)
+    distributed.all_reduce(counts)
+    before, _, behind = counts.tensor_split([rank(), rank() + 1])
+    before, behind = (own.new_zeros(int(part.sum()), *own.shape[1:]) for part in (before, behind))
+    whole = torch.cat([before, own.detach(), behind])
+    distributed.all_reduce(whole)
+    return torch.cat([whole[: len(before)], own, whole[len(before) + len(own) :]])
+
+
+def add_gradients(network: nn.Module) -> None:
+    """Give each rank the sum of all ranks' gradients."""
+    if ranks() > 1:
+        gradients = [one.grad for one in network.parameters() if one.grad is not None]
+        flat = torch.cat([one.flatten() for one in gradients])
+        distributed.all_reduce(flat)
+        nn.utils.vector_to_parameters(flat, gradients)
 
 
 # How long contenders take, measured side by side on a machine that others use too.

@@ -22,12 +22,21 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import send_to_device
+from accelerate.utils import broadcast, broadcast_object_list, recursively_apply, send_to_device
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
-from studies.learning.compute import describe, epoch_seed, resolve_precision, seed_all
+from studies.learning.compute import (
+    add_gradients,
+    describe,
+    epoch_seed,
+    gathered,
+    rank,
+    resolve_precision,
+    seed_all,
+    share,
+)
 from studies.paths import StudyError
 from studies.runs.blocks import Schedule
 from studies.runs.files import duration, write_atomic
@@ -44,11 +53,13 @@ class Learner:
         gradient_norm: larger gradients are scaled down to it, and each step is noted in
             `steps.csv`; None for neither.
         stopped: why training ends after this epoch; empty while it goes on.
+        idle: whether the batch has too few rows for this rank to have a share.
 
     """
 
     gradient_norm: float | None = None
     stopped = ""
+    idle = False
 
     def __init__(self, parameters: RunParameters, network: nn.Module) -> None:
         self.settings, self.network = parameters, network
@@ -65,7 +76,14 @@ class Learner:
         """Prepare for a step, counted from 0 over all epochs."""
 
     def loss(self, batch: Any) -> Tensor:
-        """Return the loss of a batch of the training loader, a scalar."""
+        """Return the loss of a batch, a scalar, given this rank's share of it (see `whole`)."""
+
+    def whole(self, own: Any) -> Any:
+        """Return tensors (B, ...) of the whole batch, of those (b, ...) of this rank's share.
+
+        They may stand in tuples. See `compute.gathered` for the gradient.
+        """
+        return recursively_apply(lambda one: gathered(one[:0] if self.idle else one), own)
 
     def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
         """Return the scores of the validation batches, `validation_<metric>`.
@@ -116,12 +134,13 @@ def fit(
     """Train `learner.network` into a run folder, from its checkpoint if there is one.
 
     The score called `monitor` chooses the weights that the network holds at the end, the earliest
-    best one where several are alike. The sampler of `train` is told the epoch.
+    best one where several are alike. The sampler of `train` is told the epoch. Of several ranks
+    each takes its share of every batch, all do the same step, and what the first scores counts.
     Raises StudyError when the checkpoint cannot be read or the loss is no number.
     """
     precision = resolve_precision(parameters.precision)
     # one process may train several runs, each with a precision of its own
-    AcceleratorState._reset_state(reset_partial_state=True)
+    AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16-mixed" else "no")
     torch.use_deterministic_algorithms(True, warn_only=True)
     network = learner.network.to(accelerator.device)
@@ -138,19 +157,24 @@ def fit(
         for epoch in range(len(state.rows), 0 if state.stopped else epochs):
             began, used, losses = time.monotonic(), processor_seconds(), []
             train.sampler.set_epoch(epoch)
-            seed = epoch_seed(parameters.seed, epoch)
+            seed = epoch_seed(parameters.seed, epoch, rank())
             learner.chance.manual_seed(seed)
             learner.begin_epoch(epoch, optimizer)
             network.train()
             seed_all(seed)
-            batches = iter(train)  # draws a random number, from which its workers seed theirs
+            # without a share a rank must still take part in the step, with what it leaves out
+            shares = (share(rows) or rows[:1] for rows in train.sampler)
+            loader = DataLoader(train.dataset, None, sampler=shares, num_workers=train.num_workers)
+            batches = iter(loader)  # draws a random number, from which its workers seed theirs
             seed_all(seed)
-            for batch in batches:
+            for batch, rows in zip(batches, train.sampler, strict=True):
+                learner.idle = not share(rows)
                 learner.begin_step(step, optimizer)
                 with accelerator.autocast():
                     loss = learner.loss(send_to_device(batch, accelerator.device))
                 optimizer.zero_grad()
                 accelerator.backward(loss)
+                add_gradients(network)
                 step, rate = step + 1, optimizer.param_groups[0]["lr"]
                 if learner.gradient_norm is not None:
                     norm = nn.utils.clip_grad_norm_(network.parameters(), learner.gradient_norm)
@@ -168,11 +192,13 @@ def fit(
                 progress.update()
             row = {"epoch": epoch + 1, "step": step, "learning_rate": rate}
             row["train_loss"] = mean_loss(losses, network, folder, epoch)
+            broadcast(network.state_dict())  # each rank has statistics of its own rows
             if (epoch + 1) % parameters.validate_every == 0:
                 network.eval()
                 with torch.inference_mode(), accelerator.autocast():
                     held_out = (send_to_device(batch, accelerator.device) for batch in validation)
                     scores = learner.scores(held_out, pd.DataFrame(state.rows))
+                scores, learner.stopped = broadcast_object_list([scores, learner.stopped])
                 row |= scores
                 before = state.best["score"]
                 if math.isnan(before) or sign * scores[monitor] > sign * before:
@@ -182,7 +208,8 @@ def fit(
             state.seconds += time.monotonic() - began
             state.processor_seconds += processor_seconds() - used
             state.stopped = learner.stopped
-            save(folder, state, network, optimizer)
+            if rank() == 0:
+                save(folder, state, network, optimizer)
             progress.epoch(row, state.stopped)
             if state.stopped:
                 break
@@ -252,7 +279,9 @@ class Progress(tqdm):
         if first:
             print(f"resumed after epoch {first} of {epochs}", flush=True)
         done, total = first * steps, epochs * steps
-        super().__init__(total=total, initial=done, unit="step", disable=not watched())
+        super().__init__(
+            total=total, initial=done, unit="step", disable=rank() > 0 or not watched()
+        )
 
     def epoch(self, row: Mapping[str, float], stopped: str) -> None:
         """Say how an epoch went."""

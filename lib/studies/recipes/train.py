@@ -1,7 +1,6 @@
 """Train one system: `python -m studies.recipes.train -f dataset.yaml -f system.yaml -p seed=0`."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,12 @@ from studies.inputs.images import augment
 from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.learning.fit import Batches, Examples, Scheduled, fit
-from studies.paths import StudyError, relative, run_command
+from studies.paths import run_command
 from studies.recipes import calibration, data
 from studies.recipes.metrics import ingredient_steps, mean_average_precision
 from studies.recipes.model import CHUNK, Decision, Logits, Recogniser, build, gathered, look
 from studies.recipes.params import Parameters
 from studies.reporting.bootstrap import value
-from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import claim, provenance
 
 MONITOR = "validation_score"
 
@@ -62,7 +59,8 @@ class TwoHeads(Scheduled):
         if self.settings.augmentation is not None:
             pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         logits = self.network(compute.to_input(pixels, self.device))
-        return weighted_loss(logits, dish, present, self.settings.network.ingredient_weight)
+        weight = self.settings.network.ingredient_weight
+        return weighted_loss(*self.whole((logits, dish, present)), weight)
 
     def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
         """Return top-1 of dishes, mean average precision of ingredients, and their mean."""
@@ -81,13 +79,12 @@ class TwoHeads(Scheduled):
         return {MONITOR: float(np.mean(list(scores.values()))), **scores}
 
 
-def train(parameters: Parameters) -> Path:
+@compute.trains
+def train(parameters: Parameters) -> Iterator[Any]:
     """Train a system unless its run folder says that it is trained; return the run folder.
 
     Resumes from the last checkpoint. Raises StudyError for whatever a user can mend.
     """
-    if not parameters.trained:
-        raise StudyError(f"{parameters.model} has no network, and nothing of it is trained")
     plates = data.read(parameters)
     parts = data.split(plates, parameters)
     inputs = data.inputs(plates, parameters)
@@ -95,38 +92,31 @@ def train(parameters: Parameters) -> Path:
     names, dish = plates.dishes, plates.dish
     if parameters.network.names == "variant":
         names, dish = plates.variants, plates.variant
-    with claim(parameters) as folder:
-        file = folder / "model.safetensors"
-        if file.exists():
-            print(f"{relative(folder)}: already trained", flush=True)
-            return folder
-        compute.prepare(parameters)
-        width = inputs.shape[1] if inputs.ndim == 2 else None
-        network = build(parameters.network, len(names), len(plates.ingredients), width)
-        network = network.to(memory_format=torch.channels_last)
-        examples = Examples(inputs, dish, plates.present)
-        batches = Batches(known, parameters.images, parameters.seed)
-        fine_tuned = parameters.network.trunk.name == "backbone"
-        published = network.trunks.parameters() if fine_tuned else ()
-        outcome = fit(
-            TwoHeads(parameters, network, parameters.epochs * len(batches), published),
-            DataLoader(examples, sampler=batches, batch_size=None),
-            DataLoader(examples, sampler=Batches(rest, CHUNK, None), batch_size=None),
-            folder,
-            parameters,
-            MONITOR,
-        )
-        network = network.to(compute.device())
-        logits = look(network, inputs[rest], parameters.precision)
-        decision = chosen(logits, dish[rest], plates.present[rest])
-        facts = provenance(
-            **outcome.facts(network, parameters),
-            dataset_fingerprint=images.fingerprint(plates.paths, plates.root),
-            images=sizes(parts),
-        )
-        write_atomic(folder / "provenance.json", to_json(facts))
-        Recogniser(network, parameters, names, plates.ingredients, decision).save(file)
-    return folder
+    folder = yield
+    width = inputs.shape[1] if inputs.ndim == 2 else None
+    network = build(parameters.network, len(names), len(plates.ingredients), width)
+    network = network.to(memory_format=torch.channels_last)
+    examples = Examples(inputs, dish, plates.present)
+    batches = Batches(known, parameters.images, parameters.seed)
+    fine_tuned = parameters.network.trunk.name == "backbone"
+    published = network.trunks.parameters() if fine_tuned else ()
+    outcome = fit(
+        TwoHeads(parameters, network, parameters.epochs * len(batches), published),
+        DataLoader(examples, sampler=batches, batch_size=None),
+        DataLoader(examples, sampler=Batches(rest, CHUNK, None), batch_size=None),
+        folder,
+        parameters,
+        MONITOR,
+    )
+    network = network.to(compute.device())
+    logits = look(network, inputs[rest], parameters.precision)
+    decision = chosen(logits, dish[rest], plates.present[rest])
+    facts = {
+        **outcome.facts(network, parameters),
+        "dataset_fingerprint": images.fingerprint(plates.paths, plates.root),
+        "images": sizes(parts),
+    }
+    yield facts, Recogniser(network, parameters, names, plates.ingredients, decision)
 
 
 def chosen(logits: Logits, dish: np.ndarray, present: np.ndarray) -> Decision:

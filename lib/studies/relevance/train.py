@@ -1,9 +1,8 @@
 """Train one system: `python -m studies.relevance.train -f dataset.yaml -f system.yaml`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,7 @@ from studies.relevance import data
 from studies.relevance.examples import ByLength, Pictures, Texts, items, words
 from studies.relevance.model import Classifier, Reader, build
 from studies.relevance.params import Parameters
-from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import claim, load_run, provenance
+from studies.runs.folder import load_run
 
 MONITOR = "validation_accuracy"
 
@@ -43,7 +41,7 @@ class Reading(Scheduled):
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         """Return the loss of inputs, (B,) classes and (B,) weights."""
         *inputs, target, weight = batch
-        logits = self.network(*inputs)
+        logits, target, weight = self.whole((self.network(*inputs), target, weight))
         if self.settings.predictor is not None:
             return predictor_loss(logits, target)
         return weighted_cross_entropy(logits, target, weight)
@@ -64,50 +62,40 @@ def weighted_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor) -> Te
     return (weight * cross_entropy(logits, target, reduction="none")).mean()
 
 
-def train(parameters: Parameters) -> Path:
+@compute.trains
+def train(parameters: Parameters) -> Iterator[Any]:
     """Train a system unless its run folder says that it is trained; return the run folder.
 
     Resumes from the last checkpoint. Raises StudyError for whatever a user can mend, as when the
     predictor that a downstream classifier builds on is not evaluated.
     """
-    if not parameters.trained:
-        raise StudyError(f"{parameters.model} has no network, and nothing of it is trained")
     collection = data.read(parameters)
     parts = data.split(collection, parameters)
-    with claim(parameters) as folder:
-        file = folder / "model.safetensors"
-        if file.exists():
-            print(f"{relative(folder)}: already trained", flush=True)
-            return folder
-        compute.prepare(parameters)
-        known, rest = (np.flatnonzero(parts == part) for part in ("train", "validation"))
-        facts = {"dataset_fingerprint": collection.fingerprint_for(parameters)}
-        weight = None
-        if parameters.downstream is not None:
-            taken, weight = training_captions(parameters, collection, known)
-            facts["trained_on"] = len(taken)
-        reader, alone = untrained(parameters, collection, known, weight)
-        plan = parameters.training
-        if parameters.predictor is not None:
-            examples, batches = with_sentences(parameters, collection, known, alone)
-        else:
-            examples = alone
-            # an epoch has as many steps whatever is taken
-            batches = ByLength(taken, alone.lengths, plan.batch, parameters.seed, len(known))
-        outcome = fit(
-            Reading(parameters, reader.network, plan.epochs * len(batches)),
-            DataLoader(examples, sampler=batches, batch_size=None),
-            DataLoader(alone, sampler=ByLength(rest, alone.lengths, plan.batch), batch_size=None),
-            folder,
-            parameters,
-            MONITOR,
-        )
-        facts = provenance(
-            **outcome.facts(reader.network, parameters), captions=reading.sizes(parts), **facts
-        )
-        write_atomic(folder / "provenance.json", to_json(facts))
-        reader.save(file)
-    return folder
+    folder = yield
+    known, rest = (np.flatnonzero(parts == part) for part in ("train", "validation"))
+    facts = {"dataset_fingerprint": collection.fingerprint_for(parameters)}
+    weight = None
+    if parameters.downstream is not None:
+        taken, weight = training_captions(parameters, collection, known)
+        facts["trained_on"] = len(taken)
+    reader, alone = untrained(parameters, collection, known, weight)
+    plan = parameters.training
+    if parameters.predictor is not None:
+        examples, batches = with_sentences(parameters, collection, known, alone)
+    else:
+        examples = alone
+        # an epoch has as many steps whatever is taken
+        batches = ByLength(taken, alone.lengths, plan.batch, parameters.seed, len(known))
+    outcome = fit(
+        Reading(parameters, reader.network, plan.epochs * len(batches)),
+        DataLoader(examples, sampler=batches, batch_size=None),
+        DataLoader(alone, sampler=ByLength(rest, alone.lengths, plan.batch), batch_size=None),
+        folder,
+        parameters,
+        MONITOR,
+    )
+    told = outcome.facts(reader.network, parameters)
+    yield {**told, "captions": reading.sizes(parts), **facts}, reader
 
 
 def untrained(

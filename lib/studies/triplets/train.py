@@ -1,7 +1,6 @@
 """Train one system: `python -m studies.triplets.train -f dataset.yaml -f model.yaml -p seed=0`."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,6 @@ from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.learning.fit import Batches, Examples, Learner, fit
 from studies.paths import StudyError, relative, run_command
-from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import claim, provenance
 from studies.triplets import data, sampling
 from studies.triplets.loss import COLLAPSED, Objective, objective, spread
 from studies.triplets.metrics import included, macro_f1, severe_errors
@@ -65,7 +62,8 @@ class Approach(Learner):
         pixels, labels, classes = batch
         if self.settings.augmentation is not None:
             pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
-        return self.objective(self.network(compute.to_input(pixels, self.device)), labels, classes)
+        output = self.network(compute.to_input(pixels, self.device))
+        return self.objective(*self.whole((output, labels, classes)))
 
     def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
         """Return macro-F1 and severe errors in validation; stop when the space collapsed."""
@@ -98,7 +96,8 @@ class Approach(Learner):
         return Classifier(self.settings, self.network, *known)
 
 
-def train(parameters: Parameters) -> Path:
+@compute.trains
+def train(parameters: Parameters) -> Iterator[Any]:
     """Train a system unless its run folder says that it is trained; return the run folder.
 
     Resumes from the last checkpoint. Raises StudyError for whatever a user can mend.
@@ -117,33 +116,24 @@ def train(parameters: Parameters) -> Path:
         )
     roles = sampling.roles(dataset, data.split(dataset, parameters), parameters)
     inputs = data.inputs(dataset, parameters)
-    with claim(parameters) as folder:
-        file = folder / "model.safetensors"
-        if file.exists():
-            print(f"{relative(folder)}: already trained", flush=True)
-            return folder
-        compute.prepare(parameters)
-        features = inputs.shape[1] if inputs.ndim == 2 else None
-        network = build(parameters, len(dataset.classes), features)
-        network = network.to(memory_format=torch.channels_last)
-        examples = Examples(inputs, dataset.labels, dataset.class_index)
-        training = sampling.training_batches(dataset, roles, parameters)
-        validation = Batches(np.flatnonzero(roles == "validation"), CHUNK, seed=None)
-        # samplers of whole batches, so that their epoch can be set
-        batches = [
-            DataLoader(examples, batch_size=None, sampler=one) for one in (training, validation)
-        ]
-        approach = Approach(parameters, network, loss, dataset, inputs, roles)
-        outcome = fit(approach, *batches, folder, parameters, MONITOR)
-        known = np.flatnonzero(np.isin(roles, ["train", "gallery"]))
-        facts = provenance(
-            **outcome.facts(network, parameters),
-            dataset_fingerprint=images.fingerprint(dataset.paths, dataset.root),
-            images=sizes(roles),
-        )
-        write_atomic(folder / "provenance.json", to_json(facts))
-        approach.classifier(known).save(file)
-    return folder
+    folder = yield
+    features = inputs.shape[1] if inputs.ndim == 2 else None
+    network = build(parameters, len(dataset.classes), features)
+    network = network.to(memory_format=torch.channels_last)
+    examples = Examples(inputs, dataset.labels, dataset.class_index)
+    training = sampling.training_batches(dataset, roles, parameters)
+    validation = Batches(np.flatnonzero(roles == "validation"), CHUNK, seed=None)
+    # samplers of whole batches, so that their epoch can be set
+    batches = [DataLoader(examples, batch_size=None, sampler=one) for one in (training, validation)]
+    approach = Approach(parameters, network, loss, dataset, inputs, roles)
+    outcome = fit(approach, *batches, folder, parameters, MONITOR)
+    known = np.flatnonzero(np.isin(roles, ["train", "gallery"]))
+    facts = {
+        **outcome.facts(network, parameters),
+        "dataset_fingerprint": images.fingerprint(dataset.paths, dataset.root),
+        "images": sizes(roles),
+    }
+    yield facts, approach.classifier(known)
 
 
 if __name__ == "__main__":
