@@ -52,7 +52,7 @@ def cores(wildcards):
 
 
 wildcard_constraints:
-    study="[a-z]+",
+    study="(?!index)[a-z]+",
     seed=r"\d+",
 
 
