@@ -211,7 +211,7 @@ class TestSameBits:
         assert capsys.readouterr().out == f"{folder}: already trained\n"
         assert touched == {f: f.stat().st_mtime_ns for f in touched}
         file.write_bytes(b"cut short")
-        assert "cannot be read" in refused(load_run(folder).model)
+        assert "is not what the run wrote" in refused(load_run(folder).model)
         file.unlink()  # as that sentence says
         train(tiles())
         assert "epoch 1/" not in capsys.readouterr().out
