@@ -88,8 +88,7 @@ class TestCommand:
             "2 of 5 classes have a text, 3 need a decision:",
             *(str(folder / f"class_{name}.csv") for name in ("texts", "sources", "report")),
         ]
-        columns = {"class": "str", "text": "str"}
-        texts = data.read_collected(folder / "class_texts.csv", columns)
+        texts = data.read_collected(folder / "class_texts.csv", ["class", "text"])
         assert texts["class"].to_dict() == {"n00000000": "tench", "n00000001": "goldfish"}
         assert texts["text"].iloc[0].startswith("The red panda (Ailurus fulgens) is a small mamm")
         assert texts["text"].iloc[1] == 'A "tall" bird.\nGrey, 1 m.'
@@ -227,7 +226,7 @@ class TestCorrespondences:
     @pytest.mark.parametrize("line", ["n0250981, Red panda", "n02509815, ,x"])
     def test_what_is_wrong(self, sandbox, line):
         file = write(sandbox / "data", ["n02012849, -", "", line])
-        assert refused(correspondences, file).startswith(f"{file} line 3: should be a wnid")
+        assert refused(correspondences, file).startswith(f"{file} line 3: expected a wnid")
 
     def test_names_stand_in_the_order_of_wnids(self, sandbox):
         wnids = [f"n{number:08}" for number in range(1000)]

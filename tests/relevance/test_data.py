@@ -102,20 +102,19 @@ class TestPublished:
         assert data.read(small(changes=PUBLISHED)).fingerprint != before
 
     @pytest.mark.parametrize(
-        "content",
+        ("rows", "told"),
         [
-            b"",
-            b"wnid,class,text\nn01,dog,Dogs bark. They run.\nn01,dog,Dogs bark. They run.\n",
-            b"wnid,class,text\nn01,dog,Dogs bark. They run.\nn02,cat",
+            (b"", ": needs rows below"),
+            (b"n01,dog,Dogs bark. They run.\nn01,dog,Dogs bark. They run.\n", " line 3: n01 is "),
+            (b"n01,dog,Dogs bark. They run.\nn02,cat", " line 3: has 2 cells for 3 columns"),
+            (b"n01,dog,\n", " line 2: has an empty cell; delete the file and collect"),
         ],
     )
-    def test_damaged_class_texts(self, sandbox, small, content):
+    def test_damaged_class_texts(self, sandbox, small, rows, told):
         place = write(sandbox, records())
         file = place / "class_texts.csv"
-        file.write_bytes(content)
-        told = refused(data.read, small(changes=PUBLISHED))
-        assert told.startswith(f"{file}: no table with the columns")
-        assert "collect the class texts again" in told
+        file.write_bytes(b"wnid,class,text\n" + rows)
+        assert refused(data.read, small(changes=PUBLISHED)).startswith(f"{file}{told}")
 
 
 @st.composite

@@ -17,11 +17,16 @@ from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
 from studies.inputs import images, reading
 from studies.inputs.features import features
-from studies.inputs.reading import PARTS, numbered_lines, read_text, refuse_empty, stratified
+from studies.inputs.reading import PARTS, read_text, refuse_empty, stratified
+from studies.inputs.tables import read_lines, refuse
 from studies.paths import StudyError
 
 TOKENS, KARPATHY = "Flickr8k.token.txt", "dataset_flickr8k.json"
-LISTS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
+ROOTS = "Flicker8k_Dataset", "Flickr8k_Dataset"  # as published, or spelt rightly
+LISTS = {
+    **{"train": "Flickr_8k.trainImages.txt", "validation": "Flickr_8k.devImages.txt"},
+    "test": "Flickr_8k.testImages.txt",
+}
 # Karpathy's own names; restval images are added to training, as is usual
 KARPATHY_PARTS = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
 
@@ -68,14 +73,13 @@ def flickr8k(folder: Path) -> CaptionedImages:
     Raises StudyError when such an image is missing, has no caption, or is listed twice.
     """
     text = text_folder(folder, TOKENS)
-    captions = token_captions(text / TOKENS)
-    entries = []
-    for part, name in LISTS.items():
-        listing = text / f"Flickr_8k.{name}.txt"
-        for number, image in numbered_lines(listing):
-            own = list(captions.get(image, {}).values())
-            entries.append((f"{listing} line {number}", image, part, own))
-    return _published(folder, text, entries)
+    captions = token_captions(text / TOKENS).groupby("image")["caption"].agg(list)
+    listed = pd.concat(
+        read_lines(text / name, "(?P<image>.+)", "the name of an image").assign(part=part)
+        for part, name in LISTS.items()
+    )
+    listed["captions"] = [captions.get(image, []) for image in listed["image"]]
+    return published(folder, listed)
 
 
 def karpathy(folder: Path) -> CaptionedImages:
@@ -84,41 +88,34 @@ def karpathy(folder: Path) -> CaptionedImages:
     Raises StudyError when the file is not of that form or an image is missing or listed twice.
     """
     file = text_folder(folder, KARPATHY) / KARPATHY
-    entries = []
     try:
-        for entry in json.loads(read_text(file))["images"]:
-            texts = [sentence["raw"].strip() for sentence in entry["sentences"]]
-            part = KARPATHY_PARTS[entry["split"]]
-            entries.append((str(file), str(entry["filename"]), part, list(filter(None, texts))))
+        entries = [
+            (
+                str(entry["filename"]),
+                KARPATHY_PARTS[entry["split"]],
+                list(filter(None, (sentence["raw"].strip() for sentence in entry["sentences"]))),
+            )
+            for entry in json.loads(read_text(file))["images"]
+        ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(
             f"{file}: expected `images` with filename, split and sentences ({error!r}); use the "
             "published file"
         ) from None
-    return _published(folder, file, entries)
+    columns = ["image", "part", "captions"]
+    return published(folder, pd.DataFrame(entries, [str(file)] * len(entries), columns))
 
 
-def token_captions(file: Path) -> dict[str, dict[str, str]]:
-    """Return the captions of each image of a token file by their number; empty ones are left out.
+def token_captions(file: Path) -> pd.DataFrame:
+    """Return the lines of a token file: `image`, `number` and `caption`, all text.
 
     Raises StudyError for a line that is no `<image>#<number>`, tab, caption, or is there twice.
     """
-    captions: dict[str, dict[str, str]] = {}
-    seen: set[str] = set()
-    for number, line in numbered_lines(file):
-        name, tab, caption = line.partition("\t")
-        image, mark, which = name.partition("#")
-        if not (tab and mark and which.isdecimal()):
-            raise StudyError(
-                f"{file} line {number}: expected `<image>#<number>`, a tab and a caption, found "
-                f"`{line[:60]}`; use the published file"
-            )
-        if name in seen:
-            raise StudyError(f"{file} line {number}: `{name}` is there twice; keep one line")
-        seen.add(name)
-        if caption.strip():
-            captions.setdefault(image, {})[which] = caption.strip()
-    return captions
+    pattern = r"(?P<image>[^#\t]*)#(?P<number>\d+)\t\s*(?P<caption>.+)"
+    rows = read_lines(file, pattern, "`<image>#<number>`, a tab and a caption")
+    twice = rows.duplicated(["image", "number"])
+    refuse(rows, twice, "`{image}#{number}` is there twice; keep one line")
+    return rows
 
 
 def text_folder(folder: Path, name: str) -> Path:
@@ -129,36 +126,22 @@ def text_folder(folder: Path, name: str) -> Path:
     raise StudyError(f"{folder / 'Flickr8k_text' / name}: no such file; put it there")
 
 
-def _published(
-    folder: Path, lists: Path, entries: list[tuple[str, str, str, list[str]]]
-) -> CaptionedImages:
-    """Return the listed images, given as place in a file, image, part and captions.
+def published(folder: Path, listed: pd.DataFrame) -> CaptionedImages:
+    """Return the images of a folder that lists name: rows of `image`, `captions`, and `part`.
 
-    Raises StudyError when an image is not there, has no caption or is listed twice, and when a part
-    is empty.
+    Raises StudyError when an image is not there, has no caption or is listed twice.
     """
-    # spelt as published, or rightly
-    roots = [folder / name for name in ("Flicker8k_Dataset", "Flickr8k_Dataset")]
+    roots = [folder / name for name in ROOTS]
     root = next((root for root in roots if root.is_dir()), None)
     if root is None:
         raise StudyError(f"{roots[0]}: no such folder; unpack the images of Flickr8k there")
-    there = {file.name for file in root.iterdir()}
-    parts: dict[str, str] = {}
-    for where, image, part, captions in entries:
-        if image in parts:
-            raise StudyError(f"{where}: `{image}` is listed twice; keep one")
-        if not captions:
-            raise StudyError(f"{where}: `{image}` has no caption; use the published file")
-        if image not in there:
-            raise StudyError(
-                f"{root / image}: is in the {part} split but not there; unpack the images again"
-            )
-        parts[image] = part
-    for part in PARTS:
-        if part not in parts.values():
-            raise StudyError(f"{lists}: the {part} split lists no image; use the published lists")
-    captions = [captions for *_, captions in entries]
-    return CaptionedImages(root, list(parts), captions, np.array(list(parts.values())))
+    images, there = listed["image"], {file.name for file in root.iterdir()}
+    refuse(listed, images.duplicated(), "`{image}` is listed twice; keep one")
+    none = listed["captions"].map(len) == 0
+    refuse(listed, none, "`{image}` has no caption; use the published file")
+    missing = f"`{{image}}`, of the {{part}} split, is not in {root.name}; unpack the images again"
+    refuse(listed, ~images.isin(there), missing)
+    return CaptionedImages(root, [*images], [*listed["captions"]], listed["part"].to_numpy("str"))
 
 
 def split(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:

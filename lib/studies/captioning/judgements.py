@@ -13,7 +13,6 @@ published pairs (Anderson et al., ECCV 2016; Hessel et al., EMNLP 2021). What is
 crowd is τ_b.
 """
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +25,7 @@ from studies.captioning.data import TOKENS, text_folder, token_captions
 from studies.captioning.metrics import score_captions
 from studies.inputs import reading
 from studies.inputs.download import require
-from studies.inputs.reading import numbered_lines
+from studies.inputs.tables import read_lines
 from studies.paths import StudyError
 from studies.reporting.bootstrap import Measured, Metric, measure
 from studies.runs.params import Schema
@@ -35,6 +34,15 @@ COMPARED = ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 NAMES = {"tau_expert": "τ_c, experts", "tau_crowd": "τ_c, crowd"}
 AXES = {metric: f"Kendall's {name} (−1 to 1)" for metric, name in NAMES.items()}
 PER_VARIANT = 8  # plates of the most frequent variant that the simulated judges see
+PAIR = r"(?P<image>[^\t]+)\t(?P<other>[^\t#]+)#(?P<number>\d+)"
+FORMS = {
+    "expert": ("three grades of 1 to 4", r"\t".join(rf"(?P<judge{k}>[1-4])" for k in (1, 2, 3))),
+    # at least one of them
+    "crowd": (
+        "share, times yes, times no",
+        r"[^\t]+\t(?!0+\t0+$)(?P<judge1>\d+)\t(?P<judge2>\d+)",
+    ),
+}
 FILES = {"expert": "ExpertAnnotations.txt", "crowd": "CrowdFlowerAnnotations.txt"}
 
 
@@ -61,42 +69,22 @@ def judged(folder: Path, judges: str) -> pd.DataFrame:
 
     Raises StudyError when a file is missing or malformed, or no pair is left.
     """
-    captions = token_captions(text_folder(folder, TOKENS) / TOKENS)
+    tokens = token_captions(text_folder(folder, TOKENS) / TOKENS)
+    captions = tokens.groupby("image")["caption"].agg(list)
     file = text_folder(folder, FILES[judges]) / FILES[judges]
-    rows = []
-    for number, line in numbered_lines(file):
-        image, caption, grade = _pair(f"{file} line {number}", line, judges)
-        other, _, which = caption.partition("#")
-        text = captions.get(other, {}).get(which)
-        if other != image and image in captions and text is not None:
-            rows.append((image, text, grade))
-    if not rows:
+    form, cells = FORMS[judges]
+    pairs = read_lines(file, rf"{PAIR}\t{cells}", f"image, caption and {form}, with tabs between")
+    pairs = pairs.merge(tokens.rename(columns={"image": "other"}), on=["other", "number"])
+    pairs = pairs[pairs["image"].isin(captions.index) & (pairs["image"] != pairs["other"])]
+    if pairs.empty:
         raise StudyError(f"{file}: judges no caption of {TOKENS} beside it; use Flickr8k's own")
-    images, candidates, grades = zip(*rows, strict=True)
-    references = [list(captions[image].values()) for image in images]
-    scores = score_captions(dict(enumerate(candidates)), dict(enumerate(references)))
-    pairs = pd.DataFrame(grades).rename(columns=lambda place: f"judge{place + 1}")
-    pairs.insert(0, "image", images)
-    return pairs.join(scores.reset_index(drop=True))
-
-
-def _pair(where: str, line: str, judges: str) -> tuple[str, str, list[float]]:
-    """Return image, caption id and judgements of a line: three grades, or the share of yes.
-
-    Raises StudyError for a line of another form.
-    """
-    with suppress(ValueError):
-        image, caption, *cells = map(str.strip, line.split("\t"))
-        _, yes, no = numbers = [float(cell) for cell in cells]
-        if judges == "expert" and {*numbers} <= {1, 2, 3, 4}:
-            return image, caption, numbers
-        if judges == "crowd" and min(yes, no) >= 0 < yes + no:
-            return image, caption, [yes / (yes + no)]
-    form = "three grades of 1 to 4" if judges == "expert" else "share, times yes, times no"
-    raise StudyError(
-        f"{where}: expected image, caption and {form}, with tabs between, found `{line[:80]}`; "
-        "use the published file"
-    )
+    references = captions[pairs["image"]].tolist()
+    scores = score_captions(dict(enumerate(pairs["caption"])), dict(enumerate(references)))
+    grades = pairs.filter(regex="^judge").astype(float)
+    if judges == "crowd":
+        grades = grades[["judge1"]].div(grades.sum(axis=1), axis=0)
+    grades.insert(0, "image", pairs["image"])
+    return grades.reset_index(drop=True).join(scores.reset_index(drop=True))
 
 
 def measured(**pairs: pd.DataFrame) -> dict[str, dict[str, Measured]]:

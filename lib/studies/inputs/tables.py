@@ -1,4 +1,4 @@
-"""CSV files and lists: read with the place of every row, and refused with it."""
+"""Tables and lists: read with the place of every row, and refused with it."""
 
 import csv
 import io
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from studies.inputs.reading import PARTS, read_text
+from studies.inputs.reading import PARTS, numbered_lines, read_text
 from studies.paths import StudyError
+from studies.runs.params import suggestion
 
 PART_NAMES = {**{part: part for part in PARTS}, "val": "validation", "valid": "validation"}
 PART_NAMES |= {"training": "train", "testing": "test"}  # and all of them in any case
@@ -47,6 +48,38 @@ def read_table(
             raise StudyError(f"{file}: has no column `{column}`; {remedy}")
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(header), dtype="str")
     return frame[list(columns or header)]
+
+
+def read_lines(file: Path, pattern: str, form: str, header: str = "") -> pd.DataFrame:
+    """Return what the named groups of a pattern find in each line that is not blank.
+
+    The index is that of `read_table`. The first line is left out where its first word is that of a
+    header. Raises StudyError, which says the form, for a line of another, or when there is none.
+    """
+    found = {f"{file} line {number}": line for number, line in numbered_lines(file)}
+    first = next(iter(found), "")
+    if header and found and found[first].split()[0] == header:
+        del found[first]
+    frame = pd.Series(found, dtype="str").str.extract(f"^(?:{pattern})$")
+    wrong = frame.isna().any(axis=1)
+    if wrong.any() or frame.empty:
+        where = wrong.idxmax() if wrong.any() else file
+        line = found.get(where, "")[:60]
+        raise StudyError(f"{where}: expected {form}, found `{line}`; use the published file")
+    return frame
+
+
+def refuse_columns(
+    file: Path, rows: pd.DataFrame, needed: Sequence[str], others: Sequence[str] = ()
+) -> None:
+    """Raise StudyError when a column is unknown, or one of those needed is not there."""
+    known = [*needed, *others]
+    for column in rows:
+        if column not in known:
+            raise StudyError(f"{file}: unknown column `{column}`{suggestion(column, known)}")
+    for column in needed:
+        if column not in rows:
+            raise StudyError(f"{file}: has no column `{column}`; its columns: {', '.join(known)}")
 
 
 def refuse(rows: pd.DataFrame, wrong: pd.Series, sentence: str) -> None:

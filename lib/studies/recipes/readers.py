@@ -1,8 +1,6 @@
 """Readers of published layouts and of tables of ingredients: from files on disk to plates."""
 
-import csv
 import difflib
-import io
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +16,12 @@ from tqdm.auto import tqdm
 from studies import paths
 from studies.inputs import images
 from studies.inputs.folders import is_picture
-from studies.inputs.reading import PARTS, lines, numbered_lines, read_text
+from studies.inputs.reading import PARTS, lines, read_text
+from studies.inputs.tables import read_lines, read_table, refuse, refuse_columns
 from studies.paths import StudyError
 from studies.runs.files import made_once
 
 By = Literal["dish", "image"]
-MEND = "mend the line"
 # Raise it whenever the same boxes give other pictures: folders cut before are then left alone.
 VERSION = 1
 
@@ -96,39 +94,6 @@ class Plates:
         return np.unique(self.photographs, return_inverse=True)[1]
 
 
-def unexpected(
-    where: object, found: str, expected: str, remedy: str = "use the published file"
-) -> StudyError:
-    """Return what to say of a place in a file that holds something else than expected."""
-    return StudyError(f"{where}: expected {expected}, found `{found[:60]}`; {remedy}")
-
-
-def refuse(
-    rows: pd.DataFrame, wrong: pd.Series, expected: str, remedy: str = "use the published file"
-) -> None:
-    """Raise StudyError for the first wrong row; the index says where rows stand."""
-    if wrong.any():
-        row = rows[wrong].iloc[0]
-        raise unexpected(row.name, ", ".join(row.dropna().astype(str)), expected, remedy)
-
-
-def matched(file: Path, pattern: str, expected: str, header: str = "") -> pd.DataFrame:
-    """Return what the named groups of a pattern find in each line that is not blank.
-
-    The first line is left out where its first word is that of a header. Raises StudyError, which
-    says what is expected, at a line of another form and when there is none.
-    """
-    found = [(f"{file} line {number}", line) for number, line in numbered_lines(file)]
-    if header and found and found[0][1].split()[0] == header:
-        del found[0]
-    if not found:
-        raise unexpected(file, "", expected)
-    text = pd.DataFrame(found, columns=["where", "line"], dtype="str").set_index("where")
-    frame = text["line"].str.extract(f"^(?:{pattern})$")
-    refuse(text, frame.isna().any(axis=1), expected)
-    return frame
-
-
 def aligned(first: Path, second: Path) -> pd.DataFrame:
     """Return the lines of two files beside each other, in columns of the files' names.
 
@@ -136,8 +101,10 @@ def aligned(first: Path, second: Path) -> pd.DataFrame:
     """
     one, other = lines(first), lines(second)
     if len(one) != len(other):
-        expected = f"a line for each of the {len(one)} of {first.name} beside it"
-        raise unexpected(second, f"{len(other)} lines", expected)
+        raise StudyError(
+            f"{second}: expected a line for each of the {len(one)} of {first.name} beside it, not "
+            f"{len(other)}; use the published files"
+        )
     where = [f"{first} line {number}" for number in range(1, len(one) + 1)]
     return pd.DataFrame({first.name: one, second.name: other}, where, dtype="str")
 
@@ -211,24 +178,10 @@ def from_csv(file: Path) -> IngredientTable:
     An image is `<dish>/<id>`, with or without extension. Raises StudyError, which names the line,
     for wrong columns or cells, a row without ingredients, and a dish or image that is there twice.
     """
-    text = read_text(file, "put the table of ingredients there or correct `source.ingredients`")
-    reader, cells = csv.reader(io.StringIO(text, newline="")), {}
-    try:
-        for row in reader:
-            if "".join(row).strip():
-                cells[f"{file} line {reader.line_num}"] = [" ".join(cell.split()) for cell in row]
-    except csv.Error as error:
-        raise StudyError(f"{file} line {reader.line_num}: not CSV ({error}); mend it") from None
-    header = cells.pop(next(iter(cells), ""), [])
-    by = "dish" if "dish" in header else "image"
-    if not cells or sorted(header) != sorted([by, "ingredients"]):
-        expected = "columns named `dish` or `image`, and `ingredients`, and a line for each"
-        raise unexpected(file, ",".join(header), expected, "correct its first line")
-    for where, row in cells.items():
-        if len(row) != 2:
-            raise unexpected(where, ",".join(row), f"one {by}, a comma, and its ingredients", MEND)
-    frame = pd.DataFrame.from_dict(cells, orient="index", columns=header, dtype="str")
-    return ingredient_table(by, frame, ";", file)
+    rows = read_table(file)
+    by = "dish" if "dish" in rows else "image"
+    refuse_columns(file, rows, [by, "ingredients"])
+    return ingredient_table(by, rows, ";", file)
 
 
 def ingredients101(folder: Path) -> IngredientTable:
@@ -251,7 +204,12 @@ def ingredient_table(by: By, rows: pd.DataFrame, separator: str, origin: Path) -
     names = rows["ingredients"].str.split(separator).map(ingredient_names)
     wrong = (keys == "") | keys.duplicated() | (names.map(len) == 0)
     wrong |= rows["ingredients"].str.contains(",;".replace(separator, ""))
-    refuse(rows, wrong, f"one {by}, not yet there, and ingredients joined by `{separator}`", MEND)
+    refuse(
+        rows,
+        wrong,
+        f"expected one {by}, not yet there, and ingredients joined by `{separator}`, found "
+        f"`{{{by}}}` and `{{ingredients}}`; mend the line",
+    )
     return IngredientTable(by, dict(zip(keys, names, strict=True)), str(origin))
 
 
@@ -275,13 +233,15 @@ def food101(folder: Path, table: IngredientTable) -> Plates:
     for part in ("train", "test"):
         listing, other = (folder / "meta" / f"{part}.{ending}" for ending in ("txt", "json"))
         if listing.exists() or not other.exists():
-            listed = matched(listing, "(?P<image>.+)", "an image")
+            listed = read_lines(listing, "(?P<image>.+)", "an image")
         else:
             try:
                 images = [image for dish in json.loads(read_text(other)).values() for image in dish]
                 listed = pd.DataFrame({"image": images}, [other] * len(images), dtype="str")
             except (ValueError, TypeError, AttributeError) as error:
-                raise unexpected(other, str(error), "lists of images by dish") from None
+                raise StudyError(
+                    f"{other}: expected lists of images by dish ({error}); use the published file"
+                ) from None
         parts.append(listed.assign(image=listed["image"] + ".jpg", part=part))
     return in_parts(folder / "images", pd.concat(parts), table)
 
@@ -301,8 +261,8 @@ def recipes5k(folder: Path) -> Plates:
     for name, part in zip(("train", "val", "test"), PARTS, strict=True):
         rows = aligned(lists / f"{name}_images.txt", lists / f"{name}_labels.txt")
         rows = rows.set_axis(["image", "label"], axis=1).assign(part=part)
-        expected = f"an image and in {name}_labels.txt a line of {file.name}, from 0"
-        refuse(rows, ~rows["label"].isin(recipes), expected)
+        sentence = f"its label should be a line of {file.name}, from 0, not `{{label}}`"
+        refuse(rows, ~rows["label"].isin(recipes), f"{sentence}; use the published files")
         parts.append(rows)
     images = pd.concat(parts)
     made_of = zip(images["image"].map(partial(row_key, "image")), images["label"], strict=True)
@@ -317,9 +277,12 @@ def in_parts(root: Path, listed: pd.DataFrame, table: IngredientTable) -> Plates
     """
     files = listed["image"]
     there = {file.relative_to(root).as_posix() for file in root.glob("*/*")}
-    expected = f"a dish, `/` and an image of it below {root}, each once"
-    remedy = "unpack the dataset again or mend the list"
-    refuse(listed, ~files.isin(there) | files.duplicated(), expected, remedy)
+    refuse(
+        listed,
+        ~files.isin(there) | files.duplicated(),
+        "expected a dish, `/` and an image of it that is there, each once, found `{image}`; unpack "
+        "the dataset again or mend the list",
+    )
     dishes = files.str.split("/").str[0].tolist()
     ingredients = list(map(table.of, dishes, files))
     return Plates.of(root, files.tolist(), dishes, ingredients, official=listed["part"].to_numpy())
@@ -334,17 +297,16 @@ def uecfood256(folder: Path, table: IngredientTable) -> Plates:
     Pictures without a box are left out. Raises StudyError when a list is wrong, an image is
     missing, or a dish has no image or no row in the table.
     """
-    expected = "the number of a category and its name, each once"
-    pattern = r"0*(?P<category>\d+)\s+(?P<dish>.+)"
-    categories = matched(folder / "category.txt", pattern, expected, "id")
+    form, pattern = "the number of a category and its name", r"0*(?P<category>\d+)\s+(?P<dish>.+)"
+    categories = read_lines(folder / "category.txt", pattern, form, "id")
     categories["dish"] = categories["dish"].str.split().str.join(" ")
     twice = categories["category"].duplicated() | categories["dish"].duplicated()
-    refuse(categories, twice, expected)
-    expected = "`img x1 y1 x2 y2`, an image and four whole numbers"
+    refuse(categories, twice, "`{category} {dish}` should be there once; use the published file")
+    form = "`img x1 y1 x2 y2`, an image and four whole numbers"
     pattern = r"(?P<image>[^/\s]+)\s+(?P<corners>-?\d+(?:\s+-?\d+){3})"
     parts = []
     for one in categories.itertuples():
-        boxes = matched(folder / one.category / "bb_info.txt", pattern, expected, "img")
+        boxes = read_lines(folder / one.category / "bb_info.txt", pattern, form, "img")
         boxes["corners"] = boxes["corners"].str.split().str.join(" ")
         parts.append(boxes.drop_duplicates().assign(category=one.category, dish=one.dish))
     boxes = pd.concat(parts)
@@ -381,8 +343,10 @@ def cut(root: Path, boxes: pd.DataFrame) -> Path:
         width, height = photograph.size
         inside = max(left, 0), max(upper, 0), min(right, width), min(lower, height)
         if inside[0] >= inside[2] or inside[1] >= inside[3]:
-            expected = f"a box that holds something of {source}, {width}×{height} pixels"
-            raise unexpected(where, corners, expected, "correct or remove the line")
+            raise StudyError(
+                f"{where}: the box `{corners}` holds nothing of {source}, {width}×{height} pixels; "
+                "correct or remove the line"
+            )
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         photograph.crop(inside).save(folder / file)
 

@@ -17,8 +17,7 @@ import pandas as pd
 
 from studies import paths
 from studies.inputs.download import require
-from studies.inputs.reading import numbered_lines
-from studies.inputs.tables import read_table, refuse
+from studies.inputs.tables import read_lines, read_table, refuse
 from studies.paths import StudyError, one_sentence, relative
 from studies.relevance.params import FILE, SOURCES, TEXTS
 from studies.relevance.sentences import split
@@ -111,16 +110,10 @@ def correspondences(file: Path) -> dict[str, str]:
 
     A line is `<wnid>, <article>`, with further articles after further commas, or `-` for none.
     """
-    pages = {}
-    for number, line in numbered_lines(file):
-        wnid, *articles = (cell.strip() for cell in line.split(","))
-        if not WNID.fullmatch(wnid) or not articles or not articles[0]:
-            raise StudyError(
-                f"{file} line {number}: should be a wnid, a comma and an article, or - for none; "
-                "bring the file as it was published"
-            )
-        pages[wnid] = articles[0]
-    return pages
+    form = "a wnid, a comma and an article, or - for none"
+    pattern = rf"(?P<wnid>{WNID.pattern})\s*,\s*(?P<page>[^,\s][^,]*?)\s*(?:,.*)?"
+    pages = read_lines(file, pattern, form)
+    return dict(zip(pages["wnid"], pages["page"], strict=True))
 
 
 def overrides(file: Path, classes: Mapping[str, str]) -> Titles:

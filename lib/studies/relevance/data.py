@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import kitchen
 from studies import paths
 from studies.inputs import images, reading
 from studies.inputs.reading import refuse_empty
+from studies.inputs.tables import read_table, refuse
 from studies.paths import StudyError
 from studies.relevance import sentences
 from studies.relevance.captions import Caption, imagenet_captions, joined, table
@@ -160,7 +161,7 @@ def read(parameters: Parameters) -> Collection:
 def published(parameters: Parameters) -> Source:
     """Return ImageNet-Captions, with the class texts that were collected."""
     source, file = parameters.source, paths.data() / FILE
-    classes = read_collected(file.with_name(TEXTS), {"class": "str", "text": "str"})
+    classes = read_collected(file.with_name(TEXTS), ["class", "text"])
     names, texts = (classes[column].to_dict() for column in ("class", "text"))
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "blake2b").hexdigest()
@@ -194,21 +195,13 @@ def from_kitchen(parameters: Parameters) -> Source:
     return table(captions, names, *known), names, texts, folders
 
 
-def read_collected(file: Path, columns: dict[str, str]) -> pd.DataFrame:
-    """Return columns, name -> type, that `studies.relevance.collect` wrote of classes, by wnid."""
-    try:
-        frame = pd.read_csv(file, dtype={"wnid": "str", **columns}, keep_default_na=False)
-        frame = frame.set_index("wnid")[[*columns]]
-        # a row that is cut short has empty cells
-        if not len(frame) or frame.index.duplicated().any() or frame.eq("").any(axis=None):
-            raise ValueError("no class, one twice, or an empty cell")
-    except (OSError, ValueError, KeyError) as error:
-        problem = " ".join(str(error).split())
-        raise StudyError(
-            f"{file}: no table with the columns wnid, {', '.join(columns)} ({problem}); delete it "
-            "and collect the class texts again"
-        ) from None
-    return frame
+def read_collected(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Return columns that `studies.relevance.collect` wrote of classes, as text, by wnid."""
+    frame = read_table(file, ["wnid", *columns])
+    again = "delete the file and collect the class texts again"
+    refuse(frame, frame.eq("").any(axis=1), f"has an empty cell; {again}")
+    refuse(frame, frame["wnid"].duplicated(), f"{{wnid}} is there twice; {again}")
+    return frame.set_index("wnid")
 
 
 def split(collection: Collection, parameters: Parameters) -> np.ndarray:

@@ -119,7 +119,7 @@ def class_texts(parameters: Parameters, collection: data.Collection) -> pd.DataF
     file = paths.data() / FILE.with_name(SOURCES)
     if parameters.source.name == "kitchen" or not file.is_file():
         return frame.assign(**dict.fromkeys(PAGE))
-    pages = data.read_collected(file, {"title": "str", "url": "str", "revision": "int64"})
+    pages = data.read_collected(file, ["title", "url", "revision"])
     frame = frame.join(pages.astype({"revision": "Int64"}), on="wnid")
     return frame.assign(licence=np.where(frame["url"].notna(), LICENCE, None))
 
