@@ -76,6 +76,63 @@ class TestOfficial:
         assert as_listed(flickr8k(folder))
 
 
+class TestKaggle:
+    """Flickr8k as most people have it: `Images/` and one CSV file, `captions.txt`."""
+
+    @pytest.fixture
+    def kaggle(self, folder, text):
+        """A folder of that layout, the published lists in `Flickr8k_text` beside."""
+        (text / TOKENS).unlink()
+        (folder / "Flicker8k_Dataset").rename(folder / "Images")
+        with (folder / "captions.txt").open("w", newline="") as file:
+            rows = [(name, said) for name, own in CAPTIONS.items() for said in own]
+            csv.writer(file).writerows([("image", "caption"), *rows])
+        return folder
+
+    def test_published_lists_are_kept_and_without_any_parts_are_drawn(self, kaggle, text, plates):
+        assert as_listed(flickr8k(kaggle))
+        for name in LISTS.values():
+            (text / name).unlink()
+        dataset = flickr8k(kaggle)
+        assert dict(zip(dataset.files, dataset.captions, strict=True)) == CAPTIONS
+        assert dataset.official is None
+        own = data.from_table((kaggle / "captions.txt").rename(kaggle / "Images/captions.csv"))
+        assert (own.files, own.captions) == (dataset.files, dataset.captions)
+
+    def test_some_of_the_lists(self, kaggle, text):
+        (text / LISTS["test"]).unlink()
+        assert refused(flickr8k, kaggle).startswith(f"{text / LISTS['test']}: no such file")
+
+
+class TestTable:
+    def write(self, folder, rows):
+        for name in CAPTIONS:
+            (folder / name).write_bytes(name.encode())
+        (folder / "own.csv").write_text("\n".join(["image,caption,split", *rows]))
+        return folder / "own.csv"
+
+    def test_validation_is_drawn_from_training_and_edits_are_noticed(
+        self, tmp_path, plates, capsys
+    ):
+        rows = [f"{name},{said},train" for name, own in CAPTIONS.items() for said in own]
+        file = self.write(tmp_path, [*rows[:-1], rows[-1].replace("train", "test")])
+        dataset = data.from_table(file)
+        assert (dataset.files, dataset.captions) == (list(CAPTIONS), list(CAPTIONS.values()))
+        source = {"name": "table", "file": "own.csv"}
+        parts = data.split(dataset, plates(source=source, validation_share=0.25, test_share=0.5))
+        assert Counter(parts) == {"train": 3, "validation": 1, "test": 1}
+        assert parts[-1] == "test"
+        told = "own.csv: images 5, captions 10, train 3, validation 1, test 1; drawn: validation\n"
+        assert capsys.readouterr().out == told
+        before = dataset.fingerprint
+        self.write(tmp_path, [*rows[:-1], "d.jpg,Nobody .,test"])
+        assert data.from_table(file).fingerprint != before
+
+    def test_an_image_in_two_parts(self, tmp_path):
+        file = self.write(tmp_path, ["a.jpg,A dog .,train", "b.jpg,Cats .,test", "a.jpg,Dog .,val"])
+        assert refused(data.from_table, file).startswith(f"{file} line 4: `a.jpg` is of validation")
+
+
 class TestBadOfficial:
     """Each ends in one sentence that names the file, and the line where there is one."""
 
@@ -83,7 +140,7 @@ class TestBadOfficial:
         images = folder / "Flicker8k_Dataset"
         (images / "d.jpg").unlink()
         where = f"{folder / 'Flickr8k_text' / LISTS['test']} line 2"
-        assert f"{where}: `d.jpg`, of the test split, is not in" in refused(flickr8k, folder)
+        assert f"{where}: `d.jpg` is not in Flicker8k_Dataset" in refused(flickr8k, folder)
         images.rename(folder / "photos")
         assert refused(flickr8k, folder).startswith(f"{images}: no such folder")
 
@@ -165,12 +222,12 @@ class TestKarpathy:
     @pytest.mark.parametrize("name", ["f.jpg", "../c.jpg", None])
     def test_missing_image_of_a_split(self, folder, entries, message, name):
         entries[2]["filename"] = name
-        assert f": `{name}`, of the validation split, is not in" in message({"images": entries})
+        assert f": `{name}` is not in Flicker8k_Dataset" in message({"images": entries})
 
     def test_no_file_and_an_empty_split(self, folder, entries, message):
         assert refused(karpathy, folder).startswith(f"{folder / 'Flickr8k_text' / KARPATHY}: no")
         some = [entry for entry in entries if entry["split"] != "val"]
-        assert message({"images": some}).startswith(f"{folder / KARPATHY}: the validation split")
+        assert "too few listed images for a validation set" in message({"images": some})
 
 
 def test_real_dataset(real_flickr8k):

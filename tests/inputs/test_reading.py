@@ -3,7 +3,7 @@
 import pytest
 
 from sentences import refused
-from studies.inputs.reading import lines, numbered_lines, read_text
+from studies.inputs.reading import lines, read_text
 
 BOM = b"\xef\xbb\xbf"
 
@@ -40,11 +40,9 @@ TEXT = BOM + "\n a b \r\n\n\tc\rd\u2028e\x0cf\n \r\n\n".encode()
 
 def test_lines_keep_their_numbers(write):
     assert lines(write(TEXT)) == ["", "a b", "", "c\rd\u2028e\x0cf"]
-    assert list(numbered_lines(write(TEXT))) == [(2, "a b"), (4, "c\rd\u2028e\x0cf")]
 
 
 @pytest.mark.parametrize("content", [b"", BOM, b"\n \r\n\t"])
 def test_no_text(write, content):
     file = write(content)
     assert refused(lines, file).startswith(f"{file}: is empty")
-    assert list(numbered_lines(file)) == []

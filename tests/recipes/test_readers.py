@@ -111,12 +111,62 @@ class TestCsv:
         assert "mend the line" in message
 
     def test_files_that_cannot_be_read(self, tmp_path):
-        assert "no.csv: no such file or directory; put it" in refused(from_csv, tmp_path / "no.csv")
-        assert "is a directory; put" in refused(from_csv, tmp_path)
+        assert "no.csv: no such file or directory; unpack" in refused(from_csv, tmp_path / "no.csv")
+        assert "is a directory; unpack" in refused(from_csv, tmp_path)
         latin = write(tmp_path, "dish,ingredients\npie,crème\n".encode("latin-1"))
         assert refused(from_csv, latin).startswith(f"{latin} line 2: is not UTF-8")
         quote = write(tmp_path, 'dish,ingredients\npie,"apple\nsoup,miso')
-        assert refused(from_csv, quote).startswith(f"{quote} line 3: has 2 cells")
+        assert refused(from_csv, quote).startswith(f"{quote} line 3: expected one dish")
+
+
+PLATES = [
+    "image,dish,ingredients,variant,recipe",
+    "1.png,pie,Apple; flour ;apple,apple pie,Bake.",
+    '2.png,pie,leek;flour,leek pie,"Fry,\nbake."',
+    "3.png,soup,Leek,leek soup,Boil.",
+]
+
+
+class TestTable:
+    @pytest.fixture
+    def plates(self, tmp_path):
+        """Return a function that reads a table of three pictures, each a list of lines."""
+        for k in (1, 2, 3):
+            (tmp_path / f"{k}.png").write_bytes(bytes([k]))
+
+        def read(*rows):
+            file = write(tmp_path, "\n".join(rows))
+            return readers.from_table(file)
+
+        return read
+
+    def test_plates(self, plates, tmp_path):
+        found = plates(*PLATES)
+        assert ingredients_of(found) == {
+            **{"1.png": {"apple", "flour"}, "2.png": {"leek", "flour"}, "3.png": {"leek"}}
+        }
+        assert [found.dishes[k] for k in found.dish] == ["pie", "pie", "soup"]
+        variants = [found.variants[k] for k in found.variant]
+        assert variants == ["apple pie", "leek pie", "leek soup"]
+        assert found.references == ["Bake.", "Fry,\nbake.", "Boil."]
+        assert found.official is None
+        less = plates(*(",".join(row.split(",")[:3]) for row in (*PLATES[:2], PLATES[3])))
+        assert less.variants is less.variant is less.references is None
+        assert less.fingerprint != found.fingerprint
+
+    @pytest.mark.parametrize(
+        ("row", "said"),
+        [
+            ('3.png,soup,"leek, salt",leek soup,Boil.', "expected ingredients joined by `;`"),
+            ("3.png,soup,; ;,leek soup,Boil.", "expected ingredients joined by `;`, found `; ;`"),
+            ("3.png,soup,leek,leek pie,Boil.", "`leek pie` is a variant of soup, and of pie above"),
+            ("2.png,soup,leek,leek soup,Boil.", "`2.png` is listed twice"),
+            ("3.png,soup,leek,leek soup,", "has no recipe"),
+        ],
+    )
+    def test_a_bad_row_is_named_by_its_line(self, plates, tmp_path, row, said):
+        message = refused(plates, *PLATES[:3], row)
+        assert message.startswith(f"{tmp_path / 'own.csv'} line 5: {said}")
 
 
 READERS = {

@@ -117,6 +117,103 @@ class TestPublished:
         assert refused(data.read, small(changes=PUBLISHED)).startswith(f"{file}{told}")
 
 
+CAPTIONS = [
+    "id,class,text,relevant,split",
+    "7,cat,<b>Tabby</b> asleep,1,train",
+    "8,cat,word,,train",
+    "9,Dog,a dog barks,0,test",
+    "10,Dog,two dogs,,training",
+]
+DESCRIBED = [
+    "class,text,name",
+    "cat,Cats purr. They nap.,tabby cat",
+    "Dog,Dogs bark. They run.,dog",
+]
+
+
+class TestOwn:
+    """Captions and classes of a user's own, in two tables."""
+
+    @pytest.fixture
+    def own(self, sandbox, small):
+        """Return a function that writes the tables and returns their parameters."""
+
+        def write(captions, described=DESCRIBED, system="predictor", **changes):
+            place = sandbox / "data" / "own"
+            place.mkdir(exist_ok=True)
+            for k in (7, 8, 9, 10):
+                (place / f"{k}.png").write_bytes(bytes([k]))
+            (place / "captions.csv").write_text("\n".join(captions))
+            (place / "classes.csv").write_text("\n".join(described))
+            source = {"name": "table", "file": "own/captions.csv"}
+            return small(system, changes={"source": source, **changes})
+
+        return write
+
+    def test_captions_classes_and_parts(self, own, capsys):
+        share = {"validation_share": 0.5, "rare.examples": 0}
+        found = data.read(plan := own(CAPTIONS, **share))
+        assert found.captions["text"][:] == ["Tabby asleep", "a dog barks", "two dogs"]
+        assert found.captions["image"][:] == ["7", "9", "10"]
+        assert (found.wnids, found.names) == (["Dog", "cat"], ["dog", "tabby cat"])
+        assert found.sentences == [["Dogs bark.", "They run."], ["Cats purr.", "They nap."]]
+        assert np.array_equal(found.relevant, [1, 0, np.nan], equal_nan=True)
+        parts = data.split(found, plan)
+        assert parts[1] == "test"
+        assert sorted(parts[[0, 2]]) == ["train", "validation"]
+        told = (
+            "own/captions.csv: 3 captions, 2 classes; 1 train, 1 validation, 1 test (drawn: valid"
+        )
+        assert capsys.readouterr().out.startswith(told)
+        moved = [*CAPTIONS[:-1], "10,Dog,two dogs,,val"]
+        again = data.read(own(moved, **share))
+        assert data.split(again, plan).tolist() == ["train", "test", "validation"]
+        assert again.fingerprint != found.fingerprint
+
+    def test_images(self, own):
+        rows = ["id,class,text,image", "7,cat,a cat,7.png", "8,Dog,a dog,./8.png"]
+        found = data.read(own(rows, DESCRIBED))
+        assert [file.name for file in found.files] == ["7.png", "8.png"]
+        assert all(file.is_file() for file in found.files)
+        pixels = {"downstream.encoder": {"name": "pixels", "size": 16, "widths": [4]}}
+        plan = own(CAPTIONS, system="downstream_all", **pixels)
+        assert "own/captions.csv: has no column `image`" in refused(data.read, plan)
+
+    @pytest.mark.parametrize(
+        ("row", "said"),
+        [
+            ("7,cat,a cat,1,val", "captions.csv line 6: `7` is listed twice"),
+            ("11,cats,a cat,1,val", "classes.csv has no class `cats`; did you mean `cat`?"),
+            (
+                "11,cat,a cat,maybe,val",
+                "captions.csv line 6: relevant should be 1, 0 or empty, not",
+            ),
+            ("11,cat,,1,val", "captions.csv line 6: has no text"),
+        ],
+    )
+    def test_a_bad_row_is_named_by_its_line(self, own, row, said):
+        assert said in refused(data.read, own([*CAPTIONS, row]))
+
+    @pytest.mark.parametrize(
+        ("row", "said"),
+        [
+            ("cat,Cats sleep. They eat.,a", "classes.csv line 4: `cat` is listed twice"),
+            (
+                "a/cat,Cats sleep. They eat.,a",
+                "classes.csv line 4: the class `a/cat` should have no",
+            ),
+            ("bird,,a", "classes.csv line 4: has no text"),
+        ],
+    )
+    def test_a_bad_class_is_named_by_its_line(self, own, row, said):
+        assert said in refused(data.read, own(CAPTIONS, [*DESCRIBED, row]))
+
+    def test_missing_tables(self, own):
+        plan = own(CAPTIONS)
+        (data.paths.data() / "own/classes.csv").unlink()
+        assert "own/classes.csv: no such file or folder" in refused(data.read, plan)
+
+
 @st.composite
 def classes(draw, captions=12):
     """Class numbers of captions, and how many sentences each class has, one at least."""

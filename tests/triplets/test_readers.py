@@ -491,7 +491,7 @@ class TestTables:
         ("text", "words"),
         [
             ("", ": needs rows below"),
-            ("file,label1,label3\na/1.jpg,x,y\n", ": its columns are file, label1, label3"),
+            ("file,label1,label3\na/1.jpg,x,y\n", ": unknown column `label3`; did you mean"),
             ("file,label1,file\na/1.jpg,x,y\n", ": needs rows below a line of different"),
             ("file,label1,label2\na/1.jpg,x\n", " line 2: has 2 cells"),
             ('file,label1,label2\na/1.jpg,"x\ny",z\na/2.jpg,,z\n', " line 4: is in no class"),

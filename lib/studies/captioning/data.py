@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,13 @@ from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
 from studies.inputs import images, reading
 from studies.inputs.features import features
-from studies.inputs.reading import PARTS, read_text, refuse_empty, stratified
-from studies.inputs.tables import read_lines, refuse
+from studies.inputs.reading import PARTS, divided, read_text, refuse_empty, tell_parts
+from studies.inputs.tables import own_table, read_lines, read_table, refuse, refuse_others
 from studies.paths import StudyError
 
 TOKENS, KARPATHY = "Flickr8k.token.txt", "dataset_flickr8k.json"
-ROOTS = "Flicker8k_Dataset", "Flickr8k_Dataset"  # as published, or spelt rightly
+KAGGLE = "captions.txt"  # how most people have it
+ROOTS = "Flicker8k_Dataset", "Flickr8k_Dataset", "Images"  # published, spelt rightly, Kaggle
 LISTS = {
     **{"train": "Flickr_8k.trainImages.txt", "validation": "Flickr_8k.devImages.txt"},
     "test": "Flickr_8k.testImages.txt",
@@ -32,22 +32,18 @@ KARPATHY_PARTS = {"train": "train", "restval": "train", "val": "validation", "te
 
 
 @dataclass(frozen=True)
-class CaptionedImages:
+class CaptionedImages(images.Pictures):
     """Images of a dataset, their captions, and the published part of each.
 
     `files` are relative to `root`; `captions` holds a list for each; `official` (N,) is one of
-    `PARTS`, or None when there is no published split.
+    `PARTS`, or None when there is no published split; `tables` are what else is read.
     """
 
     root: Path
     files: list[str]
     captions: list[list[str]]
     official: np.ndarray | None
-
-    @cached_property
-    def paths(self) -> list[Path]:
-        """Return the image files."""
-        return [self.root / file for file in self.files]
+    tables: tuple[Path, ...] = ()
 
 
 def read(parameters: Parameters) -> CaptionedImages:
@@ -57,10 +53,27 @@ def read(parameters: Parameters) -> CaptionedImages:
     if source.name == "flickr8k":
         reader = flickr8k if source.splits == "official" else karpathy
         return reader(paths.data() / "flickr8k")
+    if source.name == "table":
+        return from_table(paths.data() / source.file)
     root = reading.kitchen(source.per_variant, source.seed) / "images"
     plates = kitchen.plates(source.per_variant, source.seed)
     captions = [kitchen.captions(one, source.seed) for one in plates]
     return CaptionedImages(root, [one.file for one in plates], captions, None)
+
+
+def from_table(file: Path) -> CaptionedImages:
+    """Read a CSV file, a line a caption: `image`, `caption` and, if published, `split`.
+
+    Raises StudyError as `own_table`, and for an image that is in two parts.
+    """
+    rows = own_table(file, ["image", "caption"])
+    if "part" in rows:
+        both = "`{image}` is of {part}, and of {first_part} above; give all its lines one split"
+        refuse_others(rows, "image", "part", both)
+    groups = rows.groupby("image", sort=False)
+    captions = groups["caption"].agg(list)
+    official = groups["part"].first().to_numpy("str") if "part" in rows else None
+    return CaptionedImages(file.parent, [*captions.index], [*captions], official, (file,))
 
 
 def flickr8k(folder: Path) -> CaptionedImages:
@@ -69,17 +82,24 @@ def flickr8k(folder: Path) -> CaptionedImages:
     M. Hodosh, P. Young, J. Hockenmaier, JAIR 47, 2013. `Flicker8k_Dataset/*.jpg` and, in
     `Flickr8k_text/` or beside it, `Flickr8k.token.txt` (`<image>#<k>`, tab, caption) and
     `Flickr_8k.{train,dev,test}Images.txt`. The published token file has captions of an image that
-    does not exist, so only images of a split must be there.
+    does not exist, so only images of a split must be there. In place of the token file there may
+    be `captions.txt`, a CSV file with the columns `image` and `caption`, and `Images/`, as at
+    Kaggle; without any of the lists beside, the parts are then drawn.
     Raises StudyError when such an image is missing, has no caption, or is listed twice.
     """
-    text = text_folder(folder, TOKENS)
-    captions = token_captions(text / TOKENS).groupby("image")["caption"].agg(list)
-    listed = pd.concat(
-        read_lines(text / name, "(?P<image>.+)", "the name of an image").assign(part=part)
-        for part, name in LISTS.items()
-    )
-    listed["captions"] = [captions.get(image, []) for image in listed["image"]]
-    return published(folder, listed)
+    file = text_file(folder, TOKENS, KAGGLE)
+    own = file.name == KAGGLE
+    captions = read_table(file, ["image", "caption"]) if own else token_captions(file)
+    groups = captions[captions["caption"] != ""].groupby("image")["caption"].agg(list)
+    if own and not text_files(folder, *LISTS.values()):
+        listed = captions[["image"]].drop_duplicates()
+    else:
+        listed = pd.concat(
+            read_lines(text_file(folder, name), "(?P<image>.+)", "an image").assign(part=part)
+            for part, name in LISTS.items()
+        )
+    listed["captions"] = [groups.get(image, []) for image in listed["image"]]
+    return published(folder, listed, (file,) if own else ())
 
 
 def karpathy(folder: Path) -> CaptionedImages:
@@ -87,7 +107,7 @@ def karpathy(folder: Path) -> CaptionedImages:
 
     Raises StudyError when the file is not of that form or an image is missing or listed twice.
     """
-    file = text_folder(folder, KARPATHY) / KARPATHY
+    file = text_file(folder, KARPATHY)
     try:
         entries = [
             (
@@ -118,18 +138,24 @@ def token_captions(file: Path) -> pd.DataFrame:
     return rows
 
 
-def text_folder(folder: Path, name: str) -> Path:
-    """Return the folder of a text: the published archive has no top folder of its own."""
-    for place in (folder / "Flickr8k_text", folder):
-        if (place / name).is_file():
-            return place
-    raise StudyError(f"{folder / 'Flickr8k_text' / name}: no such file; put it there")
+def text_files(folder: Path, *names: str) -> list[Path]:
+    """Return which of these texts are there; the published archive has no top folder of its own."""
+    places = [place / name for name in names for place in (folder / "Flickr8k_text", folder)]
+    return [file for file in places if file.is_file()]
 
 
-def published(folder: Path, listed: pd.DataFrame) -> CaptionedImages:
-    """Return the images of a folder that lists name: rows of `image`, `captions`, and `part`.
+def text_file(folder: Path, *names: str) -> Path:
+    """Return the first of these texts that is there; raises StudyError when there is none."""
+    for file in text_files(folder, *names):
+        return file
+    raise StudyError(f"{folder / 'Flickr8k_text' / names[0]}: no such file; put it there")
 
-    Raises StudyError when an image is not there, has no caption or is listed twice.
+
+def published(folder: Path, listed: pd.DataFrame, tables: tuple[Path, ...] = ()) -> CaptionedImages:
+    """Return the images of a folder that lists name: rows of `image`, `captions`, maybe `part`.
+
+    Raises StudyError when an image is not there, has no caption or is listed twice, and when a part
+    is empty.
     """
     roots = [folder / name for name in ROOTS]
     root = next((root for root in roots if root.is_dir()), None)
@@ -139,21 +165,24 @@ def published(folder: Path, listed: pd.DataFrame) -> CaptionedImages:
     refuse(listed, images.duplicated(), "`{image}` is listed twice; keep one")
     none = listed["captions"].map(len) == 0
     refuse(listed, none, "`{image}` has no caption; use the published file")
-    missing = f"`{{image}}`, of the {{part}} split, is not in {root.name}; unpack the images again"
+    missing = f"`{{image}}` is not in {root.name}; unpack the images again"
     refuse(listed, ~images.isin(there), missing)
-    return CaptionedImages(root, [*images], [*listed["captions"]], listed["part"].to_numpy("str"))
+    official = listed["part"].to_numpy("str") if "part" in listed else None
+    if official is not None:
+        refuse_empty(official, root, "listed images")
+    return CaptionedImages(root, [*images], [*listed["captions"]], official, tables)
 
 
 def split(dataset: CaptionedImages, parameters: Parameters) -> np.ndarray:
-    """Return (N,) `train`, `validation` or `test`: as published, or by lot.
+    """Return (N,) `train`, `validation` or `test`, see `divided`.
 
     Raises StudyError when a part would be empty.
     """
-    if dataset.official is not None:
-        return dataset.official
-    shares = parameters.validation_share, parameters.test_share
-    parts = stratified(np.zeros(len(dataset.files)), *shares, parameters.split_seed)
-    refuse_empty(parts, dataset.root, "images")
+    official = dataset.official
+    strata = np.zeros(len(dataset.files))
+    parts = divided(strata, parameters, dataset.root, "images", official=official)
+    numbers = {"images": len(parts), "captions": sum(map(len, dataset.captions))}
+    tell_parts(parameters.source, numbers, parts, official)
     return parts
 
 

@@ -25,7 +25,7 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     """Caption the test set and score it."""
     dataset = data.read(parameters)
     parts = data.split(dataset, parameters)
-    fingerprint = images.fingerprint(dataset.paths, dataset.root)
+    fingerprint = dataset.fingerprint
     test = np.flatnonzero(parts == "test")
     if parameters.trained:
         run = load_run(folder)

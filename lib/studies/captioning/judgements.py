@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from studies import paths
-from studies.captioning.data import TOKENS, text_folder, token_captions
+from studies.captioning.data import TOKENS, text_file, token_captions
 from studies.captioning.metrics import score_captions
 from studies.inputs import reading
 from studies.inputs.download import require
@@ -69,9 +69,9 @@ def judged(folder: Path, judges: str) -> pd.DataFrame:
 
     Raises StudyError when a file is missing or malformed, or no pair is left.
     """
-    tokens = token_captions(text_folder(folder, TOKENS) / TOKENS)
+    tokens = token_captions(text_file(folder, TOKENS))
     captions = tokens.groupby("image")["caption"].agg(list)
-    file = text_folder(folder, FILES[judges]) / FILES[judges]
+    file = text_file(folder, FILES[judges])
     form, cells = FORMS[judges]
     pairs = read_lines(file, rf"{PAIR}\t{cells}", f"image, caption and {form}, with tabs between")
     pairs = pairs.merge(tokens.rename(columns={"image": "other"}), on=["other", "number"])

@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from studies import paths
-from studies.inputs.download import require
-from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule
+from studies.inputs.download import require, require_own
+from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule, Table
 from studies.runs.params import Block, Count, NotNegative, Positive, Share, Widths
 
 
@@ -119,7 +119,7 @@ class Parameters(Schedule, ImageParameters):
 
     study: ClassVar[str] = "captioning"
 
-    source: Annotated[Kitchen | Flickr8k, Field(discriminator="name")]
+    source: Annotated[Kitchen | Flickr8k | Table, Field(discriminator="name")]
     min_count: Count  # words rarer than this in the training captions are unknown
 
     baseline: Annotated[MostFrequent | NearestNeighbour, Field(discriminator="name")] | None
@@ -135,6 +135,8 @@ class Parameters(Schedule, ImageParameters):
         """Raise StudyError when the data is not there, without reading any."""
         if self.source.name == "flickr8k":
             require("flickr8k", paths.data() / "flickr8k")
+        elif self.source.name == "table":
+            require_own(self.source.file)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -14,7 +14,6 @@ from studies.captioning import data
 from studies.captioning.model import Captioner, Describer, build
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import PAD, Words
-from studies.inputs import images
 from studies.inputs.images import augment
 from studies.inputs.reading import sizes
 from studies.learning import compute
@@ -132,7 +131,7 @@ def train(parameters: Parameters) -> Iterator[Any]:
     )
     facts = {
         **outcome.facts(network, parameters),
-        "dataset_fingerprint": images.fingerprint(dataset.paths, dataset.root),
+        "dataset_fingerprint": dataset.fingerprint,
         "images": sizes(parts),
         "words": len(words),
         "input_shape": list(inputs.shape[1:]),

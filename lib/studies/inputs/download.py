@@ -96,6 +96,17 @@ def require(name: str, folder: Path) -> Path:
     )
 
 
+def require_own(name: str) -> Path:
+    """Return a file or folder of the user's own below STUDIES_DATA; StudyError if not there."""
+    place = paths.data() / name
+    if not place.exists():
+        raise StudyError(
+            f"{place}: no such file or folder; put it there, or point STUDIES_DATA at the folder "
+            "that holds it"
+        )
+    return place
+
+
 def _is_there(part: Part) -> bool:
     return (paths.data() / part.lands / part.holds).exists()
 

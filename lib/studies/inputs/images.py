@@ -52,6 +52,24 @@ def fingerprint(paths: Sequence[Path], root: Path, *, ordered: bool = False) -> 
     ).hexdigest()
 
 
+class Pictures:
+    """What every dataset of pictures has: `files` below `root`, and `tables` of a user's own."""
+
+    root: Path
+    files: list[str]
+    tables: tuple[Path, ...]
+
+    @property
+    def paths(self) -> list[Path]:
+        """Return the picture files."""
+        return [self.root / file for file in self.files]
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a digest of the pictures and tables; StudyError when one cannot be read."""
+        return fingerprint([*self.paths, *self.tables], self.root)
+
+
 def open_rgb(path: Path, least: int | None = None) -> Image.Image:
     """Return the photograph upright and in RGB, whatever colours the file keeps.
 

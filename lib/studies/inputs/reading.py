@@ -1,6 +1,7 @@
 """What every dataset is read with: its text files, its parts, and the drawn kitchen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import kitchen as world
 from studies import paths
 from studies.paths import StudyError
 from studies.runs.files import made_once
+from studies.runs.params import Block, RunParameters
 
 
 def read_text(file: Path, remedy: str = "unpack the dataset again") -> str:
@@ -35,13 +37,6 @@ def lines(file: Path) -> list[str]:
     if not any(found):
         raise StudyError(f"{file}: is empty; unpack the dataset again")
     return found
-
-
-def numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield number, from 1, and text of each line that is not blank; only line feeds end one."""
-    for number, line in enumerate(read_text(file).split("\n"), 1):
-        if line.strip():
-            yield number, line.strip()
 
 
 # The parts of a dataset: drawn by strata, and none of them empty.
@@ -78,6 +73,48 @@ def stratified(
     return parts
 
 
+def divided(
+    strata: np.ndarray,
+    plan: RunParameters,
+    root: Path,
+    items: str,
+    stratum: str = "",
+    official: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return (N,) the part of each of the items below `root`: published, `official` (N,), or drawn.
+
+    Of a published split without a validation part that is drawn from training, see `stratified`.
+    Raises StudyError when a part would be empty.
+    """
+    if official is not None and set(PARTS) <= set(official):
+        return official
+    shares, tested = (plan.validation_share, plan.test_share), None
+    if official is not None:
+        tested = official == "test"
+    parts = stratified(strata, *shares, plan.split_seed, tested)
+    refuse_empty(parts, root, items, stratum)
+    return parts
+
+
+say = cache(print)  # once a process: a notebook reads the data, and then training does
+
+
+def tell(source: Block, numbers: Mapping[str, int], notes: Iterable[str] = ()) -> None:
+    """Print in one line what was read of a dataset on disk: how much of what, and notes."""
+    if source.name != "kitchen":
+        place = getattr(source, "file", getattr(source, "folder", source.name))
+        line = ", ".join(f"{name} {count:,}" for name, count in numbers.items())
+        say("; ".join([f"{place}: {line}", *notes]), flush=True)
+
+
+def tell_parts(
+    source: Block, numbers: Mapping[str, int], parts: np.ndarray, official: np.ndarray | None
+) -> None:
+    """Print what was read, the size of each part, and which were drawn since none is published."""
+    drawn = [part for part in PARTS if official is None or part not in official]
+    tell(source, {**numbers, **sizes(parts)}, [f"drawn: {', '.join(drawn)}"] if drawn else [])
+
+
 def sizes(parts: np.ndarray) -> dict[str, int]:
     """Return how many items each part has."""
     return {part: int(np.sum(parts == part)) for part in PARTS}
@@ -89,7 +126,7 @@ def refuse_empty(parts: np.ndarray, root: Path, items: str, stratum: str = "") -
         if part not in parts:
             many = f"{items} a {stratum}" if stratum else items
             raise StudyError(
-                f"{root}: too few {many} for a {part} set; add {items} or change "
+                f"{root}: too few {many} for a {part} set; add {items} or change the split, or "
                 "validation_share and test_share"
             )
 

@@ -2,13 +2,14 @@
 
 import csv
 import io
+import posixpath
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from studies.inputs.reading import PARTS, numbered_lines, read_text
+from studies.inputs.reading import PARTS, read_text
 from studies.paths import StudyError
 from studies.runs.params import suggestion
 
@@ -56,7 +57,8 @@ def read_lines(file: Path, pattern: str, form: str, header: str = "") -> pd.Data
     The index is that of `read_table`. The first line is left out where its first word is that of a
     header. Raises StudyError, which says the form, for a line of another, or when there is none.
     """
-    found = {f"{file} line {number}": line for number, line in numbered_lines(file)}
+    rows = enumerate(read_text(file).split("\n"), 1)  # only line feeds end one
+    found = {f"{file} line {number}": row.strip() for number, row in rows if row.strip()}
     first = next(iter(found), "")
     if header and found and found[first].split()[0] == header:
         del found[first]
@@ -110,3 +112,49 @@ def refuse_alike(rows: pd.DataFrame, column: str) -> None:
     keys = rows[column].str.casefold().str.replace(f"[{JOINERS}]", "", regex=True)
     sentence = f"`{{{column}}}` and `{{first_{column}}}` differ only by case; give both one name"
     refuse_others(rows.assign(key=keys), "key", column, sentence)
+
+
+# Tables of a user's own: a line an item, and images beside.
+
+
+def own_table(
+    file: Path,
+    needed: Sequence[str],
+    others: Sequence[str] = (),
+    *,
+    blank: Sequence[str] = (),
+    once: str = "",
+    names: Sequence[str] = (),
+    image: str = "image",
+) -> pd.DataFrame:
+    """Read a table of a user's own, with the columns `needed` and those of `others` that are there.
+
+    Cells are empty in `blank` columns only, and of the column `once` each is another. `names` are
+    `spelt`. The column `image` holds paths relative to the folder of the file. `split`, which any
+    table may have, becomes `part`. Raises StudyError, with the line, for what is otherwise, an
+    image that is not there, names that differ only by case, and a split that is no part.
+    """
+    rows = read_table(file)
+    refuse_columns(file, rows, needed, [*others, "split"])
+    for column in rows.columns.intersection(names):
+        rows[column] = rows[column].map(spelt)
+        refuse_alike(rows, column)
+    for column in rows.columns.difference(blank, sort=False):
+        refuse(rows, rows[column] == "", f"has no {column}; fill the cell or remove the line")
+    if image in rows:
+        paths = rows[image].map(posixpath.normpath)
+        refuse(
+            rows,
+            paths.str.match(r"/|\.\.?(/|$)"),
+            f"`{{{image}}}` is no path below the table's folder; put the image there and write its "
+            "path relative to that folder",
+        )
+        rows[image] = paths
+        missing = ~paths.map(lambda path: (file.parent / path).is_file())
+        refuse(rows, missing, f"there is no image `{{{image}}}`; put it there or correct the list")
+    if once:
+        refuse(rows, rows[once].duplicated(), f"`{{{once}}}` is listed twice; keep one line")
+    if "split" in rows:
+        rows["part"] = rows["split"].str.casefold().map(PART_NAMES)
+        refuse(rows, rows["part"].isna(), "split should be train, val or test, not `{split}`")
+    return rows

@@ -6,7 +6,8 @@ import kitchen
 from studies import paths
 from studies.inputs import images, reading
 from studies.inputs.features import features
-from studies.inputs.reading import PARTS, refuse_empty, stratified
+from studies.inputs.reading import divided, tell_parts
+from studies.paths import StudyError
 from studies.recipes import readers
 from studies.recipes.params import FOLDERS, Parameters
 from studies.recipes.readers import Plates
@@ -20,6 +21,12 @@ def read(parameters: Parameters) -> Plates:
         return from_kitchen(source.per_variant, source.seed)
     if source.name == "food101" and source.ingredients == "recipes5k":
         return readers.recipes5k(paths.data() / FOLDERS["recipes5k"])
+    if source.name == "table":
+        plates = readers.from_table(paths.data() / source.file)
+        network = parameters.network
+        if plates.variants is None and network is not None and network.names == "variant":
+            raise StudyError(f"{source.file}: has no column `variant`; set network.names: dish")
+        return plates
     reader = readers.food101 if source.name == "food101" else readers.uecfood256
     return reader(paths.data() / FOLDERS[source.name], readers.table(source.ingredients))
 
@@ -45,19 +52,14 @@ def split(plates: Plates, parameters: Parameters) -> np.ndarray:
     A published test set is kept, and validation drawn from the rest where none is published. What
     was cut out of one photograph stays in one part. Raises StudyError when a part would be empty.
     """
-    if plates.official is not None and set(PARTS) <= set(plates.official):
-        return plates.official
     # a photograph counts for the stratum of its first plate
     _, first, whose = np.unique(plates.clusters, return_index=True, return_inverse=True)
     strata = plates.dish if plates.variant is None else plates.variant
-    parts = stratified(
-        strata[first],
-        parameters.validation_share,
-        parameters.test_share,
-        parameters.split_seed,
-        None if plates.official is None else plates.official[first] == "test",
-    )[whose]
-    refuse_empty(parts, plates.root, "pictures", "dish")
+    official = None if plates.official is None else plates.official[first]
+    parts = divided(strata[first], parameters, plates.root, "pictures", "dish", official)[whose]
+    numbers = {"plates": len(parts), "dishes": len(plates.dishes)}
+    numbers["ingredients"] = len(plates.ingredients)
+    tell_parts(parameters.source, numbers, parts, official)
     return parts
 
 

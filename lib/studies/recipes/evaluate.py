@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from studies.inputs import images
 from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.paths import run_command
@@ -33,7 +32,7 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     """Score a system on the test set."""
     plates = data.read(parameters)
     parts = data.split(plates, parameters)
-    fingerprint = images.fingerprint(plates.paths, plates.root)
+    fingerprint = plates.fingerprint
     facts = {"dataset_fingerprint": fingerprint, "images": sizes(parts)}
     if parameters.baseline is not None:
         seen = blind(plates, parts)
@@ -156,9 +155,10 @@ def variant_scores(probabilities: np.ndarray, plates: Plates, train: np.ndarray)
     Of ingredient probabilities p (N, S) and the share π (V, S) of each variant's plates among the
     rows `train` that have them: Σ_s p log π + (1 − p) log(1 − π).
     """
-    present, variant = plates.present[train], plates.variant[train]
-    profiles = [present[variant == one].mean(0) for one in range(len(plates.variants))]
-    share = np.stack(profiles).clip(RARE, 1 - RARE)
+    profiles = pd.DataFrame(plates.present[train]).groupby(plates.variant[train]).mean()
+    # one that is not trained on is as likely with an ingredient as without
+    share = profiles.reindex(range(len(plates.variants)), fill_value=0.5).to_numpy()
+    share = share.clip(RARE, 1 - RARE)
     return probabilities @ np.log(share).T + (1 - probabilities) @ np.log(1 - share).T
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from studies import paths
-from studies.inputs.download import require
+from studies.inputs.download import require, require_own
 from studies.paths import StudyError
-from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule
+from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule, Table
 from studies.runs.params import Block, Count, Name, NotNegative, Positive, Seed, Widths
 
 # where published data lies below STUDIES_DATA
@@ -135,7 +135,7 @@ class Parameters(Schedule, ImageParameters):
 
     study: ClassVar[str] = "recipes"
 
-    source: Annotated[Kitchen | Food101 | UecFood256, Field(discriminator="name")]
+    source: Annotated[Kitchen | Food101 | UecFood256 | Table, Field(discriminator="name")]
     network: Network | None
     baseline: Baseline | None
     prompt: Prompt | None
@@ -170,16 +170,15 @@ class Parameters(Schedule, ImageParameters):
     def require_data(self) -> None:
         """Raise StudyError when the data is not there, without reading any."""
         source, table = self.source.name, getattr(self.source, "ingredients", "typical")
+        if source == "table":
+            require_own(self.source.file)
         # Recipes5k has photographs of its own
-        if source != "kitchen" and (source, table) != ("food101", "recipes5k"):
+        elif source != "kitchen" and (source, table) != ("food101", "recipes5k"):
             require(source, paths.data() / FOLDERS[source])
         if table in ("ingredients101", "recipes5k"):
             require(table, paths.data() / FOLDERS[table])
-        elif table != "typical" and not (file := paths.data() / table).is_file():
-            raise StudyError(
-                f"{file}: no such file; put the table of ingredients there (columns: dish or "
-                "image, ingredients), or point STUDIES_DATA at the folder that holds it"
-            )
+        elif table != "typical":
+            require_own(table)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -196,8 +195,8 @@ class Parameters(Schedule, ImageParameters):
         )
         if network is not None:
             self.refuse_augmentation(network.frozen)
-            variants = network.names == "variant" and not kitchen
-            refuse(variants, "network.names: only the kitchen's dishes have variants")
+            variants = network.names == "variant" and self.source.name in FOLDERS
+            refuse(variants, "network.names: published dishes have no variants")
             # the stem halves the side twice, and so does every block but the last once; a map of
             # one place would leave nothing to normalise by in a batch of one picture
             blocks = len(getattr(network.trunk, "blocks", ()))

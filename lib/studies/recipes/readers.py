@@ -17,7 +17,15 @@ from studies import paths
 from studies.inputs import images
 from studies.inputs.folders import is_picture
 from studies.inputs.reading import PARTS, lines, read_text
-from studies.inputs.tables import read_lines, read_table, refuse, refuse_columns
+from studies.inputs.tables import (
+    own_table,
+    read_lines,
+    read_table,
+    refuse,
+    refuse_columns,
+    refuse_others,
+    spelt,
+)
 from studies.paths import StudyError
 from studies.runs.files import made_once
 
@@ -27,7 +35,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Plates:
+class Plates(images.Pictures):
     """N pictures of C dishes with S ingredients.
 
     Attributes:
@@ -43,6 +51,7 @@ class Plates:
         variants: names of variants of dishes; None where dishes have none.
         variant: (N,) index into `variants`; None likewise.
         references: N recipes; None where there are none.
+        tables: what else a run reads, below `root`: a table of the user's own.
 
     """
 
@@ -57,6 +66,7 @@ class Plates:
     variants: list[str] | None = None
     variant: np.ndarray | None = None
     references: list[str] | None = None
+    tables: tuple[Path, ...] = ()
 
     @classmethod
     def of(
@@ -73,11 +83,6 @@ class Plates:
         names = sorted(set().union(*ingredients))
         present = np.array([np.isin(names, own) for own in ingredients])
         return cls(root, files, dishes.tolist(), dish, names, present, **rest)
-
-    @cached_property
-    def paths(self) -> list[Path]:
-        """Return the picture files."""
-        return [self.root / file for file in self.files]
 
     @cached_property
     def variant_of(self) -> np.ndarray:
@@ -219,7 +224,39 @@ def annotations(folder: Path) -> Path:
     return capital if capital.is_dir() else folder / "annotations"
 
 
-# Plates of published layouts.
+# Plates of a user's own, and of published layouts.
+
+
+def from_table(file: Path) -> Plates:
+    """Read a CSV file, a line a plate; `image` is relative to its folder.
+
+    | column | holds |
+    | --- | --- |
+    | `image`, `dish`, `ingredients` | the latter joined by `;` |
+    | `variant` | may be left out: of the dish, of one dish only |
+    | `split` | may be left out: `train`, `val` or `test` |
+    | `recipe` | may be left out: what a recipe of the plate is compared with |
+
+    Raises StudyError as `own_table`, for an image that is listed twice, a variant of two dishes,
+    and names that differ only by case.
+    """
+    needed, names = ["image", "dish", "ingredients"], ["dish", "variant"]
+    rows = own_table(file, needed, ["variant", "recipe"], once="image", names=names)
+    made_of = rows["ingredients"].map(spelt).str.split(";").map(ingredient_names)
+    wrong = (made_of.map(len) == 0) | rows["ingredients"].str.contains(",")
+    refuse(rows, wrong, "expected ingredients joined by `;`, found `{ingredients}`; mend the line")
+    more = {}
+    if "variant" in rows:
+        both = "`{variant}` is a variant of {dish}, and of {first_dish} above; give it two names"
+        refuse_others(rows, "variant", "dish", both)
+        variants, more["variant"] = np.unique(rows["variant"].tolist(), return_inverse=True)
+        more["variants"] = variants.tolist()
+    if "recipe" in rows:
+        more["references"] = rows["recipe"].tolist()
+    if "part" in rows:
+        more["official"] = rows["part"].to_numpy("str")
+    files, dishes = rows["image"].tolist(), rows["dish"].tolist()
+    return Plates.of(file.parent, files, dishes, made_of, tables=(file,), **more)
 
 
 def food101(folder: Path, table: IngredientTable) -> Plates:

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import DataLoader
 
-from studies.inputs import images
 from studies.inputs.images import augment
 from studies.inputs.reading import sizes
 from studies.learning import compute
@@ -113,7 +112,7 @@ def train(parameters: Parameters) -> Iterator[Any]:
     decision = chosen(logits, dish[rest], plates.present[rest])
     facts = {
         **outcome.facts(network, parameters),
-        "dataset_fingerprint": images.fingerprint(plates.paths, plates.root),
+        "dataset_fingerprint": plates.fingerprint,
         "images": sizes(parts),
     }
     yield facts, Recogniser(network, parameters, names, plates.ingredients, decision)

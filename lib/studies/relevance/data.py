@@ -14,21 +14,26 @@ import pandas as pd
 import kitchen
 from studies import paths
 from studies.inputs import images, reading
-from studies.inputs.reading import refuse_empty
-from studies.inputs.tables import read_table, refuse
+from studies.inputs.reading import refuse_empty, tell_parts
+from studies.inputs.tables import own_table, read_table, refuse
 from studies.paths import StudyError
 from studies.relevance import sentences
 from studies.relevance.captions import Caption, imagenet_captions, joined, table
-from studies.relevance.params import FILE, TEXTS, Parameters
+from studies.relevance.params import CLASSES, FILE, TEXTS, Parameters
 from studies.runs.folder import LoadedRun
+from studies.runs.params import suggestion
 
 if TYPE_CHECKING:
     import datasets
 
 WEB = 1  # raise it whenever the kitchen's web texts are others: tables made before are left alone
 
-# all captions, names and texts of the classes by wnid, and where their images are
-Source = tuple["datasets.Dataset", dict[str, str], dict[str, str], dict[str, Path] | None]
+TRUTH = {"1": True, "true": True, "0": False, "false": False, "": None}
+
+# all captions, names and texts of the classes by wnid, where their images are, and the part of each
+Source = tuple[
+    "datasets.Dataset", dict[str, str], dict[str, str], dict[str, Path] | None, np.ndarray | None
+]
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Collection:
         texts: the class text of each.
         sentences: the sentences of each that go with its captions.
         folders: where the images of each class are; None where there are no images.
+        given: the part of each of all captions, where it is published.
 
     """
 
@@ -51,11 +57,17 @@ class Collection:
     texts: list[str]
     sentences: list[list[str]]
     folders: dict[str, Path] | None
+    given: np.ndarray | None = None
 
     @cached_property
     def reason(self) -> np.ndarray:
         """Return why each of all captions is dropped before training, empty where it is not."""
         return self.everything.data.column("reason").to_numpy(zero_copy_only=False)
+
+    @property
+    def official(self) -> np.ndarray | None:
+        """Return the published part of each of the N captions; None where there is no split."""
+        return None if self.given is None else self.given[self.reason == ""]
 
     @cached_property
     def captions(self) -> "datasets.Dataset":
@@ -100,6 +112,7 @@ class Collection:
         digest = hashlib.blake2b(repr((self.wnids, self.texts)).encode(), digest_size=16)
         for batch in self.everything.iter(10_000):
             digest.update(repr(batch).encode())
+        digest.update(b"" if self.given is None else " ".join(self.given).encode())
         return digest.hexdigest()
 
     def fingerprint_for(self, parameters: Parameters) -> str:
@@ -143,13 +156,17 @@ def read(parameters: Parameters) -> Collection:
     Raises StudyError when it is not there, is not as it should be, or holds no caption.
     """
     parameters.require_data()
-    everything, names, texts, folders = (
-        from_kitchen(parameters) if parameters.source.name == "kitchen" else published(parameters)
-    )
+    readers = {"kitchen": from_kitchen, "imagenet_captions": published, "table": from_tables}
+    everything, names, texts, folders, given = readers[parameters.source.name](parameters)
+    if parameters.sees_images and folders is None:
+        raise StudyError(
+            f"{parameters.source.file}: has no column `image`, and {parameters.system} looks at "
+            "images; add it, or take an encoder of text"
+        )
     chosen = sentences.of_classes(texts, **parameters.sentences.model_dump())
     wnids = sorted(texts)
     by_class = ([of[wnid] for wnid in wnids] for of in (names, texts, chosen))
-    result = Collection(everything, wnids, *by_class, folders)
+    result = Collection(everything, wnids, *by_class, folders, given)
     if not len(result.captions):
         raise StudyError(
             f"none of {len(everything):,} captions has several words and a class with a text; see "
@@ -173,7 +190,50 @@ def published(parameters: Parameters) -> Source:
     folders = None
     if source.images:
         folders = {wnid: paths.data() / source.images / wnid for wnid in texts}
-    return everything, names, texts, folders
+    return everything, names, texts, folders, None
+
+
+def from_tables(parameters: Parameters) -> Source:
+    """Return captions of a user's own: a line each in the table, and one a class in `classes.csv`.
+
+    | `captions.csv` | holds |
+    | --- | --- |
+    | `id`, `class`, `text` | of a caption |
+    | `image` | may be left out: its path, relative to the folder of the table |
+    | `relevant` | may be left out, or empty: `1` if it describes the class, else `0` |
+    | `split` | may be left out: `train`, `val` or `test` |
+
+    | `classes.csv` | holds |
+    | --- | --- |
+    | `class`, `text` | what describes it, in sentences |
+    | `name` | may be left out: what it is called |
+
+    Raises StudyError as `own_table`, and for a caption of another class.
+    """
+    file = paths.data() / parameters.source.file
+    of_classes = file.with_name(CLASSES)
+    classes = own_table(of_classes, ["class", "text"], ["name"], once="class", names=["class"])
+    slash = classes["class"].str.contains(r"[/\\]|^\.\.?$")  # it becomes the name of a folder
+    refuse(classes, slash, "the class `{class}` should have no slash, and not be dots; rename it")
+    needed, others = ["id", "class", "text"], ["image", "relevant"]
+    rows = own_table(file, needed, others, blank=["relevant"], once="id", names=["class"])
+    for where, name in rows["class"][~rows["class"].isin(classes["class"])].items():
+        nearest = suggestion(name, classes["class"])
+        raise StudyError(f"{where}: {CLASSES} has no class `{name}`{nearest}")
+    known = rows.get("relevant", pd.Series("", rows.index)).str.casefold()
+    refuse(rows, ~known.isin(TRUTH), "relevant should be 1, 0 or empty, not `{relevant}`")
+    columns = rows["image" if "image" in rows else "id"], rows["class"], rows["text"], known
+    captions = [
+        Caption(image, wnid, joined((text,), parameters.characters), TRUTH[truth])
+        for image, wnid, text, truth in zip(*columns, strict=True)
+    ]
+    classes = classes.set_index("class")
+    names = classes.get("name", classes.index.to_series()).to_dict()
+    texts = classes["text"].to_dict()
+    folders = dict.fromkeys(texts, file.parent) if "image" in rows else None
+    given = rows["part"].to_numpy("str") if "part" in rows else None
+    everything = table(lambda: captions, texts, parameters.source.name, captions)
+    return everything, names, texts, folders, given
 
 
 def from_kitchen(parameters: Parameters) -> Source:
@@ -192,7 +252,7 @@ def from_kitchen(parameters: Parameters) -> Source:
     names = {variant: variant.replace("_", " ") for variant in folders}
     known = source.name, parameters.characters, WEB, source.per_variant, source.seed
     texts = {variant: kitchen.article(variant) for variant in folders}
-    return table(captions, names, *known), names, texts, folders
+    return table(captions, names, *known), names, texts, folders, None
 
 
 def read_collected(file: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -209,12 +269,22 @@ def split(collection: Collection, parameters: Parameters) -> np.ndarray:
 
     Raises StudyError when a part would be empty.
     """
-    parts = draw_parts(collection.target, collection.sentence_counts, parameters)
-    refuse_empty(parts, paths.data() / FILE.parent, "captions")
+    parts, source = collection.official, parameters.source
+    if parts is None or "validation" not in parts:
+        tested = None if parts is None else parts == "test"
+        parts = draw_parts(collection.target, collection.sentence_counts, parameters, tested)
+    refuse_empty(parts, paths.data() / getattr(source, "file", source.name), "captions")
+    numbers = {"captions": len(parts), "classes": len(collection.wnids)}
+    tell_parts(source, numbers, parts, collection.official)
     return parts
 
 
-def draw_parts(target: np.ndarray, sentence_counts: np.ndarray, plan: Parameters) -> np.ndarray:
+def draw_parts(
+    target: np.ndarray,
+    sentence_counts: np.ndarray,
+    plan: Parameters,
+    tested: np.ndarray | None = None,
+) -> np.ndarray:
     """Return the part of each caption, (N,); its examples all lie in it.
 
     `target` (N,) are class numbers, `sentence_counts` (C,) how many sentences each class has. Of
@@ -226,25 +296,28 @@ def draw_parts(target: np.ndarray, sentence_counts: np.ndarray, plan: Parameters
     other classes make up for it, so that the parts keep their sizes where that is possible. Where a
     class has too few captions for both, training comes first: a single caption is in training.
 
+    Where a test set is published, `tested` (N,), it is kept, and no other caption tested on.
+
     Validation is `validation_share` of the training captions, drawn from those of classes that are
     not rare.
     """
     rare, rng = plan.rare, np.random.default_rng(plan.split_seed)
     is_rare = np.bincount(target, minlength=len(sentence_counts)) * sentence_counts <= rare.examples
-    order = rng.permutation(len(target))
-    tests = round(len(target) * plan.test_share)
-    drawn = np.zeros(len(target), dtype=bool)
-    drawn[order[:tests]] = True
-    shuffled = target[order]
-    of_rare = is_rare[shuffled]
-    for number in np.unique(shuffled[of_rare]):
-        members = order[shuffled == number]
-        most = len(members) - _at_least(rare.train, len(members))
-        least = min(_at_least(rare.test, len(members)), most)
-        drawn[members] = np.arange(len(members)) < np.clip(drawn[members].sum(), least, most)
-    common = order[~of_rare]
-    left = max(tests - drawn[order[of_rare]].sum(), 0)
-    drawn[common] = np.arange(len(common)) < left
+    drawn = np.zeros(len(target), dtype=bool) if tested is None else tested
+    if tested is None:
+        order = rng.permutation(len(target))
+        tests = round(len(target) * plan.test_share)
+        drawn[order[:tests]] = True
+        shuffled = target[order]
+        of_rare = is_rare[shuffled]
+        for number in np.unique(shuffled[of_rare]):
+            members = order[shuffled == number]
+            most = len(members) - _at_least(rare.train, len(members))
+            least = min(_at_least(rare.test, len(members)), most)
+            drawn[members] = np.arange(len(members)) < np.clip(drawn[members].sum(), least, most)
+        common = order[~of_rare]
+        left = max(tests - drawn[order[of_rare]].sum(), 0)
+        drawn[common] = np.arange(len(common)) < left
     parts = np.where(drawn, "test", "train").astype("<U10")
     known = np.flatnonzero(~drawn & ~is_rare[target])
     parts[rng.permutation(known)[: round(plan.validation_share * np.sum(~drawn))]] = "validation"

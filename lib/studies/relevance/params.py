@@ -7,15 +7,16 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from studies import paths
-from studies.inputs.download import require
+from studies.inputs.download import require, require_own
 from studies.paths import StudyError
 from studies.relevance.filter import Filter, Unit
 from studies.relevance.sentences import Choice
-from studies.runs.blocks import Kitchen, Schedule
+from studies.runs.blocks import Kitchen, Schedule, Table
 from studies.runs.params import Block, Count, Name, RunParameters, Seed, Share, Widths
 
 FILE = Path("imagenet_captions", "imagenet_captions.json")  # below STUDIES_DATA
 TEXTS, SOURCES = "class_texts.csv", "class_sources.csv"  # beside it, from Wikipedia
+CLASSES = "classes.csv"  # beside a table of a user's own
 
 
 class ImagenetCaptions(Block):
@@ -142,7 +143,7 @@ class Parameters(RunParameters):
 
     study: ClassVar[str] = "relevance"
 
-    source: Annotated[Kitchen | ImagenetCaptions, Field(discriminator="name")]
+    source: Annotated[Kitchen | ImagenetCaptions | Table, Field(discriminator="name")]
     characters: Count  # of a caption; what is longer is cut
     max_tokens: Annotated[int, Field(ge=8)]  # of an example, its ends included
     sentences: Sentences
@@ -185,6 +186,9 @@ class Parameters(RunParameters):
 
     def require_data(self) -> None:
         """Raise StudyError when the data is not there, without reading any."""
+        if self.source.name == "table":
+            require_own(self.source.file)
+            require_own(str(Path(self.source.file).with_name(CLASSES)))
         if self.source.name != "imagenet_captions":
             return
         captions = require("imagenet_captions", paths.data() / FILE)
@@ -194,11 +198,8 @@ class Parameters(RunParameters):
                 f"{texts}: no such file; bring the class texts from Wikipedia first: "
                 "python -m studies.relevance.collect --contact <your mail address or web page>"
             )
-        if self.source.images and not (images := paths.data() / self.source.images).is_dir():
-            raise StudyError(
-                f"{images}: no such folder; put ImageNet's images there, a folder a wnid, or set "
-                "source.images to null"
-            )
+        if self.source.images:
+            require_own(self.source.images)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -117,10 +117,10 @@ def class_texts(parameters: Parameters, collection: data.Collection) -> pd.DataF
     columns = {"wnid": collection.wnids, "class": collection.names, "class_text": collection.texts}
     frame = pd.DataFrame(columns)
     file = paths.data() / FILE.with_name(SOURCES)
-    if parameters.source.name == "kitchen" or not file.is_file():
+    if parameters.source.name != "imagenet_captions" or not file.is_file():
         return frame.assign(**dict.fromkeys(PAGE))
     pages = data.read_collected(file, ["title", "url", "revision"])
-    frame = frame.join(pages.astype({"revision": "Int64"}), on="wnid")
+    frame = frame.join(pages.astype({"revision": "int64"}).astype({"revision": "Int64"}), on="wnid")
     return frame.assign(licence=np.where(frame["url"].notna(), LICENCE, None))
 
 

@@ -15,6 +15,13 @@ class Kitchen(Block):
     seed: Seed
 
 
+class Table(Block):
+    """A CSV file of the user's own, below STUDIES_DATA; README.md says its columns."""
+
+    name: Literal["table"]
+    file: str
+
+
 class Augmentation(Block):
     """Random changes to each training image."""
 

@@ -261,7 +261,7 @@ class LoadedRun:
 
     def refuse_other_images(self, fingerprint: str, root: Path) -> None:
         """Raise StudyError when the images below `root` are not those of training."""
-        self.refuse_other_data(fingerprint, f"images than {root} holds now")
+        self.refuse_other_data(fingerprint, f"images, or another table, than {root} holds now")
 
     def refuse_other_data(self, fingerprint: str, what: str) -> None:
         """Raise StudyError when the run was made with other data, `what` in words."""

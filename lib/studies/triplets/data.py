@@ -1,6 +1,5 @@
 """The dataset of a run: read from its source, split into parts, turned into inputs."""
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,8 @@ import pandas as pd
 from studies import paths
 from studies.inputs import images, reading
 from studies.inputs.features import features
-from studies.inputs.reading import refuse_empty, sizes, stratified
-from studies.paths import StudyError, relative
+from studies.inputs.reading import refuse_empty, sizes, stratified, tell
+from studies.paths import StudyError
 from studies.triplets import readers
 from studies.triplets.params import Parameters
 from studies.triplets.readers import LabelledImages
@@ -32,26 +31,15 @@ def read(parameters: Parameters) -> LabelledImages:
         found = readers.from_table(paths.data() / source.file, source.groups)
     else:
         found = readers.from_folder(root(parameters))
-    if source.name != "kitchen":
-        say(overview(found), flush=True)
+    numbers = {"images": len(found.files), "classes": len(found.classes)}
+    parts = {"parts": 0} if found.official is None else sizes(found.official)
+    tell(source, numbers | {"levels": len(found.names), **parts}, found.notes)
     if len(found.classes) == 1:
         raise StudyError(
             f"{found.root}: all images are of one class, `{found.class_names[0]}`; add images of "
             "another, there is nothing to tell apart"
         )
     return found
-
-
-def overview(dataset: LabelledImages) -> str:
-    """Return in one line what was read: how much of what, and what was left out."""
-    numbers = {"images": len(dataset.files), "classes": len(dataset.classes)}
-    parts = {"parts": 0} if dataset.official is None else sizes(dataset.official)
-    numbers |= {"levels": len(dataset.names), **parts}
-    line = ", ".join(f"{name} {count:,}" for name, count in numbers.items())
-    return "; ".join([f"{relative(dataset.root)}: {line}", *dataset.notes])
-
-
-say = cache(print)  # once a process: a notebook reads the images, and then training does
 
 
 def root(parameters: Parameters) -> Path:

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from sklearn.manifold import TSNE
 
-from studies.inputs import images
 from studies.learning import compute
 from studies.paths import run_command
 from studies.reporting.bootstrap import value
@@ -21,7 +20,7 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     """Predict the test set and score it."""
     dataset = data.read(parameters)
     run = load_run(folder)
-    run.refuse_other_images(images.fingerprint(dataset.paths, dataset.root), dataset.root)
+    run.refuse_other_images(dataset.fingerprint, dataset.root)
     parts = data.split(dataset, parameters)
     test = np.flatnonzero(parts == "test")
     probabilities, embedded = run.model().look(data.inputs(dataset, parameters)[test])

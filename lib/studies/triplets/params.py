@@ -5,9 +5,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from studies import paths
-from studies.inputs.download import require
-from studies.paths import StudyError
-from studies.runs.blocks import ImageParameters, Kitchen
+from studies.inputs.download import require, require_own
+from studies.runs.blocks import ImageParameters, Kitchen, Table
 from studies.runs.params import Block, Count, Positive, Widths
 
 Take = Literal["closest", "most_violating"]
@@ -28,11 +27,9 @@ class HyperKvasir(Block):
     test_fold: Annotated[int, Field(ge=0, le=1)]  # of the two; tested on under split: official
 
 
-class Table(Block):
+class LabelTable(Table):
     """A CSV file of images and labels below STUDIES_DATA (columns: `readers.from_table`)."""
 
-    name: Literal["table"]
-    file: str
     groups: bool  # whether labels are independent groups, not the levels of a tree
 
 
@@ -117,7 +114,9 @@ class Parameters(ImageParameters):
 
     study: ClassVar[str] = "triplets"
 
-    source: Annotated[Kitchen | Grocery | HyperKvasir | Table | Folder, Field(discriminator="name")]
+    source: Annotated[
+        Kitchen | Grocery | HyperKvasir | LabelTable | Folder, Field(discriminator="name")
+    ]
     split: Literal["random", "official"]
     spare_test_of: Literal["random", "official"] | None  # also unseen: test images of that split
     train_per_class: Count | None  # at most so many training images of a class; None for all
@@ -139,11 +138,8 @@ class Parameters(ImageParameters):
         for part in getattr(source, "parts", ()):
             require(source.name, paths.data() / part)
         own = getattr(source, "file", None) or getattr(source, "folder", None)
-        if own and not (paths.data() / own).exists():
-            raise StudyError(
-                f"{paths.data() / own}: no such file or folder; put it there, or point "
-                "STUDIES_DATA at the folder that holds it"
-            )
+        if own:
+            require_own(own)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,22 +1,29 @@
 """From files on disk to labelled images: published layouts, image folders, and own tables."""
 
-import posixpath
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from studies.inputs.folders import AGAIN, image_files, some, take_parts
-from studies.inputs.tables import PART_NAMES, read_table, refuse, refuse_alike, refuse_others, spelt
-from studies.paths import StudyError
+from studies.inputs.images import Pictures
+from studies.inputs.tables import (
+    PART_NAMES,
+    own_table,
+    read_table,
+    refuse,
+    refuse_alike,
+    refuse_others,
+    spelt,
+)
 
 OTHER = "other"
 
 
 @dataclass
-class LabelledImages:
+class LabelledImages(Pictures):
     """N images below `root` with labels at H levels: a path in a label tree, or H groups of labels.
 
     In a tree a class is its full path, `Fruit/Apple/Golden-Delicious`. Classes of unequal depth are
@@ -31,6 +38,7 @@ class LabelledImages:
         official: (N,) the published part of each, `train`, `validation` or `test`, if any.
         nested: whether the levels are those of a tree.
         notes: in words, what was left out, and what was taken as one.
+        tables: what else a run reads, below `root`: a table of the user's own.
         names: for each level its labels, sorted; in a tree they are paths, `["Fruit", ...],
             ["Fruit/Apple", ...]`, of groups the plain labels.
         labels: (N, H) int64, at each level the index of the image's label in `names`.
@@ -47,6 +55,7 @@ class LabelledImages:
     official: np.ndarray | None
     nested: bool = True
     notes: list[str] = field(default_factory=list)
+    tables: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         start, depths = (0 if self.nested else -1), range(1, len(self.trees[0]) + 1)
@@ -60,11 +69,6 @@ class LabelledImages:
         )
         self.class_names, self.classes = names.tolist(), self.labels[first]
         self.counts = dict(enumerate(counts.tolist()))
-
-    @property
-    def paths(self) -> list[Path]:
-        """Return the image files."""
-        return [self.root / file for file in self.files]
 
     def in_words(self, classes: np.ndarray, start: str = "") -> dict[str, list[str]]:
         """Return the name of each of some classes (N,), and its label at each level, as columns.
@@ -194,26 +198,11 @@ def from_table(table: Path, groups: bool) -> LabelledImages:
     Raises StudyError, which names the line, for a wrong column or cell, a missing image, and an
     image that is listed twice or has no class.
     """
-    rows = read_table(table)
-    labels = sum(name.startswith("label") for name in rows)
-    wanted = ["file", *(f"label{k}" for k in range(1, max(labels, 1) + 1))]
-    if set(rows) - {"split"} != set(wanted):
-        raise StudyError(
-            f"{table}: its columns are {', '.join(rows)}; they should be {', '.join(wanted)}, and "
-            "split where there is a published one"
-        )
-    files = rows["file"].map(posixpath.normpath)
-    refuse(
-        rows,
-        files.str.match(r"/|\.\.?(/|$)"),
-        "`{file}` is no path below the table's folder; put the image there and write its path "
-        "relative to that folder",
-    )
-    rows["file"] = files
-    if "split" in rows:
-        rows["part"] = rows["split"].str.casefold().map(PART_NAMES)
-        refuse(rows, rows["part"].isna(), "split should be train, val or test, not `{split}`")
-    return labelled(table.parent, rows, rows[wanted[1:]], nested=not groups)
+    count = sum(name.startswith("label") for name in read_table(table))
+    labels = [f"label{k}" for k in range(1, max(count, 1) + 1)]
+    rows = own_table(table, ["file", *labels], blank=labels, image="file")
+    found = labelled(table.parent, rows, rows[labels], nested=not groups)
+    return replace(found, tables=(table,))
 
 
 # What all of them share.

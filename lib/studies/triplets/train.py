@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from studies.inputs import images
 from studies.inputs.images import augment
 from studies.inputs.reading import sizes
 from studies.learning import compute
@@ -130,7 +129,7 @@ def train(parameters: Parameters) -> Iterator[Any]:
     known = np.flatnonzero(np.isin(roles, ["train", "gallery"]))
     facts = {
         **outcome.facts(network, parameters),
-        "dataset_fingerprint": images.fingerprint(dataset.paths, dataset.root),
+        "dataset_fingerprint": dataset.fingerprint,
         "images": sizes(roles),
     }
     yield facts, approach.classifier(known)
