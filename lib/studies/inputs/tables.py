@@ -88,7 +88,8 @@ def refuse(rows: pd.DataFrame, wrong: pd.Series, sentence: str) -> None:
     """Raise StudyError for the first wrong row; the sentence may name its cells, `{file}`."""
     if wrong.any():
         row = rows[wrong].iloc[0]
-        raise StudyError(f"{row.name}: {sentence.format(**row)}")
+        cells = {name: " ".join(str(cell).split())[:200] for name, cell in row.items()}
+        raise StudyError(f"{row.name}: {sentence.format(**cells)}")
 
 
 def refuse_others(rows: pd.DataFrame, one: str, other: str, sentence: str) -> None:
