@@ -111,8 +111,8 @@ class TestCsv:
         assert "mend the line" in message
 
     def test_files_that_cannot_be_read(self, tmp_path):
-        assert "no.csv: no such file or directory; unpack" in refused(from_csv, tmp_path / "no.csv")
-        assert "is a directory; unpack" in refused(from_csv, tmp_path)
+        assert "no.csv: no such file or directory; put it" in refused(from_csv, tmp_path / "no.csv")
+        assert "is a directory; put it" in refused(from_csv, tmp_path)
         latin = write(tmp_path, "dish,ingredients\npie,crème\n".encode("latin-1"))
         assert refused(from_csv, latin).startswith(f"{latin} line 2: is not UTF-8")
         quote = write(tmp_path, 'dish,ingredients\npie,"apple\nsoup,miso')

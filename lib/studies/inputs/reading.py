@@ -88,9 +88,8 @@ def divided(
     """
     if official is not None and set(PARTS) <= set(official):
         return official
-    shares, tested = (plan.validation_share, plan.test_share), None
-    if official is not None:
-        tested = official == "test"
+    shares = plan.validation_share, plan.test_share
+    tested = None if official is None else official == "test"
     parts = stratified(strata, *shares, plan.split_seed, tested)
     refuse_empty(parts, root, items, stratum)
     return parts

@@ -63,9 +63,7 @@ def read_lines(file: Path, pattern: str, form: str, header: str = "") -> pd.Data
     if header and found and found[first].split()[0] == header:
         del found[first]
     frame = pd.Series(found, dtype="str").str.extract(f"^(?:{pattern})$")
-    wrong = frame.isna().any(axis=1)
-    if wrong.any() or frame.empty:
-        where = wrong.idxmax() if wrong.any() else file
+    for where in [file] if frame.empty else frame.index[frame.isna().any(axis=1)]:
         line = found.get(where, "")[:60]
         raise StudyError(f"{where}: expected {form}, found `{line}`; use the published file")
     return frame
@@ -135,7 +133,7 @@ def own_table(
     table may have, becomes `part`. Raises StudyError, with the line, for what is otherwise, an
     image that is not there, names that differ only by case, and a split that is no part.
     """
-    rows = read_table(file)
+    rows = read_table(file, remedy="put it there or correct its name")
     refuse_columns(file, rows, needed, [*others, "split"])
     for column in rows.columns.intersection(names):
         rows[column] = rows[column].map(spelt)

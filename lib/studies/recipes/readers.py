@@ -183,7 +183,7 @@ def from_csv(file: Path) -> IngredientTable:
     An image is `<dish>/<id>`, with or without extension. Raises StudyError, which names the line,
     for wrong columns or cells, a row without ingredients, and a dish or image that is there twice.
     """
-    rows = read_table(file)
+    rows = read_table(file, remedy="put it there or correct its name")
     by = "dish" if "dish" in rows else "image"
     refuse_columns(file, rows, [by, "ingredients"])
     return ingredient_table(by, rows, ";", file)

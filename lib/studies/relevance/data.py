@@ -30,10 +30,9 @@ WEB = 1  # raise it whenever the kitchen's web texts are others: tables made bef
 
 TRUTH = {"1": True, "true": True, "0": False, "false": False, "": None}
 
-# all captions, names and texts of the classes by wnid, where their images are, and the part of each
-Source = tuple[
-    "datasets.Dataset", dict[str, str], dict[str, str], dict[str, Path] | None, np.ndarray | None
-]
+Texts = dict[str, str]  # by wnid
+# all captions, names and texts of the classes, where their images are, and the part of each caption
+Source = tuple["datasets.Dataset", Texts, Texts, dict[str, Path] | None, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -218,8 +217,8 @@ def from_tables(parameters: Parameters) -> Source:
     needed, others = ["id", "class", "text"], ["image", "relevant"]
     rows = own_table(file, needed, others, blank=["relevant"], once="id", names=["class"])
     for where, name in rows["class"][~rows["class"].isin(classes["class"])].items():
-        nearest = suggestion(name, classes["class"])
-        raise StudyError(f"{where}: {CLASSES} has no class `{name}`{nearest}")
+        said = f"{CLASSES} has no class `{name}`"
+        raise StudyError(f"{where}: {said}{suggestion(name, classes['class'])}")
     known = rows.get("relevant", pd.Series("", rows.index)).str.casefold()
     refuse(rows, ~known.isin(TRUTH), "relevant should be 1, 0 or empty, not `{relevant}`")
     columns = rows["image" if "image" in rows else "id"], rows["class"], rows["text"], known
