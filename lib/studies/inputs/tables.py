@@ -23,7 +23,7 @@ def read_table(
     columns: Sequence[str] = (),
     delimiter: str = ",",
     header: Sequence[str] = (),
-    remedy: str = "use the published file",
+    remedy: str = "unpack the dataset again or use the published file",
 ) -> pd.DataFrame:
     """Return the cells of a CSV file as stripped text, the index `<file> line <number>`.
 
