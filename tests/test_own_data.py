@@ -55,7 +55,7 @@ def tables() -> dict[str, list[str]]:
             top, group = ("Europe", "stew") if dish == "goulash" else ("Asia", "noodles")
             rows["labels.csv"].append(f"{image},{top},{group},{dish}")
             rows["captions.csv"] += [f'{image},"{dish}, {" ".join(own)}",{part}' for own in words]
-            rows["plates.csv"].append(f"{image},{dish},{';'.join(words[0])},{dish} {k % 2}")
+            rows["plates.csv"].append(f"{image},{dish},{';'.join(words[0])},plain {dish}")
             rows["texts/captions.csv"].append(
                 f"{dish}{k},{dish},{dish} {' '.join(words[1])},{k % 2}"
             )
