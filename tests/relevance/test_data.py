@@ -161,9 +161,7 @@ class TestOwn:
         parts = data.split(found, plan)
         assert parts[1] == "test"
         assert sorted(parts[[0, 2]]) == ["train", "validation"]
-        told = (
-            "own/captions.csv: 3 captions, 2 classes; 1 train, 1 validation, 1 test (drawn: valid"
-        )
+        told = "own/captions.csv: captions 3, classes 2, train 1, validation 1, test 1; drawn: va"
         assert capsys.readouterr().out.startswith(told)
         moved = [*CAPTIONS[:-1], "10,Dog,two dogs,,val"]
         again = data.read(own(moved, **share))

@@ -9,8 +9,9 @@ import numpy as np
 import kitchen as world
 from studies import paths
 from studies.paths import StudyError
+from studies.runs.blocks import ImageParameters
 from studies.runs.files import made_once
-from studies.runs.params import Block, RunParameters
+from studies.runs.params import Block
 
 
 def read_text(file: Path, remedy: str = "unpack the dataset again") -> str:
@@ -75,7 +76,7 @@ def stratified(
 
 def divided(
     strata: np.ndarray,
-    plan: RunParameters,
+    plan: ImageParameters,
     root: Path,
     items: str,
     stratum: str = "",
