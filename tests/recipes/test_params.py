@@ -76,7 +76,7 @@ def test_shipped_files_are_the_systems_of_the_paper_and_its_controls(dataset, tm
         ({"network.trunk": FROZEN, "augmentation": FLIPS}, ["frozen", "augmentation is null"]),
         (
             {"network.names": "variant", "source": {"name": "food101", "ingredients": "typical"}},
-            ["network.names", "only the kitchen"],
+            ["network.names", "have no variants"],
         ),
         ({"writing.generator": SERVER | {"key_variable": "sk-1"}}, ["not the key itself"]),
     ],
