@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
+from changing import change_run
 from sentences import refused
 from studies.runs.folder import load_run
 from studies.triplets.model import Classifier, build, run
@@ -171,6 +172,7 @@ def test_a_file_gives_back_the_classifier_to_the_bit(sandbox, parameters, system
 @pytest.mark.parametrize("kept", [0, 100, -1000])
 def test_a_damaged_file_is_one_sentence(colour_runs, tmp_path, kept):
     folder = shutil.copytree(colour_runs["triplet"], tmp_path / "run")
+    change_run(folder)  # as one that holds no digests
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:kept])
     assert refused(load_run(folder).model).startswith(f"{file}: cannot be read (")
