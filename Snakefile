@@ -47,6 +47,17 @@ def built_on(wildcards):
     return [runs / system / f"seed{wildcards.seed}" / "metrics.json" for system in after]
 
 
+# What others wait for begins first, then what stands first in params/ (captioners, which train
+# longest), and the reports last, side by side.
+LISTED = [(study, system) for study in STUDIES for system in run_files(study, DATASET)]
+AWAITED = {(run[0], name) for run in LISTED for name in load_parameters(run[0], DATASET, run[1]).after}
+
+
+def urgency(wildcards):
+    run = wildcards.study, wildcards.system
+    return len(LISTED) * (1 + (run in AWAITED)) - LISTED.index(run)
+
+
 def cores(wildcards):
     return load_parameters(wildcards.study, wildcards.dataset, wildcards.system).threads
 
@@ -93,6 +104,7 @@ rule evaluate:
     output:
         RUNS / "{dataset}/{study}/{system}/seed{seed}/metrics.json",
     threads: cores
+    priority: urgency
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
@@ -107,6 +119,7 @@ rule train:
     output:
         RUNS / "{dataset}/{study}/{system}/seed{seed}/model.safetensors",
     threads: cores
+    priority: urgency
     params:
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:

@@ -1,6 +1,8 @@
 """`make study` refuses wrong options in one line, before anything is made."""
 
 import itertools
+import os
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -103,6 +105,38 @@ def test_hidden_files_are_no_parameters(copied):
         main.choose(["STUDY=other"])
 
 
+def test_what_became_of_each_run(sandbox, capsys):
+    folder, pages = main.paths.runs() / "demo" / "recipes", main.paths.reports() / "demo"
+    names = ["majority", "two_networks", "shared_backbone", "naive", "oracle"]
+    runs = [folder / name / "seed0" / "metrics.json" for name in names]
+    files = [*runs, pages / "recipes.html"]
+    for place in (*(run.parent for run in runs), pages):
+        place.mkdir(parents=True)
+    runs[0].touch()
+    os.utime(runs[0], (0, 0))
+    stale = folder / "report.error"
+    stale.write_text("of another day")
+    progress = main.Progress(files)
+    assert not stale.exists()
+    progress.emit(SimpleNamespace(event="job_finished"))
+    assert capsys.readouterr().out == ""
+    runs[1].touch()
+    progress.emit(SimpleNamespace(event="job_finished"))
+    assert capsys.readouterr().out.startswith("2 of 6 runs and reports, about 0 s left")
+    runs[2].with_name("train.error").write_text("no memory;\nbuy some\n")
+    progress.emit(SimpleNamespace(event="job_error"))
+    assert capsys.readouterr().out.startswith("3 of 6 ")
+    blocked = "not made, as it builds on shared_backbone (failed: no memory; buy some)"
+    assert list(map(progress.outcome, files)) == [
+        "made before",
+        "made now",
+        "failed: no memory; buy some",
+        blocked,
+        blocked,
+        "not made",
+    ]
+
+
 def interrupted(*_):
     raise KeyboardInterrupt
 
@@ -110,7 +144,7 @@ def interrupted(*_):
 def test_no_success_is_told_of_what_is_not_made(sandbox, monkeypatch):
     monkeypatch.setattr("sys.argv", ["studies", "DATASET=tiny", "MODEL=flexible"])
     monkeypatch.setattr(main, "make", lambda *_: None)
-    with pytest.raises(SystemExit, match=r"2 files are missing.*flexible/seed0/model"):
+    with pytest.raises(SystemExit, match=r"^error: 2 of 2 runs and reports could not be made"):
         main.main()
     monkeypatch.setattr(main, "make", interrupted)
     with pytest.raises(SystemExit, match=r"^stopped; the same command goes on from here$"):

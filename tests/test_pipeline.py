@@ -35,10 +35,10 @@ def environment(root):
     }
 
 
-def study(environment, models="flexible", *options):
+def study(environment, models="flexible", *options, folder=REPOSITORY):
     return subprocess.Popen(
         [sys.executable, "-m", "studies", "DATASET=tiny", f"MODEL={models}", *options],
-        cwd=REPOSITORY,
+        cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -104,8 +104,34 @@ def test_every_run_that_is_asked_for_is_made(root, environment, finished):
     assert set(table.loc[table["model"] == "flexible", "n_seeds"]) == {2}
 
 
+def test_a_run_that_fails_stops_no_other(tmp_path, root, environment, finished):
+    """The command is given in another folder, with a profile of Snakemake that does not count."""
+    failing = root / "runs" / "tiny" / "triplets" / "triplet" / "seed0"
+    shutil.rmtree(failing)  # which the report of a tiny dataset made
+    failing.mkdir()
+    (failing / "params.yaml").write_text("seed: 7\n")
+    relative = os.path.relpath(root, tmp_path)
+    other = {**environment, "STUDIES_ROOT": relative, "SNAKEMAKE_PROFILE": "/nowhere"}
+    process = study(other, "flexible,cross_entropy,triplet", folder=tmp_path)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    *_, flexible, triplet, report, index, error = output.splitlines()
+    assert flexible.split(maxsplit=3)[2:] == ["seed0", "made before"]
+    assert "failed: " in triplet
+    assert f"{failing} was made with other parameters (seed was 7, now 0;" in triplet
+    assert report.split()[-2:] == ["made", "now"]
+    assert (tmp_path / index.removeprefix("report: ")).exists()
+    assert error.startswith("error: 1 of 4 runs and reports could not be made")
+    assert "4 of 4 runs and reports, about " in output
+    page = (root / "reports" / "tiny" / "triplets.html").read_text()
+    missing = page.partition("<dt>missing, though params/ lists them</dt>")[2].partition("</dd>")[0]
+    assert "triplet seed 0" in missing
+    assert "flexible seed 0" not in missing
+
+
 def test_what_stops_snakemake_is_said(root, environment, finished):
-    nowhere = {**environment, "XDG_CACHE_HOME": "/proc/nowhere"}
+    nowhere = {**environment, "HOME": "/proc/nowhere"}
+    nowhere.pop("XDG_CACHE_HOME", None)
     process = study(nowhere)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 1

@@ -3,17 +3,23 @@
 `python -m studies DATASET=demo STUDY=triplets MODEL=flexible SEEDS=0,1 JOBS=2`, all optional.
 """
 
+import itertools
+import logging
 import os
 import signal
+import subprocess
 import sys
+import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 from studies import paths
-from studies.paths import StudyError, one_sentence, relative
+from studies.paths import StudyError, one_sentence, printed, relative
 from studies.runs import warm
-from studies.runs.files import locked
+from studies.runs.files import duration, locked
 from studies.runs.folder import refuse_damaged
+from studies.runs.notebooks import ERROR
 from studies.runs.params import load_parameters, requested, run_files, studies_on, suggestion
 
 DEFAULTS = {"DATASET": "demo", "STUDY": "", "MODEL": "", "SEEDS": "0", "JOBS": "2"}
@@ -77,14 +83,74 @@ def check_runs(studies: Sequence[str], options: dict[str, str]) -> dict[str, dic
     return listed
 
 
-def make(options: dict[str, str], first: Sequence[Path]) -> None:
-    """Let Snakemake make what is missing, and what the files `first` need before all else.
+class Progress(logging.Handler):
+    """How far the runs and reports asked for are, told whenever Snakemake logs the end of a job.
 
-    Raises StudyError when a job fails, which has then said why, and with Snakemake's own words when
-    it is Snakemake that cannot go on.
+    `files` complete them: `metrics.json` of a run, `<study>.html` of a report.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        super().__init__()
+        self.files = files
+        self.before = {file: file.stat().st_mtime_ns for file in files if file.exists()}
+        for said in itertools.chain.from_iterable(map(errors, files)):
+            said.unlink()
+        self.told = self.ended()
+        self.ends = deque([time.monotonic()], maxlen=9)  # the last ones say how long others take
+
+    def ended(self) -> int:
+        """Return how many are there or have failed."""
+        return sum(file.exists() or bool(errors(file)) for file in self.files)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line when a run or report has ended."""
+        if "event" in record.__dict__ and (ended := self.ended()) != self.told:
+            self.told = ended
+            self.ends.append(time.monotonic())
+            pace = (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
+            left = duration(pace * (len(self.files) - ended))
+            print(f"{ended} of {len(self.files)} runs and reports, about {left} left", flush=True)
+
+    def outcome(self, file: Path) -> str:
+        """Return in words what became of a run or report."""
+        if said := errors(file):
+            return f"failed: {' '.join(said[0].read_text().split())}"
+        if file.exists():
+            now = file.stat().st_mtime_ns
+            return "made before" if now == self.before.get(file) else "made now"
+        dataset, study, system, seed = file.parts[-5:-1]
+        after = load_parameters(study, dataset, system).after if file.suffix == ".json" else []
+        for awaited in [file.parents[2] / name / seed / file.name for name in after]:
+            if errors(awaited) or not awaited.exists():
+                return f"not made, as it builds on {awaited.parts[-3]} ({self.outcome(awaited)})"
+        return "not made"
+
+
+def errors(file: Path) -> list[Path]:
+    """Return where the notebooks of a run or report say why they failed."""
+    run = file.suffix == ".json"
+    folder = file.parent if run else paths.runs() / file.parent.name / file.stem
+    return list(folder.glob(f"*{ERROR}"))
+
+
+def report_on_the_rest(dataset: str, runs: Sequence[Path]) -> None:
+    """Make the reports of studies in which a run failed, which Snakemake does not, and an index."""
+    command = [*warm.COMMAND, "-m", "studies.reporting.publish", dataset]
+    short = {run.parts[-4] for run in runs if errors(run)}
+    studies = short & {run.parts[-4] for run in runs if run.exists()}
+    for what in (*sorted(studies), *["--index"][: len(studies)]):
+        subprocess.run([*command, what], check=False)
+
+
+def make(options: dict[str, str], progress: logging.Handler) -> None:
+    """Let Snakemake make what is missing and can be made; `progress` sees what it logs.
+
+    Raises StudyError with Snakemake's own words when it is Snakemake that cannot go on.
     """
     # imported late: wrong options are told first
     from snakemake import api
+    from snakemake.logging import logger
+    from snakemake.scheduling.greedy import SchedulerSettings
     from snakemake.settings import types
     from snakemake.settings.enums import Quietness, RerunTrigger
 
@@ -98,6 +164,7 @@ def make(options: dict[str, str], first: Sequence[Path]) -> None:
     signal.signal(signal.SIGINT, stop)
     try:
         with api.SnakemakeApi(types.OutputSettings(quiet={Quietness.ALL})) as snakemake:
+            logger.addHandler(progress)
             workflow = snakemake.workflow(
                 types.ResourceSettings(cores=int(options["JOBS"])),
                 types.ConfigSettings(config=config),
@@ -108,27 +175,20 @@ def make(options: dict[str, str], first: Sequence[Path]) -> None:
                 types.DAGSettings(rerun_triggers={RerunTrigger.MTIME}, force_incomplete=True)
             )
             dag.execute_workflow(
-                execution_settings=types.ExecutionSettings(lock=False),
-                scheduling_settings=types.SchedulingSettings(frozenset(map(str, first))),
+                execution_settings=types.ExecutionSettings(lock=False, keep_going=True),
+                scheduling_settings=types.SchedulingSettings(scheduler="greedy"),  # by priority
+                scheduler_settings=SchedulerSettings(),
             )
     except Exception as error:  # Snakemake raises of every kind
         if stopped:
             raise KeyboardInterrupt from None
         reason = " ".join(str(error).split())
         if "At least one job did not complete" in reason:
-            raise StudyError(
-                "not finished (see above); the same command goes on from here"
-            ) from None
+            return  # which the table tells
         if isinstance(error, OSError):
             where = error.filename or os.environ.get("TMPDIR", "/tmp")
             reason += f"; free the disk of {where} or make it writable, and give the command again"
         raise StudyError(f"Snakemake stopped: {type(error).__name__}: {reason}") from error
-
-
-def builds_on_others(file: Path) -> bool:
-    """Return whether a file of a run completes one that builds on others."""
-    dataset, study, system = file.parts[-5:-2]
-    return bool(load_parameters(study, dataset, system).after)
 
 
 def main() -> None:
@@ -137,22 +197,36 @@ def main() -> None:
         options = choose(sys.argv[1:])
         dataset, seeds = options["DATASET"], list(map(int, options["SEEDS"].split(",")))
         models = list(filter(None, options["MODEL"].split(",")))
-        asked = requested(dataset, options["STUDY"].split(","), models, seeds)
+        studies = options["STUDY"].split(",")
+        asked = requested(dataset, studies, models, seeds)
+        runs = [file for file in asked if file.name == "metrics.json"]
+        pages = [paths.reports() / dataset / f"{study}.html" for study in studies]
+        index = paths.reports() / dataset / "index.html"
         if {"{", "}"} & set(f"{paths.root()}{paths.REPOSITORY}"):
             raise StudyError(
                 f"{paths.root()}: Snakemake takes braces for its own; rename the folder"
             )
-        os.environ["STUDIES_ROOT"] = str(paths.root())  # Snakemake works there
+        # Snakemake works there
+        os.environ.update(STUDIES_ROOT=str(paths.root()), STUDIES_HERE=str(Path.cwd()))
         os.environ["PYTHONUNBUFFERED"] = "1"
         os.environ.setdefault("TQDM_MININTERVAL", "20")  # a log has a line of a bar now and then
         with locked(paths.runs() / dataset), warm.server():
             for folder in sorted({file.parent for file in asked}):
                 refuse_damaged(folder)
-            # runs that build on others begin first, as they take longest to come to an end
-            make(options, [file for file in asked if builds_on_others(file)])
-        if missing := [file for file in asked if not file.exists()]:
-            raise StudyError(f"{len(missing)} files are missing, such as {relative(missing[0])}")
-    print(f"report: {relative(paths.reports() / options['DATASET'] / 'index.html')}")
+            progress = Progress([*runs, *pages])
+            make(options, progress)
+            report_on_the_rest(dataset, runs)
+        names = [*(" ".join(run.parts[-4:-1]) for run in runs), *(f"{s} report" for s in studies)]
+        outcomes = list(map(progress.outcome, progress.files))
+        for name, outcome in zip(names, outcomes, strict=True):
+            print(f"{name:<{max(map(len, names))}}  {outcome}")
+        if index.exists():
+            print(f"report: {printed(index)}", flush=True)
+        if missing := sum(not outcome.startswith("made") for outcome in outcomes):
+            raise StudyError(
+                f"{missing} of {len(names)} runs and reports could not be made, as the table says; "
+                "the same command tries again"
+            )
 
 
 if __name__ == "__main__":

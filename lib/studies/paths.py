@@ -51,6 +51,12 @@ def relative(file: Path) -> str:
     return str(file.relative_to(REPOSITORY) if REPOSITORY in file.parents else file)
 
 
+def printed(file: Path) -> str:
+    """Return the path as who gave the command finds it; `make study` has its jobs elsewhere."""
+    file, here = Path(file).resolve(), Path(os.environ.get("STUDIES_HERE", Path.cwd()))
+    return str(file.relative_to(here) if here in file.parents else file)
+
+
 # The one exception for what a user can put right.
 
 
@@ -78,10 +84,10 @@ def dataset_argument(purpose: str) -> str:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """End the process with one sentence on a StudyError, and when a person stops it."""
+    """End the process with one sentence on what a user can mend, and when a person stops it."""
     try:
         yield
-    except StudyError as error:
+    except (StudyError, OSError) as error:  # the latter of a disk or folder that the user has
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from here")
@@ -90,4 +96,4 @@ def one_sentence() -> Iterator[None]:
 def run_command(work: Callable[[], Path]) -> None:
     """Do the work of a command and print the file or folder that it made."""
     with one_sentence():
-        print(relative(work()))
+        print(printed(work()))

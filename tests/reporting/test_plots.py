@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
 
 from reported import tidy
 from studies.reporting import plots
@@ -50,6 +52,34 @@ def test_plain_text_is_drawn_and_not_parsed(text):
     assert mathematics is False
     assert shown.strip("\u200a") == text
     assert not plain(text).startswith("_")
+
+
+def drawn(*names: str) -> str:
+    figure = plots.confusion(np.eye(len(names)), names, "title")
+    return figure._repr_mimebundle_()[0]["image/svg+xml"]
+
+
+def test_a_figure_does_not_depend_on_what_a_user_has_set():
+    wanted = drawn("a", "b")
+    rc = {"text.usetex": True, "font.size": 30, "axes.facecolor": "red", "svg.fonttype": "none"}
+    with mpl.rc_context({**rc, "savefig.bbox": "tight", "font.family": "serif"}):
+        assert drawn("a", "b") == wanted
+
+
+def test_letters_of_other_scripts(capsys, recwarn):
+    """STIX comes with matplotlib, and has letters that DejaVu Sans has not."""
+    dejavu, stix = (FT2Font(findfont(name)) for name in ("DejaVu Sans", "STIXGeneral"))
+    others = map(chr, stix.get_charmap().keys() - dejavu.get_charmap().keys())
+    letter, *_ = sorted(filter(str.isalpha, others))
+    # glyphs are called by font and number
+    assert f"STIXGeneral-Regular-{stix.get_char_index(ord(letter)):x}" in drawn(f"a{letter}", "b")
+    assert capsys.readouterr().err == ""
+    unknown = "\U00013000\U00013001"  # hieroglyphs
+    drawn(unknown, "b")
+    assert capsys.readouterr().err.splitlines() == [
+        f"no font for {unknown}: boxes are drawn; install one, such as Noto"
+    ]
+    assert not recwarn.list
 
 
 # Curves.

@@ -114,7 +114,10 @@ class TestEvidence:
         assert [run.system for run in runs] == ["flexible"]
         said = Results("grocery_random", {"flexible": runs}).origin().text
         assert "from committed evidence: every row\n" in said
-        assert said.endswith("left out, as params/ says otherwise: triplet seed 0 (epochs)")
+        assert "left out, as params/ says otherwise: triplet seed 0 (epochs)\n" in said
+        others = ["cross_entropy", "cross_entropy@untrained", "hybrid", "triplet"]
+        absent = ", ".join(f"{system} seed 0" for system in others)
+        assert said.endswith(f"missing, though params/ lists them: {absent}")
 
     def test_a_run_with_other_settings_than_params_is_read_where_it_was_made(self, trained):
         trained("flexible")

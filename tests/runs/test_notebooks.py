@@ -83,13 +83,24 @@ def test_importing_the_module_starts_nothing_slow():
 # --- runs
 
 
-def test_a_notebook_runs_with_its_parameters(write, tmp_path, capsys):
+def test_a_notebook_runs_with_its_parameters(write, tmp_path, capsys, monkeypatch):
+    """It does so in this environment, though a user's `python3` is one that is gone."""
+    spec = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    gone = {"argv": ["/gone/python", "{connection_file}"], "display_name": "x", "language": "R"}
+    spec.write_text(json.dumps({**gone, "env": {"MINE": "set"}}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     cell = "# Parameters: x\ndataset = ''\nsystem = ''\nseed = 0\nchanges = {}"
     check = "from studies.triplets.params import Parameters\np = Parameters.from_notebook()"
     tell = "print(p.system, p.seed, p.epochs, p.loss.margins)\nprint('second line')"
-    file, output = write(cell, check, tell), tmp_path / "new" / "out.ipynb"
+    where = "import os, sys\nprint(sys.executable, os.environ.get('MINE'))"
+    file, output = write(cell, check, tell, where), tmp_path / "new" / "out.ipynb"
+    output.parent.mkdir()
+    output.with_suffix(".error").write_text("of another day")
     execute(file, output, GIVEN, ["seed=3", "epochs=15"])
-    assert printed(output) == "flexible@epochs_15 3 15 [2.0, 1.0, 0.5]\nsecond line\n"
+    told = f"second line\n{sys.executable} None\n"
+    assert printed(output) == f"flexible@epochs_15 3 15 [2.0, 1.0, 0.5]\n{told}"
+    assert not output.with_suffix(".error").exists()
     assert nbformat.read(output, as_version=4).metadata.papermill.exception is None
     assert capsys.readouterr().out.splitlines()[1] == f"{output}  second line"
 
@@ -101,9 +112,13 @@ def test_a_notebook_runs_with_its_parameters(write, tmp_path, capsys):
         ("1 / 0", "ZeroDivisionError: division by zero", False),
     ],
 )
-def test_an_error_in_a_cell(write, tmp_path, cell, words, short):
+def test_an_error_in_a_cell(write, tmp_path, capsys, cell, words, short):
     file, output = write("# Parameters: x\na = 1", "print('before')", cell), tmp_path / "o.ipynb"
-    assert refused(execute, file, output) == f"{words} (cell 3 of {output})"
+    sentence = f"{words} (cell 3 of {output})"
+    assert refused(execute, file, output) == sentence
+    assert output.with_suffix(".error").read_text() == f"{sentence}\n"
+    traceback = capsys.readouterr().err
+    assert ("----> 1 1 / 0" in traceback, "Error" in traceback) == (not short, not short)
     assert printed(output) == "before\n"
     cells = nbformat.read(output, as_version=4).cells
     errors = [o for c in cells for o in c.get("outputs", []) if o.output_type == "error"]

@@ -5,18 +5,25 @@ closed, no backend is chosen, and settings last for the length of the call.
 """
 
 import io
+import sys
+import warnings
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from textwrap import wrap
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
+from matplotlib.style import context
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
@@ -36,9 +43,34 @@ PAPER = {
     **{"font.family": ["DejaVu Sans"], "axes.spines.top": False, "axes.spines.right": False},
     **{"axes.titlesize": 8.5, "figure.dpi": 150, "lines.linewidth": 1.5, "grid.linewidth": 0.6},
     **{"axes.linewidth": 0.8, "xtick.major.width": 0.8, "ytick.major.width": 0.8},
+    **{"svg.hashsalt": "studies", "svg.fonttype": "path"},
 }
-# decorates a drawing function: these settings hold for its call and no longer
-at_paper_size = mpl.rc_context(PAPER)
+
+
+@contextmanager
+def paper() -> Iterator[None]:
+    """Hold these settings for the block, and matplotlib's own, whatever a user's `matplotlibrc`."""
+    with context(["default", PAPER]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # `families` says it once
+        yield
+
+
+at_paper_size = paper()  # decorates a drawing function
+
+
+@cache
+def families(letters: frozenset[str]) -> list[str]:
+    """Return fonts that have the letters, first our own; say which letters no font here has."""
+    found, lacking = [], set(filter(str.isprintable, letters))
+    for font in sorted(fontManager.ttflist, key=lambda font: [font.name] != PAPER["font.family"]):
+        if lacking and "Last Resort" not in font.name:  # which has boxes only
+            own = lacking.intersection(map(chr, FT2Font(font.fname).get_charmap()))
+            found += [font.name] if own else []
+            lacking -= own
+    if lacking:
+        shown = "".join(sorted(lacking)[:20])
+        print(f"no font for {shown}: boxes are drawn; install one, such as Noto", file=sys.stderr)
+    return found
 
 
 class Drawing(Figure):
@@ -50,15 +82,20 @@ class Drawing(Figure):
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
         """Save the figure; its ticks are made when it is first drawn, so at paper size too."""
-        with mpl.rc_context(PAPER):
+        with paper():
             self.draw_without_rendering()
-        super().savefig(*args, **kwargs)
+            texts = self.findobj(Text)
+            found = families(frozenset("".join(text.get_text() for text in texts)))
+            if set(found).difference(PAPER["font.family"]):
+                for text in texts:
+                    text.set_fontfamily(found)
+                self.draw_without_rendering()
+            super().savefig(*args, **kwargs)
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         """Return drawing and words for IPython, and what a page must know of the drawing."""
         stream = io.StringIO()
-        with mpl.rc_context({"svg.hashsalt": "studies", "svg.fonttype": "path"}):
-            self.savefig(stream, format="svg", metadata={"Date": None})
+        self.savefig(stream, format="svg", metadata={"Date": None})
         facts = {"alt": self.words(), "wide": bool(self.get_figwidth() > COLUMN)}
         kind = "image/svg+xml"
         return {kind: stream.getvalue(), "text/plain": self.words()}, {kind: facts}

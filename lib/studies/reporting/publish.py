@@ -318,9 +318,9 @@ def main() -> None:
         if not options.dataset:
             sys.exit(0 if verify() else 1)
         if options.index:
-            print(relative(write_index(options.dataset)))
+            print(paths.printed(write_index(options.dataset)))
         for study in [] if options.index else options.study or studies_with_runs(options.dataset):
-            print(relative(publish(options.dataset, study)), flush=True)
+            print(paths.printed(publish(options.dataset, study)), flush=True)
 
 
 if __name__ == "__main__":

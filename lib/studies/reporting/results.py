@@ -20,7 +20,7 @@ from studies.reporting import bootstrap, claims, plots, publish, tables
 from studies.reporting.bootstrap import Measured, Metric
 from studies.runs.files import duration, to_json, write_atomic
 from studies.runs.folder import LoadedRun, changed_names, finished, intact
-from studies.runs.params import load_parameters, run_files
+from studies.runs.params import load_parameters, requested, run_files
 
 
 def read_runs(
@@ -161,7 +161,16 @@ class Results(ABC):
             if stale:
                 words = ", ".join(f"{name} ({why})" for name, why in stale.items())
                 facts["left out, as params/ says otherwise"] = words
+        if absent := self.absent():
+            facts["missing, though params/ lists them"] = ", ".join(absent)
         return publish.origin(report_command(self.study, self.systems), facts)
+
+    def absent(self) -> list[str]:
+        """Return the runs of these seeds that `params/` lists and that are not there."""
+        seeds = sorted({run.params["seed"] for run in self.runs})
+        listed = requested(self.dataset, [self.study], [], seeds)
+        names = {f"{file.parts[-3]} seed {file.parts[-2][4:]}" for file in listed}
+        return sorted(names.difference(map(name_of, self.runs)))
 
     def headline(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of the tidy frame that the index shows: those without variant."""
@@ -231,7 +240,10 @@ def make_tiny_runs(study: str) -> None:
     """Train and evaluate every system of the tiny dataset, as `make study DATASET=tiny` would."""
     evaluate = importlib.import_module(f"studies.{study}.evaluate").evaluate
     for system in run_files(study, "tiny"):
-        evaluate(load_parameters(study, "tiny", system))
+        try:
+            evaluate(load_parameters(study, "tiny", system))
+        except StudyError as error:
+            print(f"{system}: {error}")
 
 
 def by_system(

@@ -8,13 +8,14 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from studies import paths
 from studies.paths import StudyError, relative
 from studies.runs import warm
-from studies.runs.files import unwritable
+from studies.runs.files import unwritable, write_atomic
 from studies.runs.params import (
     choice,
     notebook_defaults,
@@ -23,29 +24,35 @@ from studies.runs.params import (
     suggestion,
 )
 
+ERROR = ".error"  # ending of the file beside a notebook that says why it failed
+
 
 def execute(
     notebook: Path, output: Path, files: Sequence[Path] = (), overrides: Sequence[str] = ()
 ) -> None:
     """Run `notebook` with the values of `files`, then of `name=value` overrides, into `output`.
 
-    Raises StudyError when a parameter is wrong, before a kernel starts, or when a cell fails.
+    Raises StudyError when a parameter is wrong, before a kernel starts, or when a cell fails; the
+    sentence stays beside `output` until it is run again.
     """
     values = resolved(notebook, files, overrides)
     # papermill takes seconds to import: wrong parameters are told first
     import papermill
     from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
     from papermill.exceptions import PapermillExecutionError
 
     class Kernels(AsyncKernelManager):
         """Kernels of this environment, whatever else is called `python3`, forked if they can be."""
 
-        def format_kernel_cmd(self, extra_arguments: Sequence[str] = ()) -> list[str]:
-            start = [*warm.COMMAND, "-m", "ipykernel_launcher", "-f", self.connection_file]
-            return [*start, *extra_arguments]
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            start = [*warm.COMMAND, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=start, language="python")
 
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        output.with_suffix(ERROR).unlink(missing_ok=True)
         papermill.execute_notebook(
             notebook,
             output,
@@ -57,18 +64,28 @@ def execute(
             stdout_file=Labelled(label(output), sys.stdout),
             stderr_file=Labelled(label(output), sys.stderr),
             # a kernel that is told to end calls that an error
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            extra_arguments=[
+                "--IPKernelApp.log_level=CRITICAL",
+                "--InteractiveShell.colors=nocolor",
+            ],
         )
+        return
     except PapermillExecutionError as error:
-        reason = error.evalue if error.ename == "StudyError" else f"{error.ename}: {error.evalue}"
-        raise StudyError(f"{reason} (cell {error.exec_count} of {relative(output)})") from None
+        reason = error.evalue
+        if error.ename != "StudyError":
+            reason = f"{error.ename}: {reason}"
+            Labelled(label(output), sys.stderr).write("\n".join(error.traceback))
+        sentence = f"{reason} (cell {error.exec_count} of {relative(output)})"
     except RuntimeError:  # of nbclient when it dies at work, of jupyter_client before it is ready
-        raise StudyError(
+        sentence = (
             f"{relative(output)}: the kernel died, perhaps for want of memory; the same command "
             "goes on from the last checkpoint"
-        ) from None
+        )
     except OSError as error:
-        raise unwritable(Path(error.filename or output), error) from None
+        sentence = str(unwritable(Path(error.filename or output), error))
+    with suppress(StudyError):
+        write_atomic(output.with_suffix(ERROR), f"{sentence}\n")
+    raise StudyError(sentence)
 
 
 class Labelled:

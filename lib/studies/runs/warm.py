@@ -50,7 +50,9 @@ def server() -> Iterator[None]:
     import subprocess
     import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="studies-") as folder:  # nobody else can enter it
+    # nobody else can enter it; and the system takes no long path of a socket
+    place = "/tmp" if len(tempfile.gettempdir()) > 64 else None
+    with tempfile.TemporaryDirectory(prefix="studies-", dir=place) as folder:
         os.environ[ADDRESS] = f"{folder}/socket"
         command = [sys.executable, "-m", "studies.runs.warm"]
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
