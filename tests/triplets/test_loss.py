@@ -46,7 +46,7 @@ def loss_by_hand(embeddings, labels, margins, combine, mining, take):
                 ap, an = distance(a, p), distance(a, n)
                 if mining == "semihard" and not ap < an < ap + m:
                     continue
-                key = an if take == "closest" else an - m
+                key = an - m if "most_violating" in (mining, take) else an
                 candidates.append((key, max(ap - an + m, 0.0)))
             if mining != "all" and candidates:
                 candidates = [min(candidates, key=lambda c: c[0])]
@@ -72,7 +72,7 @@ def ragged_batches(draw):
 
 @pytest.mark.parametrize("combine", ["max", "sum"])
 @pytest.mark.parametrize("take", TAKE)
-@pytest.mark.parametrize("mining", MINING)
+@pytest.mark.parametrize("mining", [*MINING, "most_violating"])
 @settings(max_examples=40, deadline=None)
 @given(batch=ragged_batches())
 def test_loss_equals_a_loop_over_all_triplets(mining, take, combine, batch):

@@ -12,13 +12,14 @@ Optimization and Information Technology 13(2), 2025.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from studies.paths import StudyError
-from studies.triplets.params import Parameters
+from studies.triplets.params import Mining, Parameters
 
 BLOCK = 2**21  # elements of a (pairs, B) matrix held at once
 COLLAPSED = 0.02  # spread of embeddings on the unit sphere; an untrained network's is about 0.3
@@ -55,8 +56,8 @@ class FlexibleMarginLoss(nn.Module):
     without a positive or a valid negative are skipped. With equal margins it is equation (1).
 
     `margins` holds one value a level, from the top level down; `combine` is `max` or `sum`;
-    `mining` is `semihard`, `hardest` or `all`, `take` is `closest` or `most_violating` (see
-    `mined`). `mining` may be changed between steps.
+    `mining` is `semihard`, `hardest`, `most_violating` or `all`, `take` is `closest` or
+    `most_violating` (see `mined`). `mining` may be changed between steps.
     """
 
     def __init__(
@@ -67,8 +68,8 @@ class FlexibleMarginLoss(nn.Module):
         take: str = "closest",
     ) -> None:
         super().__init__()
-        if mining not in ("semihard", "hardest", "all"):
-            raise ValueError(f"mining must be 'semihard', 'hardest' or 'all', not {mining!r}")
+        if mining not in get_args(Mining):
+            raise ValueError(f"mining must be one of {', '.join(get_args(Mining))}, not {mining!r}")
         if take not in ("closest", "most_violating"):
             raise ValueError(f"take must be 'closest' or 'most_violating', not {take!r}")
         self.margins, self.combine, self.mining, self.take = tuple(margins), combine, mining, take
@@ -100,10 +101,11 @@ def mined(
       CVPR 2015); of these the closest, or the one that violates its margin most, with the largest
       M(a,n) − D(a,n).
     - `hardest`: the negative of largest loss, `most_violating`; with `closest`, of smallest D(a,n).
+    - `most_violating`: `hardest` that takes this, whatever `take` says of the stages before.
 
     `distances` D and `margins` M are (B, B) floats, `same` (B, B) marks equal labels.
     """
-    smallest = distances if take == "closest" else distances - margins
+    smallest = distances - margins if "most_violating" in (mining, take) else distances
     smallest = smallest.masked_fill(same, torch.inf)
     taken = []
     for anchors, positives in positive_pairs(same):

@@ -1,6 +1,6 @@
 """The parameters of a triplets run, with units and ranges."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,7 @@ from studies.inputs.download import require, require_own
 from studies.runs.blocks import ImageParameters, Kitchen, Table
 from studies.runs.params import Block, Count, Positive, Widths
 
+Mining = Literal["semihard", "hardest", "most_violating", "all"]
 Take = Literal["closest", "most_violating"]
 
 
@@ -106,7 +107,7 @@ class Stage(Block):
 
     from_epoch: Annotated[int, Field(ge=0)]
     learning_rate: Annotated[float, Field(ge=0)]  # 0 keeps the initial weights: a control
-    mining: Literal["semihard", "hardest", "all"] | None  # None for cross-entropy
+    mining: Mining | None  # None for cross-entropy
 
 
 class Parameters(ImageParameters):
@@ -146,7 +147,7 @@ class Parameters(ImageParameters):
         refuse, loss, starts = self.refuse, self.loss, [stage.from_epoch for stage in self.stages]
         problem = "stages must begin at from_epoch 0 and each later than the one before"
         refuse(starts != sorted({0, *starts}), problem)
-        kinds = "null" if loss.name == "cross_entropy" else "semihard, hardest or all"
+        kinds = "null" if loss.name == "cross_entropy" else " or ".join(get_args(Mining))
         wrong = any((stage.mining is None) != (kinds == "null") for stage in self.stages)
         refuse(wrong, f"each stage of loss {loss.name} needs mining {kinds}")
         if isinstance(loss, FlexibleMargin):
