@@ -54,6 +54,22 @@ SYSTEMS = {
 }
 
 
+class TestConditions:
+    def test_approaches_that_were_also_trained_as_published_are_judged_twice(self):
+        claim = Claim("X", "text", (Step("m", "low", "high"), Step("m", "wild@none", "high")))
+        systems = {**SYSTEMS, "low@published": SYSTEMS["high"], "wild@none": SYSTEMS["low"]}
+        (alone,) = judge([claim], systems)
+        assert (alone.claim.condition, alone.verdict) == ("", "holds")
+        tuned, published = judge([claim], {**systems, "high@published": SYSTEMS["low"]})
+        assert (tuned.claim.condition, tuned.verdict) == ("tuned equally", "holds")
+        assert (published.claim.condition, published.verdict) == ("as published", "does not hold")
+        assert [step.step.first for step in published.steps] == ["low@published", "wild@none"]
+        # Holm corrects within a condition
+        assert tuned.steps[0].p_holm == alone.steps[0].p_holm
+        variants = Claim("Y", "of one approach", (Step("m", "high@other", "high"),))
+        assert len(judge([variants], {**systems, "high@published": SYSTEMS["low"]})) == 1
+
+
 class TestStep:
     @pytest.mark.parametrize(
         ("value", "margin", "side", "p", "verdict"),

@@ -13,8 +13,9 @@ verdict on a step is, in this order,
 The first three need five seeds, unless nothing is left to chance over seeds.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from textwrap import wrap
 
 import numpy as np
@@ -194,10 +195,11 @@ def detail(verdict: str) -> str:
 def judge(claims: Iterable[Claim], systems: Systems, facts: Collection[str] = ()) -> list[Outcome]:
     """Return what became of the claims of one ledger.
 
-    `systems` gives the metrics of each system by id; `facts` hold of the dataset, see `Claim`.
+    `systems` gives the metrics of each system by id; `facts` hold of the dataset, see `Claim`. A
+    claim whose systems all have a variant `@published` is judged twice, under each condition.
     """
     outcomes = []
-    for claim in claims:
+    for claim in chain.from_iterable(_conditions(claim, systems) for claim in claims):
         reasons = [why for fact, why in claim.untested.items() if fact in ("always", *facts)]
         asked = [one for one in claim.steps if not one.optional or one.first in systems]
         steps = () if reasons else (*asked, *claim.alternatives)
@@ -210,6 +212,26 @@ def judge(claims: Iterable[Claim], systems: Systems, facts: Collection[str] = ()
         replace(one, steps=tuple(replace(step, p_holm=next(adjusted)) for step in one.steps))
         for one in outcomes
     ]
+
+
+def _conditions(claim: Claim, systems: Systems) -> Iterator[Claim]:
+    """Yield a claim as it is, and as published where its approaches were also trained so."""
+    named = {name for step in claim.steps for name in (step.first, step.second)}
+    published = {name: f"{name}@published" for name in named if "@" not in str(name)}
+    # what compares one approach with variants of its own is no comparison of approaches
+    if len(published) < 2 or not set(published.values()) <= set(systems):
+        yield claim
+        return
+    yield replace(claim, condition="tuned equally")
+    steps = (
+        replace(
+            step,
+            first=published.get(step.first, step.first),
+            second=published.get(step.second, step.second),
+        )
+        for step in claim.steps
+    )
+    yield replace(claim, condition="as published", steps=tuple(steps))
 
 
 def _compared(step: Step, systems: Systems) -> Comparison:
