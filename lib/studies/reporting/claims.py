@@ -15,7 +15,6 @@ The first three need five seeds, unless nothing is left to chance over seeds.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from textwrap import wrap
 
 import numpy as np
@@ -199,12 +198,13 @@ def judge(claims: Iterable[Claim], systems: Systems, facts: Collection[str] = ()
     claim whose systems all have a variant `@published` is judged twice, under each condition.
     """
     outcomes = []
-    for claim in chain.from_iterable(_conditions(claim, systems) for claim in claims):
+    for claim in claims:
         reasons = [why for fact, why in claim.untested.items() if fact in ("always", *facts)]
-        asked = [one for one in claim.steps if not one.optional or one.first in systems]
-        steps = () if reasons else (*asked, *claim.alternatives)
-        tested = tuple(_compared(step, systems) for step in steps)
-        outcomes.append(Outcome(replace(claim, steps=tuple(asked)), tested, *reasons[:1]))
+        asked = tuple(one for one in claim.steps if not one.optional or one.first in systems)
+        for one in _conditions(replace(claim, steps=asked), {} if reasons else systems):
+            steps = () if reasons else (*one.steps, *one.alternatives)
+            tested = tuple(_compared(step, systems) for step in steps)
+            outcomes.append(Outcome(one, tested, *reasons[:1]))
     pairs = [(one.claim.condition, step) for one in outcomes for step in one.steps]
     p = pd.Series([step.estimate.p(step.line) for _, step in pairs], dtype="float64")
     adjusted = iter(p.groupby([condition for condition, _ in pairs]).transform(holm))

@@ -45,10 +45,14 @@ def note(results: Results) -> str:
             "a severe error is a wrong label at the top level of the tree; at each level, accuracy "
             "asks for the right labels from the top down to it"
         )
+    backbone = results.runs[0].params["backbone"]
+    frozen = ""
+    if backbone["name"] == "frozen":
+        frozen = f" The frozen backbone is {backbone['weights']}; the paper's is ConvNeXt-XLarge."
     return (
         "Macro-F1 is the mean F1 of "
         + (f"all {every} classes" if scored == every else f"{few}images in the whole dataset")
-        + f"; {levels}. The epoch was chosen on validation data."
+        + f"; {levels}. The epoch was chosen on validation data.{frozen}"
     )
 
 

@@ -84,9 +84,11 @@ def record_file(dataset: str) -> Path:
 def kept_record(dataset: str) -> pd.DataFrame | None:
     """Return what was tried before the systems of a dataset were set, None when nothing was.
 
-    `grocery_random` and `grocery_official` are tuned on `grocery_tuning`, and so on.
+    `grocery_random` and `grocery_official` are tuned on `grocery_tuning`, `grocery_random_frozen`
+    on `grocery_tuning_frozen`, and so on.
     """
-    file = record_file(f"{dataset.partition('_')[0]}_tuning")
+    parts = dataset.split("_")
+    file = record_file("_".join([parts[0], "tuning", *parts[2:]]))
     return pd.read_csv(file, keep_default_na=False) if file.exists() else None
 
 
