@@ -101,6 +101,11 @@ class Claim:
     alternatives: tuple[Step, ...] = ()
     untested: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """Return the id, and the condition where there is one."""
+        return ", ".join(filter(None, (self.id, self.condition)))
+
 
 # what a `claims.yaml` lists under `claims`, to Claims; the fields go by their names
 read = TypeAdapter(tuple[Claim, ...]).validate_python
@@ -279,8 +284,7 @@ def table(outcomes: Iterable[Outcome], names: Mapping[str, str] = {}) -> pd.Data
     rows = []
     for outcome in outcomes:
         claim = outcome.claim
-        name = ", ".join(filter(None, (claim.id, claim.condition)))
-        rows.append({"id": name, "claim": claim.text, "verdict": outcome.verdict})
+        rows.append({"id": claim.name, "claim": claim.text, "verdict": outcome.verdict})
         for step in outcome.steps:
             one = step.estimate
             shown = signed(one.value, one.low, one.high, step.step.margin is COUNT)
@@ -300,11 +304,14 @@ def markdown(outcomes: Sequence[Outcome], dataset: str, names: Mapping[str, str]
 
 def tally(outcomes: Iterable[Outcome], dataset: str) -> str:
     """Return in words what became of claims, such as "10 claims 2 hold, 8 do not hold"."""
+    outcomes = list(outcomes)
     mark = " (synthetic)" if dataset in SYNTHETIC else ""
     kinds = [kind(outcome.verdict) for outcome in outcomes]
+    claims = len({outcome.claim.id for outcome in outcomes})
+    twice = f", {len(kinds) - claims} of them under two conditions:" if len(kinds) > claims else ""
     counts = {name: kinds.count(name) for name in TALLIED}
     parts = [f"{count} {TALLIED[name][count > 1]}" for name, count in counts.items() if count]
-    return f"{len(kinds)} claims {', '.join(parts)}{mark}"
+    return f"{claims} claims{twice} {', '.join(parts)}{mark}"
 
 
 # Forest plots: the differences that a claim rests on, with intervals and verdicts.
@@ -338,7 +345,7 @@ def forest(outcome: Outcome, labels: Mapping[str, str] = {}) -> Figure | None:
             panels.setdefault(step.step.metric, []).append(step)
     if not panels:
         return None
-    title = wrap(f"{outcome.claim.id}: {outcome.verdict}", WIDTH - 8)
+    title = wrap(f"{outcome.claim.name}: {outcome.verdict}", WIDTH - 8)
     heights = [sum(LINE * (len(_words(step)) + 1.4) for step in steps) for steps in panels.values()]
     height = sum(heights) + 0.45 * len(panels) + LINE * len(title)
     figure = Drawing(figsize=(COLUMN, height), layout="constrained")
