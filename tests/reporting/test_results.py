@@ -116,7 +116,7 @@ class TestEvidence:
         assert "from committed evidence: every row\n" in said
         assert "left out, as params/ says otherwise: triplet seed 0 (epochs)\n" in said
         others = ["cross_entropy", "cross_entropy@untrained", "hybrid", "triplet"]
-        absent = ", ".join(f"{system} seed 0" for system in others)
+        absent = "; ".join(f"{system} seed 0" for system in others)
         assert said.endswith(f"missing, though params/ lists them: {absent}")
 
     def test_a_run_with_other_settings_than_params_is_read_where_it_was_made(self, trained):

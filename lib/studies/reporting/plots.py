@@ -8,7 +8,7 @@ import io
 import sys
 import warnings
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from textwrap import wrap
@@ -43,14 +43,14 @@ PAPER = {
     **{"font.family": ["DejaVu Sans"], "axes.spines.top": False, "axes.spines.right": False},
     **{"axes.titlesize": 8.5, "figure.dpi": 150, "lines.linewidth": 1.5, "grid.linewidth": 0.6},
     **{"axes.linewidth": 0.8, "xtick.major.width": 0.8, "ytick.major.width": 0.8},
-    **{"svg.hashsalt": "studies", "svg.fonttype": "path"},
 }
+SVG = {"svg.hashsalt": "studies", "svg.fonttype": "path"}
 
 
 @contextmanager
-def paper() -> Iterator[None]:
-    """Hold these settings for the block, and matplotlib's own, whatever a user's `matplotlibrc`."""
-    with context(["default", PAPER]), warnings.catch_warnings():
+def paper(settings: Mapping[str, Any] = PAPER) -> Iterator[None]:
+    """Hold settings for the block, and matplotlib's own, whatever a user's `matplotlibrc`."""
+    with context(["default", settings]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # `families` says it once
         yield
 
@@ -90,6 +90,7 @@ class Drawing(Figure):
                 for text in texts:
                     text.set_fontfamily(found)
                 self.draw_without_rendering()
+        with paper(SVG):
             super().savefig(*args, **kwargs)
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:

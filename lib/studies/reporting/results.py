@@ -20,7 +20,7 @@ from studies.reporting import bootstrap, claims, plots, publish, tables
 from studies.reporting.bootstrap import Measured, Metric
 from studies.runs.files import duration, to_json, write_atomic
 from studies.runs.folder import LoadedRun, changed_names, finished, intact
-from studies.runs.params import load_parameters, requested, run_files
+from studies.runs.params import load_parameters, requested, run_files, studies_on
 
 
 def read_runs(
@@ -162,15 +162,20 @@ class Results(ABC):
                 words = ", ".join(f"{name} ({why})" for name, why in stale.items())
                 facts["left out, as params/ says otherwise"] = words
         if absent := self.absent():
-            facts["missing, though params/ lists them"] = ", ".join(absent)
+            facts["missing, though params/ lists them"] = "; ".join(absent)
         return publish.origin(report_command(self.study, self.systems), facts)
 
     def absent(self) -> list[str]:
         """Return the runs of these seeds that `params/` lists and that are not there."""
+        if self.study not in studies_on(self.dataset):
+            return []
         seeds = sorted({run.params["seed"] for run in self.runs})
-        listed = requested(self.dataset, [self.study], [], seeds)
-        names = {f"{file.parts[-3]} seed {file.parts[-2][4:]}" for file in listed}
-        return sorted(names.difference(map(name_of, self.runs)))
+        there, lacking = set(map(name_of, self.runs)), {}
+        for file in requested(self.dataset, [self.study], [], seeds):
+            system, seed = file.parts[-3], file.parts[-2][4:]
+            if file.name == "metrics.json" and f"{system} seed {seed}" not in there:
+                lacking.setdefault(system, []).append(seed)
+        return [f"{system} seed {', '.join(numbers)}" for system, numbers in lacking.items()]
 
     def headline(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of the tidy frame that the index shows: those without variant."""
