@@ -162,12 +162,13 @@ def fit(
             learner.begin_epoch(epoch, optimizer)
             network.train()
             seed_all(seed)
+            drawn = list(train.sampler)
             # without a share a rank must still take part in the step, with what it leaves out
-            shares = (share(rows) or rows[:1] for rows in train.sampler)
+            shares = [share(rows) or rows[:1] for rows in drawn]
             loader = DataLoader(train.dataset, None, sampler=shares, num_workers=train.num_workers)
             batches = iter(loader)  # draws a random number, from which its workers seed theirs
             seed_all(seed)
-            for batch, rows in zip(batches, train.sampler, strict=True):
+            for batch, rows in zip(batches, drawn, strict=True):
                 learner.idle = not share(rows)
                 learner.begin_step(step, optimizer)
                 with accelerator.autocast():

@@ -170,10 +170,10 @@ class Results(ABC):
         if self.study not in studies_on(self.dataset):
             return []
         seeds = sorted({run.params["seed"] for run in self.runs})
-        there, lacking = set(map(name_of, self.runs)), {}
+        there, lacking = {(run.system, str(run.params["seed"])) for run in self.runs}, {}
         for file in requested(self.dataset, [self.study], [], seeds):
             system, seed = file.parts[-3], file.parts[-2][4:]
-            if file.name == "metrics.json" and f"{system} seed {seed}" not in there:
+            if file.name == "metrics.json" and (system, seed) not in there:
                 lacking.setdefault(system, []).append(seed)
         return [f"{system} seed {', '.join(numbers)}" for system, numbers in lacking.items()]
 

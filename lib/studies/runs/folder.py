@@ -132,7 +132,8 @@ def complete_provenance(folder: Path) -> None:
     spent, file = {work: SPENT.pop(work) for work in WORK if work in SPENT}, folder / PROVENANCE
     if not file.exists():
         return
-    facts = read_json(file)
+    before = read_json(file)
+    facts = dict(before)
     if spent:
         now, told = processor_seconds(), facts.get("processor_seconds", {})
         spent["all"], SPENT["before"] = now - SPENT["before"], now
@@ -140,7 +141,7 @@ def complete_provenance(folder: Path) -> None:
             kind: round(told.get(kind, 0.0) + spent.get(kind, 0.0), 2) for kind in (*WORK, "all")
         }
     facts["digests"] = {name: digest(folder / name) for name in written(folder)}
-    if facts != read_json(file):
+    if facts != before:
         write_atomic(file, sealed(facts))
 
 
