@@ -186,8 +186,11 @@ class RunParameters(Schema):
         return pd.DataFrame(rows, columns=["parameter", "value"])
 
     def resolved(self) -> dict[str, Any]:
-        """Return plain values for `params.yaml`, the study first."""
-        return {"study": self.study, **self.model_dump(mode="json")}
+        """Return plain values for `params.yaml`, the study first.
+
+        What is left at its default is left out, so that a new parameter changes no older run.
+        """
+        return {"study": self.study, **self.model_dump(mode="json", exclude_defaults=True)}
 
     @classmethod
     def from_files(cls, files: Sequence[Path], overrides: Iterable[str] = ()) -> Self:
