@@ -4,8 +4,8 @@ import pytest
 
 from chats import SECRET, Chat
 from studies.inputs import web
-from studies.recipes.params import Server
-from studies.recipes.writers import ServerWriter
+from studies.inputs.chat import ServerWriter
+from studies.runs.blocks import Server
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def writer(chat, tmp_path, slept):
     """Make a writer; all share the folder `answers`."""
 
     def make(**changed) -> ServerWriter:
-        rest = {"temperature": 0.7, "max_tokens": 50, "seed": 0}
+        rest = {"temperature": 0.7, "max_tokens": 50, "seed": 0, "place": "writing.generator"}
         folder = changed.pop("folder", tmp_path / "answers")
         settings = {"url": chat.url, "model": "small", "key_variable": "", "attempts": 3}
         settings |= {"name": "server", "timeout": 30}

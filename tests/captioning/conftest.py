@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -14,7 +15,9 @@ import changing
 import noted
 from spoken import Spoken
 from studies import paths
+from studies.captioning import evaluate
 from studies.captioning.evaluate import IDS
+from studies.captioning.metrics import METRICS
 from studies.captioning.model import Describer, build
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
@@ -125,6 +128,22 @@ def plates():
         return Parameters.check(values | smaller | changes, {"": "test"})
 
     return make
+
+
+@pytest.fixture
+def unscored(monkeypatch):
+    """Scores without Java, all of them 1; what was to be scored is kept."""
+    calls = []
+
+    def ones(candidates, references):
+        calls.append((candidates, references))
+        frame = pd.DataFrame(1.0, pd.Index(list(candidates), name="id"), METRICS)
+        return frame.assign(
+            bleu_counts=[[1] * 10] * len(frame), meteor_counts=[[1] * 23] * len(frame)
+        )
+
+    monkeypatch.setattr(evaluate, "scored", ones)
+    return calls
 
 
 @pytest.fixture

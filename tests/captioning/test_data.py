@@ -15,7 +15,7 @@ from PIL import Image
 import kitchen as world
 from sentences import kept, refused
 from studies.captioning import data
-from studies.captioning.data import flickr8k, karpathy
+from studies.captioning.readers import flickr8k, karpathy
 from studies.captioning.tokens import Words
 from studies.inputs import reading
 

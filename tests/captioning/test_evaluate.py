@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from studies.captioning import data, evaluate
-from studies.captioning.data import CaptionedImages
 from studies.captioning.evaluate import (
     IDS,
     baseline,
@@ -19,6 +18,7 @@ from studies.captioning.evaluate import (
 )
 from studies.captioning.metrics import METRICS, corpus, scored
 from studies.captioning.params import NearestNeighbour
+from studies.captioning.readers import CaptionedImages
 from studies.inputs import images
 from studies.runs.folder import load_run
 
@@ -65,22 +65,6 @@ def run(world, chosen, monkeypatch):
     monkeypatch.setenv("STUDIES_ROOT", str(world / "root"))
     monkeypatch.setenv("STUDIES_DATA", str(world / "data"))
     return load_run(chosen.folder())
-
-
-@pytest.fixture
-def unscored(monkeypatch):
-    """Scores without Java, all of them 1; what was to be scored is kept."""
-    calls = []
-
-    def ones(candidates, references):
-        calls.append((candidates, references))
-        frame = pd.DataFrame(1.0, pd.Index(list(candidates), name="id"), METRICS)
-        return frame.assign(
-            bleu_counts=[[1] * 10] * len(frame), meteor_counts=[[1] * 23] * len(frame)
-        )
-
-    monkeypatch.setattr(evaluate, "scored", ones)
-    return calls
 
 
 class TestRunFolder:

@@ -23,7 +23,6 @@ from pycocoevalcap.tokenizer import ptbtokenizer
 from sentences import refused
 from studies import paths
 from studies.captioning import metrics
-from studies.captioning.data import flickr8k
 from studies.captioning.metrics import (
     METRICS,
     corpus,
@@ -32,6 +31,7 @@ from studies.captioning.metrics import (
     score_captions,
     scored,
 )
+from studies.captioning.readers import flickr8k
 
 # id: caption as given, as pycocoevalcap can take it, references
 SMALL = {

@@ -18,7 +18,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+
+from studies.inputs.features import averaged
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,8 @@ class Encoder(nn.Module):
         With a grid the T' tokens are those of a square map.
         """
         tokens = inputs.float() if self.trunk is None else self.trunk(inputs)
-        side = math.isqrt(tokens.shape[1])
-        if self.grid is not None and side != self.grid:
-            maps = tokens.transpose(1, 2).unflatten(2, (side, side))  # (B, F, side, side)
-            tokens = adaptive_avg_pool2d(maps, self.grid).flatten(2).transpose(1, 2)
+        if self.grid is not None:
+            tokens = averaged(tokens, self.grid)
         if self.convolves:
             maps = tokens.transpose(1, 2).unflatten(2, (self.grid, self.grid))  # (B, F, g, g)
             projected = self.projection(maps).flatten(2).transpose(1, 2)

@@ -7,6 +7,7 @@ import numpy as np
 
 from studies.captioning import data
 from studies.captioning.metrics import METRICS, corpus, scored
+from studies.captioning.mllm import answers, cleaned
 from studies.captioning.params import NearestNeighbour, Parameters
 from studies.captioning.tokens import Words
 from studies.inputs import images
@@ -15,9 +16,12 @@ from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.paths import run_command
 from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import accounted, load_run, provenance
+from studies.runs.folder import LoadedRun, accounted, load_run, provenance
 
 IDS = {metric: metric.lower().replace("bleu-", "bleu").replace("-", "_") for metric in METRICS}
+# of the training, told again of a run that captions another dataset
+TRAINING = ("parameters_trained", "seconds", "best_epoch", "best_score", "stopped", "device")
+TRAINING += ("precision", "threads", "words", "input_shape")
 
 
 @compute.once
@@ -27,20 +31,36 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     parts = data.split(dataset, parameters)
     fingerprint = dataset.fingerprint
     test = np.flatnonzero(parts == "test")
+    facts = {"dataset_fingerprint": fingerprint, "images": sizes(parts)}
+    raw = None
     if parameters.trained:
         run = load_run(folder)
         run.refuse_other_images(fingerprint, dataset.root)
-        inputs = data.inputs(dataset, parameters)[test]
+        candidates = captioned(run, dataset, test)
+    elif others := parameters.builds_on():
+        run = load_run(others[0].folder())
+        candidates = captioned(run, dataset, test)
+        for name in ("curves.csv", "steps.csv"):
+            write_atomic(folder / name, run.read(name, Path.read_bytes))
+        facts = {name: run.provenance[name] for name in TRAINING} | facts
+    elif parameters.baseline.name == "mllm":
+        files = [dataset.paths[row] for row in test]
         with accounted("decoding"):
-            candidates = run.model().caption(inputs)
+            raw, remarks = answers(files, parameters.baseline, parameters.decoding.beams)
+        candidates = [*map(cleaned, raw)] if parameters.baseline.clean else raw
+        facts["remarks"] = remarks
     else:
         candidates = baseline(parameters, dataset, parts)
-        facts = provenance(dataset_fingerprint=fingerprint, images=sizes(parts))
-        write_atomic(folder / "provenance.json", to_json(facts))
+    if not parameters.trained:
+        write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
     references = {dataset.files[row]: dataset.captions[row] for row in test}
     frame = scored(dict(zip(references, candidates, strict=True)), references).reset_index()
     frame.insert(1, "cluster", np.arange(len(test)))
     frame.insert(2, "candidate", candidates)
+    if raw is not None:
+        frame.insert(3, "answer", raw)
+    if dataset.domains is not None:
+        frame.insert(2, "domain", dataset.domains[test])
     metrics = {IDS[metric]: value for metric, value in corpus(frame).items()}
     metrics |= {"n": len(test), "distinct": len(set(candidates))}
     write_atomic(
@@ -49,6 +69,13 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     items = {"parts": data.overview(dataset, parts).to_dict("records")}
     write_atomic(folder / "items.json", to_json(items))
     write_atomic(folder / "metrics.json", to_json(metrics))
+
+
+@accounted("decoding")
+def captioned(run: LoadedRun, dataset: data.CaptionedImages, rows: np.ndarray) -> list[str]:
+    """Return the captions that the system of a run gives some images."""
+    model = run.model()
+    return model.caption(data.inputs(dataset, model.parameters)[rows])
 
 
 # What a system must beat: one caption for every image, and the caption of the nearest image.
@@ -94,6 +121,9 @@ def feature_space(
         pixels = images.load(dataset.paths, space.side, dataset.root)
         flat = pixels.reshape(len(pixels), -1).astype(np.float32)
         return flat - flat[train].mean(0)
+    if space.grid:
+        kept = data.tokens(dataset, space.weights, space.grid)
+        return np.stack([own.mean(0, dtype=np.float32) for own in kept])
     return features(dataset.paths, dataset.root, space.weights)
 
 

@@ -14,7 +14,7 @@ from studies.paths import StudyError
 from studies.reporting import publish
 from studies.reporting.results import cost_table
 from studies.reporting.tables import Shown, show
-from studies.runs.folder import LoadedRun
+from studies.runs.folder import LoadedRun, load_run
 
 Systems = Mapping[str, Sequence[LoadedRun]]  # the runs of each system
 
@@ -124,25 +124,34 @@ def attended(systems: Systems) -> Iterator[Shown]:
 def describe(run: LoadedRun, shown: int = 1) -> Shown | None:
     """Caption picture files as a user would, the first test images, and draw them.
 
-    None for a trivial baseline, which captions no other pictures.
+    None for what is trained nowhere.
     """
-    if run.params["network"] is None:
+    if (trained := captioner(run)) is None:
         return None
     dataset, rows = tested(run, run.predictions["id"].head(shown))
     files = [dataset.paths[row] for row in rows]
-    return publish.picture_grid(zip(files, run.model().describe(files), strict=True))
+    return publish.picture_grid(zip(files, trained.model().describe(files), strict=True))
+
+
+def captioner(run: LoadedRun) -> LoadedRun | None:
+    """Return the run that trained the system of a run, on whichever dataset; None without one."""
+    if run.params["network"] is not None:
+        return run
+    others = run.parameters.builds_on()
+    return load_run(others[0].folder()) if others else None
 
 
 def attention(run: LoadedRun, name: str, most: int = 9) -> Shown | None:
     """Draw where each word of a run's caption of a test image looked, the picture first.
 
-    None for a trivial baseline, whose words look nowhere. Raises StudyError when the image is gone.
+    None for what is trained nowhere, whose words look nowhere. Raises StudyError when the image is
+    gone.
     """
-    if run.params["network"] is None:
+    if (trained := captioner(run)) is None:
         return None
     dataset, [row] = tested(run, [name])
     caption = run.predictions.set_index("id").loc[name, "candidate"]
-    model = run.model()
+    model = trained.model()
     inputs = data.inputs(dataset, model.parameters)[row : row + 1]
     weights = model.attention(inputs, [caption])[0].numpy()
     side = math.isqrt(weights.shape[1])

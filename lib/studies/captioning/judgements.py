@@ -21,8 +21,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from studies import paths
-from studies.captioning.data import TOKENS, text_file, token_captions
 from studies.captioning.metrics import score_captions
+from studies.captioning.readers import TOKENS, text_file, token_captions
 from studies.inputs import reading
 from studies.inputs.download import require
 from studies.inputs.tables import read_lines
@@ -63,9 +63,9 @@ def judged(folder: Path, judges: str) -> pd.DataFrame:
     """Return the pairs that `judges` (`expert` or `crowd`) saw, scored; starts Java once.
 
     `folder` holds Flickr8k as it unpacks. Pairs are left out whose caption belongs to the image
-    itself, and those whose image or caption is not in the token file. Columns: `image`; `judge1` to
-    `judge3`, the experts' grades, or `judge1` alone, the share of the crowd that said yes; and one
-    for each metric.
+    itself, and those whose image or caption is not in the token file. Columns: `image`, `caption`;
+    `judge1` to `judge3`, the experts' grades, or `judge1` alone, the share of the crowd that said
+    yes; and one for each metric.
 
     Raises StudyError when a file is missing or malformed, or no pair is left.
     """
@@ -84,11 +84,14 @@ def judged(folder: Path, judges: str) -> pd.DataFrame:
     if judges == "crowd":
         grades = grades[["judge1"]].div(grades.sum(axis=1), axis=0)
     grades.insert(0, "image", pairs["image"])
+    grades.insert(1, "caption", pairs["other"] + "#" + pairs["number"])
     return grades.reset_index(drop=True).join(scores.reset_index(drop=True))
 
 
 def measured(**pairs: pd.DataFrame) -> dict[str, dict[str, Measured]]:
-    """Return τ_c of each metric with each kind of judges, `tau_<judges>`; images are resampled.
+    """Return τ_c of each metric with each kind of judges, `tau_<judges>`.
+
+    Images and captions are resampled, either with all its pairs: both stand in several.
 
     `pairs` are what `judged` gives of each.
     """
@@ -97,7 +100,7 @@ def measured(**pairs: pd.DataFrame) -> dict[str, dict[str, Measured]]:
         _, levels = np.unique(frame.filter(regex=r"^judge\d"), return_inverse=True)
         for metric, taus in systems.items():
             tau = kendall(frame[metric], levels.reshape(len(frame), -1))
-            taus |= measure({0: {f"tau_{judges}": tau}}, frame["image"], fixed=True)
+            taus |= measure({0: {f"tau_{judges}": tau}}, frame[["image", "caption"]], fixed=True)
     return systems
 
 

@@ -1,7 +1,6 @@
 """A system as built from its parameters, written to a run folder, and read back to caption."""
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from studies.captioning.decoders import Decoder, LstmDecoder, TransformerDecoder
 from studies.captioning.encoder import Convolutions, Encoder, Patches, Size
 from studies.captioning.params import Parameters
 from studies.captioning.tokens import Words
+from studies.inputs.features import averaged
 from studies.learning import compute
 from studies.learning.backbones import load_backbone
 from studies.learning.networks import FineTuned
@@ -56,17 +56,14 @@ def build(
             trunk = FineTuned(load_backbone(source.weights, True, pretrained), pooled=False)
         try:
             with torch.inference_mode():
-                _, places, channels = trunk.eval()(torch.zeros(1, *shape)).shape
+                tokens = trunk.eval()(torch.zeros(1, *shape))
         except ValueError as error:  # of transformers, whose models often take one size only
             raise StudyError(
                 f"image_size {image_size} does not fit {source.weights} "
                 f"({str(error).rstrip('.')}); set image_size to the model's own"
             ) from None
-    if spec.grid is not None and math.isqrt(places) ** 2 != places:
-        raise StudyError(
-            f"network.encoder.grid is {spec.grid}, but the encoder gives {places} tokens, which "
-            "are no square map; set grid to null, as for all vision transformers"
-        )
+        tokens = tokens if spec.grid is None else averaged(tokens, spec.grid)
+        _, places, channels = tokens.shape
     size = Size(network.width, spec.layers, spec.heads, spec.feedforward, dropout)
     encoder = Encoder(trunk, channels, places, spec.grid, spec.projection, size)
     spec, length = network.decoder, parameters.decoding.max_length + 1

@@ -6,15 +6,24 @@ from pydantic import Field, model_validator
 
 from studies import paths
 from studies.inputs.download import require, require_own
-from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule, Table
-from studies.runs.params import Block, Count, NotNegative, Positive, Share, Widths
+from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule, Server, Table
+from studies.runs.params import (
+    Block,
+    Count,
+    Name,
+    NotNegative,
+    Positive,
+    Share,
+    Widths,
+    load_parameters,
+)
 
 
-class Flickr8k(Block):
-    """Flickr8k in its published layout, below STUDIES_DATA."""
+class Published(Block):
+    """A public dataset in a layout in which people have it, below STUDIES_DATA; see `readers`."""
 
-    name: Literal["flickr8k"]
-    splits: Literal["official", "karpathy"]  # the latter from dataset_flickr8k.json
+    name: Literal["flickr8k", "flickr30k", "coco", "nocaps"]
+    splits: Literal["official", "karpathy"]  # the latter from dataset_<name>.json
 
 
 class ScratchCNN(Block):
@@ -88,6 +97,7 @@ class Pooled(Block):
 
     name: Literal["backbone"]
     weights: str
+    grid: Count | None = None  # side of the map whose tokens are averaged; None for its own
 
 
 class MostFrequent(Block):
@@ -103,6 +113,31 @@ class NearestNeighbour(Block):
     features: Annotated[Thumbnail | Pooled, Field(discriminator="name")]
 
 
+class Elsewhere(Block):
+    """The same system and seed as trained on another dataset; nothing is trained here."""
+
+    name: Literal["trained_elsewhere"]
+    dataset: Name
+
+
+class LocalModel(Block):
+    """An image-text-to-text model of transformers: a hub name or a folder."""
+
+    name: Literal["local"]
+    model: str
+    batch: Count  # images described at once
+
+
+class Mllm(Block):
+    """A multimodal language model asked zero-shot: greedily, locally by `decoding.beams`."""
+
+    name: Literal["mllm"]
+    model: Annotated[LocalModel | Server, Field(discriminator="name")]
+    prompt: Annotated[str, Field(min_length=1)]
+    max_tokens: Count
+    clean: bool  # score what `mllm.cleaned` leaves of an answer; otherwise the answer as it is
+
+
 class Decoding(Block):
     """How a caption is searched for."""
 
@@ -111,18 +146,22 @@ class Decoding(Block):
     max_length: Count  # words
 
 
+Untrained = MostFrequent | NearestNeighbour | Elsewhere | Mllm
+
+
 class Parameters(Schedule, ImageParameters):
     """Everything that decides a run of the study.
 
-    A trivial baseline has `baseline` and no network; it is not trained.
+    What is not trained here has `baseline` and no network.
     """
 
     study: ClassVar[str] = "captioning"
 
-    source: Annotated[Kitchen | Flickr8k | Table, Field(discriminator="name")]
+    source: Annotated[Kitchen | Published | Table, Field(discriminator="name")]
     min_count: Count  # words rarer than this in the training captions are unknown
 
-    baseline: Annotated[MostFrequent | NearestNeighbour, Field(discriminator="name")] | None
+    # what captions without being trained here
+    baseline: Annotated[Untrained, Field(discriminator="name")] | None
     network: Network | None
 
     images: Count  # in a batch, each with all its captions
@@ -130,13 +169,30 @@ class Parameters(Schedule, ImageParameters):
     label_smoothing: Share
     gradient_norm: Positive  # larger gradients are scaled down to it
     decoding: Decoding
+    train_images: Count | None = None  # drawn from those of training; null for all
+
+    @property
+    def learns(self) -> bool:
+        """Whether the system reads the training images of this dataset."""
+        return self.network is not None or self.baseline.name not in ("trained_elsewhere", "mllm")
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether another seed may give another result."""
+        return self.trained or self.baseline.name == "trained_elsewhere"
+
+    def builds_on(self) -> list[Self]:
+        """Return the parameters of the run of another dataset that captions here, if one does."""
+        if self.trained or self.baseline.name != "trained_elsewhere":
+            return []
+        return [load_parameters(self.study, self.baseline.dataset, self.system, self.seed)]
 
     def require_data(self) -> None:
         """Raise StudyError when the data is not there, without reading any."""
-        if self.source.name == "flickr8k":
-            require("flickr8k", paths.data() / "flickr8k")
-        elif self.source.name == "table":
+        if self.source.name == "table":
             require_own(self.source.file)
+        elif self.source.name != "kitchen":
+            require(self.source.name, paths.data() / self.source.name)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

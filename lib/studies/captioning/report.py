@@ -1,7 +1,9 @@
 """What the report notebook shows and writes: numbers, claims and sentences from run folders."""
 
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from studies import paths
@@ -18,7 +20,8 @@ from studies.runs.folder import LoadedRun
 from studies.runs.params import read_yaml
 
 ARCHITECTURES = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
-ORDER = ["most_frequent", "nearest_neighbour", *ARCHITECTURES]
+TRIVIAL = ["most_frequent", "nearest_neighbour"]
+ORDER = [*TRIVIAL, *ARCHITECTURES, "mllm"]
 
 
 class Results(shared.Results):
@@ -32,16 +35,49 @@ class Results(shared.Results):
     axes = figures.AXES | judgements.AXES
 
     def metrics(self, run: LoadedRun) -> dict[str, Metric]:
-        """Return the corpus scores of a run by id, see `captioning.metrics.resampled`."""
-        return {IDS[name]: metric for name, metric in resampled(run.predictions).items()}
+        """Return the corpus scores of a run by id, see `captioning.metrics.resampled`.
+
+        Where images are of several domains, those of each too: `<id>_<domain>`.
+        """
+        scores = {IDS[name]: metric for name, metric in resampled(run.predictions).items()}
+        domains = run.predictions.get("domain", pd.Series(dtype="str"))
+        for domain in sorted(set(domains)):
+            inside = (domains == domain).to_numpy(float)
+            scores |= {
+                f"{name}_{domain.replace('-', '_')}": partial(within, scores[name], inside)
+                for name in figures.NAMES
+            }
+        return scores
 
     @property
     def scratch(self) -> list[str]:
         """Return the trained systems whose encoder began from random weights."""
-        encoders = {
-            name: run.params["network"]["encoder"] for name, (run, *_) in self.trained.items()
+        return [name for name, weights in self.encoders.items() if not weights]
+
+    @property
+    def encoders(self) -> dict[str, str]:
+        """Return the published weights of each trained system's encoder, "" where it has none."""
+        networks = {
+            name: figures.captioner(run).params["network"]
+            for name, (run, *_) in self.trained.items()
         }
-        return [name for name, one in encoders.items() if one["source"]["name"] != "backbone"]
+        return {name: one["encoder"]["source"].get("weights", "") for name, one in networks.items()}
+
+
+def within(metric: Metric, inside: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return a metric on those of the images drawn (R, N) that are inside, ones (N,)."""
+    return metric(weights * inside)
+
+
+def domains(frame: pd.DataFrame) -> tables.Shown | None:
+    """Show the scores of each domain of the images apart; None where there are none."""
+    names = {
+        one: f"{heading}, {one.removeprefix(name + '_').replace('_', '-')}"
+        for name, heading in figures.NAMES.items()
+        for one in frame["metric"].unique()
+        if one.startswith(f"{name}_")
+    }
+    return tables.scores(tables.plain(frame), names) if names else None
 
 
 def read(dataset: str) -> Results:
@@ -67,29 +103,30 @@ def judged(results: Results) -> list[Outcome]:
     facts, systems = set(), dict(results.measured)
     if set(ARCHITECTURES) & set(results.scratch):
         facts.add("scratch")
-    if (experts := human_judgements(results)) is None:
-        facts.add("not_judged")
+    if people := human_judgements(results):
+        systems |= judgements.measured(**people)
     else:
-        systems |= judgements.measured(expert=experts)
+        facts.add("not_judged")
     return judge(claims.read(results.paper["claims"]), systems, facts)
 
 
-def human_judgements(results: Results) -> pd.DataFrame | None:
-    """Return what `judgements.judged` gives of the experts, None where there are no judgements.
+def human_judgements(results: Results) -> dict[str, pd.DataFrame]:
+    """Return what `judgements.judged` gives of experts and crowd, nothing where nobody judged.
 
     Scored once, and kept beside the runs.
     """
     if results.runs[0].params["source"]["name"] != "flickr8k":
-        return None
-    file = results.folder / "judgements.parquet"
-    if not file.exists():
-        try:
-            pairs = judgements.judged(paths.data() / "flickr8k", "expert")
-        except StudyError as error:
-            print(f"human judgements are left out: {error}", flush=True)
-            return None
-        write_atomic(file, lambda path: pairs.to_parquet(path, compression="zstd"))
-    return pd.read_parquet(file)
+        return {}
+    files = {judges: results.folder / f"judgements_{judges}.parquet" for judges in judgements.FILES}
+    for judges, file in files.items():
+        if not file.exists():
+            try:
+                pairs = judgements.judged(paths.data() / "flickr8k", judges)
+            except StudyError as error:
+                print(f"human judgements are left out: {error}", flush=True)
+                return {}
+            write_atomic(file, partial(pairs.to_parquet, compression="zstd"))
+    return {judges: pd.read_parquet(file) for judges, file in files.items()}
 
 
 # Sentences of the page.
@@ -110,12 +147,16 @@ def lead(results: Results, frame: pd.DataFrame, outcomes: list[Outcome]) -> str:
 def note(results: Results, frame: pd.DataFrame) -> str:
     """Return what a reader of the main table must know."""
     notes = [results.paper["scratch"]] if results.scratch else []
+    stand_ins = [weights for weights in results.encoders.values() if weights.startswith("package/")]
+    if stand_ins:
+        names = " and ".join(dict.fromkeys(stand_ins))
+        notes.append(results.paper["stand_in"].format(names=names))
     return " ".join([beaten(results, frame), *notes, results.paper["note"]])
 
 
 def beaten(results: Results, frame: pd.DataFrame) -> str:
     """Return in words which systems do not beat every trivial baseline in every measure."""
-    baselines = [name for name in results.systems if name not in results.trained]
+    baselines = [name for name in results.systems if name in TRIVIAL]
     if not baselines:
         return "No trivial baseline was run."
     if not results.trained:

@@ -1,5 +1,6 @@
 """Features of a frozen backbone: computed once over a dataset, then read from disk."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
 
 from studies import paths as places
@@ -30,6 +32,7 @@ def features(
     batch_size: int = 32,
     pooled: bool = True,
     dtype: str = "float32",
+    grid: int | None = None,
 ) -> np.ndarray:
     """Return a backbone's features of all images, (N, F) or (N, T, F), mapped read-only from disk.
 
@@ -45,9 +48,12 @@ def features(
         batch_size: images in one pass.
         pooled: one vector an image, or all tokens (see `Backbone.forward`).
         dtype: "float32" or "float16", of the file.
+        grid: side of the square that the map of the tokens is averaged to, so that T is its square
+            and the file small; None keeps all tokens.
 
     Raises:
-        StudyError: no images, a bad image, missing weights, too little memory, or no room on disk.
+        StudyError: no images, a bad image, missing weights, tokens that are no square map where
+            there is a grid, too little memory, or no room on disk.
 
     """
     if not paths:
@@ -55,7 +61,7 @@ def features(
     backbone = load_backbone(encoder) if isinstance(encoder, str) else encoder
     where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = "bf16" if where.type == "cuda" else "fp32"
-    kind = f"{'pooled' if pooled else 'tokens'}-{dtype}-{precision}"
+    kind = f"{'pooled' if pooled else 'tokens'}{grid or ''}-{dtype}-{precision}"
     slug = re.sub(r"\W+", "_", backbone.name.rsplit(os.sep, 2)[-1])
     data = fingerprint(paths, root, ordered=True)
     name = f"{slug}-{backbone.digest()}-{data}-{kind}-v{VERSION}.npy"
@@ -63,7 +69,7 @@ def features(
     def extract(partial: Path) -> None:
         backbone.to(where).eval()
         try:
-            _extract(partial, paths, backbone, batch_size, pooled, np.dtype(dtype))
+            _extract(partial, paths, backbone, batch_size, pooled, np.dtype(dtype), grid)
         except torch.OutOfMemoryError as error:
             raise StudyError(
                 f"{backbone.name} needs more memory than {where} has for {batch_size} images at "
@@ -81,6 +87,7 @@ def _extract(
     batch_size: int,
     pooled: bool,
     dtype: np.dtype,
+    grid: int | None,
 ) -> None:
     device = backbone.mean.device
     done, end = _finished(partial, len(paths), dtype, batch_size)
@@ -101,7 +108,9 @@ def _extract(
                 torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
             ):
                 batch = torch.stack(list(images)).to(device, memory_format=torch.channels_last)
-                rows = backbone(batch, pooled).float().cpu().numpy()
+                rows = backbone(batch, pooled).float()
+                rows = averaged(rows, grid) if grid else rows
+            rows = rows.cpu().numpy()
             with np.errstate(over="ignore"):
                 rows = rows.astype(dtype)
             if not np.isfinite(rows).all():
@@ -115,6 +124,23 @@ def _extract(
             file.flush()
             done += len(rows)
             bar.update(len(rows))
+
+
+def averaged(tokens: Tensor, grid: int) -> Tensor:
+    """Return the tokens (B, T, F) of a square map averaged to those of another, (B, grid², F).
+
+    Raises StudyError when T is no square number.
+    """
+    side = math.isqrt(tokens.shape[1])
+    if side**2 != tokens.shape[1]:
+        raise StudyError(
+            f"network.encoder.grid is {grid}, but the encoder gives {tokens.shape[1]} tokens, "
+            "which are no square map; set grid to null, as for all vision transformers"
+        )
+    if side == grid:
+        return tokens
+    maps = tokens.transpose(1, 2).unflatten(2, (side, side))  # (B, F, side, side)
+    return adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
 
 
 def _finished(partial: Path, count: int, dtype: np.dtype, batch_size: int) -> tuple[int, int]:

@@ -111,7 +111,7 @@ def tell_parts(
     source: Block, numbers: Mapping[str, int], parts: np.ndarray, official: np.ndarray | None
 ) -> None:
     """Print what was read, the size of each part, and which were drawn since none is published."""
-    drawn = [part for part in PARTS if official is None or part not in official]
+    drawn = [part for part in PARTS if part in parts and (official is None or part not in official)]
     tell(source, {**numbers, **sizes(parts)}, [f"drawn: {', '.join(drawn)}"] if drawn else [])
 
 

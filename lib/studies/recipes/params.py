@@ -1,6 +1,5 @@
 """The parameters of a recipes run, with units and ranges."""
 
-import re
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -8,7 +7,7 @@ from pydantic import Field, model_validator
 from studies import paths
 from studies.inputs.download import require, require_own
 from studies.paths import StudyError
-from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule, Table
+from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule, Server, Table
 from studies.runs.params import Block, Count, Name, NotNegative, Positive, Seed, Widths
 
 # where published data lies below STUDIES_DATA
@@ -89,27 +88,6 @@ class Local(Block):
     name: Literal["local"]
     model: str  # hub name or local folder
     batch: Count  # prompts at once
-
-
-class Server(Block):
-    """Any server with the chat completions of OpenAI's interface."""
-
-    name: Literal["server"]
-    url: str  # up to /v1
-    model: str
-    key_variable: str  # name of the environment variable that holds the key; "" for none
-    timeout: Positive  # seconds
-    attempts: Count
-
-    @model_validator(mode="after")
-    def _no_key(self) -> Self:
-        # checked for the whole block, whose values a complaint does not quote
-        self.refuse(
-            not re.fullmatch(r"\w*", self.key_variable, re.ASCII),
-            "key_variable should be the name of an environment variable, not the key itself: "
-            "export the key in a variable, and write its name there",
-        )
-        return self
 
 
 class Writing(Block):

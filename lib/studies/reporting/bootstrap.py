@@ -57,10 +57,17 @@ def draws(clusters: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> np.
     with replacement, each with all its items. What is drawn depends only on which items share a
     cluster, so systems tested on the same items are paired. Kept for the next call.
 
+    Of clusters (N, K) of K kinds, such as images and captions, each kind is drawn by itself, and an
+    item is held as often as the product says (A. Owen, Ann. Appl. Stat. 1, 2007).
+
     Raises:
         ValueError: no items, or an item without a cluster.
     """
-    codes, _ = pd.factorize(np.asarray(clusters))
+    clusters = np.asarray(clusters)
+    if clusters.ndim == 2:
+        kinds = [draws(kind, resamples, seed + place) for place, kind in enumerate(clusters.T)]
+        return np.prod(kinds, axis=0, dtype=np.uint16)
+    codes, _ = pd.factorize(clusters)
     if not len(codes) or codes.min() < 0:
         raise ValueError("a bootstrap needs items, and a cluster for each of them")
     return _draws(codes.astype(np.int64).tobytes(), resamples, seed)

@@ -61,7 +61,7 @@ class Step:
     the largest difference that is called none: a number, or `COUNT` for the larger of 10 % of the
     first and .1 % of the test items. Where a step with a `gate` shows no difference or the
     reverse, its claim cannot be tested, and `gate` says why. An `optional` step is left out where
-    its first system was not run.
+    its first system was not run. `needs` says what a system that was not run needs.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -73,6 +73,7 @@ class Step:
     margin: float | None = RATE
     gate: str = ""
     optional: bool = False
+    needs: str = ""
 
     def __str__(self) -> str:
         return f"{self.metric}: {self.relation}"
@@ -244,7 +245,7 @@ def _compared(step: Step, systems: Systems) -> Comparison:
     names = [name for name in (step.first, step.second) if isinstance(name, str)]
     found, none = None, "the systems have no seed in common"
     if absent := [name for name in names if name not in systems]:
-        none = f"no run of {' or '.join(absent)}"
+        none = f"no run of {' or '.join(absent)}{step.needs and f', which needs {step.needs}'}"
     elif any(step.metric not in systems[name] for name in names):
         none = f"{step.metric} was not measured"
     else:

@@ -1,5 +1,6 @@
 """Parameters that studies share: the demo, published backbones, images, and how one trains."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,6 +21,27 @@ class Table(Block):
 
     name: Literal["table"]
     file: str
+
+
+class Server(Block):
+    """Any server with the chat completions of OpenAI's interface."""
+
+    name: Literal["server"]
+    url: str  # up to /v1
+    model: str
+    key_variable: str  # name of the environment variable that holds the key; "" for none
+    timeout: Positive  # seconds
+    attempts: Count
+
+    @model_validator(mode="after")
+    def _no_key(self) -> Self:
+        # checked for the whole block, whose values a complaint does not quote
+        self.refuse(
+            not re.fullmatch(r"\w*", self.key_variable, re.ASCII),
+            "key_variable should be the name of an environment variable, not the key itself: "
+            "export the key in a variable, and write its name there",
+        )
+        return self
 
 
 class Augmentation(Block):
