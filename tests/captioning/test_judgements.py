@@ -10,6 +10,8 @@ from scipy.stats import kendalltau
 from sentences import refused
 from studies.captioning import judgements
 from studies.captioning.judgements import COMPARED, judged, kendall, measured
+from studies.captioning.metrics import score_captions
+from studies.captioning.readers import TOKENS, text_file, token_captions
 from studies.reporting.bootstrap import draws
 
 value = st.sampled_from([0.0, 1e-9, 0.1, 0.3, 0.30000000000000004, 2.5])
@@ -44,12 +46,15 @@ class TestTau:
 
     def test_a_resample_of_images_takes_all_their_pairs(self):
         rng = np.random.default_rng(0)
-        images = rng.permutation(np.arange(30) // 6)
+        images, captions = rng.permutation(np.arange(30) // 6), rng.permutation(np.arange(30) // 3)
         pairs = pd.DataFrame(rng.integers(0, 9, (30, 4)) / 7, columns=COMPARED)
         grades = rng.integers(1, 5, (30, 3))
         pairs[["judge1", "judge2", "judge3"]] = grades
-        systems = measured(expert=pairs.assign(image=images), crowd=pairs.assign(image=0))
-        weights = draws(images)
+        pairs = pairs.assign(image=images, caption=captions)
+        systems = measured(expert=pairs, crowd=pairs.assign(caption=0))
+        # of either kind all pairs of what is drawn, as often as the product says
+        both = draws(images), draws(captions, seed=1)
+        weights = both[0] * both[1]
         for metric in COMPARED:
             expert = systems[metric]["tau_expert"]
             assert (expert.items, expert.fixed) == (30, True)
@@ -59,7 +64,12 @@ class TestTau:
                 x, y = observations(scores, grades, weights[place])
                 wanted = kendalltau(x, y, variant="c").statistic
                 assert expert.samples[0][place] == pytest.approx(wanted, abs=1e-12)
-                assert len({*weights[place][images == 3]}) == 1
+                alone = systems[metric]["tau_crowd"].samples[0][place]
+                x, y = observations(
+                    scores, grades, both[0][place] * draws(np.zeros(30), seed=1)[place]
+                )
+                assert alone == pytest.approx(kendalltau(x, y, variant="c").statistic, abs=1e-12)
+                assert len({*both[0][place][images == 3]}) == 1
 
 
 class TestFiles:
@@ -95,9 +105,12 @@ class TestFiles:
         people = judged(folder, "expert")
         dog, cat = ["A dog runs .", "A brown dog ."], ["A cat sleeps .", "A cat ."]
         assert asked == [([cat[0], dog[0]], [dog, cat])]
-        columns = ["image", "judge1", "judge2", "judge3", "CIDEr"]
+        columns = ["image", "caption", "judge1", "judge2", "judge3", "CIDEr"]
         assert people.columns.tolist() == columns
-        assert people.to_numpy().tolist() == [["1.jpg", 1, 1, 2, 0.0], ["2.jpg", 1, 2, 4, 0.1]]
+        assert people.to_numpy().tolist() == [
+            ["1.jpg", "2.jpg#0", 1, 1, 2, 0.0],
+            ["2.jpg", "1.jpg#0", 1, 2, 4, 0.1],
+        ]
 
     def test_crowd(self, folder):
         people = judged(folder, "crowd")
@@ -137,3 +150,20 @@ def test_real_experts_give_the_known_figures(real_flickr8k):
     pairs = judged(real_flickr8k, "expert")
     taus = [systems["tau_expert"].values[0] for systems in measured(expert=pairs).values()]
     assert [round(100 * tau, 1) for tau in taus] == FIGURES[len(pairs)]
+
+
+def test_real_crowd_is_as_the_measures_say_directly(real_flickr8k):
+    pairs = judged(real_flickr8k, "crowd")
+    systems = measured(crowd=pairs)
+    for metric in COMPARED:
+        wanted = kendalltau(pairs[metric], pairs["judge1"], variant="c").statistic
+        assert systems[metric]["tau_crowd"].values[0] == pytest.approx(wanted, abs=1e-12)
+    some = pairs.sample(40, random_state=0)
+    texts = token_captions(text_file(real_flickr8k, TOKENS))
+    by_name = texts.set_index(texts["image"] + "#" + texts["number"])["caption"]
+    people = texts.groupby("image")["caption"].agg(list)
+    direct = score_captions(
+        dict(enumerate(by_name[some["caption"]])), dict(enumerate(people[some["image"]]))
+    )
+    for metric in ("BLEU-4", "METEOR", "ROUGE-L"):  # CIDEr weighs words by all pairs
+        np.testing.assert_allclose(direct[metric], some[metric], atol=1e-9)

@@ -179,8 +179,9 @@ class TestServer:
             assert text == {"type": "text", "text": "soup egg"}
             head, _, sent = picture["image_url"]["url"].partition(",")
             assert head == "data:image/jpeg;base64"
-            seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(sent))), dtype=float)
-            assert np.abs(seen - np.asarray(open_rgb(file), dtype=float)).mean() < 40
+            seen, own = np.asarray(Image.open(io.BytesIO(base64.b64decode(sent)))), open_rgb(file)
+            assert seen.shape == (16, 20, 3)
+            assert np.abs(seen.mean((0, 1)) - np.asarray(own).mean((0, 1))).max() < 4
         assert answers(pictures, chosen, beams=1)[0] == first
         assert len(chat.asked) == 5
 

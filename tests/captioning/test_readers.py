@@ -247,7 +247,7 @@ def test_a_model_trained_on_coco_captions_nocaps(coco, nocaps, unscored, monkeyp
     metric = results.metrics(run)["rouge_l_in_domain"]
     assert metric(np.ones((1, 6)))[0] == pytest.approx(0.3)
     assert metric(np.array([[0, 5, 5, 2, 0, 0]]))[0] == pytest.approx(0.1)
-    assert "ROUGE-L, near-domain" in domains(results.tidy()).data
+    assert "ROUGE-L, near-domain" in domains(results.tidy()).html
 
 
 def test_nothing_learns_from_nocaps(nocaps):

@@ -107,11 +107,15 @@ class TestArchitectures:
     def test_every_pair_decides(self, judge, errors, steps, verdict):
         outcome = judge(*errors)
         assert [str(step.step) for step in outcome.steps] == [
-            "cider: clip_transformer > resnet_transformer",
-            "cider: clip_transformer > resnet_lstm",
-            "cider: resnet_transformer > resnet_lstm",
+            f"{metric}: {pair}"
+            for pair in (
+                "clip_transformer > resnet_transformer",
+                "clip_transformer > resnet_lstm",
+                "resnet_transformer > resnet_lstm",
+            )
+            for metric in FOUR
         ]
-        assert [step.verdict for step in outcome.steps] == steps
+        assert [step.verdict for step in outcome.steps if step.step.metric == "cider"] == steps
         assert outcome.verdict == verdict
 
     def test_from_scratch_it_is_another_question(self, judge):
@@ -131,24 +135,25 @@ class TestPeople:
         for metric, noise in zip(COMPARED, (9, 2, 9, 0.1), strict=True):
             pairs[metric] = grades.mean(axis=1) + rng.normal(0, noise, 150)
         pairs["image"] = [f"{k // 5}.jpg" for k in range(150)]
+        pairs["caption"] = [f"{k % 50}.jpg#0" for k in range(150)]
 
         def people(folder, judges):
             asked.append((folder, judges))
             return pairs
 
         monkeypatch.setattr(judgements, "judged", people)
-        assert report.human_judgements(read("made_up")) is None  # drawn captions have no judges
+        assert report.human_judgements(read("made_up")) == {}  # drawn captions have no judges
         for _ in range(2):
             _, outcome = judged(read("flickr8k"))
             assert outcome.verdict == "holds"
             assert {step.verdict for step in outcome.steps} == {"holds"}
-        assert asked == [(sandbox / "data" / "flickr8k", "expert")]
+        assert asked == [(sandbox / "data" / "flickr8k", one) for one in ("expert", "crowd")]
         assert len(read("flickr8k").forests([outcome])) == 1
 
-        file = read("flickr8k").folder / "judgements.parquet"
+        file = read("flickr8k").folder / "judgements_crowd.parquet"
         pairs.assign(METEOR=-pairs["METEOR"]).to_parquet(file)
         _, outcome = judged(read("flickr8k"))
-        assert [step.verdict for step in outcome.steps] == ["holds"] * 3 + ["does not hold"]
+        assert [step.verdict for step in outcome.steps] == ["holds"] * 7 + ["does not hold"]
         assert outcome.verdict == "does not hold"
 
 

@@ -2,9 +2,7 @@
 
 Either writes a caption about a memory (B, T, D), token by token. Training reads whole captions:
 `decoder(memory, tokens)` returns logits (B, L, V) of the token after each of `tokens` (B, L) int64,
-and `attend(memory, tokens)` how much each place counts for it, (B, L, T), summing to 1. With
-`owners` (C,), tokens (C, L) may be captions of those of the B images; what is computed of a memory
-alone is then computed once an image.
+and `attend(memory, tokens)` how much each place counts for it, (B, L, T), summing to 1.
 
 Decoding goes step by step, without gradients, with a state that keeps what was computed for W beams
 of each of B images; what belongs to the image, its memory, is kept once and not once a beam.
@@ -53,9 +51,9 @@ class LstmDecoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden, vocabulary)
 
-    def forward(self, memory: Tensor, tokens: Tensor, owners: Tensor | None = None) -> Tensor:
+    def forward(self, memory: Tensor, tokens: Tensor) -> Tensor:
         """Return logits (B, L, V)."""
-        return self.output(self.dropout(self._unroll(memory, tokens, owners)[0]))
+        return self.output(self.dropout(self._unroll(memory, tokens)[0]))
 
     def attend(self, memory: Tensor, tokens: Tensor) -> Tensor:
         """Return (B, L, T)."""
@@ -71,13 +69,9 @@ class LstmDecoder(nn.Module):
         self._advance(self.embedding(tokens), state)
         return self.output(self.dropout(state.hidden))
 
-    def _unroll(
-        self, memory: Tensor, tokens: Tensor, owners: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def _unroll(self, memory: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden states (B, L, H) and attention (B, L, T)."""
         state, hidden, weights = self.start(memory), [], []
-        if owners is not None:
-            state.keep(owners)
         for token in self.embedding(tokens).split(1, 1):  # (B, 1, D)
             weights.append(self._advance(token, state))
             hidden.append(state.hidden)
@@ -159,9 +153,9 @@ class TransformerDecoder(nn.Module):
         self.norm = nn.LayerNorm(size.width)
         self.output = nn.Linear(size.width, vocabulary)
 
-    def forward(self, memory: Tensor, tokens: Tensor, owners: Tensor | None = None) -> Tensor:
+    def forward(self, memory: Tensor, tokens: Tensor) -> Tensor:
         """Return logits (B, L, V)."""
-        hidden = self._through(self.layers, memory, tokens, owners)
+        hidden = self._through(self.layers, memory, tokens)
         return self.output(self.norm(hidden))
 
     def attend(self, memory: Tensor, tokens: Tensor) -> Tensor:
@@ -184,19 +178,11 @@ class TransformerDecoder(nn.Module):
     def _embed(self, tokens: Tensor) -> Tensor:
         return self.embedding(tokens) * math.sqrt(self.embedding.embedding_dim)
 
-    def _through(
-        self,
-        layers: "list[Layer]",
-        memory: Tensor,
-        tokens: Tensor,
-        owners: Tensor | None = None,
-    ) -> Tensor:
+    def _through(self, layers: "list[Layer]", memory: Tensor, tokens: Tensor) -> Tensor:
         """Return what comes out of the layers, (B, L, D), for whole captions (B, L)."""
         hidden = self.dropout(self.positions(self._embed(tokens)))
         for layer in layers:
-            keys, values = layer.keys_values(memory)
-            read = (keys, values) if owners is None else (keys[owners], values[owners])
-            hidden = layer(hidden, read)
+            hidden = layer(hidden, layer.keys_values(memory))
         return hidden
 
 

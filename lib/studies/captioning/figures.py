@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -121,16 +122,17 @@ def attended(systems: Systems) -> Iterator[Shown]:
         yield from drawn
 
 
-def describe(run: LoadedRun, shown: int = 1) -> Shown | None:
-    """Caption picture files as a user would, the first test images, and draw them.
+def describe(run: LoadedRun, *files: Path, shown: int = 1) -> Shown | None:
+    """Caption picture files, or without any the first test images, and draw them.
 
     None for what is trained nowhere.
     """
     if (trained := captioner(run)) is None:
         return None
-    dataset, rows = tested(run, run.predictions["id"].head(shown))
-    files = [dataset.paths[row] for row in rows]
-    return publish.picture_grid(zip(files, trained.model().describe(files), strict=True))
+    if not files:
+        dataset, rows = tested(run, run.predictions["id"].head(shown))
+        files = [dataset.paths[row] for row in rows]
+    return publish.picture_grid(zip(files, trained.model().describe([*files]), strict=True))
 
 
 def captioner(run: LoadedRun) -> LoadedRun | None:

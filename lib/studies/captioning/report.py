@@ -50,11 +50,6 @@ class Results(shared.Results):
         return scores
 
     @property
-    def scratch(self) -> list[str]:
-        """Return the trained systems whose encoder began from random weights."""
-        return [name for name, weights in self.encoders.items() if not weights]
-
-    @property
     def encoders(self) -> dict[str, str]:
         """Return the published weights of each trained system's encoder, "" where it has none."""
         networks = {
@@ -77,7 +72,7 @@ def domains(frame: pd.DataFrame) -> tables.Shown | None:
         for one in frame["metric"].unique()
         if one.startswith(f"{name}_")
     }
-    return tables.scores(tables.plain(frame), names) if names else None
+    return tables.scores(tables.plain(frame), names)
 
 
 def read(dataset: str) -> Results:
@@ -101,7 +96,7 @@ def place(system: str) -> tuple[int, int, str]:
 def judged(results: Results) -> list[Outcome]:
     """Return what became of C1 and C2."""
     facts, systems = set(), dict(results.measured)
-    if set(ARCHITECTURES) & set(results.scratch):
+    if "" in map(results.encoders.get, ARCHITECTURES):
         facts.add("scratch")
     if people := human_judgements(results):
         systems |= judgements.measured(**people)
@@ -146,11 +141,10 @@ def lead(results: Results, frame: pd.DataFrame, outcomes: list[Outcome]) -> str:
 
 def note(results: Results, frame: pd.DataFrame) -> str:
     """Return what a reader of the main table must know."""
-    notes = [results.paper["scratch"]] if results.scratch else []
-    stand_ins = [weights for weights in results.encoders.values() if weights.startswith("package/")]
-    if stand_ins:
-        names = " and ".join(dict.fromkeys(stand_ins))
-        notes.append(results.paper["stand_in"].format(names=names))
+    encoders = results.encoders.values()
+    notes = [results.paper["scratch"]] if "" in encoders else []
+    if names := {name for name in encoders if name.startswith("package/")}:
+        notes.append(results.paper["stand_in"].format(names=" and ".join(sorted(names))))
     return " ".join([beaten(results, frame), *notes, results.paper["note"]])
 
 

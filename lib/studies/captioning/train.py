@@ -53,7 +53,7 @@ def loss(
     total = memory.new_zeros(1).float()
     for rows in lengths.argsort(stable=True).chunk(GROUPS):
         tokens = captions[rows, : int(lengths[rows].max())]
-        logits = network.decoder(memory, tokens[:, :-1], owners[rows])
+        logits = network.decoder(memory[owners[rows]], tokens[:, :-1])
         total = total + cross_entropy(
             logits.float().flatten(0, 1),
             tokens[:, 1:].flatten(),
