@@ -16,7 +16,7 @@ from studies.inputs.reading import sizes
 from studies.learning import compute
 from studies.paths import run_command
 from studies.runs.files import to_json, write_atomic
-from studies.runs.folder import LoadedRun, accounted, load_run, provenance
+from studies.runs.folder import accounted, load_run, provenance
 
 IDS = {metric: metric.lower().replace("bleu-", "bleu").replace("-", "_") for metric in METRICS}
 # of the training, told again of a run that captions another dataset
@@ -32,17 +32,18 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     fingerprint = dataset.fingerprint
     test = np.flatnonzero(parts == "test")
     facts = {"dataset_fingerprint": fingerprint, "images": sizes(parts)}
-    raw = None
-    if parameters.trained:
-        run = load_run(folder)
-        run.refuse_other_images(fingerprint, dataset.root)
-        candidates = captioned(run, dataset, test)
-    elif others := parameters.builds_on():
-        run = load_run(others[0].folder())
-        candidates = captioned(run, dataset, test)
-        for name in ("curves.csv", "steps.csv"):
-            write_atomic(folder / name, run.read(name, Path.read_bytes))
-        facts = {name: run.provenance[name] for name in TRAINING} | facts
+    raw, source = None, next(iter(parameters.builds_on()), parameters)
+    if source.trained:
+        run = load_run(source.folder())
+        if parameters.trained:
+            run.refuse_other_images(fingerprint, dataset.root)
+        else:
+            for name in ("curves.csv", "steps.csv"):
+                write_atomic(folder / name, run.read(name, Path.read_bytes))
+            facts = {name: run.provenance[name] for name in TRAINING} | facts
+        inputs = data.inputs(dataset, source)[test]
+        with accounted("decoding"):
+            candidates = run.model().caption(inputs)
     elif parameters.baseline.name == "mllm":
         files = [dataset.paths[row] for row in test]
         with accounted("decoding"):
@@ -58,9 +59,9 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     frame.insert(1, "cluster", np.arange(len(test)))
     frame.insert(2, "candidate", candidates)
     if raw is not None:
-        frame.insert(3, "answer", raw)
+        frame["answer"] = raw
     if dataset.domains is not None:
-        frame.insert(2, "domain", dataset.domains[test])
+        frame["domain"] = dataset.domains[test]
     metrics = {IDS[metric]: value for metric, value in corpus(frame).items()}
     metrics |= {"n": len(test), "distinct": len(set(candidates))}
     write_atomic(
@@ -69,13 +70,6 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     items = {"parts": data.overview(dataset, parts).to_dict("records")}
     write_atomic(folder / "items.json", to_json(items))
     write_atomic(folder / "metrics.json", to_json(metrics))
-
-
-@accounted("decoding")
-def captioned(run: LoadedRun, dataset: data.CaptionedImages, rows: np.ndarray) -> list[str]:
-    """Return the captions that the system of a run gives some images."""
-    model = run.model()
-    return model.caption(data.inputs(dataset, model.parameters)[rows])
 
 
 # What a system must beat: one caption for every image, and the caption of the nearest image.

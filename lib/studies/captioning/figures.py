@@ -72,17 +72,6 @@ def cases(run: LoadedRun, shown: int = 3) -> pd.DataFrame:
     return pd.concat(parts, names=["case"]).reset_index("case")
 
 
-def case_pictures(run: LoadedRun) -> Shown:
-    """Draw the pictures of the best, median and worst captions of a run."""
-    frame = cases(run)
-    dataset, rows = tested(run, frame["id"])
-    items = [
-        (dataset.paths[row], f"{one.case}: {one.candidate} ({one.CIDEr:.2f})")
-        for row, one in zip(rows, frame.itertuples(), strict=True)
-    ]
-    return publish.picture_grid(items, columns=3)
-
-
 def gallery(systems: Systems) -> Iterator[Shown]:
     """Show the best, median and worst captions of each system's first run, and what people said.
 

@@ -61,11 +61,9 @@ def answers(files: Sequence[Path], settings: Mllm, beams: int) -> tuple[list[str
         return said, dict(writer.remarks)
     model, processor = load(settings.model.model)
     said = []
-    starts = range(0, len(files), settings.model.batch)
-    for start in tqdm(starts, desc="describing images", unit="batch", delay=2):
-        said += asked(
-            model, processor, files[start : start + settings.model.batch], settings, beams
-        )
+    size = settings.model.batch
+    for start in tqdm(range(0, len(files), size), "describing images", unit="batch", delay=2):
+        said += asked(model, processor, files[start : start + size], settings, beams)
     return said, dict(Counter("empty" for text in said if not text))
 
 
@@ -81,7 +79,7 @@ def load(name: str) -> tuple[Any, Any]:
     with weights_of(name) as source:
         processor = AutoProcessor.from_pretrained(source)
         model = AutoModelForImageTextToText.from_pretrained(source, use_safetensors=True)
-    if getattr(processor, "chat_template", None) is None:
+    if processor.chat_template is None:
         raise StudyError(
             f"{name} has no chat template, so that nothing says how it is asked: name a model that "
             "was trained to follow instructions"
@@ -92,33 +90,17 @@ def load(name: str) -> tuple[Any, Any]:
     return model.to(compute.device()).eval(), processor
 
 
-def asked(
-    model: Any, processor: Any, files: Sequence[Path], settings: Mllm, beams: int
-) -> list[str]:
+def asked(model: Any, processor: Any, files: Sequence[Path], settings: Mllm, beams: int) -> list:
     """Return a model's answers to the prompt and each of a batch of pictures."""
-    conversations = [
-        [
-            {
-                "role": "user",
-                "content": [
-                    {"type": "image", "image": open_rgb(file)},
-                    {"type": "text", "text": settings.prompt},
-                ],
-            }
-        ]
-        for file in files
-    ]
+    text = {"type": "text", "text": settings.prompt}
+    contents = [[{"type": "image", "image": open_rgb(file)}, text] for file in files]
+    conversations = [[{"role": "user", "content": content}] for content in contents]
     framing = {"add_generation_prompt": True, "tokenize": True, "return_dict": True}
-    inputs = processor.apply_chat_template(
-        conversations, **framing, return_tensors="pt", padding=True
-    ).to(model.device)
+    framing |= {"return_tensors": "pt", "padding": True}
+    inputs = processor.apply_chat_template(conversations, **framing).to(model.device)
+    search = {"do_sample": False, "num_beams": beams, "max_new_tokens": settings.max_tokens}
+    search["pad_token_id"] = processor.tokenizer.pad_token_id
     with torch.inference_mode():
-        tokens = model.generate(
-            **inputs,
-            do_sample=False,
-            num_beams=beams,
-            max_new_tokens=settings.max_tokens,
-            pad_token_id=processor.tokenizer.pad_token_id,
-        )
+        tokens = model.generate(**inputs, **search)
     new = tokens[:, inputs["input_ids"].shape[1] :]
     return [text.strip() for text in processor.batch_decode(new, skip_special_tokens=True)]

@@ -174,12 +174,12 @@ class Parameters(Schedule, ImageParameters):
     @property
     def learns(self) -> bool:
         """Whether the system reads the training images of this dataset."""
-        return self.network is not None or self.baseline.name not in ("trained_elsewhere", "mllm")
+        return self.trained or self.baseline.name not in ("trained_elsewhere", "mllm")
 
     @property
     def by_chance(self) -> bool:
         """Whether another seed may give another result."""
-        return self.trained or self.baseline.name == "trained_elsewhere"
+        return self.trained or bool(self.builds_on())
 
     def builds_on(self) -> list[Self]:
         """Return the parameters of the run of another dataset that captions here, if one does."""

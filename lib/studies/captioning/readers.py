@@ -14,16 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from studies.inputs import images
+from studies.inputs import images, tables
 from studies.inputs.reading import read_text, refuse_empty
-from studies.inputs.tables import (
-    own_table,
-    read_lines,
-    read_table,
-    refuse,
-    refuse_columns,
-    refuse_others,
-)
+from studies.inputs.tables import read_lines, refuse
 from studies.paths import StudyError
 
 TOKENS = "Flickr8k.token.txt"
@@ -68,10 +61,10 @@ def from_table(file: Path) -> CaptionedImages:
 
     Raises StudyError as `own_table`, and for an image that is in two parts.
     """
-    rows = own_table(file, ["image", "caption"])
+    rows = tables.own_table(file, ["image", "caption"])
     if "part" in rows:
         both = "`{image}` is of {part}, and of {first_part} above; give all its lines one split"
-        refuse_others(rows, "image", "part", both)
+        tables.refuse_others(rows, "image", "part", both)
     groups = rows.groupby("image", sort=False)
     captions = groups["caption"].agg(list)
     official = groups["part"].first().to_numpy("str") if "part" in rows else None
@@ -208,8 +201,8 @@ def annotated(file: Path, folder: str = "") -> tuple[pd.DataFrame, pd.DataFrame]
 
 def comma_separated(file: Path) -> pd.DataFrame:
     """Return `image` and `caption` of a CSV file as at Kaggle, whatever else it has."""
-    rows = read_table(file).rename(columns={"image_name": "image", "comment": "caption"})
-    refuse_columns(file, rows, ["image", "caption"], ["comment_number"])
+    rows = tables.read_table(file).rename(columns={"image_name": "image", "comment": "caption"})
+    tables.refuse_columns(file, rows, ["image", "caption"], ["comment_number"])
     return rows
 
 

@@ -43,20 +43,17 @@ class Results(shared.Results):
         domains = run.predictions.get("domain", pd.Series(dtype="str"))
         for domain in sorted(set(domains)):
             inside = (domains == domain).to_numpy(float)
-            scores |= {
-                f"{name}_{domain.replace('-', '_')}": partial(within, scores[name], inside)
-                for name in figures.NAMES
-            }
+            for name in figures.NAMES:
+                whole, apart = scores[name], f"{name}_{domain.replace('-', '_')}"
+                scores[apart] = partial(within, whole, inside)
         return scores
 
     @property
     def encoders(self) -> dict[str, str]:
         """Return the published weights of each trained system's encoder, "" where it has none."""
-        networks = {
-            name: figures.captioner(run).params["network"]
-            for name, (run, *_) in self.trained.items()
-        }
-        return {name: one["encoder"]["source"].get("weights", "") for name, one in networks.items()}
+        first = {name: runs[0].parameters for name, runs in self.trained.items()}
+        made = {name: next(iter(one.builds_on()), one) for name, one in first.items()}
+        return {k: getattr(one.network.encoder.source, "weights", "") for k, one in made.items()}
 
 
 def within(metric: Metric, inside: np.ndarray, weights: np.ndarray) -> np.ndarray:
