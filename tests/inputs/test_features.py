@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sentences import refused
-from studies.inputs.features import features
+from studies.inputs.features import averaged, features
 from studies.learning.backbones import Backbone, load_backbone
 
 pytest_plugins = ["encoders"]
@@ -47,6 +47,15 @@ def test_rows_are_those_of_the_backbone_one_image_at_a_time(backbone, album, tmp
         with torch.no_grad():
             rows = [backbone(backbone.preprocess(Image.open(path))[None], pooled) for path in album]
         assert np.abs(got - torch.cat(rows).numpy()).max() < 1e-5
+
+
+def test_tokens_are_averaged_before_they_are_kept(backbone, album, tmp_path):
+    whole = features(album, tmp_path, backbone, 3, pooled=False)
+    side = round(whole.shape[1] ** 0.5)
+    maps = whole.reshape(len(album), 2, side // 2, 2, side // 2, -1)
+    small = features(album, tmp_path, backbone, 3, pooled=False, grid=2)
+    np.testing.assert_allclose(small, maps.mean((2, 4)).reshape(len(album), 4, -1), atol=1e-5)
+    assert "grid is 2, but" in refused(averaged, torch.zeros(1, 5, 3), 2)
 
 
 def test_the_second_call_reads(backbone, album, tmp_path, monkeypatch):

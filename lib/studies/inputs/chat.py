@@ -11,17 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from studies import paths
+from studies.inputs import web
 from studies.inputs.images import open_rgb
-from studies.inputs.web import (
-    Client,
-    Failure,
-    Refused,
-    checked,
-    printable,
-    read_key,
-    secret,
-    well_formed,
-)
 from studies.runs.blocks import Server
 from studies.runs.files import sealed, unsealed, write_atomic
 
@@ -64,10 +55,10 @@ class ServerWriter:
         sent unencrypted, and when the variable of the key is not set or holds what cannot be a key.
         """
         variable = f"{place}.key_variable"
-        key = read_key(settings.key_variable, variable)
-        checked(settings.url, f"{place}.url", "https://host/v1", encrypted=secret(key))
+        key = web.read_key(settings.key_variable, variable)
+        web.checked(settings.url, f"{place}.url", "https://host/v1", encrypted=web.secret(key))
         self.url = settings.url.rstrip("/")
-        self.client = Client(
+        self.client = web.Client(
             f"{settings.model} at {self.url}",
             f"check url, model and key of {place} ({variable} is {settings.key_variable!r})",
             key,
@@ -96,7 +87,7 @@ class ServerWriter:
         and when the folder cannot be written. Answers that arrived before are kept.
         """
         requests, numbers = [], Counter()
-        for prompt in (well_formed(prompt) for prompt in prompts for _ in range(recipes)):
+        for prompt in (web.well_formed(prompt) for prompt in prompts for _ in range(recipes)):
             requests.append(self.settings | {"prompt": prompt, "number": numbers[prompt]})
             numbers[prompt] += 1
         texts = self.client.answers(requests, self._kept, self._ask, "recipe")
@@ -142,7 +133,7 @@ class ServerWriter:
             try:
                 kept = self.client.ask(self._answer, "a text", method="POST", url=url, json=body)
                 break
-            except Refused as error:
+            except web.Refused as error:
                 if not self._give_way(error.complaint):
                     raise
         kept["remarks"] += [
@@ -161,23 +152,23 @@ class ServerWriter:
                 self.names[name] = NEWER if sent == "max_tokens" and NEWER in complaint else ""
         return self.names != before
 
-    def _answer(self, completion: Any) -> dict[str, Any] | Failure:
+    def _answer(self, completion: Any) -> dict[str, Any] | web.Failure:
         """Return the text of a chat completion, and what is odd about it."""
         choice = completion["choices"][0]
         message, reason = choice["message"], choice.get("finish_reason")
         content = message["content"] or ""
         if not isinstance(content, str):  # thoughts are parts of another type
             content = "".join(part["text"] for part in content if part["type"] == "text")
-        text = well_formed(content)
+        text = web.well_formed(content)
         if without_thought(text).strip():
             remarks = [CUT] if reason == "length" else []
             return {"answer": self.client.without_key(text), "remarks": remarks}
         if refusal := message.get("refusal") or (reason == "content_filter" and reason):
-            problem = f"refused to write ({printable(self.client.without_key(refusal))})"
-            return Failure(problem, "ask another model")
+            problem = f"refused to write ({web.printable(self.client.without_key(refusal))})"
+            return web.Failure(problem, "ask another model")
         cut = "was cut off before it wrote a text"
         problem = cut if reason == "length" else "answered with an empty text"
-        return Failure(problem, f"raise {self.limit} if the model thinks before it writes")
+        return web.Failure(problem, f"raise {self.limit} if the model thinks before it writes")
 
     def _noted(self, kept: dict[str, Any]) -> str | None:
         """Return the text of a kept answer, None where it has none, and count the remarks."""
