@@ -132,7 +132,7 @@ class TestPeople:
         asked, rng = [], np.random.default_rng(0)
         grades = rng.integers(1, 5, (150, 3))
         pairs = pd.DataFrame(grades, columns=["judge1", "judge2", "judge3"])
-        for metric, noise in zip(COMPARED, (9, 2, 9, 0.1), strict=True):
+        for metric, noise in zip(COMPARED, (30, 1, 30, 0.1), strict=True):
             pairs[metric] = grades.mean(axis=1) + rng.normal(0, noise, 150)
         pairs["image"] = [f"{k // 5}.jpg" for k in range(150)]
         pairs["caption"] = [f"{k % 50}.jpg#0" for k in range(150)]
