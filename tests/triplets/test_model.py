@@ -126,6 +126,26 @@ class TestVote:
         assert vote(twins[:1], twins, [0, 2, 1, 1], 3, 3)[0] == pytest.approx([0.5, 0, 0.5])
 
 
+class TestLeastCost:
+    @given(st.integers(0, 2**32 - 1))
+    def test_no_class_has_a_lower_expected_cost(self, parameters, seed):
+        rng = np.random.default_rng(seed)
+        labels = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3], [1, 2, 4]])
+        known = np.zeros((1, 2)), np.zeros(1, dtype=int)
+        settings = parameters("cross_entropy", decide="least_cost")
+        logits = torch.from_numpy(rng.normal(scale=2, size=(4, 5)))
+        shares = Classifier(settings, None, [], labels, *known).shares(logits, None)
+        for row, chances in zip(shares, torch.softmax(logits, 1).tolist(), strict=True):
+            # a cost of 1 for each level that is wrong
+            costs = [
+                sum(p * sum(a != b for a, b in zip(mine, true, strict=True)) for p, true in pairs)
+                for pairs in [list(zip(chances, labels.tolist(), strict=True))]
+                for mine in labels.tolist()
+            ]
+            assert row == pytest.approx([1 - cost / 3 for cost in costs])
+            assert costs[row.argmax()] == pytest.approx(min(costs))
+
+
 # system and what names the class
 DECIDED = [("cross_entropy", "softmax"), ("flexible", "neighbours"), ("hybrid", "neighbours")]
 

@@ -78,6 +78,9 @@ class FlexibleMargin(Block):
     margins: list[Positive]  # one a level, from the top level down, or one a group
     combine: Literal["max", "sum"]  # equation (3) or (5)
     take: Take
+    # between classes: those of their labels, the same permuted among the classes (a control, with
+    # another permutation each seed), or a CSV file of the repository with groups of each class
+    relations: str = "labels"
 
     def refuse_margins(self, nested: bool) -> None:
         """Raise ValueError unless margins are as equations (3) and (6) want them.
@@ -86,6 +89,7 @@ class FlexibleMargin(Block):
         level differs, all below it do, so a larger margin there would make it pointless. Over
         groups any order will do. `sum` wants them to sum to 2, the diameter of the unit sphere.
         """
+        nested = nested and not self.relations.endswith(".csv")
         said = f"loss.margins are {self.margins}; with combine: {self.combine}"
         if self.combine == "sum":
             wrong = abs(sum(self.margins) - 2) > 0.01
@@ -121,12 +125,14 @@ class Parameters(ImageParameters):
     split: Literal["random", "official"]
     spare_test_of: Literal["random", "official"] | None  # also unseen: test images of that split
     train_per_class: Count | None  # at most so many training images of a class; None for all
-    held_out: Annotated[int, Field(ge=0)]  # classes that are not trained on, only recognised
+    held_out: Annotated[int, Field(ge=0)]  # classes not trained on, others with each seed
 
     backbone: Annotated[Scratch | Frozen, Field(discriminator="name")]
     embedding: Count  # dimensions
     loss: Annotated[CrossEntropy | Triplet | FlexibleMargin | Hybrid, Field(discriminator="name")]
-    decide: Literal["softmax", "neighbours"]  # what names the class: the softmax head or k-NN
+    # what names the class: the likeliest of softmax, the one of least expected cost in the label
+    # tree, or k-NN
+    decide: Literal["softmax", "least_cost", "neighbours"]
 
     images_per_class: Annotated[int, Field(ge=2)]  # in a batch
     stages: Annotated[list[Stage], Field(min_length=1)]
@@ -152,7 +158,7 @@ class Parameters(ImageParameters):
         refuse(wrong, f"each stage of loss {loss.name} needs mining {kinds}")
         if isinstance(loss, FlexibleMargin):
             loss.refuse_margins(nested=not getattr(self.source, "groups", False))
-        if self.decide == "softmax":
+        if self.decide != "neighbours":
             untrained = loss.name not in ("cross_entropy", "hybrid")
             refuse(untrained, f"loss {loss.name} trains no softmax; set decide: neighbours")
             refuse(self.held_out, "softmax names no class held out; set decide: neighbours")
