@@ -143,7 +143,7 @@ class TestClaims:
         steps = [len(one.steps) for one in outcomes.values()]
         assert steps == [3, 0, 2, 1, 1, 2, 3, 1, 1, 1, 2]
         figures_drawn = Results("claimed", {}).forests(outcomes.values())
-        assert [len(figure.axes) for figure in figures_drawn] == [1, 1, 1, 1, 1, 2, 1]
+        assert [len(figure.axes) for figure in figures_drawn] == [1, 1, 1, 1, 1, 2, 1, 2]
         turned = {system: 30 - count for system, count in CLAIMED.items()}
         outcomes = judged(turned, "turned", {1: 1, 4: 5, 8: 9})
         assert {outcomes[id].verdict for id in [*TESTED, "T8"]} == {"does not hold"}

@@ -77,7 +77,9 @@ def inputs(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
     (N, 3, S, S) uint8 pixels, or (N, F) float features of a frozen backbone.
     """
     if parameters.backbone.name == "frozen":
-        return features(dataset.paths, dataset.root, parameters.backbone.weights)
+        models = parameters.backbone.models
+        found = [features(dataset.paths, dataset.root, name) for name in models]
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
     return images.load(dataset.paths, parameters.image_size, dataset.root)
 
 

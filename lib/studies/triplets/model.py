@@ -56,7 +56,7 @@ def build(parameters: Parameters, classes: int, features: int | None) -> Network
     if backbone.name == "scratch":
         trunk = ScratchCNN(parameters.image_size, tuple(backbone.widths), backbone.hidden)
     else:
-        trunk = Dense(features, backbone.hidden)
+        trunk = Dense(features, backbone.hidden, backbone.standardised, backbone.dropout)
     softmax = classes if parameters.loss.name in ("cross_entropy", "hybrid") else None
     dimensions = None if parameters.loss.name == "cross_entropy" else parameters.embedding
     return Network(trunk, softmax, dimensions)

@@ -10,6 +10,7 @@ from studies.runs.blocks import ImageParameters, Kitchen, Table
 from studies.runs.params import Block, Count, Positive, Widths
 
 Mining = Literal["semihard", "hardest", "most_violating", "all"]
+Smoothing = Annotated[float, Field(ge=0, lt=1)]  # of the labels, for cross-entropy alone
 Take = Literal["closest", "most_violating"]
 
 
@@ -53,14 +54,24 @@ class Frozen(Block):
     """A frozen torchvision or transformers backbone; only the dense layer is trained."""
 
     name: Literal["frozen"]
-    weights: str  # package/<model>, torchvision/<model>, hub name, or local folder
+    # package/<model>, torchvision/<model>, hub name, or local folder; features of several models
+    # stand side by side
+    weights: str | Annotated[list[str], Field(min_length=1)]
     hidden: Count
+    standardised: bool = False  # batch norm of features and units
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the units
+
+    @property
+    def models(self) -> list[str]:
+        """Return the names of the models."""
+        return [self.weights] if isinstance(self.weights, str) else self.weights
 
 
 class CrossEntropy(Block):
     """Softmax over the classes of the lowest level."""
 
     name: Literal["cross_entropy"]
+    smoothing: Smoothing = 0.0
 
 
 class Triplet(Block):
@@ -104,6 +115,7 @@ class Hybrid(FlexibleMargin):
 
     name: Literal["hybrid"]
     weight: Positive
+    smoothing: Smoothing = 0.0
 
 
 class Stage(Block):
