@@ -12,8 +12,8 @@ from safetensors import safe_open
 
 from changing import change_run
 from sentences import refused
-from studies.runs.folder import load_run
-from studies.triplets.model import Classifier, build, run
+from studies.runs.folder import LoadedRun, load_run
+from studies.triplets.model import Classifier, build, load, run
 from studies.triplets.params import Parameters
 
 SYSTEMS = ["cross_entropy", "triplet", "flexible", "hybrid"]
@@ -43,6 +43,25 @@ class TestNetwork:
         for system, size in {"cross_entropy": 545_361, "triplet": 557_440}.items():
             network = build(shipped("grocery_random_convnext", system), 81, 2048)
             assert count(network) == size
+
+    def test_that_of_frozen_features_may_be_standardised(self, parameters, tmp_path):
+        block = {"name": "frozen", "weights": ["a", "b"], "hidden": 6}
+        block |= {"standardised": True, "dropout": 0.5}
+        given = parameters("hybrid", backbone=block, augmentation=None)
+        network = build(given, 3, 4)
+        features = 5 + 20 * torch.rand(50, 4, generator=torch.Generator().manual_seed(0))
+        trunk = network.train().trunk
+        with torch.no_grad():
+            assert 0.5 < (trunk(features) == 0).float().mean() < 0.95  # half by ReLU, half dropped
+            for layer in (trunk.before, trunk.layers[:2]):
+                features = layer(features)
+                assert features.mean(0).abs().max() < 1e-5
+                assert (features.var(0, unbiased=False) - 1).abs().max() < 1e-2
+            assert torch.equal(trunk.eval().layers[2:](features), features.relu())
+        known = [["x", "y", "z"]], np.arange(3)[:, None], np.eye(3, 5), np.arange(3)
+        Classifier(given, network, *known).save(tmp_path / "model.safetensors")
+        again = load(LoadedRun(tmp_path, given.resolved())).network.state_dict()
+        assert all(torch.equal(one, again[name]) for name, one in network.state_dict().items())
 
     def test_the_same_trunk_under_every_loss(self, parameters):
         trunks = []

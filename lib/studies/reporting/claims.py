@@ -359,7 +359,7 @@ def forest(outcome: Outcome, labels: Mapping[str, str] = {}) -> Figure | None:
     title = wrap(f"{outcome.claim.name}: {outcome.verdict}", WIDTH - 8)
     heights = [sum(LINE * (len(_words(step)) + 1.4) for step in steps) for steps in panels.values()]
     height = sum(heights) + 0.45 * len(panels) + LINE * len(title)
-    figure = Drawing(figsize=(COLUMN, height), layout="constrained")
+    figure = Drawing(figsize=(COLUMN, height), layout="constrained", label=outcome.claim.name)
     axes = figure.subplots(len(panels), height_ratios=heights, squeeze=False)[:, 0]
     for axis, (metric, steps) in zip(axes, panels.items(), strict=True):
         _panel(axis, steps)
