@@ -58,6 +58,14 @@ OVERVIEW = """# What became of the claims of four published studies
 Every claim on every data set here, by the rules of the ledger: at least five seeds, intervals over
 seeds and test items, p corrected for the number of steps. A data set leads to the figure behind its
 verdict. Verdicts on the drawn demo count for nothing and are left out."""
+PAPER = r"""% Every table and figure of the reports, as a paper takes them: pdflatex paper.tex
+\documentclass{{article}}
+\usepackage[margin=2cm]{{geometry}}
+\usepackage{{booktabs,graphicx}}
+\begin{{document}}
+{}
+\end{{document}}
+"""
 BESIDE = "Means over seeds, with 95 % intervals; beside them what was published, where it was."
 PRIORITY = ["image/svg+xml", "text/html", "text/plain"]
 
@@ -221,7 +229,23 @@ def write_overview() -> Path:
         ]
     file = paths.reports() / "index.html"
     write_atomic(file, to_page(nbformat.v4.new_notebook(cells=cells), ""))
+    write_atomic(paths.reports() / "paper.tex", to_paper())
     return file
+
+
+def to_paper() -> str:
+    """Return a LaTeX document with every table and every figure of the reports on real data."""
+    found = sorted(file.relative_to(paths.reports()) for file in paths.reports().glob("*/*.tex"))
+    parts = []
+    for file in (one for one in found if one.parts[0] not in SYNTHETIC):
+        figures = sorted((paths.reports() / file.parent / "claims").glob(f"{file.stem}_*.pdf"))
+        parts.append(f"\\input{{{file.as_posix()}}}")
+        parts += [
+            f"\\includegraphics[width=\\columnwidth]{{{figure.relative_to(paths.reports()).as_posix()}}}"
+            for figure in figures
+        ]
+        parts.append("\\clearpage")
+    return PAPER.format("\n\n".join(parts))
 
 
 def at_a_glance(study: str, folders: Iterable[Path]) -> str:
@@ -355,7 +379,7 @@ def verify() -> bool:
             if not (paths.evidence(folder.name) / study).exists():
                 print(f"{folder.name} {study}: no evidence", flush=True)
                 continue
-            patterns = f"{study}[._]*", f"claims/{study}.*", "index.html"
+            patterns = f"{study}[._]*", f"claims/{study}[._]*", "index.html"
             files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
             files = [file for file in files if not file.stem.endswith("_gallery")]
             for file in files:
@@ -366,14 +390,18 @@ def verify() -> bool:
             holds += [same for same, _ in compared]
             words = [how for _, how in compared if how != EQUAL] or [EQUAL]
             print(f"{folder.name} {study}:", "\n  ".join(words), flush=True)
-        same, how = compare(committed / "index.html", write_overview())
-        print(f"index.html: {how}")
-    return all([*holds, same])
+        write_overview()
+        for name in ("index.html", "paper.tex"):
+            same, how = compare(committed / name, again / name)
+            holds.append(same)
+            print(f"{name}: {how}")
+    return all(holds)
 
 
 def compare(committed: Path, again: Path) -> tuple[bool, str]:
     """Return whether two texts say the same, and in words where they differ first."""
-    old, new = (file.read_text(encoding="utf-8").splitlines() for file in (committed, again))
+    pair = (file.read_text(encoding="utf-8", errors="replace") for file in (committed, again))
+    old, new = (text.splitlines() for text in pair)
     if old == new:
         return True, EQUAL
     for number, (was, now) in enumerate(zip_longest(old, new, fillvalue=""), 1):
