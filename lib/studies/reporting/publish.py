@@ -32,7 +32,7 @@ from PIL import Image, ImageOps
 from studies import paths
 from studies.paths import StudyError, relative
 from studies.reporting.claims import SYNTHETIC, UNTESTED
-from studies.reporting.tables import Shown, show
+from studies.reporting.tables import Shown, show, to_markdown
 from studies.runs import notebooks
 from studies.runs.files import write_atomic
 from studies.runs.warm import STUDIES
@@ -204,8 +204,7 @@ def write_overview() -> Path:
     """
     cells = [nbformat.v4.new_markdown_cell(OVERVIEW)]
     for study in STUDIES:
-        found = sorted(paths.reports().glob(f"*/{study}.json"))
-        folders = [file.parent for file in found if file.parent.name not in SYNTHETIC]
+        folders = reported(study)
         if not folders:
             continue
         entries = [
@@ -223,7 +222,7 @@ def write_overview() -> Path:
         terms = "".join(f"<dt>{name}</dt><dd>{escape(v)}</dd>" for name, v in purposes.items())
         cells += [
             nbformat.v4.new_markdown_cell(f"## {entries[0]['title']}"),
-            nbformat.v4.new_code_cell(outputs=[html_output(at_a_glance(study, folders))]),
+            nbformat.v4.new_code_cell(outputs=[html_output(at_a_glance(study).html)]),
             nbformat.v4.new_code_cell(outputs=[html_output(show(scores, BESIDE).html)]),
             nbformat.v4.new_code_cell(outputs=[html_output(f"<dl>{terms}</dl>")]),
         ]
@@ -248,12 +247,20 @@ def to_paper() -> str:
     return PAPER.format("\n\n".join(parts))
 
 
-def at_a_glance(study: str, folders: Iterable[Path]) -> str:
-    """Return what became of each claim of a study on each dataset where it was tested, as HTML.
+def reported(study: str) -> list[Path]:
+    """Return the folders with a report of a study on real data."""
+    found = sorted(paths.reports().glob(f"*/{study}.json"))
+    return [file.parent for file in found if file.parent.name not in SYNTHETIC]
 
-    A verdict links to its forest plot.
+
+def at_a_glance(study: str, start: str = "") -> Shown | None:
+    """Show what became of each claim of a study on each dataset where it was tested; None of none.
+
+    A dataset links to the forest plot, by a path from `reports/` with `start` before it.
     """
-    ledgers = {one.name: pd.read_csv(one / f"claims/{study}.csv") for one in folders}
+    ledgers = {one.name: pd.read_csv(one / f"claims/{study}.csv") for one in reported(study)}
+    if not ledgers:
+        return None
     ledger = pd.concat(ledgers, names=["dataset", "row"]).reset_index()
     whole = ledger[ledger["step"].isna()].fillna({"condition": ""})
     rows = []
@@ -262,7 +269,7 @@ def at_a_glance(study: str, folders: Iterable[Path]) -> str:
         told = f'<td>{escape(number)}</td><td class="prose">{escape(claim)}</td>'
         for one in tested.itertuples():
             name = ", ".join(filter(None, [number, one.condition]))
-            link = f"{one.dataset}/{study}.html#{quote(name)}"
+            link = f"{start}{one.dataset}/{study}.html#{quote(name)}"
             cells = [f'<a href="{link}">{escape(one.dataset)}</a>', escape(one.condition)]
             verdict, _, seen = one.verdict.partition(": ")
             cells.append(f"<strong>{verdict}</strong>{escape(seen and f', {seen}')}")
@@ -275,7 +282,8 @@ def at_a_glance(study: str, folders: Iterable[Path]) -> str:
     )
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<figure class="table"><div class="scroll" tabindex="0">{table}</div></figure>'
+    html = f'<figure class="table"><div class="scroll" tabindex="0">{table}</div></figure>'
+    return Shown(html, to_markdown(whole[["id", "dataset", "condition", "verdict"]]))
 
 
 def purpose(study: str, dataset: str) -> str:

@@ -228,6 +228,17 @@ def embedding_map(runs: list[LoadedRun]) -> Figure:
     return plots.embedding_map(frame.assign(label=frame["true_level1"].map(words)))
 
 
+def margin_map(run: LoadedRun, margins: list[float], anchor: str) -> Figure:
+    """Draw the t-SNE map of the test images, each in the colour of its margin to class `anchor`."""
+    levels = [name for name in run.predictions if name.startswith("true_level")]
+    labels = np.stack([pd.factorize(run.predictions[name])[0] for name in levels], axis=1)
+    of_anchor = labels[(run.predictions["true_class"] == anchor).to_numpy().argmax()]
+    found = flexible_margin(torch.from_numpy(labels), torch.from_numpy(of_anchor), margins)
+    frame = run.predictions.rename(columns={"map_x": "x", "map_y": "y"})
+    named = [f"margin {margin:.2f}" if margin else words(anchor) for margin in found.tolist()]
+    return plots.embedding_map(frame.assign(label=named, system=f"margins to {words(anchor)}"))
+
+
 def settings(systems: dict[str, list[LoadedRun]]) -> pd.DataFrame:
     """Return in what the systems differ by their parameters: loss, stages, who decides, epochs."""
     rows = []
