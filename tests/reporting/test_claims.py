@@ -66,8 +66,26 @@ class TestConditions:
         assert [step.step.first for step in published.steps] == ["low@published", "wild@none"]
         # Holm corrects within a condition
         assert tuned.steps[0].p_holm == alone.steps[0].p_holm
-        variants = Claim("Y", "of one approach", (Step("m", "high@other", "high"),))
-        assert len(judge([variants], {**systems, "high@published": SYSTEMS["low"]})) == 1
+
+    def test_variants_are_taken_as_published_where_they_were_run_so(self):
+        steps = (
+            Step("m", "high@other", "high"),
+            Step("m", "high@rate", "high", optional=True),
+            Step("m", "high@slow", "high", optional=True),
+        )
+        variants = Claim("Y", "of one approach", steps)
+        low, high = SYSTEMS["low"], SYSTEMS["high"]
+        systems = {"high": high, "high@other": low, "high@rate": low, "high@published": low}
+        (alone,) = judge([variants], systems)
+        assert [step.step.first for step in alone.steps] == ["high@other", "high@rate"]
+        systems |= {"high@published_other": high, "high@published_slow": high}
+        tuned, published = judge([variants], systems)
+        assert (tuned.verdict, published.verdict) == ("holds", "does not hold")
+        assert [step.step.first for step in tuned.steps] == ["high@other", "high@rate"]
+        assert [step.step.first for step in published.steps] == [
+            *("high@published_other", "high@published_slow")
+        ]
+        assert {step.step.second for step in published.steps} == {"high@published"}
 
 
 class TestStep:

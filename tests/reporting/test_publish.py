@@ -160,6 +160,40 @@ def test_the_index_is_over_the_reports_that_are_there(monkeypatch, tmp_path):
     assert not elements.all("script")
 
 
+def test_the_overview_has_every_claim_of_real_data_and_where_its_figure_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("STUDIES_ROOT", str(tmp_path))
+    ledgers = {
+        "demo": [("T1", "a drawn claim", "", "holds")],
+        "grocery_random": [
+            ("T1", "first", "tuned equally", "no difference"),
+            ("T1", "first", "as published", "inconclusive: could have seen ±0.1"),
+            ("T2", HOSTILE, "", "not tested here: a long reason"),
+        ],
+        "other": [("T1", "first", "", "does not hold")],
+    }
+    for dataset, rows in ledgers.items():
+        folder = paths.reports() / dataset
+        table = {"columns": ["system", "macro-F1"], "data": [[f"best of {dataset}", "0.5"]]}
+        entry = {"title": "A title", "lead": "", "note": "", "table": table}
+        write_atomic(folder / "triplets.json", to_json(entry))
+        ledger = pd.DataFrame(rows, columns=["id", "claim", "condition", "verdict"])
+        steps = ledger.assign(step="macro_f1: a > b", verdict="of a step")
+        whole = pd.concat([ledger.assign(step=""), steps])
+        write_atomic(folder / "claims/triplets.csv", whole.to_csv(index=False))
+    elements = Elements(publish.write_overview().read_text())
+    assert [one["href"] for one in elements.all("a") if "/" in one["href"]] == [
+        *("grocery_random/triplets.html#T1%2C%20tuned%20equally",),
+        *("grocery_random/triplets.html#T1%2C%20as%20published", "other/triplets.html#T1"),
+    ]
+    for words in ("no difference", "could have seen ±0.1", "does not hold", HOSTILE):
+        assert words in elements.text
+    assert "best of other" in elements.text
+    assert "the groceries column of the paper" in elements.text  # what params/ says of it
+    for words in ("best of demo", "a drawn claim", "of a step", "a long reason"):
+        assert words not in elements.text
+    assert not elements.all("script")
+
+
 class TestComparison:
     OLD = "a,b\nx,0.25\ny,-1.5e-3\n"
 

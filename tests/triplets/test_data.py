@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from hypothesis import assume, given, settings
@@ -52,3 +53,40 @@ class TestSplit:
             own = parts[rest & (found.labels[:, -1] == c)]
             assert (own == "validation").sum() == wanted[c]
             assert (own == "train").sum() == classes[c] - wanted[c]
+
+
+class TestRelations:
+    LOSS: ClassVar = {
+        "name": "flexible_margin",
+        "margins": [2.0, 1.0],
+        "combine": "max",
+        "take": "closest",
+    }
+
+    def test_they_are_the_labels_or_those_permuted_among_the_classes(self, parameters):
+        found = made_up([3] * 8)
+        assert (data.relations(found, parameters("flexible")) == found.classes).all()
+        assert (data.relations(found, parameters("cross_entropy")) == found.classes).all()
+        drawn = []
+        for seed in range(3):
+            loss = {**self.LOSS, "margins": [2.0, 1.0], "relations": "shuffled"}
+            given = parameters("flexible", seed=seed, loss=loss)
+            drawn.append(data.relations(found, given).tolist())
+            assert sorted(drawn[-1]) == sorted(found.classes.tolist())
+            assert drawn[-1] == data.relations(found, given).tolist()
+        assert len({str(one) for one in [*drawn, found.classes.tolist()]}) == 4
+
+    def test_groups_of_a_file_and_the_class_itself(self, parameters, sandbox):
+        found = made_up([3, 3, 3])
+        file = sandbox / "groups.csv"
+        loss = {**self.LOSS, "margins": [0.5, 1.0, 0.2], "relations": str(file)}
+        given = parameters("flexible", loss=loss)  # over groups, margins in any order
+        file.write_text("class,colour,size\nc1/c2,red,big\nc0/c1,red,small\nc0/c0,blue,small\n")
+        labels = data.relations(found, given)
+        same = labels[:, None] == labels
+        assert same[0, 1].tolist() == [False, True, False]
+        assert same[0, 2].tolist() == [False, False, False]
+        assert same[1, 2].tolist() == [True, False, False]
+        file.write_text("class,colour\nc1/c2,red\n")
+        said = refused(data.relations, found, given)
+        assert "groups.csv: has no line for the class c0/c0" in said

@@ -11,7 +11,14 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
 from torch.nn.functional import cross_entropy
 
-from studies.triplets.loss import COLLAPSED, FlexibleMarginLoss, flexible_margin, objective, spread
+from studies.triplets.loss import (
+    COLLAPSED,
+    FlexibleMarginLoss,
+    Objective,
+    flexible_margin,
+    objective,
+    spread,
+)
 from studies.triplets.model import build
 
 MINING = ["semihard", "hardest", "all"]
@@ -175,6 +182,17 @@ def test_a_block_smaller_than_the_batch_changes_nothing(monkeypatch):
 LABELS = torch.tensor([[0, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, 1], [0, 1, 2], [0, 1, 2]])
 LABELS = torch.cat([LABELS, LABELS + torch.tensor([1, 2, 3])])
 CLASSES = LABELS[:, -1]
+
+
+def test_smoothed_labels_share_what_is_taken_from_the_true_one():
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    classes = torch.arange(5) % 4
+    wanted = 0.0
+    for row, true in zip(logits.log_softmax(1).tolist(), classes.tolist(), strict=True):
+        shares = [0.2 / 4 + 0.8 * (label == true) for label in range(4)]
+        wanted -= sum(p * q for p, q in zip(shares, row, strict=True)) / 5
+    loss = Objective(None, smoothing=0.2)((logits, torch.zeros(5, 2)), None, classes)
+    assert loss.item() == pytest.approx(wanted, rel=1e-6)
 
 
 class TestObjective:

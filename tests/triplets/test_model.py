@@ -12,8 +12,8 @@ from safetensors import safe_open
 
 from changing import change_run
 from sentences import refused
-from studies.runs.folder import load_run
-from studies.triplets.model import Classifier, build, run
+from studies.runs.folder import LoadedRun, load_run
+from studies.triplets.model import Classifier, build, load, run
 from studies.triplets.params import Parameters
 
 SYSTEMS = ["cross_entropy", "triplet", "flexible", "hybrid"]
@@ -43,6 +43,25 @@ class TestNetwork:
         for system, size in {"cross_entropy": 545_361, "triplet": 557_440}.items():
             network = build(shipped("grocery_random_convnext", system), 81, 2048)
             assert count(network) == size
+
+    def test_that_of_frozen_features_may_be_standardised(self, parameters, tmp_path):
+        block = {"name": "frozen", "weights": ["a", "b"], "hidden": 6}
+        block |= {"standardised": True, "dropout": 0.5}
+        given = parameters("hybrid", backbone=block, augmentation=None)
+        network = build(given, 3, 4)
+        features = 5 + 20 * torch.rand(50, 4, generator=torch.Generator().manual_seed(0))
+        trunk = network.train().trunk
+        with torch.no_grad():
+            assert 0.5 < (trunk(features) == 0).float().mean() < 0.95  # half by ReLU, half dropped
+            for layer in (trunk.before, trunk.layers[:2]):
+                features = layer(features)
+                assert features.mean(0).abs().max() < 1e-5
+                assert (features.var(0, unbiased=False) - 1).abs().max() < 1e-2
+            assert torch.equal(trunk.eval().layers[2:](features), features.relu())
+        known = [["x", "y", "z"]], np.arange(3)[:, None], np.eye(3, 5), np.arange(3)
+        Classifier(given, network, *known).save(tmp_path / "model.safetensors")
+        again = load(LoadedRun(tmp_path, given.resolved())).network.state_dict()
+        assert all(torch.equal(one, again[name]) for name, one in network.state_dict().items())
 
     def test_the_same_trunk_under_every_loss(self, parameters):
         trunks = []
@@ -124,6 +143,26 @@ class TestVote:
         # duplicates outvote everyone, and tie
         twins = np.eye(3)[[0, 0, 1, 2]]
         assert vote(twins[:1], twins, [0, 2, 1, 1], 3, 3)[0] == pytest.approx([0.5, 0, 0.5])
+
+
+class TestLeastCost:
+    @given(st.integers(0, 2**32 - 1))
+    def test_no_class_has_a_lower_expected_cost(self, parameters, seed):
+        rng = np.random.default_rng(seed)
+        labels = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3], [1, 2, 4]])
+        known = np.zeros((1, 2)), np.zeros(1, dtype=int)
+        settings = parameters("cross_entropy", decide="least_cost")
+        logits = torch.from_numpy(rng.normal(scale=2, size=(4, 5)))
+        shares = Classifier(settings, None, [], labels, *known).shares(logits, None)
+        for row, chances in zip(shares, torch.softmax(logits, 1).tolist(), strict=True):
+            # a cost of 1 for each level that is wrong
+            costs = [
+                sum(p * sum(a != b for a, b in zip(mine, true, strict=True)) for p, true in pairs)
+                for pairs in [list(zip(chances, labels.tolist(), strict=True))]
+                for mine in labels.tolist()
+            ]
+            assert row == pytest.approx([1 - cost / 3 for cost in costs])
+            assert costs[row.argmax()] == pytest.approx(min(costs))
 
 
 # system and what names the class

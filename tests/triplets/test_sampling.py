@@ -102,7 +102,7 @@ class TestRoles:
         for c, part, role in zip(found.class_index, parts, roles, strict=True):
             assert role == (moved[part] if c in out else part)
 
-    def test_the_seed_of_the_split_chooses_them_that_of_training_does_not(self, make):
+    def test_the_seed_of_the_split_orders_them_and_seeds_go_round(self, make):
         found, chosen = images([12] * CLASSES), {}
         for split_seed in range(4):
             for held in (2, 5):
@@ -110,8 +110,19 @@ class TestRoles:
                 chosen[split_seed, held] = set(found.class_index[roles == "gallery"].tolist())
             assert chosen[split_seed, 2] < chosen[split_seed, 5]
         assert len({tuple(sorted(classes)) for classes in chosen.values()}) > 2
-        other = roles_of(found, make(held_out=5, split_seed=0, seed=1))[1]
-        assert set(found.class_index[other == "gallery"].tolist()) == chosen[0, 5]
+        times = np.zeros(CLASSES, dtype=int)
+        for seed in range(CLASSES):
+            _, roles = roles_of(found, make(held_out=5, split_seed=0, seed=seed))
+            out = np.unique(found.class_index[roles == "gallery"])
+            assert seed or set(out.tolist()) == chosen[0, 5]
+            times[out] += 1
+        assert set(times.tolist()) == {5}
+        # as many seeds as it takes hold out every class
+        few = [
+            roles_of(found, make(held_out=5, split_seed=0, seed=seed))[1]
+            for seed in range(-(-CLASSES // 5))
+        ]
+        assert len(np.unique(found.class_index[(np.stack(few) == "gallery").any(0)])) == CLASSES
 
     @settings(max_examples=30, deadline=None)
     @given(sizes_of, st.integers(0, 3))

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from studies import paths as places
 from studies.inputs.images import WORKERS, fingerprint, open_rgb
 from studies.learning.backbones import Backbone, load_backbone
+from studies.learning.compute import keep_memory
 from studies.paths import StudyError
 from studies.runs.files import cached, write_header
 from studies.runs.folder import accounted
@@ -58,6 +59,7 @@ def features(
     """
     if not paths:
         raise StudyError(f"There is no image to encode below {root}: the list of files is empty.")
+    keep_memory()
     backbone = load_backbone(encoder) if isinstance(encoder, str) else encoder
     where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = "bf16" if where.type == "cuda" else "fp32"

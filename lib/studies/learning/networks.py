@@ -49,16 +49,28 @@ class ScratchCNN(nn.Module):
 
 
 class Dense(nn.Module):
-    """The scratch network's last layer alone, for frozen features: (B, in_features) to (B, 256)."""
+    """The scratch network's last layer alone, for frozen features: (B, in_features) to (B, 256).
 
-    def __init__(self, in_features: int, out_features: int = 256):
+    `standardised`, it has batch norm before the layer and behind it; `dropout` is of its units.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int = 256,
+        standardised: bool = False,
+        dropout: float = 0.0,
+    ):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(in_features, out_features), nn.ReLU(inplace=True))
-        self.out_features = out_features
+        self.before = nn.BatchNorm1d(in_features, affine=False) if standardised else nn.Identity()
+        norm = [nn.BatchNorm1d(out_features)] if standardised else []
+        drop = [nn.Dropout(dropout)] if dropout else []
+        units = nn.Linear(in_features, out_features), *norm, nn.ReLU(inplace=True), *drop
+        self.layers, self.out_features = nn.Sequential(*units), out_features
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, in_features) to (B, out_features)."""
-        return self.layers(features)
+        return self.layers(self.before(features))
 
 
 class FineTuned(nn.Module):

@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
-from scipy.special import entr, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
 from studies.reporting.tables import DTYPES
 
@@ -109,9 +109,11 @@ def measure(
     weights = draws(clusters, resamples)
     items = weights.shape[1]
     measured = {}
-    for name in next(iter(runs.values())):
+    for name, metric in next(iter(runs.values())).items():
         values = {seed: value(metrics[name], items) for seed, metrics in runs.items()}
-        samples = {seed: _resampled(metrics[name], weights) for seed, metrics in runs.items()}
+        samples = None
+        if not isinstance(metric, Whole):
+            samples = {seed: _resampled(metrics[name], weights) for seed, metrics in runs.items()}
         measured[name] = Measured(values, samples, items, fixed)
     return measured
 
@@ -280,6 +282,17 @@ def holm(p: ArrayLike) -> np.ndarray:
 # Metrics.
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A metric of the whole test set, which resampling its items would distort (AMI)."""
+
+    value: float
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Return the value for each of R test sets."""
+        return np.full(len(weights), self.value)
+
+
 def mean(values: ArrayLike) -> Metric:
     """Return the mean of what each item has, (N,), over those that have it, the others nan.
 
@@ -320,21 +333,15 @@ def macro_f1(predicted: csr_array, true: csr_array, labels: ArrayLike | None = N
     return metric
 
 
-def agreement(first: ArrayLike, second: ArrayLike) -> dict[str, Metric]:
-    """Return `nmi` and `ari` of two labellings (N,), such as classes and clusters.
+def adjusted_rand(first: ArrayLike, second: ArrayLike) -> Metric:
+    """Return the Rand index, adjusted for chance, of two labellings (N,) (classes and clusters).
 
-    Mutual information over the mean of both entropies, and the Rand index adjusted for chance
-    (L. Hubert, P. Arabie, J. Classif. 2, 1985). Both are 1 where both labellings are trivial in
-    the same way, as in scikit-learn.
+    L. Hubert, P. Arabie, J. Classif. 2, 1985. It is 1 where both labellings are trivial in the
+    same way, as in scikit-learn.
     """
     one, other = (np.unique(labels, return_inverse=True)[1] for labels in (first, second))
     _, both = np.unique(one * (other.max() + 1) + other, return_inverse=True)
     partitions = [one_hot(codes, codes.max() + 1) for codes in (both, one, other)]
-
-    def nmi(weights: np.ndarray) -> np.ndarray:
-        shares = weights.T / weights.sum(axis=1)
-        both, one, other = (entr(cells @ shares).sum(axis=0) for cells in partitions)
-        return share(2 * np.maximum(one + other - both, 0), one + other, 1.0)
 
     def ari(weights: np.ndarray) -> np.ndarray:
         size = weights.sum(axis=1)
@@ -343,7 +350,7 @@ def agreement(first: ArrayLike, second: ArrayLike) -> dict[str, Metric]:
         expected = share(one * other, size * (size - 1))
         return share(both - expected, (one + other) / 2 - expected, 1.0)
 
-    return {"nmi": nmi, "ari": ari}
+    return ari
 
 
 def one_hot(labels: np.ndarray, number: int) -> csr_array:

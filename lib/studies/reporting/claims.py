@@ -61,7 +61,7 @@ class Step:
     the largest difference that is called none: a number, or `COUNT` for the larger of 10 % of the
     first and .1 % of the test items. Where a step with a `gate` shows no difference or the
     reverse, its claim cannot be tested, and `gate` says why. An `optional` step is left out where
-    its first system was not run. `needs` says what a system that was not run needs.
+    one of its systems was not run. `needs` says what a system that was not run needs.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -201,13 +201,12 @@ def judge(claims: Iterable[Claim], systems: Systems, facts: Collection[str] = ()
     """Return what became of the claims of one ledger.
 
     `systems` gives the metrics of each system by id; `facts` hold of the dataset, see `Claim`. A
-    claim whose systems all have a variant `@published` is judged twice, under each condition.
+    claim whose systems were also trained as published is judged twice, see `_conditions`.
     """
     outcomes = []
     for claim in claims:
         reasons = [why for fact, why in claim.untested.items() if fact in ("always", *facts)]
-        asked = tuple(one for one in claim.steps if not one.optional or one.first in systems)
-        for one in _conditions(replace(claim, steps=asked), {} if reasons else systems):
+        for one in _conditions(claim, {} if reasons else systems):
             steps = () if reasons else (*one.steps, *one.alternatives)
             tested = tuple(_compared(step, systems) for step in steps)
             outcomes.append(Outcome(one, tested, *reasons[:1]))
@@ -221,23 +220,35 @@ def judge(claims: Iterable[Claim], systems: Systems, facts: Collection[str] = ()
 
 
 def _conditions(claim: Claim, systems: Systems) -> Iterator[Claim]:
-    """Yield a claim as it is, and as published where its approaches were also trained so."""
-    named = {name for step in claim.steps for name in (step.first, step.second)}
-    published = {name: f"{name}@published" for name in named if "@" not in str(name)}
-    # what compares one approach with variants of its own is no comparison of approaches
-    if len(published) < 2 or not set(published.values()) <= set(systems):
-        yield claim
-        return
-    yield replace(claim, condition="tuned equally")
-    steps = (
-        replace(
-            step,
-            first=published.get(step.first, step.first),
-            second=published.get(step.second, step.second),
+    """Yield a claim as it is, and as published where its approaches were also trained so.
+
+    `flexible@shuffled` was where there is `flexible@published_shuffled`. Optional steps are those
+    whose systems were run under the condition.
+    """
+    named = {name for one in claim.steps if not one.optional for name in (one.first, one.second)}
+    needed = {name for name in named if "@" not in str(name)}
+    changed = {name for name in named if _as_published(name, systems) != name}
+    # one approach as published beside others that are not is no condition
+    twice = len(changed) > 1 and needed <= changed
+    asked = tuple(s for s in claim.steps if not s.optional or {s.first, s.second} <= {*systems})
+    yield replace(claim, steps=asked, condition="tuned equally" if twice else claim.condition)
+    if twice:
+        pairs = [
+            [_as_published(name, systems) for name in (s.first, s.second)] for s in claim.steps
+        ]
+        steps = (
+            replace(step, first=first, second=second)
+            for step, (first, second) in zip(claim.steps, pairs, strict=True)
+            if not step.optional or (first != step.first and second != step.second)
         )
-        for step in claim.steps
-    )
-    yield replace(claim, condition="as published", steps=tuple(steps))
+        yield replace(claim, condition="as published", steps=tuple(steps))
+
+
+def _as_published(name: str | float, systems: Systems) -> str | float:
+    """Return the system that is another as published, the same name where none was run."""
+    model, _, variant = str(name).partition("@")
+    published = "_".join(filter(None, ["published", variant]))
+    return f"{model}@{published}" if f"{model}@{published}" in systems else name
 
 
 def _compared(step: Step, systems: Systems) -> Comparison:
@@ -349,7 +360,7 @@ def forest(outcome: Outcome, labels: Mapping[str, str] = {}) -> Figure | None:
     title = wrap(f"{outcome.claim.name}: {outcome.verdict}", WIDTH - 8)
     heights = [sum(LINE * (len(_words(step)) + 1.4) for step in steps) for steps in panels.values()]
     height = sum(heights) + 0.45 * len(panels) + LINE * len(title)
-    figure = Drawing(figsize=(COLUMN, height), layout="constrained")
+    figure = Drawing(figsize=(COLUMN, height), layout="constrained", label=outcome.claim.name)
     axes = figure.subplots(len(panels), height_ratios=heights, squeeze=False)[:, 0]
     for axis, (metric, steps) in zip(axes, panels.items(), strict=True):
         _panel(axis, steps)

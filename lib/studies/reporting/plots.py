@@ -98,6 +98,7 @@ class Drawing(Figure):
         stream = io.StringIO()
         self.savefig(stream, format="svg", metadata={"Date": None})
         facts = {"alt": self.words(), "wide": bool(self.get_figwidth() > COLUMN)}
+        facts |= {"anchor": self.get_label()} if self.get_label() else {}
         kind = "image/svg+xml"
         return {kind: stream.getvalue(), "text/plain": self.words()}, {kind: facts}
 

@@ -19,8 +19,9 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 import numpy as np
@@ -30,8 +31,8 @@ from PIL import Image, ImageOps
 
 from studies import paths
 from studies.paths import StudyError, relative
-from studies.reporting.claims import SYNTHETIC
-from studies.reporting.tables import Shown, show
+from studies.reporting.claims import SYNTHETIC, UNTESTED
+from studies.reporting.tables import Shown, show, to_markdown
 from studies.runs import notebooks
 from studies.runs.files import write_atomic
 from studies.runs.warm import STUDIES
@@ -52,6 +53,20 @@ CASE = (
     "display: grid; gap: .75rem 1.25rem; padding: 1rem 0; font-size: .8rem; line-height: 1.45; "
     "grid-template-columns: 9rem repeat(auto-fit, minmax(11rem, 1fr))"
 )
+OVERVIEW = """# What became of the claims of four published studies
+
+Every claim on every data set here, by the rules of the ledger: at least five seeds, intervals over
+seeds and test items, p corrected for the number of steps. A data set leads to the figure behind its
+verdict. Verdicts on the drawn demo count for nothing and are left out."""
+PAPER = r"""% Every table and figure of the reports, as a paper takes them: pdflatex paper.tex
+\documentclass{{article}}
+\usepackage[margin=2cm]{{geometry}}
+\usepackage{{booktabs,graphicx}}
+\begin{{document}}
+{}
+\end{{document}}
+"""
+BESIDE = "Means over seeds, with 95 % intervals; beside them what was published, where it was."
 PRIORITY = ["image/svg+xml", "text/html", "text/plain"]
 
 
@@ -183,6 +198,102 @@ def write_index(dataset: str) -> Path:
     return folder / "index.html"
 
 
+def write_overview() -> Path:
+    """Write `reports/index.html` over all reports on real data: every claim at a glance, then the
+    scores beside the published ones and what each dataset id stands for; return it.
+    """
+    cells = [nbformat.v4.new_markdown_cell(OVERVIEW)]
+    for study in STUDIES:
+        folders = reported(study)
+        if not folders:
+            continue
+        entries = [
+            json.loads((one / f"{study}.json").read_text(encoding="utf-8")) for one in folders
+        ]
+        tables = [
+            pd.DataFrame(entry["table"]["data"], columns=entry["table"]["columns"])
+            for entry in entries
+        ]
+        for folder, table in zip(folders, tables, strict=True):
+            table.insert(0, "data set", [folder.name, *[""] * (len(table) - 1)])
+        columns = max(tables, key=lambda table: table.shape[1]).columns
+        scores = pd.concat(tables).fillna("").reindex(columns=columns)
+        purposes = {folder.name: purpose(study, folder.name) for folder in folders}
+        terms = "".join(f"<dt>{name}</dt><dd>{escape(v)}</dd>" for name, v in purposes.items())
+        cells += [
+            nbformat.v4.new_markdown_cell(f"## {entries[0]['title']}"),
+            nbformat.v4.new_code_cell(outputs=[html_output(at_a_glance(study).html)]),
+            nbformat.v4.new_code_cell(outputs=[html_output(show(scores, BESIDE).html)]),
+            nbformat.v4.new_code_cell(outputs=[html_output(f"<dl>{terms}</dl>")]),
+        ]
+    file = paths.reports() / "index.html"
+    write_atomic(file, to_page(nbformat.v4.new_notebook(cells=cells), ""))
+    write_atomic(paths.reports() / "paper.tex", to_paper())
+    return file
+
+
+def to_paper() -> str:
+    """Return a LaTeX document with every table and every figure of the reports on real data."""
+    found = sorted(file.relative_to(paths.reports()) for file in paths.reports().glob("*/*.tex"))
+    parts = []
+    for file in (one for one in found if one.parts[0] not in SYNTHETIC):
+        figures = sorted((paths.reports() / file.parent / "claims").glob(f"{file.stem}_*.pdf"))
+        parts.append(f"\\input{{{file.as_posix()}}}")
+        parts += [
+            f"\\includegraphics[width=\\columnwidth]{{{figure.relative_to(paths.reports()).as_posix()}}}"
+            for figure in figures
+        ]
+        parts.append("\\clearpage")
+    return PAPER.format("\n\n".join(parts))
+
+
+def reported(study: str) -> list[Path]:
+    """Return the folders with a report of a study on real data."""
+    found = sorted(paths.reports().glob(f"*/{study}.json"))
+    return [file.parent for file in found if file.parent.name not in SYNTHETIC]
+
+
+def at_a_glance(study: str, start: str = "") -> Shown | None:
+    """Show what became of each claim of a study on each dataset where it was tested; None of none.
+
+    A dataset links to the forest plot, by a path from `reports/` with `start` before it.
+    """
+    ledgers = {one.name: pd.read_csv(one / f"claims/{study}.csv") for one in reported(study)}
+    if not ledgers:
+        return None
+    ledger = pd.concat(ledgers, names=["dataset", "row"]).reset_index()
+    whole = ledger[ledger["step"].isna()].fillna({"condition": ""})
+    rows = []
+    for (number, claim), group in whole.groupby(["id", "claim"], sort=False):
+        tested = group[~group["verdict"].str.startswith(UNTESTED)]
+        told = f'<td>{escape(number)}</td><td class="prose">{escape(claim)}</td>'
+        for one in tested.itertuples():
+            name = ", ".join(filter(None, [number, one.condition]))
+            link = f"{start}{one.dataset}/{study}.html#{quote(name)}"
+            cells = [f'<a href="{link}">{escape(one.dataset)}</a>', escape(one.condition)]
+            verdict, _, seen = one.verdict.partition(": ")
+            cells.append(f"<strong>{verdict}</strong>{escape(seen and f', {seen}')}")
+            rows.append(told + "".join(f"<td>{cell}</td>" for cell in cells))
+            told = "<td></td><td></td>"
+        if tested.empty:
+            rows.append(f"{told}<td></td><td></td><td>{UNTESTED}</td>")
+    heads = "".join(
+        f"<th>{name}</th>" for name in ("id", "claim", "data set", "condition", "verdict")
+    )
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    html = f'<figure class="table"><div class="scroll" tabindex="0">{table}</div></figure>'
+    return Shown(html, to_markdown(whole[["id", "dataset", "condition", "verdict"]]))
+
+
+def purpose(study: str, dataset: str) -> str:
+    """Return what the parameters of a dataset say that it is for: the comment they begin with."""
+    file = paths.REPOSITORY / "params" / study / dataset / "dataset.yaml"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    comment = takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.lstrip("# ") for line in comment).removeprefix("Purpose: ")
+
+
 def paragraph(text: str, kind: str = "lead") -> Shown:
     """Return a computed sentence as a paragraph of a page."""
     return Shown(f'<p class="{kind}">{escape(text)}</p>', text)
@@ -276,7 +387,7 @@ def verify() -> bool:
             if not (paths.evidence(folder.name) / study).exists():
                 print(f"{folder.name} {study}: no evidence", flush=True)
                 continue
-            patterns = f"{study}[._]*", f"claims/{study}.*", "index.html"
+            patterns = f"{study}[._]*", f"claims/{study}[._]*", "index.html"
             files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
             files = [file for file in files if not file.stem.endswith("_gallery")]
             for file in files:
@@ -287,12 +398,18 @@ def verify() -> bool:
             holds += [same for same, _ in compared]
             words = [how for _, how in compared if how != EQUAL] or [EQUAL]
             print(f"{folder.name} {study}:", "\n  ".join(words), flush=True)
+        write_overview()
+        for name in ("index.html", "paper.tex"):
+            same, how = compare(committed / name, again / name)
+            holds.append(same)
+            print(f"{name}: {how}")
     return all(holds)
 
 
 def compare(committed: Path, again: Path) -> tuple[bool, str]:
     """Return whether two texts say the same, and in words where they differ first."""
-    old, new = (file.read_text(encoding="utf-8").splitlines() for file in (committed, again))
+    pair = (file.read_text(encoding="utf-8", errors="replace") for file in (committed, again))
+    old, new = (text.splitlines() for text in pair)
     if old == new:
         return True, EQUAL
     for number, (was, now) in enumerate(zip_longest(old, new, fillvalue=""), 1):
@@ -319,6 +436,8 @@ def main() -> None:
             sys.exit(0 if verify() else 1)
         if options.index:
             print(paths.printed(write_index(options.dataset)))
+            if options.dataset not in SYNTHETIC:
+                print(paths.printed(write_overview()))
         for study in [] if options.index else options.study or studies_with_runs(options.dataset):
             print(paths.printed(publish(options.dataset, study)), flush=True)
 

@@ -1,6 +1,7 @@
 """The evaluated runs of a dataset, side by side."""
 
 import importlib
+import io
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -198,7 +199,7 @@ class Results(ABC):
         lead: str,
         note: str,
     ) -> str:
-        """Write tables, ledger and the entry of the index below `reports/<dataset>`; return it.
+        """Write tables, ledger, figures of claims and the entry of the index; return their folder.
 
         `lead` is the result in a sentence or two, `note` what a reader of the table must know.
         """
@@ -226,6 +227,10 @@ class Results(ABC):
             f"{study}.json": to_json(entry),
             **self.further(),
         }
+        for figure in self.forests(outcomes):
+            drawn, name = io.BytesIO(), figure.get_label().replace(", ", "_").replace(" ", "_")
+            figure.savefig(drawn, format="pdf", metadata={"CreationDate": None})
+            files[f"claims/{study}_{name}.pdf"] = drawn.getvalue()
         folder = paths.reports() / self.dataset
         for name, text in files.items():
             write_atomic(folder / name, text)

@@ -12,7 +12,7 @@ from studies.learning.compute import interleaved, threads
 from studies.triplets.figures import Results
 from studies.triplets.loss import FlexibleMarginLoss
 
-LEVELS = (1, 2, 3, 4, 6, 8)
+LEVELS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MARGINS = (2.0, 0.5)  # of the top and of the lowest level; a plain margin is that of the lowest
 DIMENSIONS = 128
 

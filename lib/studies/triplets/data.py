@@ -9,7 +9,8 @@ from studies import paths
 from studies.inputs import images, reading
 from studies.inputs.features import features
 from studies.inputs.reading import refuse_empty, sizes, stratified, tell
-from studies.paths import StudyError
+from studies.inputs.tables import read_table
+from studies.paths import StudyError, relative
 from studies.triplets import readers
 from studies.triplets.params import Parameters
 from studies.triplets.readers import LabelledImages
@@ -76,8 +77,30 @@ def inputs(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
     (N, 3, S, S) uint8 pixels, or (N, F) float features of a frozen backbone.
     """
     if parameters.backbone.name == "frozen":
-        return features(dataset.paths, dataset.root, parameters.backbone.weights)
+        models = parameters.backbone.models
+        found = [features(dataset.paths, dataset.root, name) for name in models]
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
     return images.load(dataset.paths, parameters.image_size, dataset.root)
+
+
+def relations(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
+    """Return (C, H) labels of each class, whose differences set the margins of its loss.
+
+    They are the labels of the dataset, or what `loss.relations` says. Raises StudyError when its
+    file leaves out a class.
+    """
+    kind = getattr(parameters.loss, "relations", "labels")
+    if kind == "labels":
+        return dataset.classes
+    if kind == "shuffled":
+        return np.random.default_rng([parameters.seed, 2]).permutation(dataset.classes)
+    file = paths.REPOSITORY / kind
+    groups = read_table(file, remedy="name the classes in a column `class`").set_index("class")
+    if absent := sorted(set(dataset.class_names) - set(groups.index)):
+        raise StudyError(f"{relative(file)}: has no line for the class {absent[0]}; add it")
+    groups = groups.loc[dataset.class_names].reset_index()
+    # the class itself is the last group
+    return np.stack([pd.factorize(groups[name])[0] for name in [*[*groups][1:], "class"]], axis=1)
 
 
 def near_duplicates(dataset: LabelledImages, parts: np.ndarray) -> pd.DataFrame:

@@ -23,7 +23,8 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     run.refuse_other_images(dataset.fingerprint, dataset.root)
     parts = data.split(dataset, parameters)
     test = np.flatnonzero(parts == "test")
-    probabilities, embedded = run.model().look(data.inputs(dataset, parameters)[test])
+    model = run.model()
+    probabilities, embedded = model.look(data.inputs(dataset, parameters)[test])
     # of the lowest level, the classes, which several groups of labels make together
     numbers = [*map(len, dataset.names[:-1]), len(dataset.class_names)]
     true, predicted = dataset.class_index[test], probabilities.argmax(1)
@@ -39,6 +40,10 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
             "confidence": probabilities.max(1).astype(np.float16),
         }
     )
+    known = model.references, model.reference_classes
+    others = metrics.classified(*known, embedded, parameters.neighbours, parameters.seed)
+    for name, classes in others.items():
+        predictions[f"by_{name}"] = dataset.in_words(classes)["class"]
     predictions[["map_x", "map_y"]] = flat_map(embedded, parameters.seed)
     predictions["cluster"] = range(len(test))
     if parameters.source.name != "kitchen":
@@ -49,7 +54,7 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     unseen = np.setdiff1d(everything, dataset.class_index[roles == "train"])
     scored = metrics.included(dataset.counts, parameters.min_count)
     answers = (true, predicted, clusters, match)
-    scores = metrics.scores(dataset.classes, scored, unseen, *answers)
+    scores = metrics.scores(dataset.classes, scored, unseen, *answers, others)
     values = {name: value(metric, len(test)) for name, metric in scores.items()}
     counts = {"severe_errors": round(values["severe_errors"]), "n": len(test)}
     values |= {**counts, "n_classes": len(scored)}

@@ -150,15 +150,17 @@ def positive_pairs(same: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 class Objective(nn.Module):
-    """Cross-entropy of the logits plus `weight` × the margin loss of the embeddings.
+    """Cross-entropy of the logits, labels smoothed, plus `weight` × the margin loss of embeddings.
 
     A network without one of the two heads has the other term alone. `mining` of the margin loss
     changes from stage to stage.
     """
 
-    def __init__(self, margin: FlexibleMarginLoss | None, weight: float = 1.0) -> None:
+    def __init__(
+        self, margin: FlexibleMarginLoss | None, weight: float = 1.0, smoothing: float = 0.0
+    ) -> None:
         super().__init__()
-        self.margin, self.weight = margin, weight
+        self.margin, self.weight, self.smoothing = margin, weight, smoothing
 
     def forward(
         self, output: tuple[Tensor | None, Tensor], labels: Tensor, classes: Tensor
@@ -168,7 +170,9 @@ class Objective(nn.Module):
         `output` is logits (B, C) and embeddings (B, d), `labels` (B, H), `classes` (B,) indices.
         """
         logits, embeddings = output
-        loss = 0 if logits is None else cross_entropy(logits.float(), classes)
+        loss = 0
+        if logits is not None:
+            loss = cross_entropy(logits.float(), classes, label_smoothing=self.smoothing)
         if self.margin is not None:
             loss = loss + self.weight * self.margin(embeddings, labels)
         return loss
@@ -178,7 +182,7 @@ def objective(parameters: Parameters, levels: int) -> Objective:
     """Return the objective of a system; raises StudyError when margins and levels disagree."""
     loss, mining = parameters.loss, parameters.stages[0].mining
     if loss.name == "cross_entropy":
-        return Objective(None)
+        return Objective(None, smoothing=loss.smoothing)
     if loss.name == "triplet":
         return Objective(FlexibleMarginLoss([loss.margin] * levels, "max", mining, loss.take))
     if len(loss.margins) != levels:
@@ -187,7 +191,7 @@ def objective(parameters: Parameters, levels: int) -> Objective:
             "margin a level"
         )
     margin = FlexibleMarginLoss(loss.margins, loss.combine, mining, loss.take)
-    return Objective(margin, getattr(loss, "weight", 1.0))
+    return Objective(margin, getattr(loss, "weight", 1.0), getattr(loss, "smoothing", 0.0))
 
 
 def spread(embeddings: Tensor) -> float:

@@ -1,8 +1,8 @@
 """Scores of a classifier over a label tree, and of its embedding space without a classifier.
 
 Rates are 0 to 1, counts are counts. The space: k-means with as many clusters as labels, compared
-with the labels by normalised mutual information (A. Strehl, J. Ghosh, JMLR 3, 2002; arithmetic mean
-of the entropies) and the adjusted Rand index (L. Hubert, P. Arabie, J. Classification 2, 1985); and
+with the labels by mutual information adjusted for chance (N. X. Vinh et al., JMLR 11, 2010; mean of
+the entropies) and the adjusted Rand index (L. Hubert, P. Arabie, J. Classification 2, 1985); and
 recall@k, the share of images that have one of their own class among their k nearest others
 (H. Jégou et al., TPAMI 33, 2011).
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from studies.reporting import bootstrap
-from studies.reporting.bootstrap import Metric, one_hot
+from studies.reporting.bootstrap import Metric, Whole, one_hot
 from studies.runs.folder import accounted
 
 BLOCK = 512  # images whose distances to all others are held at once
@@ -69,6 +69,35 @@ def clusters(embedded: np.ndarray, number: int, seed: int) -> np.ndarray:
         return means.fit_predict(embedded)
 
 
+@accounted("scoring")
+def classified(
+    references: np.ndarray, classes: np.ndarray, embedded: np.ndarray, neighbours: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Return what other classifiers on the embeddings take N images for, (N,) classes by name.
+
+    They learn from the embeddings (R, d) of `classes` (R,) and name `embedded` (N, d). Of k-means
+    each cluster has the name of most of its references.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+    from sklearn.svm import LinearSVC
+
+    learners = {
+        "neighbours": KNeighborsClassifier(min(neighbours, len(references)), weights="distance"),
+        "centroid": NearestCentroid(),
+        "logistic": LogisticRegression(C=10.0, max_iter=1000),
+        "svm": LinearSVC(random_state=seed),
+    }
+    named = {name: one.fit(references, classes).predict(embedded) for name, one in learners.items()}
+    number = len(np.unique(classes))
+    means = KMeans(number, n_init=4, random_state=seed).fit(references.astype(np.float64))
+    votes = np.zeros((number, classes.max() + 1))
+    np.add.at(votes, (means.labels_, classes), 1)
+    nearest = means.predict(embedded.astype(np.float64))
+    return {**named, "clusters": votes.argmax(1)[nearest]}
+
+
 def first_match(embedded: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return (N,) which of the other images, nearest first, is the first of the same class.
 
@@ -104,6 +133,7 @@ def scores(
     predicted: np.ndarray,
     clusters: np.ndarray,
     first_match: np.ndarray,
+    others: Mapping[str, np.ndarray] = {},
 ) -> dict[str, Metric]:
     """Return every metric of the study by its id, each a function of weights (R, N).
 
@@ -115,8 +145,11 @@ def scores(
         predicted: (N,) what it is taken for.
         clusters: (N, H) its k-means cluster at each level.
         first_match: (N,) see `first_match`.
+        others: what `classified` says.
 
     """
+    from sklearn.metrics import adjusted_mutual_info_score  # late, as above
+
     says, holds = (one_hot(classes, len(labels)) for classes in (predicted, true))
     right = labels[true] == labels[predicted]  # (N, H)
     spaces = {"": (true, clusters[:, -1]), "_level1": (labels[true, 0], clusters[:, 0])}
@@ -128,13 +161,19 @@ def scores(
         **{
             f"{name}{suffix}": metric
             for suffix, partitions in spaces.items()
-            for name, metric in bootstrap.agreement(*partitions).items()
+            for name, metric in (
+                ("ami", Whole(adjusted_mutual_info_score(*partitions))),
+                ("ari", bootstrap.adjusted_rand(*partitions)),
+            )
         },
         **{
             f"recall_at_{k}": bootstrap.mean(np.where(first_match > 0, first_match <= k, np.nan))
             for k in (1, 5)
         },
     }
+    for name, classes in others.items():
+        says_other = one_hot(classes, len(labels))
+        metrics[f"macro_f1_{name}"] = bootstrap.macro_f1(says_other, holds, scored)
     if len(unseen):
         alone = np.isin(true, unseen)
         among = sorted(set(scored) & set(unseen))

@@ -56,7 +56,7 @@ def build(parameters: Parameters, classes: int, features: int | None) -> Network
     if backbone.name == "scratch":
         trunk = ScratchCNN(parameters.image_size, tuple(backbone.widths), backbone.hidden)
     else:
-        trunk = Dense(features, backbone.hidden)
+        trunk = Dense(features, backbone.hidden, backbone.standardised, backbone.dropout)
     softmax = classes if parameters.loss.name in ("cross_entropy", "hybrid") else None
     dimensions = None if parameters.loss.name == "cross_entropy" else parameters.embedding
     return Network(trunk, softmax, dimensions)
@@ -82,12 +82,24 @@ class Classifier:
     def look(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (N, C) class probabilities and (N, d) embeddings of length 1.
 
-        The probabilities are those of softmax or the votes of the neighbours.
+        What the probabilities are, `shares` says.
         """
         logits, embedded = run(self.network, inputs, self.parameters.precision)
-        softmax = self.parameters.decide == "softmax"
-        shares = logits.softmax(1).numpy() if softmax else self.vote(embedded.numpy())
-        return shares, embedded.numpy()
+        return self.shares(logits, embedded), embedded.numpy()
+
+    def shares(self, logits: Tensor | None, embedded: Tensor) -> np.ndarray:
+        """Return (N, C) what speaks for each class, 0 to 1, of logits (N, C), embeddings (N, d).
+
+        The votes of the neighbours; the probabilities of softmax; or under `least_cost` the share
+        of levels that the class is expected to have right: the largest has the least expected cost,
+        a cost of 1 a wrong level (conditional risk, as in L. Bertinetto et al., CVPR 2020).
+        """
+        if self.parameters.decide == "neighbours":
+            return self.vote(embedded.numpy())
+        shares = logits.softmax(1).numpy()
+        if self.parameters.decide == "least_cost":
+            shares = shares @ (self.classes[:, None] == self.classes).mean(-1)
+        return shares
 
     def vote(self, embedded: np.ndarray) -> np.ndarray:
         """Return (N, C) shares of the votes of the k nearest references, weighted by 1/distance."""

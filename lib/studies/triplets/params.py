@@ -10,6 +10,7 @@ from studies.runs.blocks import ImageParameters, Kitchen, Table
 from studies.runs.params import Block, Count, Positive, Widths
 
 Mining = Literal["semihard", "hardest", "most_violating", "all"]
+Smoothing = Annotated[float, Field(ge=0, lt=1)]  # of the labels, for cross-entropy alone
 Take = Literal["closest", "most_violating"]
 
 
@@ -53,14 +54,24 @@ class Frozen(Block):
     """A frozen torchvision or transformers backbone; only the dense layer is trained."""
 
     name: Literal["frozen"]
-    weights: str  # package/<model>, torchvision/<model>, hub name, or local folder
+    # package/<model>, torchvision/<model>, hub name, or local folder; features of several models
+    # stand side by side
+    weights: str | Annotated[list[str], Field(min_length=1)]
     hidden: Count
+    standardised: bool = False  # batch norm of features and units
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the units
+
+    @property
+    def models(self) -> list[str]:
+        """Return the names of the models."""
+        return [self.weights] if isinstance(self.weights, str) else self.weights
 
 
 class CrossEntropy(Block):
     """Softmax over the classes of the lowest level."""
 
     name: Literal["cross_entropy"]
+    smoothing: Smoothing = 0.0
 
 
 class Triplet(Block):
@@ -78,6 +89,9 @@ class FlexibleMargin(Block):
     margins: list[Positive]  # one a level, from the top level down, or one a group
     combine: Literal["max", "sum"]  # equation (3) or (5)
     take: Take
+    # between classes: those of their labels, the same permuted among the classes (a control, with
+    # another permutation each seed), or a CSV file of the repository with groups of each class
+    relations: str = "labels"
 
     def refuse_margins(self, nested: bool) -> None:
         """Raise ValueError unless margins are as equations (3) and (6) want them.
@@ -86,6 +100,7 @@ class FlexibleMargin(Block):
         level differs, all below it do, so a larger margin there would make it pointless. Over
         groups any order will do. `sum` wants them to sum to 2, the diameter of the unit sphere.
         """
+        nested = nested and not self.relations.endswith(".csv")
         said = f"loss.margins are {self.margins}; with combine: {self.combine}"
         if self.combine == "sum":
             wrong = abs(sum(self.margins) - 2) > 0.01
@@ -100,6 +115,7 @@ class Hybrid(FlexibleMargin):
 
     name: Literal["hybrid"]
     weight: Positive
+    smoothing: Smoothing = 0.0
 
 
 class Stage(Block):
@@ -121,12 +137,14 @@ class Parameters(ImageParameters):
     split: Literal["random", "official"]
     spare_test_of: Literal["random", "official"] | None  # also unseen: test images of that split
     train_per_class: Count | None  # at most so many training images of a class; None for all
-    held_out: Annotated[int, Field(ge=0)]  # classes that are not trained on, only recognised
+    held_out: Annotated[int, Field(ge=0)]  # classes not trained on, others with each seed
 
     backbone: Annotated[Scratch | Frozen, Field(discriminator="name")]
     embedding: Count  # dimensions
     loss: Annotated[CrossEntropy | Triplet | FlexibleMargin | Hybrid, Field(discriminator="name")]
-    decide: Literal["softmax", "neighbours"]  # what names the class: the softmax head or k-NN
+    # what names the class: the likeliest of softmax, the one of least expected cost in the label
+    # tree, or k-NN
+    decide: Literal["softmax", "least_cost", "neighbours"]
 
     images_per_class: Annotated[int, Field(ge=2)]  # in a batch
     stages: Annotated[list[Stage], Field(min_length=1)]
@@ -152,7 +170,7 @@ class Parameters(ImageParameters):
         refuse(wrong, f"each stage of loss {loss.name} needs mining {kinds}")
         if isinstance(loss, FlexibleMargin):
             loss.refuse_margins(nested=not getattr(self.source, "groups", False))
-        if self.decide == "softmax":
+        if self.decide != "neighbours":
             untrained = loss.name not in ("cross_entropy", "hybrid")
             refuse(untrained, f"loss {loss.name} trains no softmax; set decide: neighbours")
             refuse(self.held_out, "softmax names no class held out; set decide: neighbours")

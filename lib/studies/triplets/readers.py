@@ -223,11 +223,11 @@ def labelled(
     missing = ~images["file"].map(lambda file: (root / file).is_file())
     refuse(images, missing, "there is no image `{file}`; put it there or correct the list")
     refuse(images, images["file"].duplicated(), "`{file}` is listed twice; keep one line")
-    slash = levels.agg("".join, axis=1).str.contains("/")
+    slash = joined(levels, "").str.contains("/")
     refuse(images, slash, "a label holds a `/`; write labels without, one a column")
     spellings = Counter(map(spelt, pd.unique(levels.to_numpy().ravel())))
     levels = levels.map(spelt)
-    paths = levels.agg("/".join, axis=1).str.rstrip("/")
+    paths = joined(levels).str.rstrip("/")
     above = {path[:end] for path in set(paths) for end, sign in enumerate(path) if sign == "/"}
     gap = ("/" + paths).str.contains("//") | paths.isin(above)
     refuse(
@@ -245,7 +245,7 @@ def labelled(
     gaps = levels.replace("", np.nan)
     filled = gaps.ffill(axis=1) if nested else gaps.fillna(OTHER)
     for k in range(filled.shape[1]):
-        label = filled.iloc[:, 0 if nested else k : k + 1].agg("/".join, axis=1)
+        label = joined(filled.iloc[:, 0 if nested else k : k + 1])
         refuse_alike(label.to_frame("label"), "label")
     same = filled.nunique() == 1
     same = same.cummin() if nested else same
@@ -255,3 +255,8 @@ def labelled(
     trees = list(filled.loc[:, ~same].itertuples(index=False, name=None))
     official = images["part"].to_numpy(dtype="str") if "part" in images else None
     return LabelledImages(root, images["file"].tolist(), trees, official, nested, notes)
+
+
+def joined(levels: pd.DataFrame, between: str = "/") -> pd.Series:
+    """Return the labels of each row as one; pandas' own `agg` by row takes a hundred times."""
+    return pd.Series(map(between.join, levels.to_numpy()), levels.index, dtype="str")

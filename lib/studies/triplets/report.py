@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -13,6 +14,7 @@ from studies.reporting.plots import PAGE
 from studies.reporting.results import count_systems
 from studies.reporting.tables import Shown, show
 from studies.runs.files import write_atomic
+from studies.runs.folder import LoadedRun
 from studies.triplets import audit, figures, tune
 from studies.triplets.figures import Results
 
@@ -78,6 +80,15 @@ def space(frame: pd.DataFrame) -> Shown | None:
     return tables.scores(frame if rows.empty else rows, figures.SPACE)
 
 
+def classifiers(frame: pd.DataFrame) -> Shown | None:
+    """Show macro-F1 of several classifiers on the same embeddings."""
+    names = {f"macro_f1_{name}": heading for name, heading in figures.OTHERS.items()}
+    if not frame["metric"].isin(names).any():
+        return None
+    rows = frame[frame["variant"].isin(["", "published"])]
+    return tables.scores(rows, {"macro_f1": "its own", **names})
+
+
 def tuning(dataset: str) -> Shown | None:
     """Show what was tried for each approach and what was chosen."""
     record = tune.kept_record(dataset)
@@ -141,18 +152,33 @@ def severe_errors(results: Results) -> Iterator[Shown]:
 
 
 def judged(results: Results) -> list[Outcome]:
-    """Return what became of each of the claims T1 to T10."""
-    systems = {**results.measured, **levels(results)}
+    """Return what became of each of the claims T1 to T11."""
+    systems = {
+        name: {**results.measured[name], "plateau": plateau(runs)}
+        for name, runs in results.systems.items()
+    }
     facts = [results.runs[0].params["backbone"]["name"]]
-    return judge(claims.read(results.paper["claims"]), systems, facts)
+    exponent = {"levels": {"slope": levels(results)}}
+    return judge(claims.read(results.paper["claims"]), {**systems, **exponent}, facts)
 
 
-def levels(results: Results) -> dict[str, dict[str, Measured]]:
-    """Return the cost of levels, measured beside the runs: the ratio to a plain margin by round."""
+def plateau(runs: Sequence[LoadedRun]) -> Measured:
+    """Return by which epoch validation macro-F1 is within 5 % of the best of its run, by seed."""
+    first = {}
+    for run in runs:
+        curve = run.curves.set_index("epoch")["validation_macro_f1"].dropna()
+        first[run.params["seed"]] = float(curve.index[curve >= 0.95 * curve.max()][0])
+    return Measured(first)
+
+
+def levels(results: Results) -> Measured:
+    """Return the exponent with which the loss's time grows with label levels, by round.
+
+    It is the slope of log time on log levels, measured beside the runs.
+    """
     file = results.folder / "levels.csv"
     if not file.exists() or "round" not in pd.read_csv(file):  # once it had no rounds
         write_atomic(file, audit.levels().to_csv(index=False))
-    return {
-        f"{count}_levels": {"time_ratio": Measured(dict(enumerate(rows["ratio"])))}
-        for count, rows in pd.read_csv(file).groupby("levels")
-    }
+    rounds = pd.read_csv(file).groupby("round")
+    slopes = {n: np.polyfit(np.log(r["levels"]), np.log(r["ratio"]), 1)[0] for n, r in rounds}
+    return Measured(slopes)

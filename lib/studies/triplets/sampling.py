@@ -47,13 +47,15 @@ def roles(dataset: LabelledImages, parts: np.ndarray, parameters: Parameters) ->
     """Return (N,) what each image is for: its part, unless the parameters keep it out of training.
 
     Of a class held out, training images become `gallery`, which k-NN looks among but nothing is
-    learned from, and validation images `spare`. Training images beyond `train_per_class` are
+    learned from, and validation images `spare`. Seed by seed the next classes of one order are
+    held out, so that a few seeds hold out every class. Training images beyond `train_per_class` are
     `spare` as well; which ones depends on `split_seed` alone, and the fewer are among the more. So
     are images that the split `spare_test_of` tests on.
     """
     rng = np.random.default_rng([parameters.split_seed, 1])
     classes = rng.permutation(len(dataset.classes))
-    out = np.isin(dataset.class_index, classes[: parameters.held_out])
+    held = np.roll(classes, -parameters.seed * parameters.held_out)[: parameters.held_out]
+    out = np.isin(dataset.class_index, held)
     roles = np.where(out & (parts == "train"), "gallery", parts)
     roles[out & (parts == "validation")] = "spare"
     if parameters.spare_test_of is not None:

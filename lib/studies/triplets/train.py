@@ -72,8 +72,8 @@ class Approach(Learner):
             truth.append(classes.cpu())
         logits, embedded = gather(outputs)
         votes = logits
-        if self.settings.decide == "neighbours":
-            votes = self.classifier(self.train_rows).vote(embedded.numpy())
+        if self.settings.decide != "softmax":
+            votes = self.classifier(self.train_rows).shares(logits, embedded)
         # then D(a,p) − D(a,n) is nearly 0 for every triplet, and the loss nearly the margin
         if self.objective.margin is not None and (distance := spread(embedded)) < COLLAPSED:
             self.stopped = (
@@ -102,7 +102,8 @@ def train(parameters: Parameters) -> Iterator[Any]:
     Resumes from the last checkpoint. Raises StudyError for whatever a user can mend.
     """
     dataset = data.read(parameters)
-    loss = objective(parameters, len(dataset.names))
+    relations = data.relations(dataset, parameters)
+    loss = objective(parameters, relations.shape[1])
     if not included(dataset.counts, parameters.min_count):
         raise StudyError(
             f"no class of {relative(dataset.root)} has more than {parameters.min_count} images; "
@@ -119,7 +120,7 @@ def train(parameters: Parameters) -> Iterator[Any]:
     features = inputs.shape[1] if inputs.ndim == 2 else None
     network = build(parameters, len(dataset.classes), features)
     network = network.to(memory_format=torch.channels_last)
-    examples = Examples(inputs, dataset.labels, dataset.class_index)
+    examples = Examples(inputs, relations[dataset.class_index], dataset.class_index)
     training = sampling.training_batches(dataset, roles, parameters)
     validation = Batches(np.flatnonzero(roles == "validation"), CHUNK, seed=None)
     # samplers of whole batches, so that their epoch can be set
