@@ -3,6 +3,7 @@
 A downstream classifier is the same network, or one that looks at images.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,22 +13,24 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
+from studies import paths
+from studies.inputs import images
+from studies.inputs.features import features
 from studies.learning import compute
 from studies.learning.backbones import weights_of
 from studies.learning.networks import ScratchCNN
 from studies.paths import StudyError
-from studies.relevance.examples import (
-    ByLength,
-    Pictures,
-    Texts,
-    Words,
-    image_inputs,
-    padded,
-)
-from studies.relevance.params import Parameters
+from studies.relevance.data import Collection
+from studies.relevance.examples import ByLength, Pictures, Texts, Words, padded, tokenized
+from studies.relevance.examples import published as tokenizer_of
+from studies.relevance.params import Embedded, Features, Parameters, Pixels
+from studies.runs.files import made_once
 from studies.runs.folder import LoadedRun, fitting_weights, open_weights, write_weights
+
+LONGEST, BATCH = 128, 64  # tokens of a text, and texts at once, of an encoder that stays as it is
 
 
 class Classifier(nn.Module):
@@ -80,6 +83,71 @@ class Transformer(nn.Module):
         return self.model(input_ids=tokens, attention_mask=real).last_hidden_state
 
 
+def network_inputs(
+    encoder: Pixels | Features | Embedded, items: Sequence[Path] | Sequence[str], root: Path
+) -> np.ndarray:
+    """Return what a network reads of image files or of texts, in their order, memory-mapped.
+
+    (N, 3, S, S) uint8 pixels, or (N, F) features. Raises StudyError when an image is missing or
+    cannot be read.
+    """
+    if encoder.name == "embedded":
+        return embedded(items, encoder.weights)
+    if encoder.name == "features":
+        return features(items, root, encoder.weights)
+    return images.load(items, encoder.size, root)
+
+
+def items(
+    parameters: Parameters,
+    collection: Collection,
+    words: Words | None,
+    weight: np.ndarray | None = None,
+) -> Texts | Pictures:
+    """Return what a system reads: all captions, each alone, or all images.
+
+    `words` is the tokenizer, None of a system without; `weight` (N,) is what each caption counts,
+    None for 1.
+    """
+    weight = np.ones(len(collection.target)) if weight is None else weight
+    if words is None and parameters.sees_images:
+        inputs = network_inputs(parameters.encoder, collection.files, collection.root)
+    elif words is None:
+        inputs = network_inputs(parameters.encoder, collection.captions["text"][:], Path())
+    else:
+        captions = tokenized(collection.captions, words, collection.fingerprint)
+        return Texts(words, captions, collection.target, weight, parameters.max_tokens)
+    return Pictures(inputs, collection.target, weight)
+
+
+def embedded(texts: Sequence[str], weights: str) -> np.ndarray:
+    """Return the means over tokens of texts, (N, F) float32 of length 1, by a published encoder.
+
+    They are computed once and kept below `cache/relevance`. Longer texts are cut at `LONGEST`
+    tokens.
+    """
+    encoder, tokenizer = Transformer(published(weights, LONGEST)), tokenizer_of(weights)
+    digest = hashlib.blake2b(repr((tokenizer.to_json(), list(texts))).encode(), digest_size=12)
+    for tensor in encoder.state_dict().values():
+        digest.update(tensor.numpy().tobytes())
+
+    def compute_all(partial: Path) -> None:
+        where, tokens = compute.device(), tokenizer.tokens(texts)
+        encoder.to(where).eval()
+        lengths = np.array([len(one) for one in tokens])
+        found = np.zeros((len(texts), encoder.model.config.hidden_size), dtype=np.float32)
+        with torch.inference_mode():
+            for rows in ByLength(np.arange(len(texts)), lengths, BATCH):
+                batch = padded(tokenizer, [tokens[row] for row in rows], LONGEST)
+                inputs, real = (one.to(where) for one in batch)
+                found[rows] = normalize(mean_pool(encoder(inputs, real), real), dim=1).cpu()
+        with partial.open("wb") as stream:
+            np.save(stream, found)
+
+    file = paths.cache() / "relevance" / f"vectors-{digest.hexdigest()}.npy"
+    return np.load(made_once(file, compute_all), mmap_mode="r")
+
+
 def build(
     parameters: Parameters,
     classes: int,
@@ -89,13 +157,13 @@ def build(
 ) -> Classifier:
     """Return a fresh network over so many classes.
 
-    `words` is the tokenizer of a network that reads texts, `features` how many numbers an image is
-    for one that reads features. With the `config` of a published encoder its weights are left out:
-    a run folder holds those that training made. Raises StudyError when a published encoder is not
-    there or cannot read that much.
+    `words` is the tokenizer of a network that reads tokens, `features` how many numbers an image or
+    a caption is for one that reads features. With the `config` of a published encoder its weights
+    are left out: a run folder holds those that training made. Raises StudyError when a published
+    encoder is not there or cannot read that much.
     """
     name = parameters.encoder.name
-    if name == "features":
+    if name in ("features", "embedded"):
         encoder, width = nn.Identity(), features
     elif name == "pixels":
         encoder = ScratchCNN(parameters.encoder.size, tuple(parameters.encoder.widths))
@@ -116,11 +184,16 @@ def transformer(parameters: Parameters, words: Words, config: dict[str, Any] | N
     import transformers
 
     encoder, longest = parameters.encoder, parameters.max_tokens
-    if encoder.name == "published" and config is None:
-        return published(encoder.weights, longest)
     if encoder.name == "published":
-        settings = transformers.AutoConfig.for_model(**config)
-        return transformers.AutoModel.from_config(settings, dtype=torch.float32)
+        if config is None:
+            model = published(encoder.weights, longest)
+        else:
+            settings = transformers.AutoConfig.for_model(**config)
+            model = transformers.AutoModel.from_config(settings, dtype=torch.float32)
+        if encoder.frozen:
+            model.embeddings.requires_grad_(False)
+            model.encoder.layer[: encoder.frozen].requires_grad_(False)
+        return model
     settings = transformers.RobertaConfig(
         vocab_size=len(words),
         hidden_size=encoder.width,
@@ -181,7 +254,7 @@ class Reader:
         precision, where = self.parameters.precision, next(self.network.parameters()).device
         if self.words is None:
             # torch warns of what cannot be written, as a memory map cannot
-            inputs = np.array(image_inputs(self.parameters.encoder, items, Path("/")))
+            inputs = np.array(network_inputs(self.parameters.encoder, items, Path("/")))
             size = self.parameters.training.batch
             logits = torch.cat(compute.outputs(self.network, inputs, precision, size))
             return logits.float().cpu().numpy()
@@ -206,7 +279,7 @@ def load(run: LoadedRun) -> Reader:
     file = run.folder / "model.safetensors"
     with open_weights(file) as (metadata, tensors):
         facts = json.loads(metadata["said"])
-        words = None if parameters.sees_images else Words.from_json(facts["words"])
+        words = Words.from_json(facts["words"]) if parameters.reads_tokens else None
         wnids, names = facts["wnids"], facts["names"]
     with fitting_weights(file):
         features = tensors["dense.weight"].shape[1]
