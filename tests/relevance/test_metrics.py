@@ -33,7 +33,7 @@ class TestFilter:
     def test_rates_and_area(self, case):
         kept, score, relevant, weights = case
         found = {name: metric(weights) for name, metric in filter_metrics(*case[:3]).items()}
-        assert set(found) == {"precision", "recall", "rejected", "auc"}
+        assert set(found) == {"precision", "recall", "rejected", "youden", "auc"}
         for row, weight in enumerate(weights):
             given_ = {"sample_weight": weight, "zero_division": np.nan}
             held = weight > 0
@@ -44,6 +44,7 @@ class TestFilter:
                 "rejected": sklearn.recall_score(~relevant, ~kept, **given_) if some else np.nan,
                 "auc": np.nan,
             }
+            wanted["youden"] = wanted["recall"] + wanted["rejected"] - 1
             if len(np.unique(relevant[held])) == 2:
                 wanted["auc"] = sklearn.roc_auc_score(relevant, score, sample_weight=weight)
             for name, value in wanted.items():

@@ -210,7 +210,7 @@ def flickr8k_noise(parameters: Parameters) -> Source:
 
     An image is of the class that its captions but the first name, see `captions.only_class`; the
     first is what the web says of it, unless replaced, see `captions.replaced`. The class text is
-    what the class is and all captions of `text_images` of its images, which are in no part.
+    what the class is, and the first captions of `text_images` of its images, which are in no part.
     """
     source, file = parameters.source, paths.data() / FLICKR8K
     classes, (files, captions) = concepts(), flickr8k(file)
@@ -228,8 +228,8 @@ def flickr8k_noise(parameters: Parameters) -> Source:
     of_part = np.where(parts == "text", -1, target)
     chosen = replaced(of_part, parts, names, groups, noise, source.seed)
 
-    def said(row: int, number: int = 0) -> str:
-        text = captions[row][number]
+    def said(row: int) -> str:
+        text = captions[row][0]
         return joined([masked(text, classes) if source.masked else text], parameters.characters)
 
     rows = rest[of_part[rest] >= 0]
@@ -239,7 +239,7 @@ def flickr8k_noise(parameters: Parameters) -> Source:
         for row in rows
     ]
     told = {
-        one.name: "\n".join([one.definition, *(said(row, k) for row in own for k in range(5))])
+        one.name: "\n".join([one.definition, *map(said, own)])
         for one, own in zip(classes, texts, strict=True)
     }
     everything = table(lambda: found, told, source.name, found)

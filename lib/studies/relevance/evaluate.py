@@ -45,7 +45,8 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
         collection.refuse_changed(load_run(folder), parameters)
     else:
         sizes = reading.sizes(parts)
-        facts = provenance(dataset_fingerprint=collection.fingerprint, captions=sizes)
+        read = collection.fingerprint_for(parameters)
+        facts = provenance(dataset_fingerprint=read, captions=sizes)
         write_atomic(folder / "provenance.json", to_json(facts))
     score = filtered if parameters.downstream is None else classified
     if parameters.downstream is not None and not parameters.trained:

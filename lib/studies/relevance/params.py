@@ -35,7 +35,7 @@ class Flickr8kNoise(Block):
 
     name: Literal["flickr8k_noise"]
     named: Annotated[int, Field(ge=1, le=4)]  # captions of an image that name its class, at least
-    text_images: Count  # whose captions are the text of their class, and nothing else
+    text_images: Count  # whose first captions are the text of their class, and nothing else
     noise: Unit  # share of captions that are replaced in training and validation
     tested_noise: Unit  # in test
     masked: bool  # whether words that name a class are taken out of all captions and class texts
@@ -138,6 +138,7 @@ class Predictor(Block):
     dropout: Share
     append_sentences: bool  # false: the same examples, each with its caption alone
     appended: Literal["own", "wrong", "name"] = "own"  # wrong: a sentence of another class, by lot
+    sentences_each: Count | None = None  # so many of a caption's examples, by lot; null for all
     epoch_share: Annotated[float, Field(gt=0, le=1)]  # of the training examples
     exclusive: bool = False  # softmax and cross-entropy, so that P > .5 is a loss below ln 2
     fold: Literal[0, 1] | None = None  # half of the training captions that is not trained on

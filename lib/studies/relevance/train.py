@@ -129,18 +129,20 @@ def with_sentences(
     """Return the predictor's examples of all captions, and batches of those of the `known`."""
     flat, pairs = collection.pairs()
     plan = parameters.predictor
+    rng = np.random.default_rng([parameters.split_seed, parameters.seed])
     if plan.appended == "name":
         flat, pairs[:, 1] = collection.names, collection.target[pairs[:, 0]]
     elif plan.appended == "wrong":
-        pairs[:, 1] = others_sentence(
-            collection.target[pairs[:, 0]],
-            collection.sentence_counts,
-            np.random.default_rng([parameters.split_seed, parameters.seed]),
-        )
+        classes = collection.target[pairs[:, 0]]
+        pairs[:, 1] = others_sentence(classes, collection.sentence_counts, rng)
     sentences = alone.words.tokens(flat)
     # batches are the same whether sentences are appended or not
     texts = replace(alone, pairs=pairs, sentences=sentences, appended=plan.append_sentences)
     rows = np.flatnonzero(np.isin(pairs[:, 0], known))
+    if plan.sentences_each is not None:
+        rows = rng.permutation(rows)
+        before = pd.Series(pairs[rows, 0]).groupby(pairs[rows, 0]).cumcount()
+        rows = np.sort(rows[before < plan.sentences_each])
     draws = max(1, round(plan.epoch_share * len(rows)))
     return texts, ByLength(rows, texts.lengths, parameters.training.batch, parameters.seed, draws)
 
