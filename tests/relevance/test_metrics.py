@@ -89,9 +89,9 @@ class TestRun:
         items = {ending: list(one.index) for ending, one in scored_items(predictions).items()}
         assert items == {"": [3, 4], "_trained": [0, 1]}
         assert scores(predictions) == {
-            **{"precision": 1.0, "recall": 1.0, "rejected": 1.0, "auc": 0.0},
+            **{"precision": 1.0, "recall": 1.0, "rejected": 1.0, "youden": 1.0, "auc": 0.0},
             **{"precision_trained": 0.5, "recall_trained": 1.0, "rejected_trained": 0.0},
-            **{"auc_trained": 1.0, "kept": 5},
+            **{"youden_trained": 0.0, "auc_trained": 1.0, "kept": 5},
         }
 
     def test_without_truth_only_the_kept_are_counted(self):

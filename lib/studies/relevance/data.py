@@ -17,19 +17,9 @@ from studies.inputs import images, reading
 from studies.inputs.reading import refuse_empty, tell_parts
 from studies.inputs.tables import own_table, read_table, refuse
 from studies.paths import StudyError
+from studies.relevance import captions as written
 from studies.relevance import sentences
-from studies.relevance.captions import (
-    Caption,
-    concepts,
-    flickr8k,
-    imagenet_captions,
-    joined,
-    masked,
-    naming,
-    only_class,
-    replaced,
-    table,
-)
+from studies.relevance.captions import Caption, concepts, imagenet_captions, joined, table
 from studies.relevance.params import CLASSES, FILE, FLICKR8K, TEXTS, Parameters
 from studies.runs.folder import LoadedRun
 from studies.runs.params import suggestion
@@ -168,7 +158,7 @@ def read(parameters: Parameters) -> Collection:
     """
     parameters.require_data()
     readers = {"kitchen": from_kitchen, "imagenet_captions": published, "table": from_tables}
-    readers["flickr8k_noise"] = flickr8k_noise
+    readers |= {"flickr8k_noise": flickr8k_noise}
     everything, names, texts, folders, given = readers[parameters.source.name](parameters)
     if parameters.sees_images and folders is None:
         raise StudyError(
@@ -213,9 +203,9 @@ def flickr8k_noise(parameters: Parameters) -> Source:
     what the class is, and the first captions of `text_images` of its images, which are in no part.
     """
     source, file = parameters.source, paths.data() / FLICKR8K
-    classes, (files, captions) = concepts(), flickr8k(file)
-    names = naming(captions, classes)
-    target = only_class(names, source.named)
+    classes, (files, captions) = concepts(), written.flickr8k(file)
+    names = written.naming(captions, classes)
+    target = written.only_class(names, source.named)
     rng, count = np.random.default_rng(source.seed), len(classes)
     order = rng.permutation(len(target))
     texts = [order[target[order] == number][: source.text_images] for number in range(count)]
@@ -226,11 +216,13 @@ def flickr8k_noise(parameters: Parameters) -> Source:
     groups = np.unique([one.group for one in classes], return_inverse=True)[1]
     noise = {"train": source.noise, "validation": source.noise, "test": source.tested_noise}
     of_part = np.where(parts == "text", -1, target)
-    chosen = replaced(of_part, parts, names, groups, noise, source.seed)
+    chosen = written.replaced(of_part, parts, names, groups, noise, source.seed)
 
     def said(row: int) -> str:
         text = captions[row][0]
-        return joined([masked(text, classes) if source.masked else text], parameters.characters)
+        return joined(
+            [written.masked(text, classes) if source.masked else text], parameters.characters
+        )
 
     rows = rest[of_part[rest] >= 0]
     rows.sort()

@@ -137,7 +137,9 @@ class Predictor(Block):
     encoder: Annotated[Reading, Field(discriminator="name")]
     dropout: Share
     append_sentences: bool  # false: the same examples, each with its caption alone
-    appended: Literal["own", "wrong", "name"] = "own"  # wrong: a sentence of another class, by lot
+    # wrong: a sentence of another class, by lot; apart: every other time the sentence alone, and
+    # else the caption alone
+    appended: Literal["own", "wrong", "name", "apart"] = "own"
     sentences_each: Count | None = None  # so many of a caption's examples, by lot; null for all
     epoch_share: Annotated[float, Field(gt=0, le=1)]  # of the training examples
     exclusive: bool = False  # softmax and cross-entropy, so that P > .5 is a loss below ln 2

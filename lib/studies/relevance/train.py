@@ -137,7 +137,8 @@ def with_sentences(
         pairs[:, 1] = others_sentence(classes, collection.sentence_counts, rng)
     sentences = alone.words.tokens(flat)
     # batches are the same whether sentences are appended or not
-    texts = replace(alone, pairs=pairs, sentences=sentences, appended=plan.append_sentences)
+    asked = {"appended": plan.append_sentences, "apart": plan.appended == "apart"}
+    texts = replace(alone, pairs=pairs, sentences=sentences, **asked)
     rows = np.flatnonzero(np.isin(pairs[:, 0], known))
     if plan.sentences_each is not None:
         rows = rng.permutation(rows)
@@ -178,9 +179,9 @@ def training_captions(
         return known, None
     if plan.captions == "clean":
         return known[collection.relevant[known] == 1], None
-    decisions = None
+    decided, half = [], halves(parts, parameters)
     for predictor in parameters.builds_on():
-        folder = predictor.folder()
+        folder, fold = predictor.folder(), predictor.predictor.fold
         if not (folder / "metrics.json").exists():
             raise StudyError(
                 f"{relative(folder)} is not evaluated, and {parameters.system} is trained on what "
@@ -189,9 +190,8 @@ def training_captions(
             )
         run = load_run(folder)
         collection.refuse_changed(run, predictor)
-        said = run.predictions[["kept", "coefficient"]]
-        others = halves(parts, parameters) != predictor.predictor.fold
-        decisions = said if decisions is None else said.where(~others, decisions)
+        decided.append(run.predictions[(half == fold) | (fold is None)])
+    decisions = pd.concat(decided).sort_index()
     kept = known[decisions["kept"].to_numpy(dtype=bool)[known]]
     if not len(kept):
         raise StudyError(
