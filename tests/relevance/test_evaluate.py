@@ -108,20 +108,6 @@ class TestEncoderAsItIs:
             assert run.predictions["lead"][row] == pytest.approx(lead, abs=2e-3)
         assert (run.predictions["kept"] == (run.predictions["lead"] > 0)).all()
 
-    def test_a_classifier_of_kept_vectors(self, kitchen, small, roberta, short):
-        encoder = {"name": "embedded", "weights": str(roberta)}
-        parameters = small("downstream_all", {"downstream.encoder": encoder})
-        run = load_run(evaluate(parameters))
-        found, reader = data.read(parameters), run.model()
-        texts = [found.captions["text"][row] for row in run.predictions["id"].tolist()]
-        said = reader.logits(texts).argmax(1)
-        assert [found.wnids[one] for one in said] == run.predictions["said"].tolist()
-        assert set(run.predictions["read"]) == {"caption"}
-        own = torch.from_numpy(vectors(roberta, texts[:3]))
-        with torch.no_grad():
-            wanted = reader.network.dense(own).numpy()
-        assert np.allclose(reader.logits(texts[:3]), wanted, atol=1e-5)
-
     def test_retrieval_against_the_normal_equations(
         self, kitchen, small, roberta, short, monkeypatch
     ):

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -153,13 +153,13 @@ def replaced(
     parts: np.ndarray,
     names: np.ndarray,
     groups: np.ndarray,
-    noise: Mapping[str, float],
+    noise: np.ndarray,
     seed: int,
 ) -> np.ndarray:
     """Return for each of N images whose first caption stands for its own, (N,): noise with truth.
 
     `target` (N,) are classes, -1 for none, and `groups` (C,) those of siblings. With the
-    probability that `noise` gives its part, the caption of an image of a class is that of another
+    probability `noise` (N,), the caption of an image of a class is that of another
     image of the part, none of whose captions names the class (`names`, as of `naming`): by lot of a
     sibling class, of another class, or of none; where there is no such image, of the next of
     these kinds. A higher noise replaces the same captions and more.
@@ -175,7 +175,7 @@ def replaced(
         chance, kind, place = rng.random(3)
         asked = np.roll(range(3), -int(3 * kind))
         donors = next((found for k in asked if len(found := np.flatnonzero(kinds[k]))), [row])
-        if chance < noise[parts[row]]:
+        if chance < noise[row]:
             chosen[row] = donors[int(len(donors) * place)]
     return chosen
 

@@ -214,18 +214,14 @@ def flickr8k_noise(parameters: Parameters) -> Source:
     rest = np.setdiff1d(order, np.concatenate(texts))
     parts[rest] = draw_parts(target[rest] % (count + 1), count + 1, parameters)
     groups = np.unique([one.group for one in classes], return_inverse=True)[1]
-    noise = {"train": source.noise, "validation": source.noise, "test": source.tested_noise}
+    noise = np.where(parts == "test", source.tested_noise, source.noise)
     of_part = np.where(parts == "text", -1, target)
     chosen = written.replaced(of_part, parts, names, groups, noise, source.seed)
+    hidden, rows = classes if source.masked else (), np.flatnonzero(of_part >= 0)
 
     def said(row: int) -> str:
-        text = captions[row][0]
-        return joined(
-            [written.masked(text, classes) if source.masked else text], parameters.characters
-        )
+        return joined([written.masked(captions[row][0], hidden)], parameters.characters)
 
-    rows = rest[of_part[rest] >= 0]
-    rows.sort()
     found = [
         Caption(files[row], classes[target[row]].name, said(chosen[row]), bool(chosen[row] == row))
         for row in rows

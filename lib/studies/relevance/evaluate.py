@@ -23,7 +23,8 @@ from studies.paths import run_command
 from studies.relevance import data, filter, metrics, model
 from studies.relevance.captions import REASONS, concepts
 from studies.relevance.data import Collection
-from studies.relevance.model import embedded, items
+from studies.relevance.examples import items
+from studies.relevance.model import embedded
 from studies.relevance.params import Clip, Parameters
 from studies.relevance.train import training_captions
 from studies.runs.files import to_json, write_atomic

@@ -14,10 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from studies import paths
+from studies.inputs import images
+from studies.inputs.features import features
 from studies.learning.backbones import weights_of
 from studies.learning.fit import Batches, Examples
 from studies.paths import StudyError
-from studies.relevance.params import Reading
+from studies.relevance.data import Collection
+from studies.relevance.params import Features, Parameters, Pixels, Reading
 from studies.runs.files import made_once
 
 if TYPE_CHECKING:
@@ -206,6 +209,36 @@ class Pictures(Examples):
         self.inputs = inputs
         # images are of one length, so that batches of texts and of images are drawn alike
         self.lengths = np.ones(len(target), dtype=np.int64)
+
+
+def image_inputs(encoder: Pixels | Features, files: Sequence[Path], root: Path) -> np.ndarray:
+    """Return what a network reads of images, in their order, memory-mapped.
+
+    (N, 3, S, S) uint8 pixels, or (N, F) features. Raises StudyError when an image is missing or
+    cannot be read.
+    """
+    if encoder.name == "features":
+        return features(files, root, encoder.weights)
+    return images.load(files, encoder.size, root)
+
+
+def items(
+    parameters: Parameters,
+    collection: Collection,
+    words: Words | None,
+    weight: np.ndarray | None = None,
+) -> Texts | Pictures:
+    """Return what a system reads: all captions, each alone, or all images.
+
+    `words` is the tokenizer, None of a system that looks at images; `weight` (N,) is what each
+    caption counts, None for 1.
+    """
+    weight = np.ones(len(collection.target)) if weight is None else weight
+    if words is None:
+        inputs = image_inputs(parameters.encoder, collection.files, collection.root)
+        return Pictures(inputs, collection.target, weight)
+    captions = tokenized(collection.captions, words, collection.fingerprint)
+    return Texts(words, captions, collection.target, weight, parameters.max_tokens)
 
 
 class ByLength(Batches):

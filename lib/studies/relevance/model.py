@@ -17,16 +17,13 @@ from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
 from studies import paths
-from studies.inputs import images
-from studies.inputs.features import features
 from studies.learning import compute
 from studies.learning.backbones import weights_of
 from studies.learning.networks import ScratchCNN
 from studies.paths import StudyError
-from studies.relevance.data import Collection
-from studies.relevance.examples import ByLength, Pictures, Texts, Words, padded, tokenized
+from studies.relevance.examples import ByLength, Pictures, Texts, Words, image_inputs, padded
 from studies.relevance.examples import published as tokenizer_of
-from studies.relevance.params import Embedded, Features, Parameters, Pixels
+from studies.relevance.params import Parameters
 from studies.runs.files import made_once
 from studies.runs.folder import LoadedRun, fitting_weights, open_weights, write_weights
 
@@ -83,43 +80,6 @@ class Transformer(nn.Module):
         return self.model(input_ids=tokens, attention_mask=real).last_hidden_state
 
 
-def network_inputs(
-    encoder: Pixels | Features | Embedded, items: Sequence[Path] | Sequence[str], root: Path
-) -> np.ndarray:
-    """Return what a network reads of image files or of texts, in their order, memory-mapped.
-
-    (N, 3, S, S) uint8 pixels, or (N, F) features. Raises StudyError when an image is missing or
-    cannot be read.
-    """
-    if encoder.name == "embedded":
-        return embedded(items, encoder.weights)
-    if encoder.name == "features":
-        return features(items, root, encoder.weights)
-    return images.load(items, encoder.size, root)
-
-
-def items(
-    parameters: Parameters,
-    collection: Collection,
-    words: Words | None,
-    weight: np.ndarray | None = None,
-) -> Texts | Pictures:
-    """Return what a system reads: all captions, each alone, or all images.
-
-    `words` is the tokenizer, None of a system without; `weight` (N,) is what each caption counts,
-    None for 1.
-    """
-    weight = np.ones(len(collection.target)) if weight is None else weight
-    if words is None and parameters.sees_images:
-        inputs = network_inputs(parameters.encoder, collection.files, collection.root)
-    elif words is None:
-        inputs = network_inputs(parameters.encoder, collection.captions["text"][:], Path())
-    else:
-        captions = tokenized(collection.captions, words, collection.fingerprint)
-        return Texts(words, captions, collection.target, weight, parameters.max_tokens)
-    return Pictures(inputs, collection.target, weight)
-
-
 def embedded(texts: Sequence[str], weights: str) -> np.ndarray:
     """Return the means over tokens of texts, (N, F) float32 of length 1, by a published encoder.
 
@@ -157,13 +117,13 @@ def build(
 ) -> Classifier:
     """Return a fresh network over so many classes.
 
-    `words` is the tokenizer of a network that reads tokens, `features` how many numbers an image or
-    a caption is for one that reads features. With the `config` of a published encoder its weights
+    `words` is the tokenizer of a network that reads texts, `features` how many numbers an image is
+    for one that reads features. With the `config` of a published encoder its weights
     are left out: a run folder holds those that training made. Raises StudyError when a published
     encoder is not there or cannot read that much.
     """
     name = parameters.encoder.name
-    if name in ("features", "embedded"):
+    if name == "features":
         encoder, width = nn.Identity(), features
     elif name == "pixels":
         encoder = ScratchCNN(parameters.encoder.size, tuple(parameters.encoder.widths))
@@ -254,7 +214,7 @@ class Reader:
         precision, where = self.parameters.precision, next(self.network.parameters()).device
         if self.words is None:
             # torch warns of what cannot be written, as a memory map cannot
-            inputs = np.array(network_inputs(self.parameters.encoder, items, Path("/")))
+            inputs = np.array(image_inputs(self.parameters.encoder, items, Path("/")))
             size = self.parameters.training.batch
             logits = torch.cat(compute.outputs(self.network, inputs, precision, size))
             return logits.float().cpu().numpy()
@@ -279,7 +239,7 @@ def load(run: LoadedRun) -> Reader:
     file = run.folder / "model.safetensors"
     with open_weights(file) as (metadata, tensors):
         facts = json.loads(metadata["said"])
-        words = Words.from_json(facts["words"]) if parameters.reads_tokens else None
+        words = None if parameters.sees_images else Words.from_json(facts["words"])
         wnids, names = facts["wnids"], facts["names"]
     with fitting_weights(file):
         features = tensors["dense.weight"].shape[1]

@@ -112,13 +112,6 @@ class Features(Block):
     weights: str  # hub name, local folder, or torchvision/<model>
 
 
-class Embedded(Block):
-    """Captions, and a published encoder of text that stays as it is: its vectors are kept."""
-
-    name: Literal["embedded"]
-    weights: str  # as of Published
-
-
 class Ridge(Block):
     """Retrieval: the features of images are mapped to the vectors of their captions, linearly."""
 
@@ -149,7 +142,7 @@ class Predictor(Block):
 class Downstream(Block):
     """A classifier of captions, or of the images they were found with, trained on some of them."""
 
-    encoder: Annotated[Reading | Seeing | Embedded | Ridge, Field(discriminator="name")]
+    encoder: Annotated[Reading | Seeing | Ridge, Field(discriminator="name")]
     dropout: Share
     scores: Name  # the predictor whose filter says what is kept
     crossed: bool = False  # of its variants @fold0 and @fold1, the one that was not trained on it
@@ -223,19 +216,14 @@ class Parameters(RunParameters):
         return [f"{plan.scores}@fold{fold}" for fold in (0, 1)] if plan.crossed else [plan.scores]
 
     @property
-    def encoder(self) -> Reading | Seeing | Embedded | Ridge:
+    def encoder(self) -> Reading | Seeing | Ridge:
         """Return the encoder of a system with a network."""
         return (self.predictor or self.downstream).encoder
 
     @property
     def sees_images(self) -> bool:
-        """Whether the system looks at images."""
+        """Whether the system looks at images, and has no tokenizer."""
         return self.downstream is not None and self.encoder.name in ("pixels", "features", "ridge")
-
-    @property
-    def reads_tokens(self) -> bool:
-        """Whether the system has a tokenizer."""
-        return self.encoder.name in ("roberta", "bag", "published")
 
     # what `learning.fit` asks of a run
     epochs = property(attrgetter("training.epochs"))

@@ -17,8 +17,8 @@ from studies.learning import compute
 from studies.learning.fit import Scheduled, fit
 from studies.paths import StudyError, relative, run_command
 from studies.relevance import data
-from studies.relevance.examples import ByLength, Pictures, Texts, words
-from studies.relevance.model import Classifier, Reader, build, items
+from studies.relevance.examples import ByLength, Pictures, Texts, items, words
+from studies.relevance.model import Classifier, Reader, build
 from studies.relevance.params import Parameters
 from studies.runs.folder import load_run
 
@@ -113,12 +113,12 @@ def untrained(
     `known` are the training captions, `weight` (N,) is what each caption counts.
     """
     tokenizer = None
-    if parameters.reads_tokens:
+    if not parameters.sees_images:
         # a column is read as it is asked for, which for a published tokenizer is never
         learnt_from = chain(collection.captions.select(known)["text"], collection.texts)
         tokenizer = words(parameters.encoder, learnt_from)
     alone = items(parameters, collection, tokenizer, weight)
-    features = alone.inputs.shape[1] if tokenizer is None else 0
+    features = alone.inputs.shape[1] if parameters.sees_images else 0
     network = build(parameters, len(collection.wnids), tokenizer, features)
     return Reader(network, tokenizer, collection.wnids, collection.names, parameters), alone
 
