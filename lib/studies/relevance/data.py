@@ -219,6 +219,9 @@ def flickr8k_noise(parameters: Parameters) -> Source:
     chosen = written.replaced(of_part, parts, names, groups, noise, source.seed)
     hidden, rows = classes if source.masked else (), np.flatnonzero(of_part >= 0)
 
+    unnamed = 1 - names[rows, 0, target[rows]][chosen[rows] == rows].mean()
+    reading.say(f"{source.name}: {unnamed:.0%} of the right captions do not name their class")
+
     def said(row: int) -> str:
         return joined([written.masked(captions[row][0], hidden)], parameters.characters)
 
