@@ -162,7 +162,11 @@ def tokens(sandbox, monkeypatch):
         for image, text in enumerate(said)
         for number in range(5)
     ]
-    file.write_text("".join([*lines, "odd.jpg#0\tA caption without the other four\n"]))
+    other = [f"unlisted.jpg#{number}\tA boat\n" for number in range(5)]
+    file.write_text("".join([*lines, "odd.jpg#0\tA caption without the other four\n", *other]))
+    for part, start in {"train": 0, "dev": 1, "test": 2}.items():
+        listed = [f"{image}.jpg\n" for image in range(start, len(said), 3)]
+        file.with_name(f"Flickr_8k.{part}Images.txt").write_text("".join([*listed, "odd.jpg\n"]))
     monkeypatch.setattr(data, "concepts", lambda: [c for c in concepts() if c.name in SAID])
     return file
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from studies import paths
@@ -117,13 +118,17 @@ def concepts() -> list[Concept]:
 
 
 def flickr8k(file: Path) -> tuple[list[str], list[list[str]]]:
-    """Return the images of Flickr8k's token file and the five captions of each.
+    """Return the images of Flickr8k's splits and the five captions of each, of its token file.
 
-    Left out is what has another number of captions. Raises StudyError for a line of another form.
+    Its lists of the splits lie beside it; it has captions of other images, also of one that does
+    not exist. Left out is what has fewer captions. Raises StudyError for a line of another form.
     """
     pattern = r"(?P<image>[^#\t]*)#(?P<number>\d+)\t\s*(?P<caption>.+)"
     rows = read_lines(file, pattern, "`<image>#<number>`, a tab and a caption")
     five = rows.pivot_table("caption", "image", "number", "first").dropna()
+    lists = [file.with_name(f"Flickr_8k.{part}Images.txt") for part in ("train", "dev", "test")]
+    listed = pd.concat(read_lines(one, "(?P<image>.+)", "an image") for one in lists)
+    five = five[five.index.isin(listed["image"])]
     return [*five.index], five.to_numpy().tolist()
 
 

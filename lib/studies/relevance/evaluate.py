@@ -184,9 +184,10 @@ def similarities(
         for rows, texts in blocks(collection, BLOCK):
             yield rows, (vectors.transform(texts) @ classes.T).toarray()
     elif baseline.name == "similarity":
-        by_class = [embedded(chosen, baseline.weights).mean(0) for chosen in collection.sentences]
+        sentences, ends = collection.pairs()[0], np.cumsum(collection.sentence_counts)[:-1]
+        by_class = np.split(embedded(sentences, baseline.weights), ends)
+        centres = np.stack([one.mean(0) / np.linalg.norm(one.mean(0)) for one in by_class])
         vectors = embedded(collection.captions["text"][:], baseline.weights)
-        centres = np.stack([one / np.linalg.norm(one) for one in by_class])
         yield np.arange(len(vectors)), (vectors @ centres.T).astype(np.float64)
     else:
         yield from clip(baseline, collection, parameters.precision)

@@ -109,8 +109,12 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when alike systems were tested on different captions.
     """
-    alike = lambda run: (classifies(run), repr(run.params["source"]))  # noqa: E731
-    runs = read_runs(dataset, "relevance", "captions", alike)
+    runs = read_runs(
+        dataset,
+        "relevance",
+        "captions",
+        lambda run: (classifies(run), repr(run.params["source"])),
+    )
     return Results(dataset, by_system(runs, place))
 
 
