@@ -19,7 +19,7 @@ from studies.paths import REPOSITORY
 AUGMENTATION = "augmentation={flip: 0.5, shift: 0.1, zoom: 0.1, colour: 0.1}"
 CAPTIONS = (
     *("source={name: kitchen, per_variant: 4, seed: 0}", "validation_share=0.2", "max_tokens=32"),
-    "rare={examples: 20, train: 0.5, test: 0.2}",
+    "rare={captions: 3, train: 0.5, test: 0.2}",
     "filter={threshold: 0.02, sure: 0.6, bonus: 0.1, curve: linear, exponent: 1.0, lowest: 0.001}",
     "training={batch: 16, epochs: 5, learning_rate: 0.01, backbone_learning_rate: 0.0, "
     "warm_up: 0.1, weight_decay: 0.01, validate_every: 1}",

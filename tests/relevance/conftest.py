@@ -14,7 +14,7 @@ from studies.runs.params import read_yaml, run_files
 SHARED = {
     **{"dataset": "small", "max_tokens": 40, "validation_share": 0.2},
     "source": {"name": "kitchen", "per_variant": 4, "seed": 0},
-    "rare": {"examples": 20, "train": 0.5, "test": 0.2},
+    "rare": {"captions": 3, "train": 0.5, "test": 0.2},
 }
 FILTER = {"threshold": 0.4, "sure": 0.55}  # a network of two epochs is never sure
 ENCODERS = {

@@ -151,7 +151,7 @@ class TestOwn:
         return write
 
     def test_captions_classes_and_parts(self, own, capsys):
-        share = {"validation_share": 0.5, "rare.examples": 0}
+        share = {"validation_share": 0.5, "rare.captions": 0}
         found = data.read(plan := own(CAPTIONS, **share))
         assert found.captions["text"][:] == ["Tabby asleep", "a dog barks", "two dogs"]
         assert found.captions["image"][:] == ["7", "9", "10"]
@@ -237,41 +237,41 @@ class TestPairs:
 
 
 SHARE = 0.23  # of 389,598 captions 89,598 were in the paper's test set
-RARE = Rare(examples=100, train=0.5, test=0.2)
+RARE = Rare(captions=100, train=0.5, test=0.2)
 
 
-def parts_of(target, counts, seed, test_share=SHARE, validation_share=0.0, rare=RARE):
+def parts_of(target, classes, seed, test_share=SHARE, validation_share=0.0, rare=RARE):
     shares = {"test_share": test_share, "validation_share": validation_share}
     plan = SimpleNamespace(split_seed=seed, rare=rare, **shares)
-    return data.draw_parts(target, np.array(counts), plan)
+    return data.draw_parts(target, classes, plan)
 
 
 class TestParts:
     @given(
-        st.lists(st.tuples(st.integers(1, 30), st.integers(1, 10)), min_size=1, max_size=12),
+        st.lists(st.integers(1, 150), min_size=1, max_size=12),
         st.sampled_from([0.02, SHARE, 0.5, 0.9]),
         st.integers(0, 2**32 - 1),
     )
     def test_rare_classes_by_the_letter(self, sizes, share, seed):
-        """Sizes are captions and sentences of each class; rare classes have up to 100 examples."""
-        sizes = [*sizes, (200, 2)]  # and a frequent one, so that no part is empty
-        target = np.repeat(np.arange(len(sizes)), [n for n, _ in sizes])
+        """Sizes are captions of each class; rare classes have up to 100, whatever their text."""
+        sizes = [*sizes, 200]  # and a frequent one, so that no part is empty
+        target = np.repeat(np.arange(len(sizes)), sizes)
         target = np.random.default_rng(seed).permutation(target)
-        parts = parts_of(target, [s for _, s in sizes], seed, share)
-        for number, (captions, sentences) in enumerate(sizes):
+        parts = parts_of(target, len(sizes), seed, share)
+        for number, captions in enumerate(sizes):
             held = Counter(parts[target == number])
-            if captions * sentences <= 100:
+            if captions <= 100:
                 assert held["train"] >= Fraction(1, 2) * captions
                 assert captions == 1 or held["test"] >= Fraction(1, 5) * captions
-        least = sum(ceil(Fraction(n, 5)) for n, s in sizes if n * s <= 100 and n > 1)
-        most = sum(n // 2 if n * s <= 100 else n for n, s in sizes)
+        least = sum(ceil(Fraction(n, 5)) for n in sizes if 1 < n <= 100)
+        most = sum(n // 2 if n <= 100 else n for n in sizes)
         wanted = round(share * len(parts))
         if least <= wanted <= most:  # both rules can be kept
             assert (parts == "test").sum() == wanted
 
     def test_all_captions_are_equally_likely(self):
         target = np.array([0] * 10 + [1] * 110)
-        parts = np.array([parts_of(target, [1, 1], seed, 0.3) for seed in range(600)])
+        parts = np.array([parts_of(target, 2, seed, 0.3) for seed in range(600)])
         share = (parts == "test").mean(axis=0)
         assert (share > 0.2).all()  # four deviations are .075
         assert (share < 0.4).all()
@@ -282,16 +282,16 @@ class TestParts:
         """With another share the same captions are in test: only training gives some away."""
         target = np.repeat(np.arange(6), [12, 60, 12, 80, 9, 40])
         common = np.isin(target, [1, 3, 5])
-        rare = Rare(examples=30, train=0.5, test=0.2)
+        rare = Rare(captions=15, train=0.5, test=0.2)
         for seed in range(20):
             none, some, more = (
-                parts_of(target, np.full(6, 2), seed, SHARE, share, rare) for share in (0, 0.1, 0.4)
+                parts_of(target, 6, seed, SHARE, share, rare) for share in (0, 0.1, 0.4)
             )
             for parts, share in ((some, 0.1), (more, 0.4)):
                 assert ((parts == "test") == (none == "test")).all()
                 assert (parts == "validation").sum() == round(share * (none == "train").sum())
                 assert common[parts == "validation"].all()
-            assert (some == parts_of(target, np.full(6, 2), seed, SHARE, 0.1, rare)).all()
+            assert (some == parts_of(target, 6, seed, SHARE, 0.1, rare)).all()
 
 
 class TestSplit:
@@ -305,5 +305,5 @@ class TestSplit:
     def test_a_part_without_captions_is_refused(self, sandbox, small):
         write(sandbox, records())
         found = data.read(small(changes=PUBLISHED))
-        told = refused(data.split, found, small(changes=PUBLISHED | {"rare.examples": 1000}))
+        told = refused(data.split, found, small(changes=PUBLISHED | {"rare.captions": 1000}))
         assert "too few captions for a validation set" in told

@@ -1,5 +1,6 @@
 """Scores of a run against the network asked caption by caption, and scikit-learn."""
 
+import importlib
 import math
 import re
 from collections import Counter
@@ -8,8 +9,9 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 
-from studies.relevance import data
+from studies.relevance import data, model
 from studies.relevance.data import Collection
 from studies.relevance.evaluate import evaluate, named, similarities
 from studies.relevance.filter import relevance
@@ -69,6 +71,72 @@ class TestBaselines:
         check_described(run.predictions, parameters)
         assert run.metrics == scores(run.predictions)
         assert not (run.folder / "model.safetensors").exists()
+
+
+def vectors(weights, texts):
+    """The mean of a published encoder's states over all tokens of each text, of length 1."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(weights)
+    encoder = transformers.AutoModel.from_pretrained(weights).eval()
+    rows = []
+    for text in texts:
+        with torch.no_grad():
+            given = tokenizer(f" {text}", return_tensors="pt", truncation=True, max_length=30)
+            mean = encoder(**given.data).last_hidden_state[0].mean(0)
+        rows.append((mean / mean.norm()).numpy())
+    return np.stack(rows)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """The tiny encoder reads 30 tokens."""
+    monkeypatch.setattr(model, "LONGEST", 30)
+
+
+class TestEncoderAsItIs:
+    def test_similarity_is_the_cosine_with_the_mean_sentence(self, kitchen, small, roberta, short):
+        baseline = {"name": "similarity", "weights": str(roberta)}
+        parameters = small("tfidf", {"baseline": baseline})
+        run = load_run(evaluate(parameters))
+        found = data.read(parameters)
+        texts = vectors(roberta, found.captions["text"])
+        classes = np.stack([vectors(roberta, own).mean(0) for own in found.sentences])
+        cosine = texts @ (classes / np.linalg.norm(classes, axis=1, keepdims=True)).T
+        for row, target in enumerate(found.target):
+            lead = cosine[row, target] - np.delete(cosine[row], target).max()
+            assert run.predictions["lead"][row] == pytest.approx(lead, abs=2e-3)
+        assert (run.predictions["kept"] == (run.predictions["lead"] > 0)).all()
+
+    def test_retrieval_against_the_normal_equations(
+        self, kitchen, small, roberta, short, monkeypatch
+    ):
+        """Penalty fixed here; places are counted caption by caption."""
+        encoder = {"name": "ridge", "images": "none", "texts": str(roberta)}
+        parameters = small("downstream_all", {"downstream.encoder": encoder, "training": None})
+        assert not parameters.trained
+        assert not parameters.by_chance
+        found = data.read(parameters)
+        parts = data.split(found, parameters)
+        sights = np.random.default_rng(0).normal(size=(len(parts), 6))
+        module = importlib.import_module("studies.relevance.evaluate")
+        monkeypatch.setattr(module, "features", lambda *_: sights)
+        monkeypatch.setattr(module, "RidgeCV", lambda alphas: Ridge(alpha=7.0))
+        run = load_run(evaluate(parameters))
+        texts = vectors(roberta, found.captions["text"])
+        train, test = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
+        centre, scale = sights[train].mean(0), sights[train].std(0)
+        x = (sights - centre) / (scale + 1e-6)
+        mean = texts[train].mean(0)
+        a = x[train].T @ x[train] + 7 * np.eye(6)
+        mapped = x[test] @ np.linalg.solve(a, x[train].T @ (texts[train] - mean)) + mean
+        for place, row in enumerate(test):
+            cosine = [texts[row] @ one / np.linalg.norm(one) for one in mapped]
+            better = sum(one >= cosine[place] - 1e-7 for one in cosine)
+            assert abs(run.predictions["rank"][place] - better) <= 1
+        relevant = run.predictions["relevant"].to_numpy(bool)
+        wanted = (run.predictions["rank"][relevant] <= 10).mean()
+        assert run.metrics == {"recall_at_10": pytest.approx(wanted)}
 
 
 class TestDownstream:

@@ -18,7 +18,7 @@ COLOURS = np.array(
 CHANGES = {
     **{"source": {"name": "imagenet_captions", "images": "images"}, "downstream.dropout": 0.0},
     "downstream.encoder": {"name": "pixels", "size": 8, "widths": [4, 8]},
-    **{"training.epochs": 12, "training.learning_rate": 0.01, "rare.examples": 0},
+    **{"training.epochs": 12, "training.learning_rate": 0.01, "rare.captions": 0},
 }
 BAG = {"name": "bag", "width": 8, "vocabulary": 300}
 

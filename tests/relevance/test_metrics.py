@@ -33,7 +33,7 @@ class TestFilter:
     def test_rates_and_area(self, case):
         kept, score, relevant, weights = case
         found = {name: metric(weights) for name, metric in filter_metrics(*case[:3]).items()}
-        assert set(found) == {"precision", "recall", "rejected", "auc"}
+        assert set(found) == {"precision", "recall", "rejected", "youden", "auc"}
         for row, weight in enumerate(weights):
             given_ = {"sample_weight": weight, "zero_division": np.nan}
             held = weight > 0
@@ -44,6 +44,7 @@ class TestFilter:
                 "rejected": sklearn.recall_score(~relevant, ~kept, **given_) if some else np.nan,
                 "auc": np.nan,
             }
+            wanted["youden"] = wanted["recall"] + wanted["rejected"] - 1
             if len(np.unique(relevant[held])) == 2:
                 wanted["auc"] = sklearn.roc_auc_score(relevant, score, sample_weight=weight)
             for name, value in wanted.items():
@@ -88,9 +89,9 @@ class TestRun:
         items = {ending: list(one.index) for ending, one in scored_items(predictions).items()}
         assert items == {"": [3, 4], "_trained": [0, 1]}
         assert scores(predictions) == {
-            **{"precision": 1.0, "recall": 1.0, "rejected": 1.0, "auc": 0.0},
+            **{"precision": 1.0, "recall": 1.0, "rejected": 1.0, "youden": 1.0, "auc": 0.0},
             **{"precision_trained": 0.5, "recall_trained": 1.0, "rejected_trained": 0.0},
-            **{"auc_trained": 1.0, "kept": 5},
+            **{"youden_trained": 0.0, "auc_trained": 1.0, "kept": 5},
         }
 
     def test_without_truth_only_the_kept_are_counted(self):

@@ -3,11 +3,14 @@
 import hashlib
 import math
 import shutil
+from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 import hearsay
@@ -20,13 +23,17 @@ from studies.relevance.examples import Texts, words
 from studies.relevance.model import build
 from studies.relevance.train import (
     Reading,
+    halves,
     predictor_loss,
     train,
     training_captions,
+    untrained,
     weighted_cross_entropy,
+    with_sentences,
 )
 from studies.runs.folder import load_run
 
+BAG_LIKE = SimpleNamespace(name="bag", vocabulary=300)
 BAG = {"name": "bag", "width": 16, "vocabulary": 400}
 STILL = {"training.learning_rate": 1e-30, "training.weight_decay": 0.0}  # fp32 shows no step
 ONE_STEP = STILL | {"training.batch": 10_000, "training.epochs": 1}
@@ -194,6 +201,55 @@ class TestWhatIsSeen:
         assert run.curves["validation_accuracy"].item() == pytest.approx(right)
 
 
+class TestVariants:
+    """What stands behind a caption in training, and how many examples there are."""
+
+    def examples(self, small, **changes):
+        parameters = small(changes={f"predictor.{name}": one for name, one in changes.items()})
+        found, rows = known(parameters)
+        _, alone = untrained(parameters, found, rows["train"], None)
+        texts, batches = with_sentences(parameters, found, rows["train"], alone)
+        return found, texts, batches, rows["train"]
+
+    @pytest.mark.parametrize("each", [1, 2])
+    def test_so_many_sentences_of_each_caption(self, kitchen, small, each):
+        found, texts, batches, train = self.examples(small, sentences_each=each)
+        counts = Counter(texts.pairs[batches.rows, 0].tolist())
+        wanted = np.minimum(found.sentence_counts[found.target[train]], each)
+        assert counts == dict(zip(train.tolist(), wanted.tolist(), strict=True))
+        assert len(set(batches.rows.tolist())) == len(batches.rows)
+
+    def test_another_class_s_sentence_or_the_name(self, kitchen, small):
+        found, own, batches, _ = self.examples(small)
+        _, wrong, others, _ = self.examples(small, appended="wrong")
+        _, name, named, _ = self.examples(small, appended="name")
+        assert len(batches) == len(others) == len(named)  # equal steps
+        owner = np.repeat(np.arange(len(found.wnids)), found.sentence_counts)
+        classes = found.target[own.pairs[:, 0]]
+        assert (owner[own.pairs[:, 1]] == classes).all()
+        assert (owner[wrong.pairs[:, 1]] != classes).all()
+        assert (name.pairs[:, 1] == classes).all()
+        assert name.sentences == own.words.tokens(found.names)
+
+    def test_a_half_is_left_out(self, kitchen, small):
+        sizes = []
+        for fold in (0, 1):
+            folder = train(small(changes={"predictor.fold": fold, "training.epochs": 1}))
+            sizes.append(load_run(folder).provenance["trained_on"])
+            shutil.rmtree(folder)
+        _, rows = known(small())
+        assert sum(sizes) == len(rows["train"])
+        assert abs(sizes[0] - sizes[1]) <= 1
+
+    def test_exclusive_classes_are_a_softmax(self, kitchen, small):
+        parameters = small(changes={"predictor.exclusive": True})
+        logits, target = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0])
+        learner = Reading(parameters, build(parameters, 3, words(BAG_LIKE, ["a b"])), 1)
+        learner.network.forward = lambda *_: logits
+        wanted = -logits.log_softmax(1)[range(5), target].mean()
+        assert torch.allclose(learner.loss((None, target, torch.ones(5))), wanted)
+
+
 def test_test_captions_change_no_bit_of_the_weights(sandbox, small, monkeypatch):
     source = {"name": "imagenet_captions", "images": None}
     parameters = small(changes={"source": source, "training.epochs": 1})
@@ -226,9 +282,45 @@ class TestTrainingCaptions:
                 other = parameters.sister("predictor").folder()
                 shutil.copytree(predicted, other, dirs_exist_ok=True)
             found, rows = known(parameters)
-            return *training_captions(parameters, found, rows["train"]), rows["train"]
+            parts = data.split(found, parameters)
+            return *training_captions(parameters, found, parts), rows["train"]
 
         return take
+
+    def test_crossed_scores_are_of_the_half_not_trained_on(self, predicted, small, shipped):
+        """Each caption is taken by the decision of the predictor that has not seen it."""
+        files = [
+            shipped / "params" / "relevance" / "small" / f"predictor@fold{fold}.yaml"
+            for fold in (0, 1)
+        ]
+        decisions = {}
+        try:
+            for fold, file in enumerate(files):
+                plan = small().predictor.model_dump(mode="json") | {"fold": fold}
+                file.write_text(yaml.safe_dump({"variant": f"fold{fold}", "predictor": plan}))
+            parameters = small("downstream_kept", {"downstream.crossed": True})
+            for fold, predictor in enumerate(parameters.builds_on()):
+                folder = shutil.copytree(predicted, predictor.folder())
+                change_run(folder)
+                frame = pd.read_parquet(folder / "predictions.parquet")
+                decisions[fold] = np.random.default_rng(fold).random(len(frame)) < 0.5
+                frame.assign(kept=decisions[fold]).to_parquet(folder / "predictions.parquet")
+            found, rows = known(parameters)
+            parts = data.split(found, parameters)
+            half = halves(parts, parameters)
+            wanted = [row for row in rows["train"] if decisions[half[row]][row]]
+            assert training_captions(parameters, found, parts)[0].tolist() == wanted
+        finally:
+            for file in files:
+                file.unlink(missing_ok=True)
+
+    def test_clean_are_those_that_describe_their_class(self, kitchen, small):
+        found, rows = known(small())
+        parameters = small("downstream_all", {"downstream.captions": "clean"})
+        taken, weight = training_captions(parameters, found, data.split(found, parameters))
+        assert taken.tolist() == [row for row in rows["train"] if found.relevant[row] == 1]
+        assert weight is None
+        assert parameters.after == []
 
     def test_random_is_as_many_as_are_kept(self, take):
         rows, _, train = take("kept")

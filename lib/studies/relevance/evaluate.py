@@ -10,19 +10,23 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import RidgeCV
 from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
 from studies.inputs import reading
+from studies.inputs.features import features
 from studies.learning import compute
 from studies.learning.backbones import weights_of
 from studies.paths import run_command
 from studies.relevance import data, filter, metrics, model
-from studies.relevance.captions import REASONS
+from studies.relevance.captions import REASONS, concepts
 from studies.relevance.data import Collection
 from studies.relevance.examples import items
+from studies.relevance.model import embedded
 from studies.relevance.params import Clip, Parameters
+from studies.relevance.train import training_captions
 from studies.runs.files import to_json, write_atomic
 from studies.runs.folder import accounted, load_run, provenance
 
@@ -42,9 +46,12 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
         collection.refuse_changed(load_run(folder), parameters)
     else:
         sizes = reading.sizes(parts)
-        facts = provenance(dataset_fingerprint=collection.fingerprint, captions=sizes)
+        read = collection.fingerprint_for(parameters)
+        facts = provenance(dataset_fingerprint=read, captions=sizes)
         write_atomic(folder / "provenance.json", to_json(facts))
     score = filtered if parameters.downstream is None else classified
+    if parameters.downstream is not None and not parameters.trained:
+        score = retrieved
     with accounted("decoding"):
         frame = score(parameters, collection, parts)
     write_atomic(folder / "items.json", to_json(about(collection)))
@@ -59,7 +66,8 @@ def filtered(parameters: Parameters, collection: Collection, parts: np.ndarray) 
     own, mean = np.zeros((2, count), dtype=np.float16)
     if parameters.predictor is not None:
         for rows, logits in predicted(parameters, collection, np.arange(count)):
-            probabilities = logits.sigmoid().numpy()
+            exclusive = parameters.predictor.exclusive
+            probabilities = (logits.softmax(1) if exclusive else logits.sigmoid()).numpy()
             own[rows], mean[rows] = filter.own_and_mean(probabilities, collection.target[rows])
         both = own.astype(np.float64), mean.astype(np.float64)
         decisions = filter.decide(*both, parameters.filter).assign(probability=own)
@@ -84,6 +92,25 @@ def classified(parameters: Parameters, collection: Collection, parts: np.ndarray
     frame = described(collection, parts).assign(said=np.array(collection.wnids)[said])
     frame["read"] = "image" if parameters.sees_images else "caption"
     return frame.iloc[test].reset_index(drop=True)
+
+
+def retrieved(parameters: Parameters, collection: Collection, parts: np.ndarray) -> pd.DataFrame:
+    """Return at which place, from 1, each test caption finds its image among those of all.
+
+    Images are looked for by the cosine of the caption's vector and the image's features, mapped by
+    a ridge regression on the training captions; leave-one-out chooses its penalty.
+    """
+    encoder, test = parameters.encoder, np.flatnonzero(parts == "test")
+    taken, weight = training_captions(parameters, collection, parts)
+    sights = features(collection.files, collection.root, encoder.images)
+    sights = (sights - sights[taken].mean(0)) / (sights[taken].std(0) + 1e-6)
+    vectors = embedded(collection.captions["text"][:], encoder.texts)
+    ridge = RidgeCV(alphas=np.logspace(1, 5, 9))
+    ridge.fit(sights[taken], vectors[taken], None if weight is None else weight[taken])
+    mapped = ridge.predict(sights[test])
+    likeness = vectors[test] @ (mapped / np.linalg.norm(mapped, axis=1, keepdims=True)).T
+    rank = (likeness >= likeness.diagonal()[:, None]).sum(axis=1)
+    return described(collection, parts).iloc[test].reset_index(drop=True).assign(rank=rank)
 
 
 def predicted(
@@ -145,13 +172,23 @@ def similarities(
     """Yield rows of captions and their similarity to each class, (B,) and (B, C) float64."""
     baseline = parameters.baseline
     if baseline.name == "name_match":
+        words = None
+        if parameters.source.name == "flickr8k_noise":
+            by_name = {one.name: one.words for one in concepts()}
+            words = [by_name[wnid] for wnid in collection.wnids]
         for rows, texts in blocks(collection, BLOCK):
-            yield rows, named(texts, collection.names)
+            yield rows, named(texts, collection.names, words)
     elif baseline.name == "tfidf":
         vectors = TfidfVectorizer(sublinear_tf=True)
         classes = vectors.fit_transform(collection.texts)
         for rows, texts in blocks(collection, BLOCK):
             yield rows, (vectors.transform(texts) @ classes.T).toarray()
+    elif baseline.name == "similarity":
+        sentences, ends = collection.pairs()[0], np.cumsum(collection.sentence_counts)[:-1]
+        by_class = np.split(embedded(sentences, baseline.weights), ends)
+        centres = np.stack([one.mean(0) / np.linalg.norm(one.mean(0)) for one in by_class])
+        vectors = embedded(collection.captions["text"][:], baseline.weights)
+        yield np.arange(len(vectors)), (vectors @ centres.T).astype(np.float64)
     else:
         yield from clip(baseline, collection, parameters.precision)
 
@@ -164,13 +201,20 @@ def blocks(collection: Collection, size: int) -> Iterator[tuple[np.ndarray, list
         yield rows, collection.captions[rows]["text"]
 
 
-def named(texts: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """Return 1 where a text has the name of a class, whole or in plural, else 0, (B, C)."""
+def named(
+    texts: Sequence[str], names: Sequence[str], patterns: Sequence[re.Pattern] | None = None
+) -> np.ndarray:
+    """Return 1 where a text has the name of a class, whole or in plural, else 0, (B, C).
+
+    With `patterns` those are what names a class.
+    """
     found = np.zeros((len(texts), len(names)))
     lower = [text.lower() for text in texts]
     for place, words in enumerate(map(str.split, names)):
         name = " ".join(words)
         whole = re.compile(rf"\b{re.escape(name)}(?:s|es)?\b", re.IGNORECASE)
+        if patterns is not None:
+            name, whole = "", patterns[place]
         for row, text in enumerate(texts):
             # the first look is many times as fast, and most texts name no class
             found[row, place] = name.lower() in lower[row] and whole.search(text) is not None

@@ -143,6 +143,7 @@ class Texts(Dataset):
         pairs: (E, 2), the caption and the sentence of each example; None for captions alone.
         sentences: tokens of S sentences; None for captions alone.
         appended: whether the sentence of an example is read, of which the length is in any case.
+        apart: whether every other example of a batch is its sentence alone, and else its caption.
 
     """
 
@@ -154,6 +155,7 @@ class Texts(Dataset):
     pairs: np.ndarray | None = None
     sentences: Sequence[list[int]] | None = None
     appended: bool = True
+    apart: bool = False
 
     def __post_init__(self) -> None:
         lengths = self.captions.data.column("length").to_numpy().astype(np.int64)
@@ -172,7 +174,11 @@ class Texts(Dataset):
         texts = self.captions[captions]["tokens"]
         if self.pairs is not None and self.appended:
             behind = [self.sentences[one] for one in self.pairs[chosen, 1]]
-            texts = [joined(*both, self.longest - 2) for both in zip(texts, behind, strict=True)]
+            both = zip(texts, behind, strict=True)
+            if self.apart:
+                texts = [two[place % 2] for place, two in enumerate(both)]
+            else:
+                texts = [joined(*two, self.longest - 2) for two in both]
         return (
             *padded(self.words, texts, self.longest),
             torch.from_numpy(self.target[captions]),

@@ -10,14 +10,15 @@ from sklearn.metrics import precision_recall_curve
 from studies.inputs.reading import PARTS
 from studies.relevance.data import Collection
 from studies.relevance.filter import BELOW_MEAN
-from studies.reporting import plots
+from studies.reporting import plots, tables
 from studies.reporting.plots import COLUMN, Drawing, at_paper_size, style
 from studies.runs.folder import LoadedRun
 
-RATES = {"precision": "precision", "recall": "recall", "rejected": "rejected", "auc": "AUC"}
+RATES = {"precision": "precision", "recall": "recall", "rejected": "rejected"}
+RATES |= {"youden": "Youden's J", "auc": "AUC"}
 FILTER = {**RATES, "kept": "kept"}
 TRAINED = {f"{metric}_trained": name for metric, name in RATES.items()}
-DOWNSTREAM = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+DOWNSTREAM = {"accuracy": "accuracy", "macro_f1": "macro-F1", "recall_at_10": "recall@10"}
 FILTER_AXES = {metric: f"{name} (0–1)" for metric, name in RATES.items()}
 DOWNSTREAM_AXES = {metric: f"{name} (0–1)" for metric, name in DOWNSTREAM.items()}
 CURVES = {"train_loss": "training loss (nats)", "validation_accuracy": "validation accuracy (0–1)"}
@@ -150,6 +151,31 @@ def funnel(run: LoadedRun) -> pd.DataFrame:
             rows.append((reason, count, left))
         rows.append((total, left, left))
     return pd.DataFrame(rows, columns=["step", "captions", "left"])
+
+
+@at_paper_size
+def class_sizes(run: LoadedRun) -> Figure:
+    """Draw how many classes have how many captions, as the paper's Figure 1 does."""
+    figure = Drawing(figsize=(COLUMN, 2), layout="constrained")
+    axis = figure.subplots()
+    axis.hist([*run.items["captions"].values()], bins=20, color=style("predictor").colour)
+    axis.set(xlabel="captions of a class (number)", ylabel="classes (number)")
+    return figure
+
+
+def doses(frame: pd.DataFrame, filters: dict[str, list[LoadedRun]]) -> Figure | None:
+    """Draw the scores of filters against the share of wrong captions that they were trained on.
+
+    Of a tidy frame, the systems without variant and those with `noise<share>`; None without these.
+    """
+    noise = {name: runs[0].params["source"].get("noise") for name, runs in filters.items()}
+    asked = [name for name in noise if name.partition("@")[2].rstrip("0123456789") in ("", "noise")]
+    rows = tables.of(frame, asked)
+    rows = rows.assign(noise=tables.systems(rows).map(noise))
+    if rows["noise"].nunique() < 2:
+        return None
+    axes = {metric: FILTER_AXES[metric] for metric in ("youden", "auc")}
+    return plots.sweep(rows, "noise", "wrong captions in training (share)", axes)
 
 
 @at_paper_size

@@ -19,6 +19,8 @@ def scored_items(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     `read`) on the images of all, whose class is known.
     """
     truth = frame["relevant"]
+    if "rank" in frame:
+        return {"": frame[truth.fillna(True).to_numpy(dtype=bool)]}
     if "said" in frame:
         seen = frame.get("read", "caption") == "image"
         return {"": frame[(truth.fillna(True) | seen).to_numpy(dtype=bool)]}
@@ -31,7 +33,9 @@ def scored_items(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def of_items(items: pd.DataFrame, ending: str = "") -> dict[str, Metric]:
     """Return the metrics of a run by id, on items that `scored_items` gives."""
-    if "said" in items:
+    if "rank" in items:
+        by_id = {"recall_at_10": mean(items["rank"].to_numpy() <= 10)}
+    elif "said" in items:
         by_id = class_metrics(items["said"].to_numpy(), items["class"].to_numpy())
     else:
         score = items["probability" if "probability" in items else "lead"].to_numpy()
@@ -44,14 +48,18 @@ def filter_metrics(kept: np.ndarray, score: np.ndarray, relevant: np.ndarray) ->
     """Return the metrics of a filter by id, of kept (N,) bool, score (N,) and truth (N,) bool.
 
     Precision is the share of relevant items among the kept, recall the share of kept ones among the
-    relevant, `rejected` the share of dropped ones among the irrelevant; AUC is the chance that a
-    relevant item has a higher score than an irrelevant one, equal scores counting half.
+    relevant, `rejected` the share of dropped ones among the irrelevant, Youden's J the sum of these
+    two less 1 (W. J. Youden, *Index for rating diagnostic tests*, Cancer 3, 1950), which is 0 of a
+    lot; AUC is the chance that a relevant item has a higher score than an irrelevant one, equal
+    scores counting half.
     """
     hit = kept & relevant
+    recall, rejected = ratio(hit, relevant), ratio(~kept & ~relevant, ~relevant)
     return {
         "precision": ratio(hit, kept),
-        "recall": ratio(hit, relevant),
-        "rejected": ratio(~kept & ~relevant, ~relevant),
+        "recall": recall,
+        "rejected": rejected,
+        "youden": lambda weights: recall(weights) + rejected(weights) - 1,
         "auc": auc(score, relevant),
     }
 

@@ -3,6 +3,7 @@
 A downstream classifier is the same network, or one that looks at images.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,22 +13,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
+from studies import paths
 from studies.learning import compute
 from studies.learning.backbones import weights_of
 from studies.learning.networks import ScratchCNN
 from studies.paths import StudyError
-from studies.relevance.examples import (
-    ByLength,
-    Pictures,
-    Texts,
-    Words,
-    image_inputs,
-    padded,
-)
+from studies.relevance.examples import ByLength, Pictures, Texts, Words, image_inputs, padded
+from studies.relevance.examples import published as tokenizer_of
 from studies.relevance.params import Parameters
+from studies.runs.files import made_once
 from studies.runs.folder import LoadedRun, fitting_weights, open_weights, write_weights
+
+LONGEST, BATCH = 128, 64  # tokens of a text, and texts at once, of an encoder that stays as it is
 
 
 class Classifier(nn.Module):
@@ -80,6 +80,34 @@ class Transformer(nn.Module):
         return self.model(input_ids=tokens, attention_mask=real).last_hidden_state
 
 
+def embedded(texts: Sequence[str], weights: str) -> np.ndarray:
+    """Return the means over tokens of texts, (N, F) float32 of length 1, by a published encoder.
+
+    They are computed once and kept below `cache/relevance`. Longer texts are cut at `LONGEST`
+    tokens.
+    """
+    encoder, tokenizer = Transformer(published(weights, LONGEST)), tokenizer_of(weights)
+    digest = hashlib.blake2b(repr((tokenizer.to_json(), list(texts))).encode(), digest_size=12)
+    for tensor in encoder.state_dict().values():
+        digest.update(tensor.numpy().tobytes())
+
+    def compute_all(partial: Path) -> None:
+        where, tokens = compute.device(), tokenizer.tokens(texts)
+        encoder.to(where).eval()
+        lengths = np.array([len(one) for one in tokens])
+        found = np.zeros((len(texts), encoder.model.config.hidden_size), dtype=np.float32)
+        with torch.inference_mode():
+            for rows in ByLength(np.arange(len(texts)), lengths, BATCH):
+                batch = padded(tokenizer, [tokens[row] for row in rows], LONGEST)
+                inputs, real = (one.to(where) for one in batch)
+                found[rows] = normalize(mean_pool(encoder(inputs, real), real), dim=1).cpu()
+        with partial.open("wb") as stream:
+            np.save(stream, found)
+
+    file = paths.cache() / "relevance" / f"vectors-{digest.hexdigest()}.npy"
+    return np.load(made_once(file, compute_all), mmap_mode="r")
+
+
 def build(
     parameters: Parameters,
     classes: int,
@@ -90,9 +118,9 @@ def build(
     """Return a fresh network over so many classes.
 
     `words` is the tokenizer of a network that reads texts, `features` how many numbers an image is
-    for one that reads features. With the `config` of a published encoder its weights are left out:
-    a run folder holds those that training made. Raises StudyError when a published encoder is not
-    there or cannot read that much.
+    for one that reads features. With the `config` of a published encoder its weights
+    are left out: a run folder holds those that training made. Raises StudyError when a published
+    encoder is not there or cannot read that much.
     """
     name = parameters.encoder.name
     if name == "features":
@@ -116,11 +144,16 @@ def transformer(parameters: Parameters, words: Words, config: dict[str, Any] | N
     import transformers
 
     encoder, longest = parameters.encoder, parameters.max_tokens
-    if encoder.name == "published" and config is None:
-        return published(encoder.weights, longest)
     if encoder.name == "published":
-        settings = transformers.AutoConfig.for_model(**config)
-        return transformers.AutoModel.from_config(settings, dtype=torch.float32)
+        if config is None:
+            model = published(encoder.weights, longest)
+        else:
+            settings = transformers.AutoConfig.for_model(**config)
+            model = transformers.AutoModel.from_config(settings, dtype=torch.float32)
+        if encoder.frozen:
+            model.embeddings.requires_grad_(False)
+            model.encoder.layer[: encoder.frozen].requires_grad_(False)
+        return model
     settings = transformers.RobertaConfig(
         vocab_size=len(words),
         hidden_size=encoder.width,

@@ -15,6 +15,7 @@ from studies.runs.blocks import Kitchen, Schedule, Table
 from studies.runs.params import Block, Count, Name, RunParameters, Seed, Share, Widths
 
 FILE = Path("imagenet_captions", "imagenet_captions.json")  # below STUDIES_DATA
+FLICKR8K = Path("flickr8k", "Flickr8k_text", "Flickr8k.token.txt")
 TEXTS, SOURCES = "class_texts.csv", "class_sources.csv"  # beside it, from Wikipedia
 CLASSES = "classes.csv"  # beside a table of a user's own
 
@@ -29,6 +30,18 @@ class ImagenetCaptions(Block):
     images: str | None  # folder below STUDIES_DATA with <wnid>/<file>; null without images
 
 
+class Flickr8kNoise(Block):
+    """Flickr8k with wrong captions among the right ones, see `captions.flickr8k_noise`."""
+
+    name: Literal["flickr8k_noise"]
+    named: Annotated[int, Field(ge=1, le=4)]  # captions of an image that name its class, at least
+    text_images: Count  # whose first captions are the text of their class, and nothing else
+    noise: Unit  # share of captions that are replaced in training and validation
+    tested_noise: Unit  # in test
+    masked: bool  # whether words that name a class are taken out of all captions and class texts
+    seed: Seed
+
+
 class Sentences(Block):
     """Which sentences of a class text go with the captions of the class."""
 
@@ -39,9 +52,9 @@ class Sentences(Block):
 
 
 class Rare(Block):
-    """What a class of few examples has in both parts whatever the lot says."""
+    """What a class of few captions has in both parts whatever the lot says."""
 
-    examples: Annotated[int, Field(ge=0)]  # at most so many make a class rare
+    captions: Annotated[int, Field(ge=0)]  # at most so many make a class rare
     train: Unit  # share of them in training, at least
     test: Unit
 
@@ -72,7 +85,8 @@ class Published(Block):
     """A published encoder of text, fine-tuned."""
 
     name: Literal["published"]
-    weights: str  # hub name or local folder
+    weights: str  # hub name or local folder, or package/minilm
+    frozen: Annotated[int, Field(ge=0)] = 0  # lowest layers that stay as they are, and embeddings
 
 
 class Pixels(Block):
@@ -98,6 +112,14 @@ class Features(Block):
     weights: str  # hub name, local folder, or torchvision/<model>
 
 
+class Ridge(Block):
+    """Retrieval: the features of images are mapped to the vectors of their captions, linearly."""
+
+    name: Literal["ridge"]
+    images: str  # weights of a vision model, as of Features
+    texts: str  # of an encoder of text, as of Published
+
+
 Reading = Roberta | Bag | Published
 Seeing = Pixels | Features
 
@@ -108,22 +130,37 @@ class Predictor(Block):
     encoder: Annotated[Reading, Field(discriminator="name")]
     dropout: Share
     append_sentences: bool  # false: the same examples, each with its caption alone
+    # wrong: a sentence of another class, by lot; apart: every other time the sentence alone, and
+    # else the caption alone
+    appended: Literal["own", "wrong", "name", "apart"] = "own"
+    sentences_each: Count | None = None  # so many of a caption's examples, by lot; null for all
     epoch_share: Annotated[float, Field(gt=0, le=1)]  # of the training examples
+    exclusive: bool = False  # softmax and cross-entropy, so that P > .5 is a loss below ln 2
+    fold: Literal[0, 1] | None = None  # half of the training captions that is not trained on
 
 
 class Downstream(Block):
     """A classifier of captions, or of the images they were found with, trained on some of them."""
 
-    encoder: Annotated[Reading | Seeing, Field(discriminator="name")]
+    encoder: Annotated[Reading | Seeing | Ridge, Field(discriminator="name")]
     dropout: Share
     scores: Name  # the predictor whose filter says what is kept
-    captions: Literal["all", "kept", "weighted", "random"]  # random: as many as kept, by lot
+    crossed: bool = False  # of its variants @fold0 and @fold1, the one that was not trained on it
+    # random: as many as are kept, by lot; clean: those that describe their class
+    captions: Literal["all", "kept", "weighted", "random", "clean"]
 
 
 class Baseline(Block):
     """What can be said of a caption without training."""
 
     name: Literal["name_match", "tfidf"]
+
+
+class Similarity(Block):
+    """Similarity of caption and class text, by a published encoder of text as it is."""
+
+    name: Literal["similarity"]
+    weights: str  # as of Published
 
 
 class Clip(Block):
@@ -143,7 +180,9 @@ class Parameters(RunParameters):
 
     study: ClassVar[str] = "relevance"
 
-    source: Annotated[Kitchen | ImagenetCaptions | Table, Field(discriminator="name")]
+    source: Annotated[
+        Kitchen | ImagenetCaptions | Flickr8kNoise | Table, Field(discriminator="name")
+    ]
     characters: Count  # of a caption; what is longer is cut
     max_tokens: Annotated[int, Field(ge=8)]  # of an example, its ends included
     sentences: Sentences
@@ -154,31 +193,37 @@ class Parameters(RunParameters):
     filter: Filter
 
     predictor: Predictor | None
-    baseline: Annotated[Baseline | Clip, Field(discriminator="name")] | None
+    baseline: Annotated[Baseline | Clip | Similarity, Field(discriminator="name")] | None
     downstream: Downstream | None
     training: Training | None
 
     @property
     def trained(self) -> bool:
         """Whether the system has a network of its own."""
-        return self.baseline is None
+        return self.baseline is None and self.encoder.name != "ridge"
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether another seed may give another result."""
+        return self.trained or bool(self.after)
 
     @property
     def after(self) -> list[str]:
         """Return the systems that must be evaluated before this one."""
-        if self.downstream is None or self.downstream.captions == "all":
+        plan = self.downstream
+        if plan is None or plan.captions in ("all", "clean"):
             return []
-        return [self.downstream.scores]
+        return [f"{plan.scores}@fold{fold}" for fold in (0, 1)] if plan.crossed else [plan.scores]
 
     @property
-    def encoder(self) -> Reading | Seeing:
+    def encoder(self) -> Reading | Seeing | Ridge:
         """Return the encoder of a system with a network."""
         return (self.predictor or self.downstream).encoder
 
     @property
     def sees_images(self) -> bool:
-        """Whether the system looks at images, and reads no caption."""
-        return self.downstream is not None and self.encoder.name in ("pixels", "features")
+        """Whether the system looks at images, and has no tokenizer."""
+        return self.downstream is not None and self.encoder.name in ("pixels", "features", "ridge")
 
     # what `learning.fit` asks of a run
     epochs = property(attrgetter("training.epochs"))
@@ -189,6 +234,8 @@ class Parameters(RunParameters):
         if self.source.name == "table":
             require_own(self.source.file)
             require_own(str(Path(self.source.file).with_name(CLASSES)))
+        if self.source.name == "flickr8k_noise":
+            require("flickr8k", paths.data() / FLICKR8K)
         if self.source.name != "imagenet_captions":
             return
         captions = require("imagenet_captions", paths.data() / FILE)

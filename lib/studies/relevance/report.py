@@ -22,8 +22,10 @@ from studies.runs.folder import LoadedRun
 from studies.runs.params import read_yaml
 
 ORDER = [
-    *("name_match", "tfidf", "clip", "predictor"),
+    *("name_match", "tfidf", "clip", "similarity", "small_loss", "predictor"),
     *("downstream_all", "downstream_random", "downstream_kept", "downstream_weighted"),
+    *("downstream_clean", "retrieval_all", "retrieval_random", "retrieval_kept"),
+    *("retrieval_weighted", "retrieval_clean"),
 ]
 
 
@@ -75,7 +77,7 @@ class Results(shared.Results):
             measured[system] = by_id = {}
             for ending, items in scored_items(runs[0].predictions).items():
                 of_seeds = {run.params["seed"]: self.metrics(run, ending) for run in runs}
-                by_id |= measure(of_seeds, items["cluster"], not runs[0].trained)
+                by_id |= measure(of_seeds, items["cluster"], not runs[0].parameters.by_chance)
             if system in self.filters:
                 kept = {run.params["seed"]: run.metrics["kept"] for run in runs}
                 by_id["kept"] = Measured(kept, fixed=not runs[0].trained)
@@ -86,10 +88,14 @@ class Results(shared.Results):
         return of_items(scored_items(run.predictions)[ending], ending)
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return which systems are compared: filters, and classifiers of as many steps."""
+        """Return which systems are compared: filters of the same captions, and classifiers of as
+        many steps.
+        """
 
-        def kind(system: str) -> str | None:
-            return system.partition("@")[2] if system in self.downstream else None
+        def kind(system: str) -> str:
+            if system in self.downstream:
+                return system.partition("@")[2]
+            return repr(self.systems[system][0].params["source"])
 
         return [pair for pair in combinations(self.systems, 2) if len(set(map(kind, pair))) == 1]
 
@@ -103,7 +109,12 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when alike systems were tested on different captions.
     """
-    runs = read_runs(dataset, "relevance", "captions", classifies)
+    runs = read_runs(
+        dataset,
+        "relevance",
+        "captions",
+        lambda run: (classifies(run), repr(run.params["source"])),
+    )
     return Results(dataset, by_system(runs, place))
 
 
@@ -116,7 +127,7 @@ def place(system: str) -> tuple[bool, str, int, str]:
     """Return where a system stands in tables: filters, then classifiers, those alike together."""
     model, _, variant = system.partition("@")
     order = ORDER.index(model) if model in ORDER else len(ORDER)
-    return (model.startswith("downstream_"), variant, order, system)
+    return (model.startswith(("downstream_", "retrieval_")), variant, order, system)
 
 
 # The ledger: what the paper claims, and what became of it on a dataset.

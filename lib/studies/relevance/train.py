@@ -42,7 +42,8 @@ class Reading(Scheduled):
         """Return the loss of inputs, (B,) classes and (B,) weights."""
         *inputs, target, weight = batch
         logits, target, weight = self.whole((self.network(*inputs), target, weight))
-        if self.settings.predictor is not None:
+        plan = self.settings.predictor
+        if plan is not None and not plan.exclusive:
             return predictor_loss(logits, target)
         return weighted_cross_entropy(logits, target, weight)
 
@@ -74,9 +75,12 @@ def train(parameters: Parameters) -> Iterator[Any]:
     folder = yield
     known, rest = (np.flatnonzero(parts == part) for part in ("train", "validation"))
     facts = {"dataset_fingerprint": collection.fingerprint_for(parameters)}
-    weight = None
+    weight, plan = None, parameters.predictor
+    if plan is not None and plan.fold is not None:
+        known = known[halves(parts, parameters)[known] != plan.fold]
+        facts["trained_on"] = len(known)
     if parameters.downstream is not None:
-        taken, weight = training_captions(parameters, collection, known)
+        taken, weight = training_captions(parameters, collection, parts)
         facts["trained_on"] = len(taken)
     reader, alone = untrained(parameters, collection, known, weight)
     plan = parameters.training
@@ -124,36 +128,71 @@ def with_sentences(
 ) -> tuple[Texts, ByLength]:
     """Return the predictor's examples of all captions, and batches of those of the `known`."""
     flat, pairs = collection.pairs()
-    sentences, plan = alone.words.tokens(flat), parameters.predictor
+    plan = parameters.predictor
+    rng = np.random.default_rng([parameters.split_seed, parameters.seed])
+    if plan.appended == "name":
+        flat, pairs[:, 1] = collection.names, collection.target[pairs[:, 0]]
+    elif plan.appended == "wrong":
+        classes = collection.target[pairs[:, 0]]
+        pairs[:, 1] = others_sentence(classes, collection.sentence_counts, rng)
+    sentences = alone.words.tokens(flat)
     # batches are the same whether sentences are appended or not
-    texts = replace(alone, pairs=pairs, sentences=sentences, appended=plan.append_sentences)
+    asked = {"appended": plan.append_sentences, "apart": plan.appended == "apart"}
+    texts = replace(alone, pairs=pairs, sentences=sentences, **asked)
     rows = np.flatnonzero(np.isin(pairs[:, 0], known))
+    if plan.sentences_each is not None:
+        rows = rng.permutation(rows)
+        before = pd.Series(pairs[rows, 0]).groupby(pairs[rows, 0]).cumcount()
+        rows = np.sort(rows[before < plan.sentences_each])
     draws = max(1, round(plan.epoch_share * len(rows)))
     return texts, ByLength(rows, texts.lengths, parameters.training.batch, parameters.seed, draws)
 
 
-def training_captions(
-    parameters: Parameters, collection: data.Collection, known: np.ndarray
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return which of the training captions `known` a downstream classifier takes, and weights.
+def halves(parts: np.ndarray, parameters: Parameters) -> np.ndarray:
+    """Return in which half, 0 or 1, each caption is, (N,); training is halved by lot."""
+    half, known = np.zeros(len(parts), dtype=int), np.flatnonzero(parts == "train")
+    rng = np.random.default_rng(parameters.split_seed)
+    half[rng.permutation(known)[: len(known) // 2]] = 1
+    return half
 
-    Weights (N,), None for 1, are the coefficients, and 1 on average over the taken captions, so
-    that one learning rate fits all systems. Raises StudyError when the predictor was not evaluated,
-    or on other captions, or keeps none.
+
+def others_sentence(target: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return for each of E classes a sentence of another class by lot, (E,).
+
+    The sentences of all classes, `counts` (C,) of each, stand one behind the other.
     """
-    plan = parameters.downstream
+    behind = np.cumsum(counts)[target]  # the first sentence that is not of the class, in a circle
+    return (behind + rng.integers(counts.sum() - counts[target])) % counts.sum()
+
+
+def training_captions(
+    parameters: Parameters, collection: data.Collection, parts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return which of the training captions a downstream classifier takes, and weights.
+
+    `parts` (N,) are those of all. Weights (N,), None for 1, are the coefficients, and 1 on average
+    over the taken captions, so that one learning rate fits all systems. Raises StudyError when a
+    predictor was not evaluated, or on other captions, or keeps none.
+    """
+    plan, known = parameters.downstream, np.flatnonzero(parts == "train")
     if plan.captions == "all":
         return known, None
-    predictor = parameters.sister(plan.scores)
-    folder = predictor.folder()
-    if not (folder / "metrics.json").exists():
-        raise StudyError(
-            f"{relative(folder)} is not evaluated, and {parameters.system} is trained on what it "
-            "keeps; run python -m studies.relevance.evaluate with the same files, which does both"
-        )
-    run = load_run(folder)
-    collection.refuse_changed(run, predictor)
-    kept = known[run.predictions["kept"].to_numpy()[known]]
+    if plan.captions == "clean":
+        return known[collection.relevant[known] == 1], None
+    decided, half = [], halves(parts, parameters)
+    for predictor in parameters.builds_on():
+        folder, fold = predictor.folder(), predictor.predictor.fold
+        if not (folder / "metrics.json").exists():
+            raise StudyError(
+                f"{relative(folder)} is not evaluated, and {parameters.system} is trained on what "
+                "it keeps; run python -m studies.relevance.evaluate with the same files, which "
+                "does both"
+            )
+        run = load_run(folder)
+        collection.refuse_changed(run, predictor)
+        decided.append(run.predictions[(half == fold) | (fold is None)])
+    decisions = pd.concat(decided).sort_index()
+    kept = known[decisions["kept"].to_numpy(dtype=bool)[known]]
     if not len(kept):
         raise StudyError(
             f"{relative(folder)} keeps no training caption, so nothing is left to train on; "
@@ -164,7 +203,7 @@ def training_captions(
         return np.sort(rng.choice(known, len(kept), replace=False)), None
     if plan.captions == "kept":
         return kept, None
-    coefficients = run.predictions["coefficient"].to_numpy()
+    coefficients = decisions["coefficient"].to_numpy()
     return kept, np.nan_to_num(coefficients) / coefficients[kept].mean()
 
 

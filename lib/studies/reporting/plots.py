@@ -318,7 +318,7 @@ def sweep(frame: pd.DataFrame, x: str, x_label: str, metrics: dict[str, str]) ->
 
     Args:
         frame: rows of a tidy frame, one line a model, with one more column, the quantity.
-        x: that column; positive, drawn on a logarithmic axis with its values as ticks.
+        x: that column, drawn on a logarithmic axis where all are positive, its values as ticks.
         x_label: label of the horizontal axis with its unit.
         metrics: metric id -> axis label with its unit.
     """
@@ -334,7 +334,8 @@ def sweep(frame: pd.DataFrame, x: str, x_label: str, metrics: dict[str, str]) ->
             # no errorbar: a bootstrap interval need not hold its mean
             axis.vlines(at, rows["ci_low"], rows["ci_high"], colors=look.colour, linewidth=1)
             axis.plot(at, rows["mean"], marker=look.marker, markersize=4, **look.line)
-        axis.set(xlabel=plain(x_label), ylabel=plain(label), xscale="log")
+        scale = "log" if places[0] > 0 else "linear"
+        axis.set(xlabel=plain(x_label), ylabel=plain(label), xscale=scale)
         axis.set_xticks(places, [f"{place:g}" for place in places])
         axis.minorticks_off()
     _legend_below(figure, models)
