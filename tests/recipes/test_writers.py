@@ -76,6 +76,15 @@ class TestGreedy:
         assert local("random", batch=batch).write(PROMPTS, 3) == [3 * row for row in alone]
 
 
+class TestPenalty:
+    def test_what_was_said_is_less_likely_again(self, local):
+        writer = local("sure")
+        writer.repetition_penalty = 1e6
+        (said,), *_ = writer.write(["pizza"], 1)
+        assert said.split() != ["oil"] * 6
+        assert len(set(said.split())) == len(said.split())
+
+
 class TestSampling:
     @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
     def test_words_are_as_frequent_as_the_temperature_says(self, local, temperature):

@@ -1,7 +1,6 @@
 """Score one system: `python -m studies.recipes.evaluate -f dataset.yaml -f system.yaml`."""
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +50,9 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     if told is not None:
         names = list(dict.fromkeys([*plates.asked.dishes, *names]))
         frame, facts["remarks"] = write(parameters, plates, parts, seen)
-        if told := remarked(frame["recipes"].map(len).sum(), facts["remarks"]):
-            print(f"{parameters.system}: {told}", flush=True)
+        odd = [f"{count:,} {what}" for what, count in facts["remarks"].items()]
+        count = frame["recipes"].map(len).sum()
+        print(f"{parameters.system}: {count:,} recipes", *odd, sep=", ", flush=True)
     else:
         frame = perception(parameters, plates, parts, seen)
     if not parameters.trained:
@@ -233,12 +233,6 @@ def write(
         references = [plates.references[row] for row in rows]
         frame = frame.assign(**texts.reference_scores(recipes, references))
     return frame, dict(+remarks)
-
-
-def remarked(recipes: int, remarks: Mapping[str, int]) -> str:
-    """Return in words which of so many recipes are odd, "" where none is."""
-    told = ", ".join(f"{count:,} {what}" for what, count in remarks.items())
-    return told and f"of {recipes:,} recipes {told}"
 
 
 def sample(count: int, parameters: Parameters) -> np.ndarray:

@@ -156,19 +156,17 @@ def trade(frame: pd.DataFrame) -> Figure | None:
 
     None where one of them was not measured.
     """
-    ends = ["mean", "ci_low", "ci_high"]
-    wide = frame.assign(system=tables.systems(frame)).pivot(index="system", columns="metric")[ends]
-    if wide.empty or not {"hallucination", *WROTE[:2]} <= set(frame["metric"]):
+    rows = frame.assign(system=tables.systems(frame)).set_index(["metric", "system"])
+    if rows.empty or not {"hallucination", *WROTE[:2]} <= set(frame["metric"]):
         return None
     figure, axes = plots.grid(2, 2, 2.6)
     for axis, metric in zip(axes, WROTE[:2], strict=True):
-        for system in dict.fromkeys(tables.systems(frame)):
-            (x, *ends_x), (y, *ends_y) = (
-                wide.loc[system].xs(m, level=1) for m in ("hallucination", metric)
-            )
-            look = plots.style(system)
-            axis.plot(ends_x, [y, y], [x, x], ends_y, color=look.colour, linewidth=0.8)
-            axis.plot(x, y, look.marker, color=look.colour, label=plots.plain(system))
+        for system, across in rows.loc["hallucination"].iterrows():
+            up, look = rows.loc[metric, system], plots.style(system)
+            axis.plot([across.ci_low, across.ci_high], [up["mean"]] * 2, color=look.colour)
+            axis.plot([across["mean"]] * 2, [up.ci_low, up.ci_high], color=look.colour)
+            label = plots.plain(system)
+            axis.plot(across["mean"], up["mean"], look.marker, color=look.colour, label=label)
         axis.set(xlabel=AXES["hallucination"], ylabel=AXES[metric])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", frameon=False)
     return figure

@@ -50,26 +50,20 @@ class DenseTrunk(nn.Module):
 class Heads(nn.Module):
     """The two heads, each on a trunk of its own or both on the same one.
 
-    Without trunks the heads read features of a frozen backbone. In `sequence` CNN-2 reads the
-    probabilities of CNN-1's dishes, too, and is trained without changing them.
+    In `sequence` CNN-2 reads the probabilities of CNN-1's dishes, too, and is trained without
+    changing them.
     """
 
-    def __init__(
-        self,
-        trunks: list[nn.Module],
-        width: int,
-        dishes: int,
-        ingredients: int,
-        sequence: bool = False,
-    ) -> None:
+    def __init__(self, trunks: list[nn.Module], dishes: int, ingredients: int, sequence: bool):
         super().__init__()
         self.trunks, self.sequence = nn.ModuleList(trunks), sequence
+        width = trunks[0].out_features
         self.dish = nn.Linear(width, dishes)
         self.ingredients = nn.Linear(width + dishes * sequence, ingredients)
 
     def forward(self, inputs: Tensor) -> Logits:
         """Map pixels (B, 3, S, S) in 0 to 1, or features (B, F), to logits (B, C) and (B, S)."""
-        seen = [trunk(inputs) for trunk in self.trunks] or [inputs]
+        seen = [trunk(inputs) for trunk in self.trunks]
         dishes, last = self.dish(seen[0]), seen[-1]
         if self.sequence:
             last = torch.cat([last, dishes.detach().softmax(1)], dim=1)
@@ -96,9 +90,9 @@ class Nearest(nn.Module):
     shares of the neighbours, weighted by exp(−distance), once it `remember`s training plates.
     """
 
-    def __init__(self, trunk: nn.Module, width: int, dishes: int, ingredients: int, plates: int):
+    def __init__(self, trunk: nn.Module, dishes: int, ingredients: int, plates: int) -> None:
         super().__init__()
-        self.trunk, self.embed = trunk, nn.Linear(width, EMBEDDING)
+        self.trunk, self.embed = trunk, nn.Linear(trunk.out_features, EMBEDDING)
         self.register_buffer("known", torch.zeros(plates, EMBEDDING))
         self.register_buffer("truth", torch.zeros(plates, dishes + ingredients))
         self.dishes = dishes
@@ -140,12 +134,10 @@ def build(
     `plates` are those that neighbours are sought among.
     """
     settings, trunks = network.trunk, []
-    if width is not None and not network.hidden:
-        return Heads([], width, dishes, ingredients, network.sequence)
     for _ in range(1 if network.shared or network.triplet else 2):
         if width is not None:
             first = [Attention(width)] if network.pooling == "attention" else []
-            layers = [nn.BatchNorm1d(width), nn.Linear(width, network.hidden), nn.ReLU()]
+            layers = [nn.LayerNorm(width), nn.Linear(width, network.hidden), nn.ReLU()]
             trunks.append(nn.Sequential(*first, *layers, nn.Dropout(network.dropout)))
             trunks[-1].out_features = network.hidden
         elif settings.name == "densenet":
@@ -153,10 +145,9 @@ def build(
         else:
             backbone = load_backbone(settings.weights, True, pretrained)
             trunks.append(FineTuned(backbone, pooled=True))
-    size = trunks[0].out_features, dishes, ingredients
     if network.triplet:
-        return Nearest(trunks[0], *size, plates)
-    return Heads(trunks, *size, network.sequence)
+        return Nearest(trunks[0], dishes, ingredients, plates)
+    return Heads(trunks, dishes, ingredients, network.sequence)
 
 
 def frozen(files: Sequence[Path], root: Path, network: Network) -> np.ndarray:
@@ -238,10 +229,9 @@ def load(run: Any) -> Recogniser:
         decision = Decision(**saved["decision"])
         names = saved["dishes"], saved["ingredients"]
     with fitting_weights(file):
-        width = None
-        if parameters.network.frozen:  # of what comes first
-            norms = [len(one) for name, one in tensors.items() if name.endswith("running_mean")]
-            width = norms[0] if norms else tensors["dish.weight"].shape[1]
+        # of what reads them, whose weights are a vector
+        first = min(name for name in tensors if name.startswith("trunk"))
+        width = len(tensors[first]) if parameters.network.frozen else None
         known = len(tensors.get("known", ()))
         network = build(parameters.network, *map(len, names), width, False, known)
         network.load_state_dict(tensors)

@@ -51,7 +51,7 @@ class Network(Block):
     shared: bool  # one trunk with two heads, or two networks
     names: Literal["dish", "variant"]  # what the softmax is over
     ingredient_weight: NotNegative  # of equation (2); 0 leaves ingredients out
-    hidden: int = Field(0, ge=0)  # units of each trunk's layer on frozen features; 0 for none
+    hidden: Count = 512  # units of each trunk's layer on frozen features
     dropout: Share = 0.0  # of that layer
     sequence: bool = False  # CNN-2 is also told what CNN-1 says of the dish
     pooling: Literal["mean", "attention"] = "mean"  # of the places of a frozen feature map
@@ -199,6 +199,8 @@ class Parameters(Schedule, ImageParameters):
         kitchen = self.source.name == "kitchen"
         kinds = [one for one in (network, self.baseline, self.prompt) if one is not None]
         refuse(len(kinds) != 1, "a system is a network, a baseline or a prompt: set others to null")
+        silent = self.prompt and self.prompt.echo and self.prompt.ingredients == "none"
+        refuse(silent, "prompt.echo repeats a list of ingredients, so ingredients is not none")
         refuse(self.looks and not writing, f"{self.model} needs a network to ask: set writing")
         writer_seed = getattr(writing and writing.generator, "seed", None)
         refuse(
@@ -208,6 +210,8 @@ class Parameters(Schedule, ImageParameters):
         )
         if network is not None:
             self.refuse_augmentation(network.frozen)
+            rival = network.triplet or network.pooling != "mean"
+            refuse(rival and not network.frozen, "triplet and attention need a frozen backbone")
             variants = network.names == "variant" and self.source.name in FOLDERS
             refuse(variants, "network.names: published dishes have no variants")
             # the stem halves the side twice, and so does every block but the last once; a map of

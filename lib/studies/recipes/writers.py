@@ -49,7 +49,9 @@ def recipe_writer(parameters: Parameters) -> "LocalWriter | ServerWriter":
     if generator.name == "server":
         return ServerWriter(generator, *sampling)
     model = kitchen_writer(generator) if generator.name == "writer" else generator.model
-    return LocalWriter(model, generator.batch, *sampling, writing.repetition_penalty)
+    local = LocalWriter(model, generator.batch, *sampling)
+    local.repetition_penalty = writing.repetition_penalty
+    return local
 
 
 def without_thought(text: str) -> str:
@@ -65,17 +67,13 @@ class LocalWriter:
     recipes are odd in which way.
     """
 
+    repetition_penalty = 1.0
+
     def __init__(
-        self,
-        model: str | Path,
-        batch: int,
-        temperature: float,
-        max_tokens: int,
-        seed: int,
-        repetition_penalty: float = 1.0,
+        self, model: str | Path, batch: int, temperature: float, max_tokens: int, seed: int
     ) -> None:
         self.model, self.tokenizer = load(str(model))
-        self.batch, self.temperature, self.penalty = batch, temperature, repetition_penalty
+        self.batch, self.temperature = batch, temperature
         self.max_tokens, self.seed = max_tokens, seed
         self.chats = getattr(self.tokenizer, "chat_template", None) is not None
         self.remarks: Counter[str] = Counter()
@@ -107,8 +105,8 @@ class LocalWriter:
         if self.temperature > 0:
             settings = {"do_sample": True, "temperature": self.temperature, "top_k": 0}
             settings |= {"top_p": 1.0, "num_return_sequences": recipes}
-        settings |= {"max_new_tokens": self.max_tokens, "repetition_penalty": self.penalty}
-        settings["pad_token_id"] = self.tokenizer.pad_token_id
+        settings |= {"max_new_tokens": self.max_tokens, "pad_token_id": self.tokenizer.pad_token_id}
+        settings["repetition_penalty"] = self.repetition_penalty
         with torch.inference_mode():
             tokens = self.model.generate(**inputs, **settings)
         new = tokens[:, inputs["input_ids"].shape[1] :]
