@@ -282,13 +282,13 @@ def test_a_dish_implies_the_ingredients_of_its_plates(seed):
 class TestGroups:
     @pytest.fixture
     def table(self):
-        groups = {"d0": "salad", "d1": "soup", "d2": "salad"}
         present = np.eye(3, dtype=bool)[[0, 1, 2, 0, 1, 2]]
-        return replace(plates([0, 1, 2, 0, 1, 2], present), groups=groups)
+        names = ["beet_salad", "miso_soup", "greek_salad"]
+        return replace(plates([0, 1, 2, 0, 1, 2], present), dishes=names, grouped=True)
 
     def test_prompts_name_groups_and_dishes_are_their_variants(self, table):
         asked = table.asked
-        assert (asked.dishes, asked.variants) == (["salad", "soup"], ["d0", "d1", "d2"])
+        assert (asked.dishes, asked.variants) == (["salad", "soup"], table.dishes)
         assert asked.dish.tolist() == [0, 1, 0, 0, 1, 0]
         assert asked.variant.tolist() == table.dish.tolist()
         assert asked.variant_of.tolist() == [[True, False], [False, True], [True, False]]

@@ -78,11 +78,14 @@ class TestGreedy:
 
 class TestPenalty:
     def test_what_was_said_is_less_likely_again(self, local):
-        writer = local("sure")
-        writer.repetition_penalty = 1e6
-        (said,), *_ = writer.write(["pizza"], 1)
-        assert said.split() != ["oil"] * 6
-        assert len(set(said.split())) == len(said.split())
+        shares = []
+        for penalty in (1.0, 100.0):  # of oil, which stands in the prompt, against egg
+            writer = local("chance", temperature=1.0, max_tokens=1)
+            writer.repetition_penalty = penalty
+            (said,) = writer.write(["oil pizza"], 600)
+            shares.append(said.count("oil") / 600)
+        assert 0.43 < shares[0] < 0.57
+        assert shares[1] < 0.4
 
 
 class TestSampling:

@@ -50,9 +50,9 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     if told is not None:
         names = list(dict.fromkeys([*plates.asked.dishes, *names]))
         frame, facts["remarks"] = write(parameters, plates, parts, seen)
-        odd = [f"{count:,} {what}" for what, count in facts["remarks"].items()]
-        count = frame["recipes"].map(len).sum()
-        print(f"{parameters.system}: {count:,} recipes", *odd, sep=", ", flush=True)
+        print(
+            f"{parameters.system}: {len(frame)} plates, odd recipes: {facts['remarks'] or 'none'}"
+        )
     else:
         frame = perception(parameters, plates, parts, seen)
     if not parameters.trained:
@@ -95,7 +95,7 @@ def perception(
     of_ingredients = network.ingredient_weight > 0 if network is not None else not of_dish
     frame, dishes, asked = on_plates(plates, test), seen.dishes, plates.asked
     by_variant = network is not None and network.names == "variant"
-    if by_variant or (of_dish and plates.groups):
+    if by_variant or (of_dish and plates.grouped):
         frame["variant_said"] = within_dish(dishes, asked, test)
         of_broad = dishes @ asked.variant_of.astype(float)  # the sum over its variants
         if by_variant:
@@ -212,7 +212,7 @@ def write(
     # imported late: language models take seconds, which looking need not pay
     from studies.recipes.writers import recipe_writer
 
-    if plates.groups is not None:
+    if plates.grouped:
         plates = plates.asked
         seen = seen._replace(dishes=seen.dishes @ plates.variant_of.astype(float))
     test = np.flatnonzero(parts == "test")

@@ -152,21 +152,21 @@ def calibration(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
 
 @plots.at_paper_size
 def trade(frame: pd.DataFrame) -> Figure | None:
-    """Draw grounding against hallucination, a point a prompt of a tidy frame, with 95 % intervals.
+    """Draw grounding recall against hallucination, a point a prompt of a tidy frame.
 
-    None where one of them was not measured.
+    Lines are 95 % intervals. Precision is one minus hallucination where a recipe names anything.
+    None without a prompt.
     """
     rows = frame.assign(system=tables.systems(frame)).set_index(["metric", "system"])
-    if rows.empty or not {"hallucination", *WROTE[:2]} <= set(frame["metric"]):
+    if rows.empty:
         return None
-    figure, axes = plots.grid(2, 2, 2.6)
-    for axis, metric in zip(axes, WROTE[:2], strict=True):
-        for system, across in rows.loc["hallucination"].iterrows():
-            up, look = rows.loc[metric, system], plots.style(system)
-            axis.plot([across.ci_low, across.ci_high], [up["mean"]] * 2, color=look.colour)
-            axis.plot([across["mean"]] * 2, [up.ci_low, up.ci_high], color=look.colour)
-            label = plots.plain(system)
-            axis.plot(across["mean"], up["mean"], look.marker, color=look.colour, label=label)
-        axis.set(xlabel=AXES["hallucination"], ylabel=AXES[metric])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", frameon=False)
+    figure, (axis,) = plots.grid(1, 1, 2.8)
+    for system, across in rows.loc["hallucination"].iterrows():
+        up, look = rows.loc["grounding_recall", system], plots.style(system)
+        axis.plot([across.ci_low, across.ci_high], [up["mean"]] * 2, color=look.colour)
+        axis.plot([across["mean"]] * 2, [up.ci_low, up.ci_high], color=look.colour)
+        point = {"color": look.colour, "label": plots.plain(system)}
+        axis.plot(across["mean"], up["mean"], look.marker, **point)
+    axis.set(xlabel=AXES["hallucination"], ylabel=AXES["grounding_recall"])
+    figure.legend(loc="outside right", frameon=False)
     return figure

@@ -210,8 +210,8 @@ class Parameters(Schedule, ImageParameters):
         )
         if network is not None:
             self.refuse_augmentation(network.frozen)
-            rival = network.triplet or network.pooling != "mean"
-            refuse(rival and not network.frozen, "triplet and attention need a frozen backbone")
+            lost = network.pooling != "mean" and not network.frozen
+            refuse(lost, "network.pooling: attention needs a frozen backbone")
             variants = network.names == "variant" and self.source.name in FOLDERS
             refuse(variants, "network.names: published dishes have no variants")
             # the stem halves the side twice, and so does every block but the last once; a map of

