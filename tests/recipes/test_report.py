@@ -194,7 +194,7 @@ class TestShown:
         points = [line.get_xydata()[0] for line in axis.lines if line.get_marker() != "None"]
         means = frame.set_index(["model", "metric"])["mean"]
         wanted = [(means[name]["hallucination"], means[name]["grounding_recall"]) for name in PAIR]
-        assert sorted(map(tuple, points)) == pytest.approx(sorted(wanted))
+        np.testing.assert_allclose(sorted(map(tuple, points)), sorted(wanted))
         lead = report.lead(results, frame, outcomes)
         assert "two_networks with" in lead
         results.write(frame, tests, outcomes, lead, report.note(results))
