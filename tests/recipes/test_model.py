@@ -17,7 +17,6 @@ from sentences import refused
 from studies.recipes import model
 from studies.recipes.model import (
     NEIGHBOURS,
-    Attention,
     Decision,
     DenseTrunk,
     Logits,
@@ -102,8 +101,6 @@ FEATURES = 10
 FROZEN = {"name": "backbone", "weights": "package/efficientnet_lite0", "trained": False}
 ON_FEATURES = {
     "two_networks": {},
-    "sequence": {"sequence": True},
-    "attention": {"pooling": "attention"},
     "metric_learning": {"triplet": 0.2},
 }
 
@@ -115,41 +112,18 @@ def on_features(request, tiles):
     return tiles("two_networks", network=network, augmentation=None)
 
 
-def numbers(settings, count):
-    """Made-up features, or places of a map where attention pools them."""
-    places = (count, 9, FEATURES) if settings.network.pooling == "attention" else (count, FEATURES)
-    return np.random.default_rng(0).normal(size=places).astype(np.float32)
+def numbers(count):
+    """Made-up features."""
+    return np.random.default_rng(0).normal(size=(count, FEATURES)).astype(np.float32)
 
 
 class TestFrozen:
-    def test_attention_begins_as_the_mean_and_is_a_softmax(self):
-        pool, places = Attention(4), torch.randn(3, 5, 4)
-        assert torch.allclose(pool(places), places.mean(1), atol=1e-6)
-        with torch.no_grad():
-            pool.query.normal_()
-            for row, one in zip(pool(places), places, strict=True):
-                odds = [math.exp(float(place @ pool.query) / 2) for place in one]
-                wanted = sum(o * place for o, place in zip(odds, one, strict=True)) / sum(odds)
-                assert torch.allclose(row, wanted, atol=1e-5)
-
-    def test_in_sequence_ingredients_follow_the_dish_and_do_not_teach_it(self, tiles):
-        network = {"trunk": FROZEN, "hidden": 6, "sequence": True}
-        chosen = tiles("two_networks", network=network, augmentation=None).network
-        heads, inputs = build(chosen, 5, 7, FEATURES).eval(), torch.randn(2, FEATURES)
-        before = heads(inputs)
-        before.ingredients.sum().backward()
-        assert heads.dish.weight.grad is None
-        assert all(one.grad is None for one in heads.trunks[0].parameters())
-        with torch.no_grad():
-            heads.dish.bias += torch.arange(5.0)
-        assert not torch.equal(heads(inputs).ingredients, before.ingredients)
-
     def test_the_nearest_training_plates_say_what_is_there(self, tiles):
         network = {"trunk": FROZEN, "hidden": 6, "triplet": 0.2}
         chosen = tiles("two_networks", network=network, augmentation=None)
         rng, count = np.random.default_rng(1), 40
         network = build(chosen.network, 3, 4, FEATURES, plates=count).eval()
-        known, inputs = numbers(chosen, count), numbers(chosen, 8)[::-1].copy() + 0.1
+        known, inputs = numbers(count), numbers(8)[::-1].copy() + 0.1
         dish, present = rng.integers(0, 3, count), rng.random((count, 4)) < 0.4
         network.remember(known, dish, present)
         with torch.no_grad():
@@ -171,10 +145,10 @@ class TestFrozen:
         sizes = len(DISHES), len(INGREDIENTS), FEATURES
         network = build(on_features.network, *sizes, plates=count).eval()
         if count:
-            network.remember(numbers(on_features, count), np.arange(12) % 2, np.eye(12, 4) > 0)
+            network.remember(numbers(count), np.arange(12) % 2, np.eye(12, 4) > 0)
         one, inputs = Recogniser(network, on_features, DISHES, INGREDIENTS, DECISION), 6
         again = load_run(written(one, sandbox / "run")).model()
-        inputs = numbers(on_features, 6)
+        inputs = numbers(6)
         for first, second in zip(one.see(inputs), again.see(inputs), strict=True):
             assert (first == second).all()
 

@@ -7,10 +7,10 @@ import numpy as np
 import kitchen
 from studies import paths
 from studies.inputs import images, reading
+from studies.inputs.features import features
 from studies.inputs.reading import divided, tell_parts
 from studies.paths import StudyError
 from studies.recipes import readers
-from studies.recipes.model import frozen
 from studies.recipes.params import FOLDERS, Parameters
 from studies.recipes.readers import Plates
 
@@ -71,8 +71,8 @@ def split(plates: Plates, parameters: Parameters) -> np.ndarray:
 def inputs(plates: Plates, parameters: Parameters) -> np.ndarray:
     """Return what the network reads, in the order of `files`, memory-mapped.
 
-    (N, 3, S, S) uint8 pixels, or features of a frozen backbone: see `frozen`.
+    (N, 3, S, S) uint8 pixels, or (N, F) features of a frozen backbone.
     """
     if parameters.network.frozen:
-        return frozen(plates.paths, plates.root, parameters.network)
+        return features(plates.paths, plates.root, parameters.network.trunk.weights)
     return images.load(plates.paths, parameters.image_size, plates.root)

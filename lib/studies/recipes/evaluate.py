@@ -40,13 +40,11 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     else:
         run = load_run(folder) if parameters.trained else better(parameters)
         run.refuse_other_images(fingerprint, plates.root)
-        network = run.model()
+        facts["perception"], network = run.system, run.model()
         inputs = data.inputs(plates, network.parameters)
         seen = network.see(inputs[parts == "test"])
         if parameters.baseline is not None or (told and told.ingredients == "implied"):
             seen = implied(seen, network.see(inputs[parts == "validation"]), plates, parts)
-    if parameters.looks:
-        facts["perception"] = run.system
     if told is not None:
         names = list(dict.fromkeys([*plates.asked.dishes, *names]))
         frame, facts["remarks"] = write(parameters, plates, parts, seen)

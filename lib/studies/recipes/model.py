@@ -1,7 +1,6 @@
 """CNN-1 and CNN-2: a softmax over dishes and sigmoids over ingredients, on two trunks or on one."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,37 +49,20 @@ class DenseTrunk(nn.Module):
 class Heads(nn.Module):
     """The two heads, each on a trunk of its own or both on the same one.
 
-    In `sequence` CNN-2 reads the probabilities of CNN-1's dishes, too, and is trained without
-    changing them.
+    Those that read frozen features are a layer each.
     """
 
-    def __init__(self, trunks: list[nn.Module], dishes: int, ingredients: int, sequence: bool):
+    def __init__(self, trunks: list[nn.Module], dishes: int, ingredients: int) -> None:
         super().__init__()
-        self.trunks, self.sequence = nn.ModuleList(trunks), sequence
+        self.trunks = nn.ModuleList(trunks)
         width = trunks[0].out_features
         self.dish = nn.Linear(width, dishes)
-        self.ingredients = nn.Linear(width + dishes * sequence, ingredients)
+        self.ingredients = nn.Linear(width, ingredients)
 
     def forward(self, inputs: Tensor) -> Logits:
         """Map pixels (B, 3, S, S) in 0 to 1, or features (B, F), to logits (B, C) and (B, S)."""
         seen = [trunk(inputs) for trunk in self.trunks]
-        dishes, last = self.dish(seen[0]), seen[-1]
-        if self.sequence:
-            last = torch.cat([last, dishes.detach().softmax(1)], dim=1)
-        return Logits(dishes, self.ingredients(last))
-
-
-class Attention(nn.Module):
-    """The mean of the places of a feature map, (B, T, F) to (B, F), weighted by one query."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.query = nn.Parameter(torch.zeros(width))  # at first the plain mean
-
-    def forward(self, places: Tensor) -> Tensor:
-        """Return softmax(places · query / √F) · places."""
-        share = (places @ self.query / places.shape[-1] ** 0.5).softmax(1)
-        return (share[:, :, None] * places).sum(1)
+        return Logits(self.dish(seen[0]), self.ingredients(seen[-1]))
 
 
 class Nearest(nn.Module):
@@ -136,9 +118,8 @@ def build(
     settings, trunks = network.trunk, []
     for _ in range(1 if network.shared or network.triplet else 2):
         if width is not None:
-            first = [Attention(width)] if network.pooling == "attention" else []
             layers = [nn.LayerNorm(width), nn.Linear(width, network.hidden), nn.ReLU()]
-            trunks.append(nn.Sequential(*first, *layers, nn.Dropout(network.dropout)))
+            trunks.append(nn.Sequential(*layers, nn.Dropout(network.dropout)))
             trunks[-1].out_features = network.hidden
         elif settings.name == "densenet":
             trunks.append(DenseTrunk(settings.growth, tuple(settings.blocks), settings.stem))
@@ -147,13 +128,7 @@ def build(
             trunks.append(FineTuned(backbone, pooled=True))
     if network.triplet:
         return Nearest(trunks[0], dishes, ingredients, plates)
-    return Heads(trunks, dishes, ingredients, network.sequence)
-
-
-def frozen(files: Sequence[Path], root: Path, network: Network) -> np.ndarray:
-    """Return features of the frozen backbone, (N, F), or (N, T, F) where attention pools them."""
-    kind = {"pooled": True} if network.pooling == "mean" else {"pooled": False, "dtype": "float16"}
-    return features(files, root, network.trunk.weights, **kind)
+    return Heads(trunks, dishes, ingredients)
 
 
 @accounted("decoding")
@@ -208,7 +183,7 @@ class Recogniser:
         network, size = self.parameters.network, self.parameters.image_size
         if network.frozen:
             # torch warns of what cannot be written, as the cached ones cannot
-            return self.see(frozen(files, Path("/"), network).copy())
+            return self.see(features(files, Path("/"), network.trunk.weights).copy())
         return self.see(np.stack([images.decode(file, size) for file in files]))
 
     def save(self, file: Path) -> None:

@@ -53,8 +53,6 @@ class Network(Block):
     ingredient_weight: NotNegative  # of equation (2); 0 leaves ingredients out
     hidden: Count = 512  # units of each trunk's layer on frozen features
     dropout: Share = 0.0  # of that layer
-    sequence: bool = False  # CNN-2 is also told what CNN-1 says of the dish
-    pooling: Literal["mean", "attention"] = "mean"  # of the places of a frozen feature map
     triplet: NotNegative = 0.0  # margin; the five nearest training plates then say what is there
 
     @property
@@ -199,8 +197,6 @@ class Parameters(Schedule, ImageParameters):
         kitchen = self.source.name == "kitchen"
         kinds = [one for one in (network, self.baseline, self.prompt) if one is not None]
         refuse(len(kinds) != 1, "a system is a network, a baseline or a prompt: set others to null")
-        silent = self.prompt and self.prompt.echo and self.prompt.ingredients == "none"
-        refuse(silent, "prompt.echo repeats a list of ingredients, so ingredients is not none")
         refuse(self.looks and not writing, f"{self.model} needs a network to ask: set writing")
         writer_seed = getattr(writing and writing.generator, "seed", None)
         refuse(
@@ -210,8 +206,6 @@ class Parameters(Schedule, ImageParameters):
         )
         if network is not None:
             self.refuse_augmentation(network.frozen)
-            lost = network.pooling != "mean" and not network.frozen
-            refuse(lost, "network.pooling: attention needs a frozen backbone")
             variants = network.names == "variant" and self.source.name in FOLDERS
             refuse(variants, "network.names: published dishes have no variants")
             # the stem halves the side twice, and so does every block but the last once; a map of

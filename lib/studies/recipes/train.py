@@ -112,8 +112,8 @@ def train(parameters: Parameters) -> Iterator[Any]:
         names, dish = plates.variants, plates.variant
     folder = yield
     width = inputs.shape[-1] if parameters.network.frozen else None
-    sizes_of = len(names), len(plates.ingredients), width
-    network = build(parameters.network, *sizes_of, plates=len(known))
+    heads = len(names), len(plates.ingredients)
+    network = build(parameters.network, *heads, width, plates=len(known))
     network = network.to(memory_format=torch.channels_last)
     examples = Examples(inputs, dish, plates.present)
     batches = Batches(known, parameters.images, parameters.seed)
