@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -253,6 +254,83 @@ class TestBlind:
         parts = np.array(["train"] * 10 + ["validation"] * 3 + ["test"] * 2)
         named = evaluate.blind(plates([0] * 15, present), parts).named
         assert named.tolist() == [[True, True, True, False]] * 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_dish_implies_the_ingredients_of_its_plates(seed):
+    rng = np.random.default_rng(seed)
+    parts = np.array(["train"] * 12 + ["validation"] * 5 + ["test"] * 4)
+    table = plates(rng.integers(0, 3, 21), rng.random((21, 4)) < 0.5)
+    likely = [rng.dirichlet(np.ones(3), count) for count in (4, 5)]
+    blank = np.zeros((0, 4)), np.zeros((0, 4), bool)
+    seen = evaluate.implied(Seen(likely[0], *blank), Seen(likely[1], *blank), table, parts)
+    known = range(12)
+    for row in range(4):
+        for s in range(4):
+            wanted = 0.0
+            for c in range(3):
+                own = [table.present[k, s] for k in known if table.dish[k] == c]
+                wanted += likely[0][row, c] * (np.mean(own) if own else 0.0)
+            assert seen.ingredients[row, s] == pytest.approx(wanted)
+    assert (seen.dishes == likely[0]).all()
+    assert (
+        (seen.ingredients[:, None] > seen.ingredients) <= (seen.named[:, None] >= seen.named)
+    ).all()
+
+
+class TestGroups:
+    @pytest.fixture
+    def table(self):
+        present = np.eye(3, dtype=bool)[[0, 1, 2, 0, 1, 2]]
+        names = ["beet_salad", "miso_soup", "greek_salad"]
+        return replace(plates([0, 1, 2, 0, 1, 2], present), dishes=names, grouped=True)
+
+    def test_prompts_name_groups_and_dishes_are_their_variants(self, table):
+        asked = table.asked
+        assert (asked.dishes, asked.variants) == (["salad", "soup"], table.dishes)
+        assert asked.dish.tolist() == [0, 1, 0, 0, 1, 0]
+        assert asked.variant.tolist() == table.dish.tolist()
+        assert asked.variant_of.tolist() == [[True, False], [False, True], [True, False]]
+        assert asked.asked is asked
+
+    def test_a_group_is_as_likely_as_its_dishes_and_a_dish_is_found_in_its_group(
+        self, table, ordered
+    ):
+        parts = np.array(["train"] * 3 + ["test"] * 3)
+        dishes = np.array([[0.3, 0.4, 0.3], [0.1, 0.2, 0.7], [0.5, 0.3, 0.2]])
+        seen = Seen(dishes, np.full((3, 3), 0.5), np.zeros((3, 3), bool))
+        network = ordered("two_networks").network.model_copy(update={"ingredient_weight": 0.0})
+        of = ordered("two_networks").model_copy(update={"network": network})
+        frame = evaluate.perception(of, table, parts, seen)
+        assert frame["dish_said"].tolist() == [1, 2, 0]  # of all dishes
+        assert frame["group_right"].tolist() == [True, False, True]  # .6 .4, .8 .2, .7 .3
+        assert frame["variant_said"].tolist() == [0, 1, 0]
+        assert frame["variant"].tolist() == [0, 1, 2]
+        # by ingredients, which are all the same, the first of the group
+        frame = evaluate.perception(ordered("two_networks"), table, parts, seen)
+        assert frame["variant_said"].tolist() == [0, 1, 0]
+
+    def test_the_prompt_tells_the_group_and_its_list_alone_is_a_recipe(self, table, ordered):
+        parts = np.array(["train"] * 3 + ["test"] * 3)
+        dishes = np.array([[0.3, 0.4, 0.3], [0.1, 0.8, 0.1], [0.5, 0.3, 0.2]])
+        named = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]], bool)
+        seen = Seen(dishes, np.full((3, 3), 0.5), named)
+        plan = {**ordered("supervised").writing.model_dump(), "plates": None, "sure": 0.0}
+        told = {"dish": "seen", "ingredients": "seen", "echo": True}
+        frame, remarks = evaluate.write(
+            ordered("supervised", writing=plan, prompt=told), table, parts, seen
+        )
+        lines = [prompt.split("\n")[2] for prompt in frame["prompt"]]
+        assert lines == ["Dish: salad", "Dish: soup", "Dish: salad"]
+        assert [one for (one,) in frame["recipes"]] == [
+            "i0 (50%), i1 (50%)",
+            "i1 (50%)",
+            "none recognised",
+        ]
+        assert (frame["dish"].tolist(), remarks) == ([0, 1, 0], {})
+        mentioned = texts.mentions(frame["recipes"], table.ingredients)[:, 0]
+        assert (mentioned == named).all()
 
 
 @settings(max_examples=50, deadline=None)

@@ -15,7 +15,14 @@ from safetensors.torch import load_file, save_file
 
 from sentences import refused
 from studies.recipes import model
-from studies.recipes.model import Decision, DenseTrunk, Logits, Recogniser, build
+from studies.recipes.model import (
+    NEIGHBOURS,
+    Decision,
+    DenseTrunk,
+    Logits,
+    Recogniser,
+    build,
+)
 from studies.runs.folder import load_run
 
 SIZE = 16
@@ -88,6 +95,62 @@ class TestBuild:
                 assert torch.allclose(trunk(torch.from_numpy(pixels(1)) / 255), wanted, atol=1e-4)
         blank = build(chosen, 5, 7, None, pretrained=False).trunks[0].backbone.model.state_dict()
         assert not all(torch.equal(v, published[k]) for k, v in blank.items())
+
+
+FEATURES = 10
+FROZEN = {"name": "backbone", "weights": "package/efficientnet_lite0", "trained": False}
+ON_FEATURES = {
+    "two_networks": {},
+    "metric_learning": {"triplet": 0.2},
+}
+
+
+@pytest.fixture(params=ON_FEATURES)
+def on_features(request, tiles):
+    """The parameters of a system on frozen features."""
+    network = {"trunk": FROZEN, "hidden": 6, "dropout": 0.5, **ON_FEATURES[request.param]}
+    return tiles("two_networks", network=network, augmentation=None)
+
+
+def numbers(count):
+    """Made-up features."""
+    return np.random.default_rng(0).normal(size=(count, FEATURES)).astype(np.float32)
+
+
+class TestFrozen:
+    def test_the_nearest_training_plates_say_what_is_there(self, tiles):
+        network = {"trunk": FROZEN, "hidden": 6, "triplet": 0.2}
+        chosen = tiles("two_networks", network=network, augmentation=None)
+        rng, count = np.random.default_rng(1), 40
+        network = build(chosen.network, 3, 4, FEATURES, plates=count).eval()
+        known, inputs = numbers(count), numbers(8)[::-1].copy() + 0.1
+        dish, present = rng.integers(0, 3, count), rng.random((count, 4)) < 0.4
+        network.remember(known, dish, present)
+        with torch.no_grad():
+            embed = [network.embedding(torch.from_numpy(one)).numpy() for one in (known, inputs)]
+            said = network(torch.from_numpy(inputs))
+        assert np.linalg.norm(embed[0], axis=1) == pytest.approx(np.ones(count), rel=1e-5)
+        for row, own in enumerate(embed[1]):
+            far = np.linalg.norm(embed[0] - own, axis=1)
+            near = np.argsort(far)[:NEIGHBOURS]
+            share = np.exp(-far[near]) / np.exp(-far[near]).sum()
+            votes = np.array([share[dish[near] == c].sum() for c in range(3)])
+            there = (share[:, None] * present[near]).sum(0)
+            assert said.dishes[row].exp().numpy() == pytest.approx(votes, abs=1e-3)
+            assert said.ingredients[row].sigmoid().numpy() == pytest.approx(there, abs=1e-3)
+
+    def test_to_the_bit_and_back(self, on_features, sandbox):
+        torch.manual_seed(0)
+        count = 12 if on_features.network.triplet else 0
+        sizes = len(DISHES), len(INGREDIENTS), FEATURES
+        network = build(on_features.network, *sizes, plates=count).eval()
+        if count:
+            network.remember(numbers(count), np.arange(12) % 2, np.eye(12, 4) > 0)
+        one, inputs = Recogniser(network, on_features, DISHES, INGREDIENTS, DECISION), 6
+        again = load_run(written(one, sandbox / "run")).model()
+        inputs = numbers(6)
+        for first, second in zip(one.see(inputs), again.see(inputs), strict=True):
+            assert (first == second).all()
 
 
 def pixels(number, size=SIZE):

@@ -20,7 +20,10 @@ PROMPTS = {  # what each is told of dish and ingredients
     "oracle": ("actual", "actual"),
     "shuffled": ("seen", "another_plate"),
     "typical": ("seen", "typical"),
+    "implied": ("seen", "implied"),
+    "echo": ("seen", "seen"),
 }
+RIVALS = ("metric_learning",)
 FLIPS = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.2}
 FROZEN = {"name": "backbone", "weights": "torchvision/densenet121", "trained": False}
 TOLD = {"dish": "seen", "ingredients": "seen"}
@@ -49,8 +52,14 @@ def test_shipped_files_are_the_systems_of_the_paper_and_its_controls(dataset, tm
         file.write_text(yaml.safe_dump(parameters.resolved()))
         assert load_run(tmp_path / system).parameters == parameters
         assert (parameters.dataset, parameters.system) == (dataset, system)
-        assert parameters.trained == (parameters.model in NETWORKS)
-        assert parameters.after == (list(NETWORKS) if system in PROMPTS else [])
+        assert parameters.trained == (parameters.model in {*NETWORKS, *RIVALS})
+        eyes = parameters.writing.perception if parameters.looks else []
+        assert parameters.looks == (parameters.model in {*PROMPTS, "dish_implied"})
+        assert parameters.after == eyes
+        assert parameters.by_chance == (system not in ("frequencies", "majority"))
+        if system == "supervised@shared_backbone":  # differs in nothing but whom it asks
+            assert eyes == ["shared_backbone"]
+            values["writing"] = values["writing"] | {"perception": ["two_networks"]}
         shared.append({name: value for name, value in values.items() if name not in own})
     # systems differ in nothing but what they are
     assert all(other == shared[0] for other in shared)
@@ -60,7 +69,8 @@ def test_shipped_files_are_the_systems_of_the_paper_and_its_controls(dataset, tm
         assert runs[system].network.trunk == runs["two_networks"].network.trunk
     for system in ("frequencies", "majority"):
         assert runs[system].baseline.name == system
-    assert set(PROMPTS) <= set(runs) or dataset == "food101_scratch"
+    controls = {"implied", "echo"} if dataset != "food101_groups" else set()
+    assert set(PROMPTS) - controls <= set(runs) or dataset == "food101_scratch"
     for system in set(PROMPTS) & set(runs):
         assert (runs[system].prompt.dish, runs[system].prompt.ingredients) == PROMPTS[system]
 
@@ -77,6 +87,10 @@ def test_shipped_files_are_the_systems_of_the_paper_and_its_controls(dataset, tm
         (
             {"network.names": "variant", "source": {"name": "food101", "ingredients": "typical"}},
             ["network.names", "have no variants"],
+        ),
+        (
+            {"network": None, "baseline": {"name": "dish_implied"}, "writing": None},
+            ["needs a network to ask: set writing"],
         ),
         ({"writing.generator": SERVER | {"key_variable": "sk-1"}}, ["not the key itself"]),
     ],

@@ -12,6 +12,7 @@ import reported
 from sentences import refused
 from studies.recipes import data, figures, metrics, readers, report
 from studies.recipes.report import judged, read
+from studies.reporting import tables
 from studies.reporting.results import keep
 
 pytest_plugins = ["plates_made"]
@@ -22,6 +23,7 @@ EVERY = np.arange(PLATES)
 DISH = ["dish_top1", "dish_top5", "dish_macro_f1", "ece"]
 INGREDIENTS = ["ingredient_micro_f1", "ingredient_macro_f1", "ingredient_map", "jaccard"]
 USUAL = np.stack([meals.PRESENT[dish == meals.DISH].any(0) for dish in meals.DISH])
+PAIR = ("naive", "supervised")
 HOSTILE = "<script>alert(1)</script> | `*_$x$"
 
 
@@ -103,7 +105,7 @@ class TestRead:
             ("majority", "two_networks", 2): {*DISH, "variant_accuracy"},
             ("frequencies", "two_networks", 2): {*INGREDIENTS, "variant_accuracy"},
             ("naive", "supervised", 1): {
-                *("grounding_precision", "grounding_recall", "self_bleu", "sight")
+                *("grounding_precision", "grounding_recall", "hallucination", "self_bleu", "sight")
             },
         }
 
@@ -139,7 +141,7 @@ class TestClaims:
             ({"naive": "own", "supervised": "templates"}, "does not hold", UNTESTED + GATE),
             # alike as well, but blind
             ({"supervised": "templates"}, "inconclusive", None),
-            # a control is better in one of six differences
+            # a control is better in one of seven differences
             ({"typical": "own", "supervised": "exchanged"}, "holds", "does not hold"),
             ({"shuffled": "own"}, "holds", "inconclusive"),
         ],
@@ -170,7 +172,7 @@ class TestClaims:
         results = read("made_up")
         outcomes = judged(results)
         assert [one.untested for one in outcomes[:3]] == [outcomes[0].claim.untested["by_dish"]] * 3
-        assert not any(one.steps for one in outcomes)
+        assert not any(one.steps for one in outcomes[:3])
         assert results.paper["by_dish"] in report.note(results)
 
 
@@ -188,6 +190,11 @@ class TestShown:
         plates = figures.cases({name: runs[0] for name, runs in results.prompts.items()})
         assert plates.text.count("Recipe, supervised: ") == 6
         assert "<script" not in plates.html
+        (axis,) = figures.trade(tables.of(frame, results.prompts)).axes
+        points = [line.get_xydata()[0] for line in axis.lines if line.get_marker() != "None"]
+        means = frame.set_index(["model", "metric"])["mean"]
+        wanted = [(means[name]["hallucination"], means[name]["grounding_recall"]) for name in PAIR]
+        np.testing.assert_allclose(sorted(map(tuple, points)), sorted(wanted))
         lead = report.lead(results, frame, outcomes)
         assert "two_networks with" in lead
         results.write(frame, tests, outcomes, lead, report.note(results))
@@ -211,8 +218,9 @@ def test_the_evidence_alone_makes_the_same_report(dinner, sandbox, monkeypatch):
     monkeypatch.setenv("STUDIES_ROOT", str(dinner.root))
     results, frame, tests, outcomes, drawn, _ = tables()
     remarks = sum((Counter(run.provenance.get("remarks")) for run in results.runs), Counter())
-    for what, count in remarks.items():
-        assert f"{count:,} {what}" in report.asked(results)
+    odd = report.failures(results)
+    assert odd["prompt"].tolist() == list(results.prompts)
+    assert {what: odd[what].sum() for what in remarks} == remarks
     for run in results.runs:  # the report says what the run does
         rows = frame[(frame["model"] == run.params["model"])]
         rows = rows[rows["variant"] == run.params["variant"]].set_index("metric")["mean"]

@@ -9,8 +9,12 @@ from hypothesis import strategies as st
 from pycocoevalcap.bleu.bleu import Bleu
 
 from studies.recipes.texts import (
+    IGNORED,
+    REPEATED,
     distinct_2,
+    failures,
     grounding,
+    hallucination,
     mentions,
     reference_scores,
     self_bleu,
@@ -257,3 +261,26 @@ def test_a_text_without_words_scores_nothing_and_nothing_is_printed(capsys):
     assert distinct_2([["", "…"]], np.zeros(1)) == 0
     assert not mentions(recipes, ["egg"]).any()
     assert capsys.readouterr().out == ""
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_what_is_named_is_there_or_made_up(seed):
+    rng = np.random.default_rng(seed)
+    named, present = rng.random((4, 2, 5)) < 0.4, rng.random((4, 5)) < 0.5
+    precision, _ = grounding(named, present)
+    some = named.any(2).mean(1)  # the share of recipes that name any
+    assert hallucination(named, present) + precision == pytest.approx(some)
+
+
+def test_recipes_that_repeat_themselves_or_ignore_their_list_are_counted():
+    known = ["egg", "rice noodle", "nori"]
+    lists = [["egg (50%), nori"], ["rice noodle"], ["none recognised"], [""]]
+    recipes = [
+        ["Boil the eggs.", "Fry it well."],
+        ["rice, rice noodles", "noodle"],
+        ["mmm " * 20, "Boil the water"],
+        ["a b c d a b c d", "a b c a b c a b c a"],
+    ]
+    wanted = {REPEATED: 2, IGNORED: 2}
+    assert failures(recipes, lists, known) == wanted

@@ -76,6 +76,18 @@ class TestGreedy:
         assert local("random", batch=batch).write(PROMPTS, 3) == [3 * row for row in alone]
 
 
+class TestPenalty:
+    def test_what_was_said_is_less_likely_again(self, local):
+        shares = []
+        for penalty in (1.0, 100.0):  # of oil, which stands in the prompt, against egg
+            writer = local("chance", temperature=1.0, max_tokens=1)
+            writer.repetition_penalty = penalty
+            (said,) = writer.write(["oil pizza"], 600)
+            shares.append(said.count("oil") / 600)
+        assert 0.43 < shares[0] < 0.57
+        assert shares[1] < 0.4
+
+
 class TestSampling:
     @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
     def test_words_are_as_frequent_as_the_temperature_says(self, local, temperature):

@@ -1,5 +1,7 @@
 """The plates of a run: read from their source, split into parts, turned into inputs."""
 
+from dataclasses import replace
+
 import numpy as np
 
 import kitchen
@@ -20,7 +22,9 @@ def read(parameters: Parameters) -> Plates:
     if source.name == "kitchen":
         return from_kitchen(source.per_variant, source.seed)
     if source.name == "food101" and source.ingredients == "recipes5k":
-        return readers.recipes5k(paths.data() / FOLDERS["recipes5k"])
+        return replace(
+            readers.recipes5k(paths.data() / FOLDERS["recipes5k"]), grouped=source.groups
+        )
     if source.name == "table":
         plates = readers.from_table(paths.data() / source.file)
         network = parameters.network
@@ -28,7 +32,8 @@ def read(parameters: Parameters) -> Plates:
             raise StudyError(f"{source.file}: has no column `variant`; set network.names: dish")
         return plates
     reader = readers.food101 if source.name == "food101" else readers.uecfood256
-    return reader(paths.data() / FOLDERS[source.name], readers.table(source.ingredients))
+    plates = reader(paths.data() / FOLDERS[source.name], readers.table(source.ingredients))
+    return replace(plates, grouped=getattr(source, "groups", False))
 
 
 def from_kitchen(per_variant: int, seed: int) -> Plates:

@@ -1,6 +1,6 @@
 """Score one system: `python -m studies.recipes.evaluate -f dataset.yaml -f system.yaml`."""
 
-from collections.abc import Mapping
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from studies.recipes import data, metrics, texts
 from studies.recipes.calibration import thresholds
 from studies.recipes.model import Seen
 from studies.recipes.params import Parameters
-from studies.recipes.prompt import STREAM, prompts
+from studies.recipes.prompt import STREAM, list_in, prompts
 from studies.recipes.readers import Plates
 from studies.reporting.bootstrap import Metric, mean, value
 from studies.runs.files import to_json, write_atomic
@@ -34,23 +34,28 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     parts = data.split(plates, parameters)
     fingerprint = plates.fingerprint
     facts = {"dataset_fingerprint": fingerprint, "images": sizes(parts)}
-    if parameters.baseline is not None:
+    names, told = plates.dishes, parameters.prompt
+    if not (parameters.trained or parameters.looks):
         seen = blind(plates, parts)
     else:
         run = load_run(folder) if parameters.trained else better(parameters)
         run.refuse_other_images(fingerprint, plates.root)
-        network = run.model()
-        seen = network.see(data.inputs(plates, network.parameters)[parts == "test"])
-    if parameters.prompt is not None:
+        facts["perception"], network = run.system, run.model()
+        inputs = data.inputs(plates, network.parameters)
+        seen = network.see(inputs[parts == "test"])
+        if parameters.baseline is not None or (told and told.ingredients == "implied"):
+            seen = implied(seen, network.see(inputs[parts == "validation"]), plates, parts)
+    if told is not None:
+        names = list(dict.fromkeys([*plates.asked.dishes, *names]))
         frame, facts["remarks"] = write(parameters, plates, parts, seen)
-        facts["perception"] = run.system
-        if told := remarked(frame["recipes"].map(len).sum(), facts["remarks"]):
-            print(f"{parameters.system}: {told}", flush=True)
+        print(
+            f"{parameters.system}: {len(frame)} plates, odd recipes: {facts['remarks'] or 'none'}"
+        )
     else:
         frame = perception(parameters, plates, parts, seen)
     if not parameters.trained:
         write_atomic(folder / "provenance.json", to_json(provenance(**facts)))
-    items = {"dishes": plates.dishes, "ingredients": plates.ingredients}
+    items = {"dishes": names, "ingredients": plates.ingredients}
     write_atomic(folder / "items.json", to_json(items))
     write_atomic(folder / "predictions.parquet", lambda path: frame.to_parquet(path, **SMALL))
     write_atomic(folder / "metrics.json", to_json(scores(load_run(folder))))
@@ -86,21 +91,26 @@ def perception(
     test, network = np.flatnonzero(parts == "test"), parameters.network
     of_dish = network is not None or parameters.baseline.name == "majority"
     of_ingredients = network.ingredient_weight > 0 if network is not None else not of_dish
-    frame, dishes = on_plates(plates, test), seen.dishes
-    if network is not None and network.names == "variant":
-        frame["variant_said"] = within_dish(dishes, plates, test)
-        dishes = dishes @ plates.variant_of.astype(float)  # the sum over its variants
+    frame, dishes, asked = on_plates(plates, test), seen.dishes, plates.asked
+    by_variant = network is not None and network.names == "variant"
+    if by_variant or (of_dish and plates.grouped):
+        frame["variant_said"] = within_dish(dishes, asked, test)
+        of_broad = dishes @ asked.variant_of.astype(float)  # the sum over its variants
+        if by_variant:
+            dishes = of_broad
+        else:
+            frame["group_right"] = of_broad.argmax(1) == asked.dish[test]
     if of_dish:
         frame = frame.assign(**metrics.dish_columns(dishes, plates.dish[test]))
     if of_ingredients:
         frame["named"] = metrics.listed(seen.named)
         steps = metrics.ingredient_steps(seen.ingredients, plates.present[test])
         frame["ingredient_steps"] = list(steps)
-        if plates.variants is not None:
-            likely = variant_scores(seen.ingredients, plates, np.flatnonzero(parts == "train"))
-            frame["variant_said"] = within_dish(likely, plates, test)
+        if asked.variants is not None:
+            likely = variant_scores(seen.ingredients, asked, np.flatnonzero(parts == "train"))
+            frame["variant_said"] = within_dish(likely, asked, test)
     if "variant_said" in frame:
-        frame["variant"] = plates.variant[test]
+        frame["variant"] = asked.variant[test]
     return frame
 
 
@@ -113,12 +123,15 @@ def measures(run: LoadedRun) -> dict[str, Metric]:
         named = texts.mentions(frame["recipes"], items["ingredients"], items["dishes"])
         precision, recall = texts.grounding(named, present)
         by_id |= {"grounding_precision": mean(precision), "grounding_recall": mean(recall)}
+        by_id["hallucination"] = mean(texts.hallucination(named, present))
         by_id["sight"] = texts.sight(named, present, frame["dish"].to_numpy())
         by_id |= {name: mean(frame[name]) for name in texts.SCORES if name in frame}
     if "dish_said" in frame:
         by_id |= metrics.dish_metrics(frame)
     if "named" in frame:
         by_id |= metrics.ingredient_metrics(frame, count)
+    if "group_right" in frame:
+        by_id["group_top1"] = mean(frame["group_right"])
     if "variant_said" in frame:
         by_id["variant_accuracy"] = mean(frame["variant_said"] == frame["variant"])
     return by_id
@@ -149,16 +162,34 @@ def blind(plates: Plates, parts: np.ndarray) -> Seen:
     return Seen(*(np.tile(row, (test.sum(), 1)) for row in said))
 
 
+def implied(seen: Seen, held_out: Seen, plates: Plates, parts: np.ndarray) -> Seen:
+    """Return what CNN-1 alone implies of the ingredients: Σ P(dish) · share of its plates.
+
+    `seen` is of test plates, `held_out` of validation plates, on which thresholds are chosen as
+    those of a network are.
+    """
+    train, validation = (parts == part for part in ("train", "validation"))
+    own = shares(plates.present[train], plates.dish[train], len(plates.dishes), 0.0)
+    limits = thresholds(held_out.dishes @ own, plates.present[validation])
+    ingredients = seen.dishes @ own
+    return Seen(seen.dishes, ingredients, ingredients > limits)
+
+
+def shares(present: np.ndarray, of: np.ndarray, count: int, unknown: float) -> np.ndarray:
+    """Return how many of the plates (N, S) of each class (N,) have an ingredient, (count, S)."""
+    means = pd.DataFrame(present).groupby(of).mean()
+    return means.reindex(range(count), fill_value=unknown).to_numpy()
+
+
 def variant_scores(probabilities: np.ndarray, plates: Plates, train: np.ndarray) -> np.ndarray:
     """Return the expected log-likelihood of each variant, (N, V).
 
     Of ingredient probabilities p (N, S) and the share π (V, S) of each variant's plates among the
     rows `train` that have them: Σ_s p log π + (1 − p) log(1 − π).
     """
-    profiles = pd.DataFrame(plates.present[train]).groupby(plates.variant[train]).mean()
     # one that is not trained on is as likely with an ingredient as without
-    share = profiles.reindex(range(len(plates.variants)), fill_value=0.5).to_numpy()
-    share = share.clip(RARE, 1 - RARE)
+    own = shares(plates.present[train], plates.variant[train], len(plates.variants), 0.5)
+    share = own.clip(RARE, 1 - RARE)
     return probabilities @ np.log(share).T + (1 - probabilities) @ np.log(1 - share).T
 
 
@@ -179,26 +210,27 @@ def write(
     # imported late: language models take seconds, which looking need not pay
     from studies.recipes.writers import recipe_writer
 
+    if plates.grouped:
+        plates = plates.asked
+        seen = seen._replace(dishes=seen.dishes @ plates.variant_of.astype(float))
     test = np.flatnonzero(parts == "test")
     places = sample(len(test), parameters)
     rows = test[places]
     frame = on_plates(plates, rows)
     frame["prompt"] = prompts(parameters, plates, parts, seen, places)
-    with accounted("decoding"):
-        writer = recipe_writer(parameters)
-        recipes = writer.write(frame["prompt"], parameters.writing.recipes)
+    lists, remarks = [[list_in(prompt)] for prompt in frame["prompt"]], Counter()
+    recipes = lists
+    if not parameters.prompt.echo:
+        with accounted("decoding"):
+            writer = recipe_writer(parameters)
+            recipes = writer.write(frame["prompt"], parameters.writing.recipes)
+        remarks = writer.remarks + texts.failures(recipes, lists, plates.ingredients)
     frame["recipes"] = recipes
     frame["self_bleu"] = texts.self_bleu(recipes, plates.dish[rows], plates.present[rows])
     if plates.references is not None:
         references = [plates.references[row] for row in rows]
         frame = frame.assign(**texts.reference_scores(recipes, references))
-    return frame, dict(+writer.remarks)
-
-
-def remarked(recipes: int, remarks: Mapping[str, int]) -> str:
-    """Return in words which of so many recipes are odd, "" where none is."""
-    told = ", ".join(f"{count:,} {what}" for what, count in remarks.items())
-    return told and f"of {recipes:,} recipes {told}"
+    return frame, dict(+remarks)
 
 
 def sample(count: int, parameters: Parameters) -> np.ndarray:

@@ -10,14 +10,16 @@ from sklearn.calibration import calibration_curve
 from studies.inputs.reading import PARTS
 from studies.paths import StudyError
 from studies.recipes import data, metrics
+from studies.recipes.prompt import LISTED
 from studies.recipes.readers import Plates
-from studies.reporting import plots, publish
+from studies.reporting import plots, publish, tables
 from studies.reporting.tables import Shown
 from studies.runs.folder import LoadedRun, load_run
 
 NAMES = {
     "dish_top1": "dish top-1",
     "dish_top5": "dish top-5",
+    "group_top1": "group top-1",
     "ece": "ECE",
     "ingredient_micro_f1": "ingredient micro-F1",
     "ingredient_map": "ingredient mAP",
@@ -27,6 +29,7 @@ NAMES = {
     "jaccard": "Jaccard",
     "grounding_precision": "grounding precision",
     "grounding_recall": "grounding recall",
+    "hallucination": "hallucination",
     "sight": "sight",
     "self_bleu": "self-BLEU",
     "distinct_2": "distinct-2",
@@ -37,7 +40,7 @@ AXES = {metric: f"{name} (0–1)" for metric, name in NAMES.items()} | {"sight":
 LOOKED = ("dish_top1", "ingredient_micro_f1", "ingredient_map", "variant_accuracy")
 SEEN = {metric: NAMES[metric] for metric in LOOKED}
 SEEN_AXES = {metric: AXES[metric] for metric in LOOKED[:3]}
-WROTE = ("grounding_precision", "grounding_recall", "sight", "self_bleu")
+WROTE = ("grounding_precision", "grounding_recall", "hallucination", "sight", "self_bleu")
 WRITTEN = {metric: NAMES[metric] for metric in WROTE}
 WRITTEN_AXES = {metric: AXES[metric] for metric in WRITTEN}
 CURVES = {
@@ -45,6 +48,7 @@ CURVES = {
     "validation_dish_top1": "validation dish top-1 (0–1)",
     "validation_ingredient_map": "validation ingredient mAP (0–1)",
 }
+TOLD = ("Dish: ", LISTED)  # the lines in which prompts differ
 NAMED = 4  # ingredients in a caption
 
 
@@ -102,7 +106,7 @@ def look(run: LoadedRun, shown: int = 6) -> Shown | None:
 
 
 def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown | None:
-    """Show test plates, each with what is on it, the last run's prompt and every run's recipe.
+    """Show test plates, each with what is on it, and every run's prompt and recipe.
 
     Where the photographs are not at hand, that; None without a run.
     """
@@ -117,12 +121,12 @@ def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown | None:
     for row in spread(len(last.predictions), shown):
         plate = last.predictions.iloc[row]
         names = [plates.ingredients[place] for place in plate["present"]]
-        texts = {
-            "On the plate": f"{spoken(plates.dishes[plate['dish']])}: {', '.join(names)}",
-            "Prompt": plate["prompt"],
-        }
+        dish = plates.dishes[plates.dish[plates.files.index(plate["id"])]]
+        texts = {"On the plate": f"{spoken(dish)}: {', '.join(names)}"}
         for name, run in runs.items():
-            texts[f"Recipe, {name}"] = run.predictions.iloc[row]["recipes"][0]
+            own = run.predictions.iloc[row]
+            told = [line for line in own["prompt"].split("\n") if line.startswith(TOLD)]
+            texts |= {f"Told, {name}": "\n".join(told), f"Recipe, {name}": own["recipes"][0]}
         blocks.append(publish.case(plates.root / plate["id"], texts))
         words += [f"{heading}: {text}" for heading, text in texts.items()]
     return Shown("".join(blocks), "\n".join(words))
@@ -144,3 +148,25 @@ def calibration(systems: Mapping[str, list[LoadedRun]]) -> Figure | None:
     frames.append(pd.DataFrame({"said": [0.0, 1.0], "right": [0.0, 1.0], "system": "perfect"}))
     axes, label = {"right": "share that is right (0–1)"}, "probability of the dish said (0–1)"
     return plots.curves(pd.concat(frames), "said", axes, x_label=label)
+
+
+@plots.at_paper_size
+def trade(frame: pd.DataFrame) -> Figure | None:
+    """Draw grounding recall against hallucination, a point a prompt of a tidy frame.
+
+    Lines are 95 % intervals. Precision is one minus hallucination where a recipe names anything.
+    None without a prompt.
+    """
+    rows = frame.assign(system=tables.systems(frame)).set_index(["metric", "system"])
+    if rows.empty:
+        return None
+    figure, (axis,) = plots.grid(1, 1, 2.8)
+    for system, across in rows.loc["hallucination"].iterrows():
+        up, look = rows.loc["grounding_recall", system], plots.style(system)
+        axis.plot([across.ci_low, across.ci_high], [up["mean"]] * 2, color=look.colour)
+        axis.plot([across["mean"]] * 2, [up.ci_low, up.ci_high], color=look.colour)
+        point = {"color": look.colour, "label": plots.plain(system)}
+        axis.plot(across["mean"], up["mean"], look.marker, **point)
+    axis.set(xlabel=AXES["hallucination"], ylabel=AXES["grounding_recall"])
+    figure.legend(loc="outside right", frameon=False)
+    return figure

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from studies.inputs import images
 from studies.inputs.features import features
@@ -19,6 +19,7 @@ from studies.recipes.params import Network, Parameters
 from studies.runs.folder import accounted, fitting_weights, open_weights, write_weights
 
 CHUNK = 256  # images looked at once
+EMBEDDING, NEIGHBOURS = 128, 5  # of the rival that learns distances
 
 
 class Logits(NamedTuple):
@@ -48,38 +49,86 @@ class DenseTrunk(nn.Module):
 class Heads(nn.Module):
     """The two heads, each on a trunk of its own or both on the same one.
 
-    Without trunks the heads read features of a frozen backbone.
+    Those that read frozen features are a layer each.
     """
 
-    def __init__(self, trunks: list[nn.Module], width: int, dishes: int, ingredients: int) -> None:
+    def __init__(self, trunks: list[nn.Module], dishes: int, ingredients: int) -> None:
         super().__init__()
         self.trunks = nn.ModuleList(trunks)
+        width = trunks[0].out_features
         self.dish = nn.Linear(width, dishes)
         self.ingredients = nn.Linear(width, ingredients)
 
     def forward(self, inputs: Tensor) -> Logits:
         """Map pixels (B, 3, S, S) in 0 to 1, or features (B, F), to logits (B, C) and (B, S)."""
-        seen = [trunk(inputs) for trunk in self.trunks] or [inputs]
+        seen = [trunk(inputs) for trunk in self.trunks]
         return Logits(self.dish(seen[0]), self.ingredients(seen[-1]))
 
 
+class Nearest(nn.Module):
+    """What the five nearest training plates are, by an embedding trained with triplets of a dish.
+
+    Trained, it maps inputs to embeddings (B, 128) of length 1; in evaluation to the logits of the
+    shares of the neighbours, weighted by exp(−distance), once it `remember`s training plates.
+    """
+
+    def __init__(self, trunk: nn.Module, dishes: int, ingredients: int, plates: int) -> None:
+        super().__init__()
+        self.trunk, self.embed = trunk, nn.Linear(trunk.out_features, EMBEDDING)
+        self.register_buffer("known", torch.zeros(plates, EMBEDDING))
+        self.register_buffer("truth", torch.zeros(plates, dishes + ingredients))
+        self.dishes = dishes
+
+    def remember(self, inputs: np.ndarray, dish: np.ndarray, present: np.ndarray) -> None:
+        """Keep the embeddings of (M, …) training inputs, their dishes (M,) and ingredients."""
+        chunks = (torch.from_numpy(inputs[k : k + CHUNK]) for k in range(0, len(inputs), CHUNK))
+        device = self.known.device
+        with torch.inference_mode():
+            embedded = [self.embedding(compute.to_input(chunk, device)) for chunk in chunks]
+        self.known.copy_(torch.cat(embedded))
+        self.truth.copy_(torch.from_numpy(np.c_[np.eye(self.dishes)[dish], present]))
+
+    def embedding(self, inputs: Tensor) -> Tensor:
+        """Map inputs to embeddings of length 1, (B, 128)."""
+        return normalize(self.embed(self.trunk(inputs)).float())
+
+    def forward(self, inputs: Tensor) -> Tensor | Logits:
+        """Return embeddings in training, else logits (B, C) and (B, S)."""
+        own = self.embedding(inputs)
+        if self.training:
+            return own
+        near, which = torch.cdist(own, self.known).topk(NEIGHBOURS, largest=False)
+        share = (near.neg().softmax(1)[:, :, None] * self.truth[which]).sum(1).clamp(1e-4, 1 - 1e-4)
+        return Logits(share[:, : self.dishes].log(), share[:, self.dishes :].logit())
+
+
 def build(
-    network: Network, dishes: int, ingredients: int, width: int | None, pretrained: bool = True
-) -> Heads:
+    network: Network,
+    dishes: int,
+    ingredients: int,
+    width: int | None,
+    pretrained: bool = True,
+    plates: int = 0,
+) -> Heads | Nearest:
     """Return a fresh network; `width` is F for features of a frozen backbone, None for pixels.
 
     `pretrained=False` leaves published weights out: a run folder holds those that training made.
+    `plates` are those that neighbours are sought among.
     """
-    if width is not None:
-        return Heads([], width, dishes, ingredients)
     settings, trunks = network.trunk, []
-    for _ in range(1 if network.shared else 2):
-        if settings.name == "densenet":
+    for _ in range(1 if network.shared or network.triplet else 2):
+        if width is not None:
+            layers = [nn.LayerNorm(width), nn.Linear(width, network.hidden), nn.ReLU()]
+            trunks.append(nn.Sequential(*layers, nn.Dropout(network.dropout)))
+            trunks[-1].out_features = network.hidden
+        elif settings.name == "densenet":
             trunks.append(DenseTrunk(settings.growth, tuple(settings.blocks), settings.stem))
         else:
             backbone = load_backbone(settings.weights, True, pretrained)
             trunks.append(FineTuned(backbone, pooled=True))
-    return Heads(trunks, trunks[0].out_features, dishes, ingredients)
+    if network.triplet:
+        return Nearest(trunks[0], dishes, ingredients, plates)
+    return Heads(trunks, dishes, ingredients)
 
 
 @accounted("decoding")
@@ -155,7 +204,10 @@ def load(run: Any) -> Recogniser:
         decision = Decision(**saved["decision"])
         names = saved["dishes"], saved["ingredients"]
     with fitting_weights(file):
-        width = tensors["dish.weight"].shape[1] if parameters.network.frozen else None
-        network = build(parameters.network, *map(len, names), width, pretrained=False)
+        # of what reads them, whose weights are a vector
+        first = min(name for name in tensors if name.startswith("trunk"))
+        width = len(tensors[first]) if parameters.network.frozen else None
+        known = len(tensors.get("known", ()))
+        network = build(parameters.network, *map(len, names), width, False, known)
         network.load_state_dict(tensors)
     return Recogniser(network.to(compute.device()).eval(), parameters, *names, decision)

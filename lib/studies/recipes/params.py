@@ -8,7 +8,7 @@ from studies import paths
 from studies.inputs.download import require, require_own
 from studies.paths import StudyError
 from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule, Server, Table
-from studies.runs.params import Block, Count, Name, NotNegative, Positive, Seed, Widths
+from studies.runs.params import Block, Count, Name, NotNegative, Positive, Seed, Share, Widths
 
 # where published data lies below STUDIES_DATA
 FOLDERS = {
@@ -24,6 +24,7 @@ class Food101(Block):
 
     name: Literal["food101"]
     ingredients: str  # typical, ingredients101, recipes5k, or a CSV file below STUDIES_DATA
+    groups: bool = False  # whether prompts name a dish's broad group, and a plate its dish alone
 
 
 class UecFood256(Block):
@@ -49,6 +50,9 @@ class Network(Block):
     shared: bool  # one trunk with two heads, or two networks
     names: Literal["dish", "variant"]  # what the softmax is over
     ingredient_weight: NotNegative  # of equation (2); 0 leaves ingredients out
+    hidden: Count = 512  # units of each trunk's layer on frozen features
+    dropout: Share = 0.0  # of that layer
+    triplet: NotNegative = 0.0  # margin; the five nearest training plates then say what is there
 
     @property
     def frozen(self) -> bool:
@@ -57,16 +61,17 @@ class Network(Block):
 
 
 class Baseline(Block):
-    """What can be said without looking at the picture."""
+    """What can be said without looking at the picture, or by CNN-1 alone."""
 
-    name: Literal["majority", "frequencies"]  # of dishes, of ingredients
+    name: Literal["majority", "frequencies", "dish_implied"]  # of dishes, the others of ingredients
 
 
 class Prompt(Block):
     """What a language model is told of a plate."""
 
     dish: Literal["seen", "actual"]
-    ingredients: Literal["none", "seen", "actual", "another_plate", "typical"]
+    ingredients: Literal["none", "seen", "actual", "another_plate", "typical", "implied"]
+    echo: bool = False  # the list of ingredients itself is the recipe, without a language model
 
 
 class Writer(Block):
@@ -86,7 +91,7 @@ class Local(Block):
     """A causal language model of transformers."""
 
     name: Literal["local"]
-    model: str  # hub name or local folder
+    model: str  # package/smollm2, hub name or local folder
     batch: Count  # prompts at once
 
 
@@ -98,6 +103,7 @@ class Writing(Block):
     plates: Count | None  # test plates that get recipes; None for all
     recipes: Count  # of a plate
     temperature: NotNegative  # 0 is greedy
+    repetition_penalty: Positive = 1.0  # of what stands in prompt or recipe; a server has its own
     max_tokens: Count  # of a recipe
     servings: Count
     language: str
@@ -124,12 +130,17 @@ class Parameters(Schedule, ImageParameters):
     @property
     def by_chance(self) -> bool:
         """Whether another seed may give another result: recipes are sampled."""
-        return self.trained or self.prompt is not None
+        return self.baseline is None or self.looks
+
+    @property
+    def looks(self) -> bool:
+        """Whether it is not trained, but asks a network what it sees."""
+        return self.prompt is not None or getattr(self.baseline, "name", "") == "dish_implied"
 
     @property
     def after(self) -> list[str]:
         """Return the systems that must be evaluated before this one."""
-        return list(self.writing.perception) if self.prompt is not None else []
+        return list(self.writing.perception) if self.looks else []
 
     def builds_on(self) -> list[Self]:
         """Return the parameters of the networks that a prompt may ask what is on a plate.
@@ -164,7 +175,7 @@ class Parameters(Schedule, ImageParameters):
         kitchen = self.source.name == "kitchen"
         kinds = [one for one in (network, self.baseline, self.prompt) if one is not None]
         refuse(len(kinds) != 1, "a system is a network, a baseline or a prompt: set others to null")
-        refuse(self.prompt and not writing, "a prompt needs someone to write: set writing")
+        refuse(self.looks and not writing, f"{self.model} needs a network to ask: set writing")
         writer_seed = getattr(writing and writing.generator, "seed", None)
         refuse(
             kitchen and writer_seed == self.source.seed,

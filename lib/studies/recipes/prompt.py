@@ -19,6 +19,7 @@ ALTERNATIVES = 2  # other dishes that are named when the first is unsure
 USUAL = 0.5  # share of a dish's training plates that have an ingredient which is typical of it
 FORM = {"servings", "language", "sure"}  # what every prompt of a run is built with
 STREAM = 1
+LISTED = "Visible ingredients: "
 
 Ingredients = Sequence[str] | Mapping[str, float] | None
 
@@ -56,7 +57,7 @@ def build_prompt(
             names = _with_shares(_ranked(ingredients))
         else:
             names = [_name(name) for name in ingredients]
-        lines.append(f"Visible ingredients: {', '.join(names) or 'none recognised'}")
+        lines.append(f"{LISTED}{', '.join(names) or 'none recognised'}")
     lines += [f"Servings: {servings}", f"Language: {' '.join(language.split())}"]
     task = "Write a recipe for the dish on the photograph."
     form = "Answer with a title, the ingredients with their amounts, and numbered steps."
@@ -105,7 +106,8 @@ def prompts(
             alike = plates.present[train[plates.dish[train] == predicted[place]]]
             ingredients = ingredient_names[alike.mean(0) >= USUAL].tolist()
         elif told.ingredients != "none":
-            source = place if told.ingredients == "seen" else another(place, predicted, rng)
+            shuffled = told.ingredients == "another_plate"
+            source = another(place, predicted, rng) if shuffled else place
             pairs = zip(plates.ingredients, likely[source].tolist(), named[source], strict=True)
             ingredients = {name: share for name, share, is_named in pairs if is_named}
         dish: str | dict[str, float] = plates.dishes[plates.dish[row]]
@@ -113,6 +115,11 @@ def prompts(
             dish = dict(zip(plates.dishes, dishes[place].clip(0, 1).tolist(), strict=True))
         texts.append(build_prompt(dish, ingredients, **form))
     return texts
+
+
+def list_in(prompt: str) -> str:
+    """Return what a prompt lists as visible, "" where it lists nothing."""
+    return prompt.partition(LISTED)[2].partition("\n")[0]
 
 
 def another(place: int, predicted: np.ndarray, rng: np.random.Generator) -> int:

@@ -4,7 +4,7 @@ import difflib
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,9 @@ from studies.inputs.tables import (
 )
 from studies.paths import StudyError
 from studies.runs.files import made_once
+from studies.runs.params import read_yaml
 
+GROUPS = Path(__file__).with_name("food_groups.yaml")
 By = Literal["dish", "image"]
 # Raise it whenever the same boxes give other pictures: folders cut before are then left alone.
 VERSION = 1
@@ -51,6 +53,7 @@ class Plates(images.Pictures):
         variants: names of variants of dishes; None where dishes have none.
         variant: (N,) index into `variants`; None likewise.
         references: N recipes; None where there are none.
+        grouped: whether prompts name a dish's broad group, see `food_groups.yaml`.
         tables: what else a run reads, below `root`: a table of the user's own.
 
     """
@@ -66,6 +69,7 @@ class Plates(images.Pictures):
     variants: list[str] | None = None
     variant: np.ndarray | None = None
     references: list[str] | None = None
+    grouped: bool = False
     tables: tuple[Path, ...] = ()
 
     @classmethod
@@ -83,6 +87,22 @@ class Plates(images.Pictures):
         names = sorted(set().union(*ingredients))
         present = np.array([np.isin(names, own) for own in ingredients])
         return cls(root, files, dishes.tolist(), dish, names, present, **rest)
+
+    @property
+    def width(self) -> int:
+        """Return how many pixels some 200 of the pictures are wide, their median."""
+        some = self.paths[:: max(1, len(self.files) // 200)]
+        return int(np.median([images.open_rgb(path).width for path in some]))
+
+    @cached_property
+    def asked(self) -> "Plates":
+        """Return the plates as prompts name them: groups for dishes, and dishes for variants."""
+        if not self.grouped:
+            return self
+        group_of = {dish: group for group, dishes in read_yaml(GROUPS).items() for dish in dishes}
+        names, group = np.unique([group_of[dish] for dish in self.dishes], return_inverse=True)
+        broad = {"dishes": names.tolist(), "dish": group[self.dish], "grouped": False}
+        return replace(self, variants=self.dishes, variant=self.dish, **broad)
 
     @cached_property
     def variant_of(self) -> np.ndarray:

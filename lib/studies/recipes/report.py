@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from studies.inputs.chat import CUT
 from studies.recipes import figures
-from studies.recipes.evaluate import measures, remarked
+from studies.recipes.evaluate import measures
+from studies.recipes.texts import EMPTY, IGNORED, REPEATED
 from studies.reporting import claims, tables
 from studies.reporting import results as shared
 from studies.reporting.bootstrap import Measured
@@ -20,9 +22,11 @@ from studies.reporting.results import by_system, count_systems, read_runs
 from studies.runs.folder import LoadedRun
 from studies.runs.params import read_yaml
 
+ODD = (EMPTY, CUT, REPEATED, IGNORED)
 ORDER = [
-    *("majority", "frequencies", "two_networks", "shared_backbone"),
-    *("naive", "typical", "shuffled", "supervised", "oracle"),
+    *("majority", "frequencies", "dish_implied", "metric_learning"),
+    *("two_networks", "shared_backbone"),
+    *("naive", "typical", "shuffled", "implied", "supervised", "oracle", "echo"),
 ]
 
 
@@ -65,7 +69,9 @@ class Results(shared.Results):
 
     @cached_property
     def by_plate(self) -> bool:
-        """Whether test plates of one dish differ in their ingredients."""
+        """Whether test plates that a prompt calls the same differ in their ingredients."""
+        if self.runs[0].params["source"].get("groups"):
+            return True
         frame = self.runs[0].predictions
         return bool((frame["present"].map(tuple).groupby(frame["dish"]).nunique() > 1).any())
 
@@ -78,9 +84,8 @@ class Results(shared.Results):
             if "distinct_2" in run.metrics:  # resamples repeat plates, which it would count
                 values = {one.params["seed"]: one.metrics["distinct_2"] for one in runs}
                 by_id["distinct_2"] = Measured(values, None, len(run.predictions))
-            fixed = run.params["baseline"] is not None  # a prompt is not trained, but has chance
             measured[system] = {
-                name: replace(one, fixed=fixed)
+                name: replace(one, fixed=not run.parameters.by_chance)
                 for name, one in by_id.items()
                 if not np.isnan(list(one.values.values())).all()
             }
@@ -143,21 +148,33 @@ def lead(results: Results, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> 
 
 def note(results: Results) -> str:
     """Return what a reader of the first table must know."""
-    note, by_dish = results.paper["note"], results.paper["by_dish"]
-    return note if results.by_plate else f"{note} {by_dish}"
+    parts, source = [results.paper["note"]], results.runs[0].params["source"]
+    if not results.by_plate or source.get("groups"):
+        parts.append(results.paper["by_dish"])
+    wide = {run.provenance.get("pixels_wide") for runs in results.trained.values() for run in runs}
+    if source["name"] != "kitchen" and wide - {None}:
+        parts.append(f"Photographs are {max(wide - {None})} pixels wide as a median.")
+    return " ".join(parts)
 
 
 def asked(results: Results) -> str:
     """Return what prompts tell and how recipes are written; "" without a prompt."""
-    runs = [run for runs in results.prompts.values() for run in runs]
-    for run in runs[:1]:
+    for run, *_ in results.prompts.values():
         writing = run.params["writing"]
         warmth = writing["temperature"]
-        remarks = sum((Counter(one.provenance.get("remarks")) for one in runs), Counter())
-        told = remarked(sum(one.predictions["recipes"].map(len).sum() for one in runs), remarks)
         drawn = f"sampled at temperature {warmth:g}" if warmth else "the likeliest words"
         return (
             f"The prompts tell what {results.eyes} sees; oracle what is true. Recipes are {drawn}, "
-            f"{writing['recipes']} a plate{told and f'; {told}'}."
+            f"{writing['recipes']} a plate."
         )
     return ""
+
+
+def failures(results: Results) -> pd.DataFrame:
+    """Return which of the recipes of each prompt, over all seeds, are odd in which way."""
+    rows = []
+    for system, runs in results.prompts.items():
+        odd = sum((Counter(run.provenance.get("remarks")) for run in runs), Counter())
+        written = sum(run.predictions["recipes"].map(len).sum() for run in runs)
+        rows.append({"prompt": system, "recipes": written} | {kind: odd[kind] for kind in ODD})
+    return pd.DataFrame(rows)

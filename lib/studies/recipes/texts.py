@@ -10,7 +10,7 @@ NAACL 2016. Grounding and sight are our own.
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -24,6 +24,9 @@ WORD = re.compile(r"[^\W\d_]+|\d+")
 BETWEEN = re.compile(r"[\s_-]+")  # the words of a name
 ENDINGS = (("", "s"), ("", "es"), ("y", "ies"), ("f", "ves"))  # one, many
 
+# what is odd about a recipe
+EMPTY = "empty"
+REPEATED, IGNORED = "repeating itself", "naming nothing of its list"
 NOTHING = "(?!)"  # never matches
 SCORES = ("self_bleu", "bleu4", "rouge_l")  # those that each plate has
 
@@ -87,6 +90,31 @@ def grounding(mentioned: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, n
     both = (mentioned & present[:, None]).sum(axis=2)
     precision = share(both, mentioned.sum(axis=2)).mean(axis=1)
     return precision, share(both.mean(axis=1), present.sum(axis=1), np.nan)
+
+
+def hallucination(mentioned: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Return the share of the ingredients named that are not on the plate, (N,), means over K.
+
+    0 for a recipe that names none. CHAIR_i of A. Rohrbach et al., EMNLP 2018, for ingredients.
+    """
+    absent = (mentioned & ~present[:, None]).sum(axis=2)
+    return share(absent, mentioned.sum(axis=2)).mean(axis=1)
+
+
+def failures(recipes: Recipes, lists: Recipes, ingredients: Sequence[str]) -> Counter[str]:
+    """Return how many recipes repeat themselves, and how many name nothing of their list.
+
+    `lists` are N of one text, "" where a prompt listed nothing. A recipe repeats itself when less
+    than half of its runs of three words are distinct.
+    """
+    listed, named = (mentions(given, ingredients) for given in (lists, recipes))
+    ignored = listed.any(axis=2) & ~(named & listed).any(axis=2)
+    repeated = 0
+    for text in (text for of_plate in recipes for text in of_plate):
+        words = plain(text).split()
+        runs = list(zip(words, words[1:], words[2:], strict=False))
+        repeated += len(set(runs)) < len(runs) / 2
+    return Counter({REPEATED: repeated, IGNORED: int(ignored.sum())})
 
 
 def sight(mentioned: np.ndarray, present: np.ndarray, dish: np.ndarray) -> Metric:

