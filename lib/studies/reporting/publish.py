@@ -258,11 +258,14 @@ def at_a_glance(study: str, start: str = "") -> Shown | None:
 
     A dataset links to the forest plot, by a path from `reports/` with `start` before it.
     """
-    ledgers = {one.name: pd.read_csv(one / f"claims/{study}.csv") for one in reported(study)}
+    ledgers = {
+        one.name: pd.read_csv(one / f"claims/{study}.csv", keep_default_na=False)
+        for one in reported(study)
+    }
     if not ledgers:
         return None
     ledger = pd.concat(ledgers, names=["dataset", "row"]).reset_index()
-    whole = ledger[ledger["step"].isna()].fillna({"condition": ""})
+    whole = ledger[ledger["step"] == ""]
     rows = []
     for (number, claim), group in whole.groupby(["id", "claim"], sort=False):
         tested = group[~group["verdict"].str.startswith(UNTESTED)]
