@@ -124,10 +124,7 @@ class Style(NamedTuple):
     @property
     def line(self) -> dict[str, Any]:
         """Keyword arguments of a matplotlib line, without its markers."""
-        return {
-            "color": self.colour,
-            "linestyle": "-" if self.dashes is None else (0, self.dashes),
-        }
+        return {"color": self.colour, "linestyle": "-" if self.dashes is None else (0, self.dashes)}
 
 
 def style(system: str) -> Style:
