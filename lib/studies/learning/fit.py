@@ -179,15 +179,9 @@ def fit(
                 step, rate = step + 1, optimizer.param_groups[0]["lr"]
                 if learner.gradient_norm is not None:
                     norm = nn.utils.clip_grad_norm_(network.parameters(), learner.gradient_norm)
-                    state.steps.append(
-                        {
-                            "step": step,
-                            "epoch": epoch + 1,
-                            "learning_rate": rate,
-                            "batch_loss": float(loss.detach()),
-                            "gradient_norm": float(norm),
-                        }
-                    )
+                    noted = {"step": step, "epoch": epoch + 1, "learning_rate": rate}
+                    noted |= {"batch_loss": float(loss.detach()), "gradient_norm": float(norm)}
+                    state.steps.append(noted)
                 optimizer.step()
                 losses.append(loss.detach())
                 progress.update()
@@ -215,14 +209,8 @@ def fit(
             if state.stopped:
                 break
     network.load_state_dict(state.best["weights"])
-    return Outcome(
-        best_epoch=state.best["epoch"],
-        best_score=state.best["score"],
-        stopped=state.stopped,
-        seconds=state.seconds,
-        device=describe(accelerator.device),
-        precision=precision,
-    )
+    epoch, score, device = state.best["epoch"], state.best["score"], describe(accelerator.device)
+    return Outcome(epoch, score, state.stopped, state.seconds, device, precision)
 
 
 def mean_loss(losses: list[Tensor], network: nn.Module, folder: Path, epoch: int) -> float:
