@@ -260,9 +260,8 @@ class Progress(tqdm):
         if first:
             print(f"resumed after epoch {first} of {epochs}", flush=True)
         done, total = first * steps, epochs * steps
-        super().__init__(
-            total=total, initial=done, unit="step", disable=compute.rank() > 0 or not watched()
-        )
+        unseen = compute.rank() > 0 or not watched()
+        super().__init__(total=total, initial=done, unit="step", disable=unseen)
 
     def epoch(self, row: Mapping[str, float], stopped: str) -> None:
         """Say how an epoch went."""
