@@ -107,18 +107,12 @@ class Pen:
         self._draw = ImageDraw.Draw(picture, "RGBA")
         self._x, self._y = (side * (0.5 + shift) for shift in plate.shift)
         self._scale, self._tilt = plate.zoom * side, plate.tilt
-        angle = math.radians(rotation)
-        self._cos, self._sin = math.cos(angle), math.sin(angle)
+        self._angle = math.radians(rotation)
 
     def _place(self, points: Points) -> Points:
         across, down = self._scale, self._scale * self._tilt
-        return [
-            (
-                self._x + across * (x * self._cos - y * self._sin),
-                self._y + down * (x * self._sin + y * self._cos),
-            )
-            for x, y in points
-        ]
+        turning = turned(points, 0, 0, self._angle)
+        return [(self._x + across * x, self._y + down * y) for x, y in turning]
 
     def polygon(self, points: Points, colour: Colour, shadow: float = 0.0) -> None:
         """Fill a polygon; `shadow` is how high it lies, and so how far its shadow falls."""

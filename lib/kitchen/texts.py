@@ -244,13 +244,10 @@ def _siblings(variant: str) -> list[str]:
 
 def _another(variant: str, rng: np.random.Generator) -> str:
     """Draw another class: a sibling, one of another dish that shares an ingredient, or any."""
-    siblings, own = _siblings(variant), {one for part in made_of(variant) for one in part}
+    siblings, own = _siblings(variant), set(chain(*made_of(variant)))
     others = [one for one in DISH_OF if one != variant]
-    sharing = [
-        one
-        for one in others
-        if one not in siblings and own & {name for part in made_of(one) for name in part}
-    ]
+    apart = [one for one in others if one not in siblings]
+    sharing = [one for one in apart if own & set(chain(*made_of(one)))]
     lot = _drawn("others", rng)
     if lot == "sibling":
         return pick(rng, siblings)

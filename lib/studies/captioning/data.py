@@ -100,11 +100,8 @@ class Examples(Dataset):
         """Return inputs (B, ...), captions (C, L), and (C,) the place of each one's image in B."""
         captions = [caption for row in rows for caption in self.captions[row]]
         owners = [place for place, row in enumerate(rows) for _ in self.captions[row]]
-        return (
-            torch.from_numpy(self.inputs[np.asarray(rows)]),
-            self.words.encode(captions, self.max_length),
-            torch.tensor(owners),
-        )
+        inputs = torch.from_numpy(self.inputs[np.asarray(rows)])
+        return inputs, self.words.encode(captions, self.max_length), torch.tensor(owners)
 
     def __len__(self) -> int:
         return len(self.captions)

@@ -16,22 +16,15 @@ from studies.reporting import publish
 from studies.reporting.results import cost_table
 from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun, load_run
+from studies.runs.params import read_yaml
 
 Systems = Mapping[str, Sequence[LoadedRun]]  # the runs of each system
 
 NAMES = {IDS[metric]: metric for metric in ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")}
 AXES = {name: f"{metric} (0–{10 if name == 'cider' else 1})" for name, metric in NAMES.items()}
 SCORES = {name: metric for metric, name in IDS.items()}
-CURVES = {
-    "train_loss": "training loss (nats a word)",
-    "validation_loss": "validation loss (nats a word)",
-}
-STEPS = {
-    "batch_loss": "batch loss (nats a word)",
-    "learning_rate": "learning rate",
-    "gradient_norm": "gradient norm",
-    "epoch": "epoch",
-}
+LABELS = read_yaml(Path(__file__).with_name("claims.yaml"))["labels"]
+CURVES, STEPS = LABELS["curves"], LABELS["steps"]
 CASES = {"best": 0.0, "median": 0.5, "worst": 1.0}
 ATTENDED = 2  # images of each system whose attention a report draws
 

@@ -38,10 +38,7 @@ PAIR = r"(?P<image>[^\t]+)\t(?P<other>[^\t#]+)#(?P<number>\d+)"
 FORMS = {
     "expert": ("three grades of 1 to 4", r"\t".join(rf"(?P<judge{k}>[1-4])" for k in (1, 2, 3))),
     # at least one of them
-    "crowd": (
-        "share, times yes, times no",
-        r"[^\t]+\t(?!0+\t0+$)(?P<judge1>\d+)\t(?P<judge2>\d+)",
-    ),
+    "crowd": ("share, times yes, times no", r"[^\t]+\t(?!0+\t0+$)(?P<judge1>\d+)\t(?P<judge2>\d+)"),
 }
 FILES = {"expert": "ExpertAnnotations.txt", "crowd": "CrowdFlowerAnnotations.txt"}
 

@@ -88,13 +88,11 @@ class Describer:
 
         Found by beam search.
         """
-        search, texts = self.parameters.decoding, []
+        search, decoder, texts = self.parameters.decoding, self.network.decoder, []
         length = search.max_length + 1  # with eos, or a word more, which is cut off
         for memory in self.memories(inputs):
             with compute.autocast(self.parameters.precision):
-                captions = beam(
-                    self.network.decoder, memory, search.beams, length, search.length_penalty
-                )
+                captions = beam(decoder, memory, search.beams, length, search.length_penalty)
             texts += [self.words.decode(tokens[: search.max_length]) for tokens in captions]
         return texts
 

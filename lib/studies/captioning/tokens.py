@@ -59,10 +59,8 @@ class Words:
 
     def encode(self, captions: Sequence[str], max_length: int) -> Tensor:
         """Return (N, L) int64: `<bos>`, at most `max_length` words, `<eos>`, then `<pad>`."""
-        rows = [
-            [BOS, *encoded.ids[:max_length], EOS]
-            for encoded in self.tokenizer.encode_batch(captions)
-        ]
+        encoded = self.tokenizer.encode_batch(captions)
+        rows = [[BOS, *one.ids[:max_length], EOS] for one in encoded]
         longest = max(map(len, rows))
         return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
 

@@ -50,17 +50,13 @@ def loss(
     """
     memory = network.encoder(inputs)
     lengths = (captions != PAD).sum(1)
+    summed = {"ignore_index": PAD, "label_smoothing": smoothing, "reduction": "sum"}
     total = memory.new_zeros(1).float()
     for rows in lengths.argsort(stable=True).chunk(GROUPS):
         tokens = captions[rows, : int(lengths[rows].max())]
         logits = network.decoder(memory[owners[rows]], tokens[:, :-1])
-        total = total + cross_entropy(
-            logits.float().flatten(0, 1),
-            tokens[:, 1:].flatten(),
-            ignore_index=PAD,
-            label_smoothing=smoothing,
-            reduction="sum",
-        )
+        truth = tokens[:, 1:].flatten()
+        total = total + cross_entropy(logits.float().flatten(0, 1), truth, **summed)
     total, words = whole((total, (lengths - 1).sum(0, keepdim=True)))
     return total.sum() / words.sum()
 
@@ -116,19 +112,11 @@ def train(parameters: Parameters) -> Iterator[Any]:
     network = build(parameters, len(words), inputs.shape[1:])
     network = network.to(memory_format=torch.channels_last)
     examples = data.Examples(inputs, dataset.captions, words, parameters.decoding.max_length)
-    known, held_out = (
-        Batches(np.flatnonzero(parts == part), parameters.images, seed)
-        for part, seed in (("train", parameters.seed), ("validation", None))
-    )
-    outcome = fit(
-        TeacherForcing(parameters, network, parameters.epochs * len(known)),
-        DataLoader(examples, sampler=known, batch_size=None),
-        DataLoader(examples, sampler=held_out, batch_size=None),
-        folder,
-        parameters,
-        MONITOR,
-        mode="min",
-    )
+    known = Batches(np.flatnonzero(parts == "train"), parameters.images, parameters.seed)
+    held_out = Batches(np.flatnonzero(parts == "validation"), parameters.images, None)
+    batches = [DataLoader(examples, sampler=one, batch_size=None) for one in (known, held_out)]
+    learner = TeacherForcing(parameters, network, parameters.epochs * len(known))
+    outcome = fit(learner, *batches, folder, parameters, MONITOR, mode="min")
     facts = {
         **outcome.facts(network, parameters),
         "dataset_fingerprint": dataset.fingerprint,

@@ -5,7 +5,6 @@ appears under its name only when it is whole. `sources.yaml` beside this file li
 """
 
 import argparse
-import hashlib
 import shutil
 import sys
 import zipfile
@@ -21,7 +20,7 @@ from tqdm.auto import tqdm
 
 from studies import paths
 from studies.paths import StudyError, one_sentence
-from studies.runs.files import locked, remove, unwritable
+from studies.runs.files import digest, locked, remove, unwritable
 
 # the first releases of Python 3.11, such as Debian 12's, have no filters for tar members
 if sys.version_info >= (3, 12):
@@ -125,7 +124,7 @@ def _bring(part: Part, keep: Path) -> None:
         if ours:
             _download(part.url, file)
         remove(partial)
-        digest, found = _compared(part, file, note), partial
+        checksum, found = _compared(part, file, note), partial
         if part.holds:
             partial.mkdir()
             unpack(file, partial)
@@ -134,7 +133,7 @@ def _bring(part: Part, keep: Path) -> None:
             shutil.copyfile(file, partial)
         target.parent.mkdir(parents=True, exist_ok=True)
         found.replace(target)
-        note.write_text(f"{digest}  {file.name}\n", encoding="utf-8")
+        note.write_text(f"{checksum}  {file.name}\n", encoding="utf-8")
     except BadFile as error:
         if ours:
             file.unlink()
@@ -148,14 +147,13 @@ def _bring(part: Part, keep: Path) -> None:
 
 
 def _compared(part: Part, file: Path, note: Path) -> str:
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    noted = note.read_text(encoding="utf-8").split()[0] if note.exists() else digest
+    found = digest(file)
+    noted = note.read_text(encoding="utf-8").split()[0] if note.exists() else found
     known = part.sha256 or noted
-    if known != digest:
+    if known != found:
         changed = "" if part.sha256 else f" If its publisher has changed it, delete {note}."
         raise BadFile(f"{file} has another checksum than expected ({known}).{changed}")
-    return digest
+    return found
 
 
 def _top_folder(part: Part, file: Path, folder: Path) -> Path:

@@ -91,7 +91,7 @@ def _extract(
     dtype: np.dtype,
     grid: int | None,
 ) -> None:
-    device = backbone.mean.device
+    device, on_gpu = backbone.mean.device, backbone.mean.device.type == "cuda"
     done, end = _finished(partial, len(paths), dtype, batch_size)
     bar = tqdm(total=len(paths), initial=done, desc="encoding images", unit="image", delay=2)
 
@@ -105,10 +105,7 @@ def _extract(
         batches = (pool.map(prepare, paths[start : start + batch_size]) for start in starts)
         # in pairs, since the next batch is to be decoded while the model works on this one
         for images, _ in pairwise(chain(batches, [()])):
-            with (
-                torch.inference_mode(),
-                torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
-            ):
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, on_gpu):
                 batch = torch.stack(list(images)).to(device, memory_format=torch.channels_last)
                 rows = backbone(batch, pooled).float()
                 rows = averaged(rows, grid) if grid else rows

@@ -47,9 +47,8 @@ def fingerprint(paths: Sequence[Path], root: Path, *, ordered: bool = False) -> 
 
     with ThreadPoolExecutor(WORKERS) as pool:
         lines = list(pool.map(line, paths))
-    return hashlib.blake2b(
-        b"".join(lines if ordered else sorted(lines)), digest_size=16
-    ).hexdigest()
+    together = b"".join(lines if ordered else sorted(lines))
+    return hashlib.blake2b(together, digest_size=16).hexdigest()
 
 
 class Pictures:

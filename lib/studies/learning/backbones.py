@@ -213,9 +213,8 @@ def _of_torchvision(name: str, pretrained: bool) -> Backbone:
             state = weights.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
             # DenseNet's published keys are older than its modules' names: norm.1 is now norm1.
             own, older = model.state_dict().keys(), re.compile(r"\.(norm|conv)\.([12])\.")
-            model.load_state_dict(
-                {k if k in own else older.sub(r".\1\2.", k): v for k, v in state.items()}
-            )
+            named = {k if k in own else older.sub(r".\1\2.", k): v for k, v in state.items()}
+            model.load_state_dict(named)
     heads = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not heads:
         raise StudyError(f"{name} ends in no linear layer: choose another model, e.g. a ResNet.")

@@ -84,9 +84,8 @@ def trains(steps: Callable[[Any], Iterator[Any]]) -> Callable[[Any], Path]:
             prepare(parameters)
             facts, model = training.send(folder)
             if rank() == 0:
-                write_atomic(
-                    folder / "provenance.json", to_json(provenance(**facts, ranks=ranks()))
-                )
+                known = provenance(**facts, ranks=ranks())
+                write_atomic(folder / "provenance.json", to_json(known))
                 model.save(folder / "model.safetensors")
         return folder
 
@@ -159,10 +158,8 @@ def outputs(network: nn.Module, inputs: np.ndarray, precision: str, size: int) -
     was_training = network.training
     network.eval()
     with torch.inference_mode(), autocast(precision):
-        said = [
-            network(to_input(inputs[start : start + size], where))
-            for start in range(0, len(inputs), size)
-        ]
+        starts = range(0, len(inputs), size)
+        said = [network(to_input(inputs[start : start + size], where)) for start in starts]
     network.train(was_training)
     return said
 

@@ -27,16 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm.auto import tqdm
 
-from studies.learning.compute import (
-    add_gradients,
-    describe,
-    epoch_seed,
-    gathered,
-    rank,
-    resolve_precision,
-    seed_all,
-    share,
-)
+from studies.learning import compute
 from studies.paths import StudyError
 from studies.runs.blocks import Schedule
 from studies.runs.files import duration, write_atomic
@@ -83,7 +74,7 @@ class Learner:
 
         They may stand in tuples. See `compute.gathered` for the gradient.
         """
-        return recursively_apply(lambda one: gathered(one[:0] if self.idle else one), own)
+        return recursively_apply(lambda one: compute.gathered(one[:0] if self.idle else one), own)
 
     def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
         """Return the scores of the validation batches, `validation_<metric>`.
@@ -138,7 +129,7 @@ def fit(
     each takes its share of every batch, all do the same step, and what the first scores counts.
     Raises StudyError when the checkpoint cannot be read or the loss is no number.
     """
-    precision = resolve_precision(parameters.precision)
+    precision = compute.resolve_precision(parameters.precision)
     # one process may train several runs, each with a precision of its own
     AcceleratorState._reset_state()
     accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16-mixed" else "no")
@@ -157,37 +148,31 @@ def fit(
         for epoch in range(len(state.rows), 0 if state.stopped else epochs):
             began, used, losses = time.monotonic(), processor_seconds(), []
             train.sampler.set_epoch(epoch)
-            seed = epoch_seed(parameters.seed, epoch, rank())
+            seed = compute.epoch_seed(parameters.seed, epoch, compute.rank())
             learner.chance.manual_seed(seed)
             learner.begin_epoch(epoch, optimizer)
             network.train()
-            seed_all(seed)
+            compute.seed_all(seed)
             drawn = list(train.sampler)
             # without a share a rank must still take part in the step, with what it leaves out
-            shares = [share(rows) or rows[:1] for rows in drawn]
+            shares = [compute.share(rows) or rows[:1] for rows in drawn]
             loader = DataLoader(train.dataset, None, sampler=shares, num_workers=train.num_workers)
             batches = iter(loader)  # draws a random number, from which its workers seed theirs
-            seed_all(seed)
+            compute.seed_all(seed)
             for batch, rows in zip(batches, drawn, strict=True):
-                learner.idle = not share(rows)
+                learner.idle = not compute.share(rows)
                 learner.begin_step(step, optimizer)
                 with accelerator.autocast():
                     loss = learner.loss(send_to_device(batch, accelerator.device))
                 optimizer.zero_grad()
                 accelerator.backward(loss)
-                add_gradients(network)
+                compute.add_gradients(network)
                 step, rate = step + 1, optimizer.param_groups[0]["lr"]
                 if learner.gradient_norm is not None:
                     norm = nn.utils.clip_grad_norm_(network.parameters(), learner.gradient_norm)
-                    state.steps.append(
-                        {
-                            "step": step,
-                            "epoch": epoch + 1,
-                            "learning_rate": rate,
-                            "batch_loss": float(loss.detach()),
-                            "gradient_norm": float(norm),
-                        }
-                    )
+                    noted = {"step": step, "epoch": epoch + 1, "learning_rate": rate}
+                    noted |= {"batch_loss": float(loss.detach()), "gradient_norm": float(norm)}
+                    state.steps.append(noted)
                 optimizer.step()
                 losses.append(loss.detach())
                 progress.update()
@@ -209,20 +194,15 @@ def fit(
             state.seconds += time.monotonic() - began
             state.processor_seconds += processor_seconds() - used
             state.stopped = learner.stopped
-            if rank() == 0:
+            if compute.rank() == 0:
                 save(folder, state, network, optimizer)
             progress.epoch(row, state.stopped)
             if state.stopped:
                 break
     network.load_state_dict(state.best["weights"])
-    return Outcome(
-        best_epoch=state.best["epoch"],
-        best_score=state.best["score"],
-        stopped=state.stopped,
-        seconds=state.seconds,
-        device=describe(accelerator.device),
-        precision=precision,
-    )
+    device, epoch = compute.describe(accelerator.device), state.best["epoch"]
+    best = state.best["score"]
+    return Outcome(epoch, best, state.stopped, state.seconds, device, precision)
 
 
 def mean_loss(losses: list[Tensor], network: nn.Module, folder: Path, epoch: int) -> float:
@@ -280,9 +260,8 @@ class Progress(tqdm):
         if first:
             print(f"resumed after epoch {first} of {epochs}", flush=True)
         done, total = first * steps, epochs * steps
-        super().__init__(
-            total=total, initial=done, unit="step", disable=rank() > 0 or not watched()
-        )
+        unseen = compute.rank() > 0 or not watched()
+        super().__init__(total=total, initial=done, unit="step", disable=unseen)
 
     def epoch(self, row: Mapping[str, float], stopped: str) -> None:
         """Say how an epoch went."""

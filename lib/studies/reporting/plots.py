@@ -124,10 +124,7 @@ class Style(NamedTuple):
     @property
     def line(self) -> dict[str, Any]:
         """Keyword arguments of a matplotlib line, without its markers."""
-        return {
-            "color": self.colour,
-            "linestyle": "-" if self.dashes is None else (0, self.dashes),
-        }
+        return {"color": self.colour, "linestyle": "-" if self.dashes is None else (0, self.dashes)}
 
 
 def style(system: str) -> Style:
@@ -224,10 +221,8 @@ def _curve(axis: Axes, lines: list[pd.Series], system: str) -> None:
             axis.plot(line.index, line, linewidth=0.6, alpha=0.5, **look.line)
         lines = [pd.concat(lines, axis=1, join="inner").mean(axis=1)]
     for line in lines:
-        every = max(1, len(line) // 6)
-        axis.plot(
-            line.index, line, marker=look.marker, markersize=3.5, markevery=every, **look.line
-        )
+        marks = {"marker": look.marker, "markersize": 3.5, "markevery": max(1, len(line) // 6)}
+        axis.plot(line.index, line, **marks, **look.line)
 
 
 def _legend_below(figure: Figure, systems: Sequence[str]) -> None:

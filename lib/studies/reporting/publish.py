@@ -21,12 +21,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import takewhile, zip_longest
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import nbformat
 import numpy as np
 import pandas as pd
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image, ImageOps
 
 from studies import paths
@@ -84,11 +86,9 @@ def publish(dataset: str, study: str) -> Path:
     page, gallery = folder / f"{study}.html", folder / f"{study}_gallery.html"
     pictured = [cell for cell in report.cells if PHOTOGRAPHS in tags(cell) and cell.get("outputs")]
     if pictured and dataset not in SYNTHETIC:
-        write_atomic(
-            gallery, to_page(nbformat.v4.new_notebook(cells=gallery_cells(report)), dataset)
-        )
+        write_atomic(gallery, to_page(new_notebook(cells=gallery_cells(report)), dataset))
         for cell in pictured:
-            cell.outputs = [html_output(ELSEWHERE.format(gallery.name))]
+            cell.outputs = html_cell(ELSEWHERE.format(gallery.name)).outputs
     write_atomic(page, to_page(report, dataset))
     return page
 
@@ -122,11 +122,8 @@ def to_page(report: NotebookNode, dataset: str) -> str:
         exclude_anchor_links=True,
     )
     exporter.register_filter("base64", lambda text: base64.b64encode(text.encode()).decode())
-    page, _ = exporter.from_notebook_node(
-        nbformat.v4.new_notebook(cells=cells),
-        {"contents": contents, "title": f"{title} {dataset}".strip(), "priority": PRIORITY},
-    )
-    return page
+    resources = {"contents": contents, "title": f"{title} {dataset}".strip(), "priority": PRIORITY}
+    return exporter.from_notebook_node(new_notebook(cells=cells), resources)[0]
 
 
 def tags(cell: NotebookNode) -> set[str]:
@@ -159,7 +156,7 @@ def gallery_cells(report: NotebookNode) -> list[NotebookNode]:
     for cell in report.cells:
         depth, heading = heading_of(cell)
         if depth == 1:
-            chosen.append(nbformat.v4.new_markdown_cell(f"# {heading}"))
+            chosen.append(new_markdown_cell(f"# {heading}"))
         elif depth:
             above = cell
         elif PHOTOGRAPHS in tags(cell) and cell.get("outputs"):
@@ -169,9 +166,15 @@ def gallery_cells(report: NotebookNode) -> list[NotebookNode]:
     return [cell.copy() for cell in chosen]
 
 
-def html_output(html: str) -> NotebookNode:
-    """Return an output of a cell that shows HTML."""
-    return nbformat.v4.new_output("display_data", {"text/html": html})
+def html_cell(html: str) -> NotebookNode:
+    """Return a cell that shows HTML."""
+    return new_code_cell(outputs=[new_output("display_data", {"text/html": html})])
+
+
+def entry_of(folder: Path, study: str) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return what the index says of a report, and its table."""
+    entry = json.loads((folder / f"{study}.json").read_text(encoding="utf-8"))
+    return entry, pd.DataFrame(entry["table"]["data"], columns=entry["table"]["columns"])
 
 
 def write_index(dataset: str) -> Path:
@@ -184,17 +187,13 @@ def write_index(dataset: str) -> Path:
     if not present:
         raise StudyError(f"{folder}: no report; run `make study DATASET={dataset}` first")
     lead = "Published comparisons, run again; a verdict on every claim stands in each report."
-    cells = [
-        nbformat.v4.new_markdown_cell(f"# Studies of image understanding: {dataset}\n\n{lead}")
-    ]
+    cells = [new_markdown_cell(f"# Studies of image understanding: {dataset}\n\n{lead}")]
     for study in present:
-        entry = json.loads((folder / f"{study}.json").read_text(encoding="utf-8"))
+        entry, rows = entry_of(folder, study)
         html = f'<h2><a href="{study}.html">{escape(entry["title"])}</a></h2>'
         html += f"<p>{escape(entry['lead'])}</p>"
-        rows = pd.DataFrame(entry["table"]["data"], columns=entry["table"]["columns"])
-        html += show(rows, entry["note"]).html
-        cells.append(nbformat.v4.new_code_cell(outputs=[html_output(html)]))
-    write_atomic(folder / "index.html", to_page(nbformat.v4.new_notebook(cells=cells), ""))
+        cells.append(html_cell(html + show(rows, entry["note"]).html))
+    write_atomic(folder / "index.html", to_page(new_notebook(cells=cells), ""))
     return folder / "index.html"
 
 
@@ -202,48 +201,37 @@ def write_overview() -> Path:
     """Write `reports/index.html` over all reports on real data: every claim at a glance, then the
     scores beside the published ones and what each dataset id stands for; return it.
     """
-    cells = [nbformat.v4.new_markdown_cell(OVERVIEW)]
+    cells = [new_markdown_cell(OVERVIEW)]
     for study in STUDIES:
         folders = reported(study)
         if not folders:
             continue
-        entries = [
-            json.loads((one / f"{study}.json").read_text(encoding="utf-8")) for one in folders
-        ]
-        tables = [
-            pd.DataFrame(entry["table"]["data"], columns=entry["table"]["columns"])
-            for entry in entries
-        ]
+        entries, tables = zip(*(entry_of(folder, study) for folder in folders), strict=True)
         for folder, table in zip(folders, tables, strict=True):
             table.insert(0, "data set", [folder.name, *[""] * (len(table) - 1)])
         columns = max(tables, key=lambda table: table.shape[1]).columns
         scores = pd.concat(tables).fillna("").reindex(columns=columns)
         purposes = {folder.name: purpose(study, folder.name) for folder in folders}
         terms = "".join(f"<dt>{name}</dt><dd>{escape(v)}</dd>" for name, v in purposes.items())
-        cells += [
-            nbformat.v4.new_markdown_cell(f"## {entries[0]['title']}"),
-            nbformat.v4.new_code_cell(outputs=[html_output(at_a_glance(study).html)]),
-            nbformat.v4.new_code_cell(outputs=[html_output(show(scores, BESIDE).html)]),
-            nbformat.v4.new_code_cell(outputs=[html_output(f"<dl>{terms}</dl>")]),
-        ]
+        cells.append(new_markdown_cell(f"## {entries[0]['title']}"))
+        shown = at_a_glance(study).html, show(scores, BESIDE).html, f"<dl>{terms}</dl>"
+        cells += map(html_cell, shown)
     file = paths.reports() / "index.html"
-    write_atomic(file, to_page(nbformat.v4.new_notebook(cells=cells), ""))
+    write_atomic(file, to_page(new_notebook(cells=cells), ""))
     write_atomic(paths.reports() / "paper.tex", to_paper())
     return file
 
 
 def to_paper() -> str:
     """Return a LaTeX document with every table and every figure of the reports on real data."""
-    found = sorted(file.relative_to(paths.reports()) for file in paths.reports().glob("*/*.tex"))
-    parts = []
-    for file in (one for one in found if one.parts[0] not in SYNTHETIC):
-        figures = sorted((paths.reports() / file.parent / "claims").glob(f"{file.stem}_*.pdf"))
-        parts.append(f"\\input{{{file.as_posix()}}}")
-        parts += [
-            f"\\includegraphics[width=\\columnwidth]{{{figure.relative_to(paths.reports()).as_posix()}}}"
-            for figure in figures
-        ]
-        parts.append("\\clearpage")
+    top, parts = paths.reports(), []
+    for file in sorted(top.glob("*/*.tex")):
+        if file.parent.name not in SYNTHETIC:
+            figures = sorted((file.parent / "claims").glob(f"{file.stem}_*.pdf"))
+            parts.append(f"\\input{{{file.relative_to(top).as_posix()}}}")
+            drawn = (figure.relative_to(top).as_posix() for figure in figures)
+            parts += [f"\\includegraphics[width=\\columnwidth]{{{name}}}" for name in drawn]
+            parts.append("\\clearpage")
     return PAPER.format("\n\n".join(parts))
 
 
@@ -280,9 +268,8 @@ def at_a_glance(study: str, start: str = "") -> Shown | None:
             told = "<td></td><td></td>"
         if tested.empty:
             rows.append(f"{told}<td></td><td></td><td>{UNTESTED}</td>")
-    heads = "".join(
-        f"<th>{name}</th>" for name in ("id", "claim", "data set", "condition", "verdict")
-    )
+    names = "id", "claim", "data set", "condition", "verdict"
+    heads = "".join(f"<th>{name}</th>" for name in names)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
     html = f'<figure class="table"><div class="scroll" tabindex="0">{table}</div></figure>'

@@ -16,13 +16,7 @@ from studies import paths
 from studies.paths import StudyError, relative
 from studies.runs import warm
 from studies.runs.files import unwritable, write_atomic
-from studies.runs.params import (
-    choice,
-    notebook_defaults,
-    read_given,
-    schema,
-    suggestion,
-)
+from studies.runs.params import choice, notebook_defaults, read_given, schema, suggestion
 
 ERROR = ".error"  # ending of the file beside a notebook that says why it failed
 

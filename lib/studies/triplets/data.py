@@ -8,7 +8,7 @@ import pandas as pd
 from studies import paths
 from studies.inputs import images, reading
 from studies.inputs.features import features
-from studies.inputs.reading import refuse_empty, sizes, stratified, tell
+from studies.inputs.reading import divided, sizes, tell
 from studies.inputs.tables import read_table
 from studies.paths import StudyError, relative
 from studies.triplets import readers
@@ -60,15 +60,12 @@ def split(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:
     a stratified share of what remains, since published ones need not cover all classes. Of each
     class at least one image is trained on, unless the published test set holds them all.
     """
-    tested = None
+    official = None
     if parameters.split == "official":
         if dataset.official is None or "test" not in dataset.official:
             raise StudyError(f"{dataset.root}: has no official split; set split: random")
-        tested = dataset.official == "test"
-    shares = parameters.validation_share, parameters.test_share
-    parts = stratified(dataset.class_index, *shares, parameters.split_seed, tested)
-    refuse_empty(parts, dataset.root, "images", "class")
-    return parts
+        official = np.where(dataset.official == "test", "test", "train")
+    return divided(dataset.class_index, parameters, dataset.root, "images", "class", official)
 
 
 def inputs(dataset: LabelledImages, parameters: Parameters) -> np.ndarray:

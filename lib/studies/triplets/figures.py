@@ -21,30 +21,11 @@ from studies.triplets.loss import flexible_margin
 from studies.triplets.metrics import scores
 
 ORDER = ["cross_entropy", "triplet", "flexible", "hybrid"]
-CURVES = {
-    "train_loss": "training loss",
-    "validation_macro_f1": "validation macro-F1 (0–1)",
-    "validation_severe_errors": "validation severe errors",
-}
-NAMES = {"macro_f1": "macro-F1", "severe_errors": "severe errors", "accuracy": "accuracy"}
-SPACE = {
-    "ami": "AMI, classes",
-    "ari": "ARI, classes",
-    "ami_level1": "AMI, categories",
-    "ari_level1": "ARI, categories",
-    "recall_at_1": "recall@1",
-    "recall_at_5": "recall@5",
-}
-OTHERS = {
-    "neighbours": "k-NN",
-    "centroid": "nearest centroid",
-    "logistic": "logistic regression",
-    "svm": "linear SVM",
-    "clusters": "k-means",
-}
-APART = {"plateau": "epochs to 95 % of the best validation macro-F1", "slope": "slope"}
-UNSEEN = {"unseen_macro_f1": "unseen macro-F1", "unseen_accuracy": "unseen accuracy"}
-AXES = {"macro_f1": "macro-F1 (0–1)", "severe_errors": "severe errors (count)"}
+PAPER = read_yaml(Path(__file__).with_name("claims.yaml"))
+LABELS = PAPER["labels"]  # of metrics by their ids
+NAMES, AXES, CURVES = LABELS["names"], LABELS["axes"], LABELS["curves"]
+SPACE, OTHERS = LABELS["space"], LABELS["others"]
+APART, UNSEEN = LABELS["apart"], LABELS["unseen"]
 ACROSS = [  # compared, though their variants differ
     ("triplet", "flexible@one_stage"),
     ("flexible", "cross_entropy@untrained"),
@@ -61,7 +42,7 @@ class Results(shared.Results):
 
     study = "triplets"
     title = "Triplets: do label relations make a better classifier?"
-    paper = read_yaml(Path(__file__).with_name("claims.yaml"))
+    paper = PAPER
     names = NAMES
     counts = ("severe_errors",)
     ledger = NAMES | SPACE | UNSEEN | APART

@@ -7,17 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from studies.inputs import tables
 from studies.inputs.folders import AGAIN, image_files, some, take_parts
 from studies.inputs.images import Pictures
-from studies.inputs.tables import (
-    PART_NAMES,
-    own_table,
-    read_table,
-    refuse,
-    refuse_alike,
-    refuse_others,
-    spelt,
-)
+from studies.inputs.tables import PART_NAMES, own_table, read_table, refuse, refuse_others, spelt
 
 OTHER = "other"
 
@@ -246,7 +239,7 @@ def labelled(
     filled = gaps.ffill(axis=1) if nested else gaps.fillna(OTHER)
     for k in range(filled.shape[1]):
         label = joined(filled.iloc[:, 0 if nested else k : k + 1])
-        refuse_alike(label.to_frame("label"), "label")
+        tables.refuse_alike(label.to_frame("label"), "label")
     same = filled.nunique() == 1
     same = same.cummin() if nested else same
     same.iloc[-1] &= not same.all()

@@ -23,39 +23,25 @@ SEVERE_SHOWN = 10  # of each system
 
 def lead(results: Results, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> str:
     """Return the result in two sentences."""
-    scores = frame[frame["metric"] == "macro_f1"].set_index(["model", "variant"])["mean"]
-    (model, variant), value = scores.idxmax(), scores.max()
-    system = f"{model}@{variant}" if variant else model
+    scores = frame.assign(system=tables.systems)[frame["metric"] == "macro_f1"]
+    best = scores.iloc[scores["mean"].argmax()]
     return (
         f"Dataset {results.dataset}: {count_systems(results.systems)}, {len(results.truth):,} test "
-        f"images, {len(results.classes)} classes; highest macro-F1: {system} with {value:.3f}. "
-        f"Of the paper's {tally(outcomes, results.dataset)}."
+        f"images, {len(results.classes)} classes; highest macro-F1: {best.system} with "
+        f"{best['mean']:.3f}. Of the paper's {tally(outcomes, results.dataset)}."
     )
 
 
 def note(results: Results) -> str:
     """Return what a reader of the table must know."""
+    paper, given = results.paper, results.runs[0].params
     scored, every = int(results.classes["scored"].sum()), len(results.classes)
-    few = f"the {scored} of {every} classes with more than {results.runs[0].params['min_count']} "
-    if results.runs[0].params["source"].get("groups"):
-        levels = (
-            "a severe error is a wrong label of the first group; accuracy is given group by group, "
-            "as levels"
-        )
-    else:
-        levels = (
-            "a severe error is a wrong label at the top level of the tree; at each level, accuracy "
-            "asks for the right labels from the top down to it"
-        )
-    backbone = results.runs[0].params["backbone"]
-    frozen = ""
-    if backbone["name"] == "frozen":
-        frozen = f" The frozen backbone is {backbone['weights']}; the paper's is ConvNeXt-XLarge."
-    return (
-        "Macro-F1 is the mean F1 of "
-        + (f"all {every} classes" if scored == every else f"{few}images in the whole dataset")
-        + f"; {levels}. The epoch was chosen on validation data.{frozen}"
-    )
+    counted = paper["all" if scored == every else "frequent"]
+    levels = paper["groups" if given["source"].get("groups") else "tree"]
+    notes = [paper["note"].format(counted=counted, levels=levels)]
+    notes += [paper["frozen"]] if given["backbone"]["name"] == "frozen" else []
+    facts = {"scored": scored, "every": every, "least": given["min_count"], **given["backbone"]}
+    return " ".join(notes).format(**facts)
 
 
 def differences(tests: pd.DataFrame) -> Shown | None:
@@ -98,8 +84,7 @@ def tuning(dataset: str) -> Shown | None:
     shown = record.rename(columns=lambda name: name.replace("_", " ").replace("f1", "F1"))
     shown = shown.rename(columns={"validation macro F1": "validation macro-F1"})
     shown["validation macro-F1"] = record["validation_macro_f1"].map("{:.3f}".format)
-    shown["chosen"] = record.index.isin(best)
-    shown["chosen"] = shown["chosen"].map({True: "yes", False: ""})
+    shown["chosen"] = np.where(record.index.isin(best), "yes", "")
     return show(shown.drop(columns="images"))
 
 
