@@ -320,7 +320,7 @@ class TestSources:
             "imagenet_captions/imagenet_captions.json",
             "uecfood256/UECFOOD256/category.txt",
         }
-        plain = {"food101", "uecfood256"}  # published by http, without the s
+        plain = {"food101", "uecfood256", "coco"}  # published by http, without the s
         for name, source in SOURCES.items():
             for part in source.parts:
                 assert part.url.startswith("http://" if name in plain else "https://")

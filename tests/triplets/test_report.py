@@ -69,6 +69,7 @@ class TestFiles:
         names = {f"triplets{end}" for end in (".csv", "_tests.csv", ".md", ".tex", ".json")}
         names |= {"claims/triplets.md", "claims/triplets.csv", "triplets_tuning.csv"}
         names |= {"evidence/triplets/study/levels.csv"}
+        names |= {f"claims/triplets_{id}.pdf" for id in ("T1", "T3", "T8")}
         assert {file.relative_to(folder).as_posix() for file in files} == names
         before = {file: file.read_bytes() for file in files}
         results = read("made_up")
