@@ -230,7 +230,9 @@ def to_paper() -> str:
             figures = sorted((file.parent / "claims").glob(f"{file.stem}_*.pdf"))
             parts.append(f"\\input{{{file.relative_to(top).as_posix()}}}")
             drawn = (figure.relative_to(top).as_posix() for figure in figures)
-            parts += [f"\\includegraphics[width=\\columnwidth]{{{name}}}" for name in drawn]
+            parts += [
+                f"\\noindent\\includegraphics[width=\\columnwidth]{{{name}}}" for name in drawn
+            ]
             parts.append("\\clearpage")
     return PAPER.format("\n\n".join(parts))
 
