@@ -229,10 +229,8 @@ def to_paper() -> str:
         if file.parent.name not in SYNTHETIC:
             figures = sorted((file.parent / "claims").glob(f"{file.stem}_*.pdf"))
             parts.append(f"\\input{{{file.relative_to(top).as_posix()}}}")
-            drawn = (figure.relative_to(top).as_posix() for figure in figures)
-            parts += [
-                f"\\noindent\\includegraphics[width=\\columnwidth]{{{name}}}" for name in drawn
-            ]
+            drawn = "\\noindent\\includegraphics[width=\\columnwidth]"
+            parts += [f"{drawn}{{{one.relative_to(top).as_posix()}}}" for one in figures]
             parts.append("\\clearpage")
     return PAPER.format("\n\n".join(parts))
 
