@@ -80,7 +80,7 @@ def test_two_ranks_take_the_steps_of_one_process(tmp_path):
             np.array(json.loads(file.read_text()))
             for file in (single / f"{study}.0", both / f"{study}.0", both / f"{study}.1")
         )
-        assert len(alone) >= 10
+        assert len(alone) >= 8
         assert np.ptp(alone) > 0.01
         for losses in two:
             assert losses == pytest.approx(alone, abs=1e-5)

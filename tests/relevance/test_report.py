@@ -270,4 +270,4 @@ class TestFiles:
         assert (report.cost(results) is None) == (system == "tfidf")
         assert (report.captions(results) is None) == (system != "predictor")
         for file in folder.rglob("*.*"):
-            assert "nan" not in file.read_text().replace("\n", " ").split(" ")
+            assert "nan" not in file.read_text(errors="replace").replace("\n", " ").split(" ")

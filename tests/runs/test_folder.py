@@ -57,7 +57,7 @@ def test_a_claim_makes_the_folder_and_its_parameters(root):
     with claim(parameters()) as folder:
         assert folder == root / "runs" / "d" / "things" / "m" / "seed0"
     content = yaml.safe_load((folder / "params.yaml").read_text())
-    assert content == {"study": "things", **parameters().model_dump()}
+    assert content == {"study": "things", **parameters().model_dump(exclude_defaults=True)}
     before = (folder / "params.yaml").stat().st_mtime_ns
     with claim(parameters()):
         pass

@@ -13,7 +13,7 @@ from studies.reporting.bootstrap import value
 from studies.runs.folder import load_run
 from studies.triplets import data
 from studies.triplets.evaluate import evaluate, flat_map
-from studies.triplets.figures import of_runs
+from studies.triplets.figures import OTHERS, of_runs
 
 
 @pytest.mark.parametrize("system", ["cross_entropy", "triplet", "flexible@sum", "hybrid"])
@@ -23,6 +23,7 @@ class TestRunFolder:
         labels = ("class", "level1", "level2", "level3")
         columns = ["id", *(f"{kind}_{name}" for kind in ("true", "predicted") for name in labels)]
         columns += [*(f"cluster_level{k}" for k in (1, 2, 3)), "first_match", "confidence"]
+        columns += [f"by_{name}" for name in OTHERS]
         columns += ["map_x", "map_y", "cluster", "bits_to_training"]
         assert list(frame.columns) == columns
         found = data.read(parameters(system))

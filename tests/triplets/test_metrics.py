@@ -202,3 +202,7 @@ def test_other_classifiers_tell_clouds_apart_and_k_means_is_named_by_its_majorit
     assert all(found.tolist() == wanted for found in named.values())
     classes[:9] = 0  # fewer than half of a cloud
     assert metrics.classified(points, classes, fresh, 5, 0)["clusters"].tolist() == wanted
+    same = np.ones((60, 2))  # a collapsed space
+    named = metrics.classified(same, classes, fresh, 5, 0)
+    assert list(named) == ["neighbours", "centroid", "logistic", "svm", "clusters"]
+    assert all(found.tolist() == [np.bincount(classes).argmax()] * 3 for found in named.values())

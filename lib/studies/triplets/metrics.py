@@ -76,7 +76,7 @@ def classified(
     """Return what other classifiers on the embeddings take N images for, (N,) classes by name.
 
     They learn from the embeddings (R, d) of `classes` (R,) and name `embedded` (N, d). Of k-means
-    each cluster has the name of most of its references.
+    each cluster has the name of most of its references. In a collapsed space all name one class.
     """
     from sklearn.cluster import KMeans
     from sklearn.linear_model import LogisticRegression
@@ -89,7 +89,13 @@ def classified(
         "logistic": LogisticRegression(C=10.0, max_iter=1000),
         "svm": LinearSVC(random_state=seed),
     }
-    named = {name: one.fit(references, classes).predict(embedded) for name, one in learners.items()}
+    if not np.ptp(references, axis=0).any():  # collapsed: nothing tells one class from another
+        most = np.full(len(embedded), np.bincount(classes).argmax())
+        return dict.fromkeys([*learners, "clusters"], most)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of units that are 0 throughout
+        named = {name: one.fit(references, classes) for name, one in learners.items()}
+    named = {name: one.predict(embedded) for name, one in named.items()}
     number = len(np.unique(classes))
     means = KMeans(number, n_init=4, random_state=seed).fit(references.astype(np.float64))
     votes = np.zeros((number, classes.max() + 1))
