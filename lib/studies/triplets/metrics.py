@@ -9,6 +9,7 @@ recall@k, the share of images that have one of their own class among their k nea
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -69,6 +70,15 @@ def clusters(embedded: np.ndarray, number: int, seed: int) -> np.ndarray:
         return means.fit_predict(embedded)
 
 
+def nearest(references: np.ndarray, classes: np.ndarray, neighbours: int) -> Any:
+    """Return k-NN among embeddings (R, d) of `classes` (R,), weighted by inverse distance."""
+    # late: it costs half as much as torch, and a softmax does without
+    from sklearn.neighbors import KNeighborsClassifier
+
+    knn = KNeighborsClassifier(min(neighbours, len(references)), weights="distance")
+    return knn.fit(references, classes)
+
+
 @accounted("scoring")
 def classified(
     references: np.ndarray, classes: np.ndarray, embedded: np.ndarray, neighbours: int, seed: int
@@ -80,28 +90,28 @@ def classified(
     """
     from sklearn.cluster import KMeans
     from sklearn.linear_model import LogisticRegression
-    from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+    from sklearn.neighbors import NearestCentroid
     from sklearn.svm import LinearSVC
 
     learners = {
-        "neighbours": KNeighborsClassifier(min(neighbours, len(references)), weights="distance"),
         "centroid": NearestCentroid(),
         "logistic": LogisticRegression(C=10.0, max_iter=1000),
         "svm": LinearSVC(random_state=seed),
     }
     if not np.ptp(references, axis=0).any():  # collapsed: nothing tells one class from another
         most = np.full(len(embedded), np.bincount(classes).argmax())
-        return dict.fromkeys([*learners, "clusters"], most)
+        return dict.fromkeys(["neighbours", *learners, "clusters"], most)
+    fitted = {"neighbours": nearest(references, classes, neighbours)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of units that are 0 throughout
-        named = {name: one.fit(references, classes) for name, one in learners.items()}
-    named = {name: one.predict(embedded) for name, one in named.items()}
+        fitted |= {name: one.fit(references, classes) for name, one in learners.items()}
+    named = {name: one.predict(embedded) for name, one in fitted.items()}
     number = len(np.unique(classes))
     means = KMeans(number, n_init=4, random_state=seed).fit(references.astype(np.float64))
     votes = np.zeros((number, classes.max() + 1))
     np.add.at(votes, (means.labels_, classes), 1)
-    nearest = means.predict(embedded.astype(np.float64))
-    return {**named, "clusters": votes.argmax(1)[nearest]}
+    found = means.predict(embedded.astype(np.float64))
+    return {**named, "clusters": votes.argmax(1)[found]}
 
 
 def first_match(embedded: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from studies.learning import compute
 from studies.learning.networks import Dense, ScratchCNN
 from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun, accounted, fitting_weights, open_weights
+from studies.triplets.metrics import nearest
 from studies.triplets.params import Parameters
 
 CHUNK = 256  # images embedded at once
@@ -103,12 +104,8 @@ class Classifier:
 
     def vote(self, embedded: np.ndarray) -> np.ndarray:
         """Return (N, C) shares of the votes of the k nearest references, weighted by 1/distance."""
-        # late: it costs half as much as torch, and a softmax does without
-        from sklearn.neighbors import KNeighborsClassifier
-
-        neighbours = min(self.parameters.neighbours, len(self.references))
-        knn = KNeighborsClassifier(neighbours, weights="distance")
-        knn.fit(self.references, self.reference_classes)
+        known = self.references, self.reference_classes
+        knn = nearest(*known, self.parameters.neighbours)
         votes = np.zeros((len(embedded), len(self.classes)))
         votes[:, knn.classes_] = knn.predict_proba(embedded)
         return votes
