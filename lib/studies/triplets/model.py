@@ -91,16 +91,14 @@ class Classifier:
     def shares(self, logits: Tensor | None, embedded: Tensor) -> np.ndarray:
         """Return (N, C) what speaks for each class, 0 to 1, of logits (N, C), embeddings (N, d).
 
-        The votes of the neighbours; the probabilities of softmax; or under `least_cost` the share
-        of levels that the class is expected to have right: the largest has the least expected cost,
-        a cost of 1 a wrong level (conditional risk, as in L. Bertinetto et al., CVPR 2020).
+        The votes of the neighbours; the probabilities of softmax; or under `least_cost` what
+        `levels_right` says.
         """
         if self.parameters.decide == "neighbours":
             return self.vote(embedded.numpy())
-        shares = logits.softmax(1).numpy()
         if self.parameters.decide == "least_cost":
-            shares = shares @ (self.classes[:, None] == self.classes).mean(-1)
-        return shares
+            return levels_right(logits, self.classes)
+        return logits.softmax(1).numpy()
 
     def vote(self, embedded: np.ndarray) -> np.ndarray:
         """Return (N, C) shares of the votes of the k nearest references, weighted by 1/distance."""
@@ -119,6 +117,15 @@ class Classifier:
         tensors = {f"network.{k}": v.contiguous() for k, v in self.network.state_dict().items()}
         tensors |= {name: torch.from_numpy(getattr(self, name)) for name in KEPT}
         write_atomic(file, save(tensors, metadata={"names": json.dumps(self.names)}))
+
+
+def levels_right(logits: Tensor, classes: np.ndarray) -> np.ndarray:
+    """Return (N, C) which share of levels each class is expected to have right, of logits (N, C).
+
+    `classes` (C, H) are the labels of each class. The largest share has the least expected cost, a
+    cost of 1 a wrong level (conditional risk, as in L. Bertinetto et al., CVPR 2020).
+    """
+    return logits.softmax(1).numpy() @ (classes[:, None] == classes).mean(-1)
 
 
 def run(network: Network, inputs: np.ndarray, precision: str) -> Output:

@@ -17,7 +17,7 @@ from studies.paths import StudyError, relative, run_command
 from studies.triplets import data, sampling
 from studies.triplets.loss import COLLAPSED, Objective, objective, spread
 from studies.triplets.metrics import included, macro_f1, severe_errors
-from studies.triplets.model import CHUNK, Classifier, Network, build, gather, run
+from studies.triplets.model import CHUNK, Classifier, Network, build, gather, levels_right, run
 from studies.triplets.params import Parameters
 
 MONITOR = "validation_macro_f1"
@@ -72,8 +72,10 @@ class Approach(Learner):
             truth.append(classes.cpu())
         logits, embedded = gather(outputs)
         votes = logits
-        if self.settings.decide != "softmax":
-            votes = self.classifier(self.train_rows).shares(logits, embedded)
+        if self.settings.decide == "neighbours":
+            votes = self.classifier(self.train_rows).vote(embedded.numpy())
+        elif self.settings.decide == "least_cost":
+            votes = levels_right(logits, self.dataset.classes)
         # then D(a,p) − D(a,n) is nearly 0 for every triplet, and the loss nearly the margin
         if self.objective.margin is not None and (distance := spread(embedded)) < COLLAPSED:
             self.stopped = (
