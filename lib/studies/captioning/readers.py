@@ -16,7 +16,7 @@ import pandas as pd
 
 from studies.inputs import images, tables
 from studies.inputs.reading import read_text, refuse_empty
-from studies.inputs.tables import read_lines, refuse
+from studies.inputs.tables import numbered, read_lines, refuse, token_captions
 from studies.paths import StudyError
 
 TOKENS = "Flickr8k.token.txt"
@@ -203,22 +203,6 @@ def comma_separated(file: Path) -> pd.DataFrame:
     """Return `image` and `caption` of a CSV file as at Kaggle, whatever else it has."""
     rows = tables.read_table(file).rename(columns={"image_name": "image", "comment": "caption"})
     tables.refuse_columns(file, rows, ["image", "caption"], ["comment_number"])
-    return rows
-
-
-def token_captions(file: Path) -> pd.DataFrame:
-    """Return the lines of a token file: `image`, `number` and `caption`, all text.
-
-    Raises StudyError for a line that is no `<image>#<number>`, tab, caption, or is there twice.
-    """
-    pattern = r"(?P<image>[^#\t]*)#(?P<number>\d+)\t\s*(?P<caption>.+)"
-    return numbered(read_lines(file, pattern, "`<image>#<number>`, a tab and a caption"))
-
-
-def numbered(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows; raise StudyError when a caption is there twice by its image and number."""
-    twice = rows.duplicated(["image", "number"])
-    refuse(rows, twice, "`{image}#{number}` is there twice; keep one line")
     return rows
 
 

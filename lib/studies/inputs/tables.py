@@ -157,3 +157,19 @@ def own_table(
         rows["part"] = rows["split"].str.casefold().map(PART_NAMES)
         refuse(rows, rows["part"].isna(), "split should be train, val or test, not `{split}`")
     return rows
+
+
+def token_captions(file: Path) -> pd.DataFrame:
+    """Return the lines of a token file of Flickr8k: `image`, `number` and `caption`, all text.
+
+    Raises StudyError for a line that is no `<image>#<number>`, tab, caption, or is there twice.
+    """
+    pattern = r"(?P<image>[^#\t]*)#(?P<number>\d+)\t\s*(?P<caption>.+)"
+    return numbered(read_lines(file, pattern, "`<image>#<number>`, a tab and a caption"))
+
+
+def numbered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows; raise StudyError when a caption is there twice by its image and number."""
+    twice = rows.duplicated(["image", "number"])
+    refuse(rows, twice, "`{image}#{number}` is there twice; keep one line")
+    return rows

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from studies import paths
 from studies.inputs.reading import read_text
-from studies.inputs.tables import read_lines
+from studies.inputs.tables import read_lines, token_captions
 from studies.paths import StudyError
 from studies.runs.files import made_once
 from studies.runs.params import read_yaml
@@ -121,11 +121,9 @@ def flickr8k(file: Path) -> tuple[list[str], list[list[str]]]:
     """Return the images of Flickr8k's splits and the five captions of each, of its token file.
 
     Its lists of the splits lie beside it; it has captions of other images, also of one that does
-    not exist. Left out is what has fewer captions. Raises StudyError for a line of another form.
+    not exist. Left out is what has fewer captions. Raises StudyError as `token_captions`.
     """
-    pattern = r"(?P<image>[^#\t]*)#(?P<number>\d+)\t\s*(?P<caption>.+)"
-    rows = read_lines(file, pattern, "`<image>#<number>`, a tab and a caption")
-    five = rows.pivot_table("caption", "image", "number", "first").dropna()
+    five = token_captions(file).pivot(index="image", columns="number", values="caption").dropna()
     lists = [file.with_name(f"Flickr_8k.{part}Images.txt") for part in ("train", "dev", "test")]
     listed = pd.concat(read_lines(one, "(?P<image>.+)", "an image") for one in lists)
     five = five[five.index.isin(listed["image"])]
