@@ -85,11 +85,13 @@ def kept_record(dataset: str) -> pd.DataFrame | None:
     """Return what was tried before the systems of a dataset were set, None when nothing was.
 
     `grocery_random` and `grocery_official` are tuned on `grocery_tuning`, `grocery_random_frozen`
-    on `grocery_tuning_frozen`, and so on.
+    on `grocery_tuning_frozen` and its `@best` on `grocery_tuning_frozen_best`, and so on.
     """
     parts = dataset.split("_")
-    file = record_file("_".join([parts[0], "tuning", *parts[2:]]))
-    return pd.read_csv(file, keep_default_na=False) if file.exists() else None
+    name = "_".join([parts[0], "tuning", *parts[2:]])
+    files = [file for file in map(record_file, (name, f"{name}_best")) if file.exists()]
+    records = [pd.read_csv(file, keep_default_na=False) for file in files]
+    return pd.concat(records) if records else None
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
