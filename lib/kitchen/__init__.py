@@ -19,18 +19,3 @@ would change every result that was ever reached in this world.
 from kitchen.drawing import draw, write_images
 from kitchen.texts import WebText, article, captions, recipe, web, write_judgements
 from kitchen.world import INGREDIENTS, TREE, Plate, plates
-
-__all__ = [
-    "INGREDIENTS",
-    "TREE",
-    "Plate",
-    "WebText",
-    "article",
-    "captions",
-    "draw",
-    "plates",
-    "recipe",
-    "web",
-    "write_images",
-    "write_judgements",
-]

@@ -1,6 +1,5 @@
 """A system as built from its parameters, written to a run folder, and read back to caption."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from studies.learning import compute
 from studies.learning.backbones import load_backbone
 from studies.learning.networks import FineTuned
 from studies.paths import StudyError
-from studies.runs.folder import LoadedRun, fitting_weights, open_weights, write_weights
+from studies.runs.folder import LoadedRun, read_weights, write_weights
 
 CHUNK = 64  # images captioned at once
 
@@ -120,7 +119,7 @@ class Describer:
 
     def save(self, file: Path) -> None:
         """Write weights and words as one safetensors file, whole or not at all."""
-        write_weights(file, self.network, {"words": self.words.to_json()})
+        write_weights(file, self.network.state_dict(), {"words": self.words.to_json()})
 
 
 def load(run: LoadedRun) -> Describer:
@@ -129,11 +128,9 @@ def load(run: LoadedRun) -> Describer:
     Raises StudyError when the weights are missing, damaged or another system's.
     """
     parameters = run.parameters
-    file = run.folder / "model.safetensors"
-    with open_weights(file) as (metadata, tensors):
-        words = Words.from_json(json.loads(metadata["said"])["words"])
     shape = tuple(run.provenance["input_shape"])
-    network = build(parameters, len(words), shape, pretrained=False)
-    with fitting_weights(file):
+    with read_weights(run.folder / "model.safetensors") as (said, tensors):
+        words = Words.from_json(said["words"])
+        network = build(parameters, len(words), shape, pretrained=False)
         network.load_state_dict(tensors)
     return Describer(network.to(compute.device()).eval(), words, parameters)

@@ -1,6 +1,5 @@
 """CNN-1 and CNN-2: a softmax over dishes and sigmoids over ingredients, on two trunks or on one."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from studies.learning import compute
 from studies.learning.backbones import load_backbone
 from studies.learning.networks import FineTuned
 from studies.recipes.params import Network, Parameters
-from studies.runs.folder import accounted, fitting_weights, open_weights, write_weights
+from studies.runs.folder import accounted, read_weights, write_weights
 
 CHUNK = 256  # images looked at once
 EMBEDDING, NEIGHBOURS = 128, 5  # of the rival that learns distances
@@ -189,7 +188,8 @@ class Recogniser:
     def save(self, file: Path) -> None:
         """Write weights, names and decision as one safetensors file, whole or not at all."""
         said = {"dishes": self.dishes, "ingredients": self.ingredients}
-        write_weights(file, self.network, said | {"decision": asdict(self.decision)})
+        said |= {"decision": asdict(self.decision)}
+        write_weights(file, self.network.state_dict(), said)
 
 
 def load(run: Any) -> Recogniser:
@@ -198,12 +198,9 @@ def load(run: Any) -> Recogniser:
     Raises StudyError when its weights are missing, damaged, or another system's.
     """
     parameters = run.parameters
-    file = run.folder / "model.safetensors"
-    with open_weights(file) as (metadata, tensors):
-        saved = json.loads(metadata["said"])
-        decision = Decision(**saved["decision"])
-        names = saved["dishes"], saved["ingredients"]
-    with fitting_weights(file):
+    with read_weights(run.folder / "model.safetensors") as (said, tensors):
+        decision = Decision(**said["decision"])
+        names = said["dishes"], said["ingredients"]
         # of what reads them, whose weights are a vector
         first = min(name for name in tensors if name.startswith("trunk"))
         width = len(tensors[first]) if parameters.network.frozen else None

@@ -4,7 +4,6 @@ A downstream classifier is the same network, or one that looks at images.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from studies.relevance.examples import ByLength, Pictures, Texts, Words, image_i
 from studies.relevance.examples import published as tokenizer_of
 from studies.relevance.params import Parameters
 from studies.runs.files import made_once
-from studies.runs.folder import LoadedRun, fitting_weights, open_weights, write_weights
+from studies.runs.folder import LoadedRun, read_weights, write_weights
 
 LONGEST, BATCH = 128, 64  # tokens of a text, and texts at once, of an encoder that stays as it is
 
@@ -227,7 +226,8 @@ class Reader:
         facts: dict[str, Any] = {"words": self.words.to_json()} if self.words else {}
         if self.parameters.encoder.name == "published":
             facts["config"] = self.network.encoder.model.config.to_dict()
-        write_weights(file, self.network, {**facts, "wnids": self.wnids, "names": self.names})
+        said = {**facts, "wnids": self.wnids, "names": self.names}
+        write_weights(file, self.network.state_dict(), said)
 
 
 def load(run: LoadedRun) -> Reader:
@@ -236,13 +236,10 @@ def load(run: LoadedRun) -> Reader:
     Raises StudyError when its weights are missing, damaged, or another system's.
     """
     parameters = run.parameters
-    file = run.folder / "model.safetensors"
-    with open_weights(file) as (metadata, tensors):
-        facts = json.loads(metadata["said"])
-        words = None if parameters.sees_images else Words.from_json(facts["words"])
-        wnids, names = facts["wnids"], facts["names"]
-    with fitting_weights(file):
+    with read_weights(run.folder / "model.safetensors") as (said, tensors):
+        words = None if parameters.sees_images else Words.from_json(said["words"])
+        wnids, names = said["wnids"], said["names"]
         features = tensors["dense.weight"].shape[1]
-        network = build(parameters, len(wnids), words, features, facts.get("config"))
+        network = build(parameters, len(wnids), words, features, said.get("config"))
         network.load_state_dict(tensors)
     return Reader(network.to(compute.device()).eval(), words, wnids, names, parameters)

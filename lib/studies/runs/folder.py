@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,7 +30,7 @@ from studies.runs.files import PART, digest, locked, sealed, unsealed, write_ato
 from studies.runs.params import RunParameters, read_yaml, schema
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 PACKAGES = ("torch", "torchvision", "transformers", "accelerate", "numpy", "scikit-learn", "pandas")
 
@@ -309,21 +309,21 @@ def load_run(folder: Path | str) -> LoadedRun:
 AGAIN = "delete it, and the command that trained the run writes it again from its checkpoint"
 
 
-def write_weights(file: Path, network: "nn.Module", said: dict[str, Any]) -> None:
+def write_weights(file: Path, tensors: Mapping[str, "Tensor"], said: dict[str, Any]) -> None:
     """Write the weights of a network, and as JSON what else belongs to it, whole or not at all."""
     from safetensors.torch import save  # late: it imports torch, which reading a run does not need
 
-    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
     # safetensors writes several entries in any order, and one always the same
-    write_atomic(file, save(tensors, {"said": json.dumps(said)}))
+    write_atomic(file, save(whole, {"said": json.dumps(said)}))
 
 
 @contextmanager
-def open_weights(file: Path) -> Iterator[tuple[dict[str, str], dict[str, "Tensor"]]]:
-    """Yield the metadata of a file and its tensors by name, on the CPU.
+def read_weights(file: Path) -> Iterator[tuple[dict[str, Any], dict[str, "Tensor"]]]:
+    """Yield what `write_weights` wrote: what was said, and the tensors by name, on the CPU.
 
-    Raises StudyError when the file is missing or damaged, and so is whatever fails in the block,
-    where the metadata is taken apart.
+    Raises StudyError when the file is missing or damaged, or when in the block, where a network is
+    built, what it holds does not fit.
     """
     from safetensors import safe_open
 
@@ -332,15 +332,10 @@ def open_weights(file: Path) -> Iterator[tuple[dict[str, str], dict[str, "Tensor
     try:
         with safe_open(file, framework="pt") as content:
             tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
-            yield content.metadata(), tensors
+            said = json.loads(content.metadata()["said"])
     except Exception as error:  # which one depends on the place of the damage
         raise StudyError(f"{file}: cannot be read ({type(error).__name__}); {AGAIN}") from error
-
-
-@contextmanager
-def fitting_weights(file: Path) -> Iterator[None]:
-    """Raise StudyError when a network built in the block does not take the tensors of `file`."""
     try:
-        yield
-    except (KeyError, RuntimeError) as error:
+        yield said, tensors
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise StudyError(f"{file}: holds another system's weights; {AGAIN}") from error

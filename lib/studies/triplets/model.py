@@ -5,21 +5,18 @@ backbone, and the same two last layers. Both end in the number of classes (cross
 dimensions on the unit sphere (triplet losses), or in one head of each kind (hybrid).
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from studies.learning import compute
 from studies.learning.networks import Dense, ScratchCNN
-from studies.runs.files import write_atomic
-from studies.runs.folder import LoadedRun, accounted, fitting_weights, open_weights
+from studies.runs.folder import LoadedRun, accounted, read_weights, write_weights
 from studies.triplets.metrics import nearest
 from studies.triplets.params import Parameters
 
@@ -114,9 +111,9 @@ class Classifier:
 
     def save(self, file: Path) -> None:
         """Write weights, references and names as one safetensors file, whole or not at all."""
-        tensors = {f"network.{k}": v.contiguous() for k, v in self.network.state_dict().items()}
+        tensors = {f"network.{name}": one for name, one in self.network.state_dict().items()}
         tensors |= {name: torch.from_numpy(getattr(self, name)) for name in KEPT}
-        write_atomic(file, save(tensors, metadata={"names": json.dumps(self.names)}))
+        write_weights(file, tensors, {"names": self.names})
 
 
 def levels_right(logits: Tensor, classes: np.ndarray) -> np.ndarray:
@@ -149,10 +146,8 @@ def load(run: LoadedRun) -> Classifier:
     Raises StudyError when its weights are missing, damaged, or another system's.
     """
     parameters = run.parameters
-    file = run.folder / "model.safetensors"
-    with open_weights(file) as (metadata, tensors):
-        names = json.loads(metadata["names"])
-    with fitting_weights(file):
+    with read_weights(run.folder / "model.safetensors") as (said, tensors):
+        names = said["names"]
         known = {name: tensors.pop(name).numpy() for name in KEPT}
         first = tensors.get("network.trunk.layers.0.weight")  # of a frozen backbone's dense layer
         features = None if first is None else first.shape[1]
