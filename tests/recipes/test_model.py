@@ -17,6 +17,7 @@ from sentences import refused
 from studies.recipes import model
 from studies.recipes.model import (
     NEIGHBOURS,
+    AttentionPooling,
     Decision,
     DenseTrunk,
     Logits,
@@ -101,6 +102,7 @@ FEATURES = 10
 FROZEN = {"name": "backbone", "weights": "package/efficientnet_lite0", "trained": False}
 ON_FEATURES = {
     "two_networks": {},
+    "attention_pooling": {"grid": 3},
     "metric_learning": {"triplet": 0.2},
 }
 
@@ -112,12 +114,24 @@ def on_features(request, tiles):
     return tiles("two_networks", network=network, augmentation=None)
 
 
-def numbers(count):
+def numbers(*shape):
     """Made-up features."""
-    return np.random.default_rng(0).normal(size=(count, FEATURES)).astype(np.float32)
+    return np.random.default_rng(0).normal(size=(*shape, FEATURES)).astype(np.float32)
 
 
 class TestFrozen:
+    def test_attention_is_a_softmax_that_begins_as_the_mean_and_knows_no_order(self):
+        pool, places = AttentionPooling(4), torch.randn(3, 9, 4)
+        assert torch.allclose(pool(places), places.mean(1), atol=1e-6)
+        with torch.no_grad():
+            pool.query.normal_()
+            pooled = pool(places)
+            assert torch.allclose(pool(places[:, torch.randperm(9)]), pooled, atol=1e-6)
+            for row, one in zip(pooled, places, strict=True):
+                odds = [math.exp(place @ pool.query / 2) for place in one]
+                wanted = sum(o * place for o, place in zip(odds, one, strict=True)) / sum(odds)
+                assert torch.allclose(row, wanted, atol=1e-5)
+
     def test_the_nearest_training_plates_say_what_is_there(self, tiles):
         network = {"trunk": FROZEN, "hidden": 6, "triplet": 0.2}
         chosen = tiles("two_networks", network=network, augmentation=None)
@@ -146,9 +160,9 @@ class TestFrozen:
         network = build(on_features.network, *sizes, plates=count).eval()
         if count:
             network.remember(numbers(count), np.arange(12) % 2, np.eye(12, 4) > 0)
-        one, inputs = Recogniser(network, on_features, DISHES, INGREDIENTS, DECISION), 6
+        one = Recogniser(network, on_features, DISHES, INGREDIENTS, DECISION)
         again = load_run(written(one, sandbox / "run")).model()
-        inputs = numbers(6)
+        inputs = numbers(6, 9) if on_features.network.grid else numbers(6)
         for first, second in zip(one.see(inputs), again.see(inputs), strict=True):
             assert (first == second).all()
 

@@ -23,7 +23,7 @@ PROMPTS = {  # what each is told of dish and ingredients
     "implied": ("seen", "implied"),
     "echo": ("seen", "seen"),
 }
-RIVALS = ("metric_learning",)
+RIVALS = ("attention_pooling", "metric_learning")
 FLIPS = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.2}
 FROZEN = {"name": "backbone", "weights": "torchvision/densenet121", "trained": False}
 TOLD = {"dish": "seen", "ingredients": "seen"}
@@ -83,6 +83,7 @@ def test_shipped_files_are_the_systems_of_the_paper_and_its_controls(dataset, tm
         ({"epochs": 4, "validate_every": 3}, ["validate_every must divide epochs"]),
         ({"validation_share": 0.5, "test_share": 0.5}, ["validation_share + test_share"]),
         ({"network.trunk.blocks": [1] * 4}, ["network.trunk.blocks", "4 blocks", "image_size 32"]),
+        ({"network.grid": 3}, ["network.grid", "a frozen backbone"]),
         ({"network.trunk": FROZEN, "augmentation": FLIPS}, ["frozen", "augmentation is null"]),
         (
             {"network.names": "variant", "source": {"name": "food101", "ingredients": "typical"}},

@@ -20,6 +20,7 @@ from studies.recipes.model import Logits, build, look
 from studies.recipes.train import triplet_loss, weighted_loss
 from studies.runs.folder import load_run
 
+pytest_plugins = ["encoders"]
 SYSTEMS = ["two_networks", "shared_backbone"]
 AUGMENTATION = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.1}
 
@@ -117,15 +118,18 @@ class TestTriplets:
 
 
 class TestLearning:
-    @pytest.mark.parametrize("own", [{}, {"triplet": 0.3}])
-    def test_on_features_of_a_frozen_backbone(self, few, tiles, train, vit, own):
-        trunk = {"name": "backbone", "weights": str(vit), "trained": False}
+    @pytest.mark.parametrize(
+        ("model", "own"), [("vit", {}), ("vit", {"triplet": 0.3}), ("convnext", {"grid": 2})]
+    )
+    def test_on_features_of_a_frozen_backbone(self, few, tiles, train, weights, model, own):
+        trunk = {"name": "backbone", "weights": str(weights / model), "trained": False}
         network = {"trunk": trunk, "hidden": 32, "ingredient_weight": 5.0, **own}
         options = {"epochs": 20, "learning_rate": 0.03, "validate_every": 4, "augmentation": None}
         chosen = tiles("two_networks", network=network, **options)
         run = load_run(train(chosen))
         assert run.provenance["pixels_wide"] == 16
         plates, inputs, test = rows_of(chosen, "test")
+        assert inputs.shape[1:-1] == ((4,) if "grid" in own else ())
         seen = run.model().see(inputs[test])
         assert (seen.dishes.argmax(1) == plates.dish[test]).mean() > 0.8
         files = [plates.paths[row] for row in test]

@@ -7,10 +7,10 @@ import numpy as np
 import kitchen
 from studies import paths
 from studies.inputs import images, reading
-from studies.inputs.features import features
 from studies.inputs.reading import divided, tell_parts
 from studies.paths import StudyError
 from studies.recipes import readers
+from studies.recipes.model import frozen
 from studies.recipes.params import FOLDERS, Parameters
 from studies.recipes.readers import Plates
 
@@ -21,19 +21,20 @@ def read(parameters: Parameters) -> Plates:
     source = parameters.source
     if source.name == "kitchen":
         return from_kitchen(source.per_variant, source.seed)
-    if source.name == "food101" and source.ingredients == "recipes5k":
-        return replace(
-            readers.recipes5k(paths.data() / FOLDERS["recipes5k"]), grouped=source.groups
-        )
     if source.name == "table":
         plates = readers.from_table(paths.data() / source.file)
         network = parameters.network
         if plates.variants is None and network is not None and network.names == "variant":
             raise StudyError(f"{source.file}: has no column `variant`; set network.names: dish")
         return plates
-    reader = readers.food101 if source.name == "food101" else readers.uecfood256
-    plates = reader(paths.data() / FOLDERS[source.name], readers.table(source.ingredients))
-    return replace(plates, grouped=getattr(source, "groups", False))
+    folder = paths.data() / FOLDERS[source.name]
+    if source.name == "uecfood256":
+        return readers.uecfood256(folder, readers.table(source.ingredients))
+    if source.ingredients == "recipes5k":  # which has photographs of its own
+        plates = readers.recipes5k(paths.data() / FOLDERS["recipes5k"])
+    else:
+        plates = readers.food101(folder, readers.table(source.ingredients))
+    return replace(plates, grouped=source.groups)
 
 
 def from_kitchen(per_variant: int, seed: int) -> Plates:
@@ -71,8 +72,8 @@ def split(plates: Plates, parameters: Parameters) -> np.ndarray:
 def inputs(plates: Plates, parameters: Parameters) -> np.ndarray:
     """Return what the network reads, in the order of `files`, memory-mapped.
 
-    (N, 3, S, S) uint8 pixels, or (N, F) features of a frozen backbone.
+    (N, 3, S, S) uint8 pixels, or features of a frozen backbone: see `frozen`.
     """
     if parameters.network.frozen:
-        return features(plates.paths, plates.root, parameters.network.trunk.weights)
+        return frozen(plates.paths, plates.root, parameters.network)
     return images.load(plates.paths, parameters.image_size, plates.root)

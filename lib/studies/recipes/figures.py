@@ -1,6 +1,7 @@
 """What notebooks show of plates and runs: figures, and tables to look at."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,39 +16,15 @@ from studies.recipes.readers import Plates
 from studies.reporting import plots, publish, tables
 from studies.reporting.tables import Shown
 from studies.runs.folder import LoadedRun, load_run
+from studies.runs.params import read_yaml
 
-NAMES = {
-    "dish_top1": "dish top-1",
-    "dish_top5": "dish top-5",
-    "group_top1": "group top-1",
-    "ece": "ECE",
-    "ingredient_micro_f1": "ingredient micro-F1",
-    "ingredient_map": "ingredient mAP",
-    "variant_accuracy": "variant accuracy",
-    "dish_macro_f1": "dish macro-F1",
-    "ingredient_macro_f1": "ingredient macro-F1",
-    "jaccard": "Jaccard",
-    "grounding_precision": "grounding precision",
-    "grounding_recall": "grounding recall",
-    "hallucination": "hallucination",
-    "sight": "sight",
-    "self_bleu": "self-BLEU",
-    "distinct_2": "distinct-2",
-    "bleu4": "BLEU-4",
-    "rouge_l": "ROUGE-L",
-}
-AXES = {metric: f"{name} (0–1)" for metric, name in NAMES.items()} | {"sight": "sight (−1 to 1)"}
-LOOKED = ("dish_top1", "ingredient_micro_f1", "ingredient_map", "variant_accuracy")
-SEEN = {metric: NAMES[metric] for metric in LOOKED}
-SEEN_AXES = {metric: AXES[metric] for metric in LOOKED[:3]}
-WROTE = ("grounding_precision", "grounding_recall", "hallucination", "sight", "self_bleu")
-WRITTEN = {metric: NAMES[metric] for metric in WROTE}
+LABELS = read_yaml(Path(__file__).with_name("claims.yaml"))["labels"]
+NAMES, CURVES = LABELS["names"], LABELS["curves"]
+AXES = {metric: f"{name} (0–1)" for metric, name in NAMES.items()} | LABELS["axes"]
+SEEN = {metric: NAMES[metric] for metric in LABELS["seen"]}
+SEEN_AXES = {metric: AXES[metric] for metric in SEEN if metric != "variant_accuracy"}
+WRITTEN = {metric: NAMES[metric] for metric in LABELS["written"]}
 WRITTEN_AXES = {metric: AXES[metric] for metric in WRITTEN}
-CURVES = {
-    "train_loss": "training loss, (1) + weight × (2) (nats)",
-    "validation_dish_top1": "validation dish top-1 (0–1)",
-    "validation_ingredient_map": "validation ingredient mAP (0–1)",
-}
 TOLD = ("Dish: ", LISTED)  # the lines in which prompts differ
 NAMED = 4  # ingredients in a caption
 

@@ -1,5 +1,6 @@
 """CNN-1 and CNN-2: a softmax over dishes and sigmoids over ingredients, on two trunks or on one."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, normalize
+from torch.nn.functional import adaptive_avg_pool2d, normalize, scaled_dot_product_attention
 
 from studies.inputs import images
 from studies.inputs.features import features
@@ -59,9 +60,22 @@ class Heads(nn.Module):
         self.ingredients = nn.Linear(width, ingredients)
 
     def forward(self, inputs: Tensor) -> Logits:
-        """Map pixels (B, 3, S, S) in 0 to 1, or features (B, F), to logits (B, C) and (B, S)."""
+        """Map pixels (B, 3, S, S) in 0 to 1, or features (B, …), to logits (B, C) and (B, S)."""
         seen = [trunk(inputs) for trunk in self.trunks]
         return Logits(self.dish(seen[0]), self.ingredients(seen[-1]))
+
+
+class AttentionPooling(nn.Module):
+    """The mean of the places of a map, weighted by a learnt query: softmax(places · query / √F)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.zeros(width))  # at first all weigh the same
+
+    def forward(self, places: Tensor) -> Tensor:
+        """Map (B, T, F) to (B, F)."""
+        query = self.query.expand(len(places), 1, -1)
+        return scaled_dot_product_attention(query, places, places)[:, 0]
 
 
 class Nearest(nn.Module):
@@ -117,8 +131,9 @@ def build(
     settings, trunks = network.trunk, []
     for _ in range(1 if network.shared or network.triplet else 2):
         if width is not None:
+            first = [AttentionPooling(width)] if network.grid else []
             layers = [nn.LayerNorm(width), nn.Linear(width, network.hidden), nn.ReLU()]
-            trunks.append(nn.Sequential(*layers, nn.Dropout(network.dropout)))
+            trunks.append(nn.Sequential(*first, *layers, nn.Dropout(network.dropout)))
             trunks[-1].out_features = network.hidden
         elif settings.name == "densenet":
             trunks.append(DenseTrunk(settings.growth, tuple(settings.blocks), settings.stem))
@@ -128,6 +143,12 @@ def build(
     if network.triplet:
         return Nearest(trunks[0], dishes, ingredients, plates)
     return Heads(trunks, dishes, ingredients)
+
+
+def frozen(files: Sequence[Path], root: Path, network: Network) -> np.ndarray:
+    """Return what a frozen backbone sees, (N, F), or (N, grid², F) float16 for attention."""
+    of_places = {"pooled": False, "dtype": "float16", "grid": network.grid}
+    return features(files, root, network.trunk.weights, **of_places if network.grid else {})
 
 
 @accounted("decoding")
@@ -169,7 +190,7 @@ class Recogniser:
     decision: Decision
 
     def see(self, inputs: np.ndarray) -> Seen:
-        """Return what it says of pixels (N, 3, S, S) uint8 or features (N, F)."""
+        """Return what it says of pixels (N, 3, S, S) uint8 or features (N, …)."""
         logits = look(self.network, inputs, self.parameters.precision)
         dishes = (logits.dishes / self.decision.dish_temperature).softmax(1).numpy()
         warm = logits.ingredients / self.decision.ingredient_temperature
@@ -182,7 +203,7 @@ class Recogniser:
         network, size = self.parameters.network, self.parameters.image_size
         if network.frozen:
             # torch warns of what cannot be written, as the cached ones cannot
-            return self.see(features(files, Path("/"), network.trunk.weights).copy())
+            return self.see(frozen(files, Path("/"), network).copy())
         return self.see(np.stack([images.decode(file, size) for file in files]))
 
     def save(self, file: Path) -> None:

@@ -52,6 +52,7 @@ class Network(Block):
     ingredient_weight: NotNegative  # of equation (2); 0 leaves ingredients out
     hidden: Count = 512  # units of each trunk's layer on frozen features
     dropout: Share = 0.0  # of that layer
+    grid: Count | None = None  # side of the map of places that attention pools; null: their mean
     triplet: NotNegative = 0.0  # margin; the five nearest training plates then say what is there
 
     @property
@@ -184,6 +185,8 @@ class Parameters(Schedule, ImageParameters):
         )
         if network is not None:
             self.refuse_augmentation(network.frozen)
+            lost = network.grid is not None and not network.frozen
+            refuse(lost, "network.grid: attention needs the places of a frozen backbone")
             variants = network.names == "variant" and self.source.name in FOLDERS
             refuse(variants, "network.names: published dishes have no variants")
             # the stem halves the side twice, and so does every block but the last once; a map of

@@ -24,7 +24,7 @@ from studies.runs.params import read_yaml
 
 ODD = (EMPTY, CUT, REPEATED, IGNORED)
 ORDER = [
-    *("majority", "frequencies", "dish_implied", "metric_learning"),
+    *("majority", "frequencies", "dish_implied", "metric_learning", "attention_pooling"),
     *("two_networks", "shared_backbone"),
     *("naive", "typical", "shuffled", "implied", "supervised", "oracle", "echo"),
 ]

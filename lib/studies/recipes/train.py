@@ -116,20 +116,15 @@ def train(parameters: Parameters) -> Iterator[Any]:
     network = build(parameters.network, *heads, width, plates=len(known))
     network = network.to(memory_format=torch.channels_last)
     examples = Examples(inputs, dish, plates.present)
-    batches = Batches(known, parameters.images, parameters.seed)
+    training = Batches(known, parameters.images, parameters.seed)
+    validation = Batches(rest, CHUNK, None)
+    batches = [DataLoader(examples, sampler=one, batch_size=None) for one in (training, validation)]
     fine_tuned = parameters.network.trunk.name == "backbone" and not parameters.network.frozen
     published = network.trunks.parameters() if fine_tuned else ()
-    learner = TwoHeads(parameters, network, parameters.epochs * len(batches), published)
+    learner = TwoHeads(parameters, network, parameters.epochs * len(training), published)
     if parameters.network.triplet:
         learner.known = inputs[known], dish[known], plates.present[known]
-    outcome = fit(
-        learner,
-        DataLoader(examples, sampler=batches, batch_size=None),
-        DataLoader(examples, sampler=Batches(rest, CHUNK, None), batch_size=None),
-        folder,
-        parameters,
-        MONITOR,
-    )
+    outcome = fit(learner, *batches, folder, parameters, MONITOR)
     network = network.to(compute.device())
     logits = look(network, inputs[rest], parameters.precision)
     decision = chosen(logits, dish[rest], plates.present[rest])
