@@ -1,6 +1,7 @@
 """What notebooks and reports show of captions and runs: figures, and tables to look at."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,15 +14,15 @@ from studies.relevance.filter import BELOW_MEAN
 from studies.reporting import plots, tables
 from studies.reporting.plots import COLUMN, Drawing, at_paper_size, style
 from studies.runs.folder import LoadedRun
+from studies.runs.params import read_yaml
 
-RATES = {"precision": "precision", "recall": "recall", "rejected": "rejected"}
-RATES |= {"youden": "Youden's J", "auc": "AUC"}
+PAPER = read_yaml(Path(__file__).with_name("claims.yaml"))
+LABELS = PAPER["labels"]  # of metrics by their ids
+RATES, DOWNSTREAM, CURVES = LABELS["rates"], LABELS["downstream"], LABELS["curves"]
 FILTER = {**RATES, "kept": "kept"}
 TRAINED = {f"{metric}_trained": name for metric, name in RATES.items()}
-DOWNSTREAM = {"accuracy": "accuracy", "macro_f1": "macro-F1", "recall_at_10": "recall@10"}
 FILTER_AXES = {metric: f"{name} (0–1)" for metric, name in RATES.items()}
 DOWNSTREAM_AXES = {metric: f"{name} (0–1)" for metric, name in DOWNSTREAM.items()}
-CURVES = {"train_loss": "training loss (nats)", "validation_accuracy": "validation accuracy (0–1)"}
 FOUND, USABLE, KEPT = "found", "of several words and a class with a text", "kept"
 TRUTH = {True: "yes", False: "no"}  # others: unknown
 SHOWN = 160  # characters of a text

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,8 @@ from studies.reporting.claims import Outcome, judge, tally
 from studies.reporting.results import by_system, cost_table, count_systems, read_runs
 from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
-from studies.runs.params import read_yaml
 
-ORDER = [
-    *("name_match", "tfidf", "clip", "similarity", "small_loss", "predictor"),
-    *("downstream_all", "downstream_random", "downstream_kept", "downstream_weighted"),
-    *("downstream_clean", "retrieval_all", "retrieval_random", "retrieval_kept"),
-    *("retrieval_weighted", "retrieval_clean"),
-]
+ORDER = figures.PAPER["order"]
 
 
 class Results(shared.Results):
@@ -35,7 +28,7 @@ class Results(shared.Results):
     study = "relevance"
     title = "Relevance: can a classifier of texts find the captions that describe an image's class?"
     tested = "captions"
-    paper = read_yaml(Path(__file__).with_name("claims.yaml"))
+    paper = figures.PAPER
     names = ledger = figures.FILTER | figures.DOWNSTREAM
     counts = ("kept",)
     axes = figures.FILTER_AXES | figures.DOWNSTREAM_AXES
