@@ -154,13 +154,9 @@ class TestFrozen:
             assert said.ingredients[row].sigmoid().numpy() == pytest.approx(there, abs=1e-3)
 
     def test_to_the_bit_and_back(self, on_features, sandbox):
-        torch.manual_seed(0)
-        count = 12 if on_features.network.triplet else 0
-        sizes = len(DISHES), len(INGREDIENTS), FEATURES
-        network = build(on_features.network, *sizes, plates=count).eval()
-        if count:
-            network.remember(numbers(count), np.arange(12) % 2, np.eye(12, 4) > 0)
-        one = Recogniser(network, on_features, DISHES, INGREDIENTS, DECISION)
+        one = opinionated(on_features, FEATURES)
+        if on_features.network.triplet:
+            one.network.remember(numbers(12), np.arange(12) % 2, np.eye(12, 4) > 0)
         again = load_run(written(one, sandbox / "run")).model()
         inputs = numbers(6, 9) if on_features.network.grid else numbers(6)
         for first, second in zip(one.see(inputs), again.see(inputs), strict=True):
@@ -174,7 +170,7 @@ def pixels(number, size=SIZE):
 def opinionated(settings, width=None):
     """A system of random weights, so large that it does not say the same of all pictures."""
     torch.manual_seed(0)
-    network = build(settings.network, len(DISHES), len(INGREDIENTS), width).eval()
+    network = build(settings.network, len(DISHES), len(INGREDIENTS), width, plates=12).eval()
     with torch.no_grad():
         for one in network.parameters():
             one *= 3 if one.ndim > 1 else 1

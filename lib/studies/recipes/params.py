@@ -72,6 +72,7 @@ class Prompt(Block):
 
     dish: Literal["seen", "actual"]
     ingredients: Literal["none", "seen", "actual", "another_plate", "typical", "implied"]
+    perception: Name | None = None  # the network that is asked; null: as writing says
     echo: bool = False  # the list of ingredients itself is the recipe, without a language model
 
 
@@ -141,7 +142,10 @@ class Parameters(Schedule, ImageParameters):
     @property
     def after(self) -> list[str]:
         """Return the systems that must be evaluated before this one."""
-        return list(self.writing.perception) if self.looks else []
+        if not self.looks:
+            return []
+        asked = self.prompt and self.prompt.perception
+        return [asked] if asked else self.writing.perception
 
     def builds_on(self) -> list[Self]:
         """Return the parameters of the networks that a prompt may ask what is on a plate.

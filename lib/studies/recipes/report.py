@@ -163,9 +163,11 @@ def asked(results: Results) -> str:
         writing = run.params["writing"]
         warmth = writing["temperature"]
         drawn = f"sampled at temperature {warmth:g}" if warmth else "the likeliest words"
+        eyes = {name: runs[0].provenance["perception"] for name, runs in results.prompts.items()}
+        others = [f", {name} what {by} sees" for name, by in eyes.items() if by != results.eyes]
         return (
-            f"The prompts tell what {results.eyes} sees; oracle what is true. Recipes are {drawn}, "
-            f"{writing['recipes']} a plate."
+            f"The prompts tell what {results.eyes} sees{''.join(others)}; oracle what is true. "
+            f"Recipes are {drawn}, {writing['recipes']} a plate."
         )
     return ""
 
