@@ -42,8 +42,8 @@ def hostile(text):
 
 class TestFlickr30k:
     @pytest.fixture
-    def folder(self, tmp_path):
-        folder = tmp_path / "flickr30k"
+    def folder(self, sandbox):
+        folder = sandbox / "data" / "flickr30k"
         draw(folder / "flickr30k_images" / "flickr30k_images", [*SAID, "uncaptioned.jpg"])
         lines = [f"{name}| {k}| {text}" for name, own in SAID.items() for k, text in enumerate(own)]
         self.file = folder / "flickr30k_images" / "results.csv"
@@ -51,9 +51,13 @@ class TestFlickr30k:
         return folder
 
     def test_as_at_kaggle(self, folder):
-        dataset = READERS["flickr30k"](folder)
-        assert captions_of(dataset) == SAID
-        assert dataset.official is None
+        for system in params.run_files("captioning", "flickr30k"):
+            chosen = params.load_parameters("captioning", "flickr30k", system)
+            dataset = data.read(chosen)
+            assert captions_of(dataset) == SAID
+            assert dataset.official is None
+        shares = chosen.validation_share, chosen.test_share
+        assert [round(31_783 * one) for one in shares] == [1_000, 1_000]  # as A. Karpathy has it
         text = self.file.read_text()
         self.file.write_bytes(hostile(text))
         # as the published file has it of one image
