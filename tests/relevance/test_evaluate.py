@@ -50,6 +50,7 @@ class TestPredictor:
         check_described(frame, parameters)
         halves = wanted["probability"].to_numpy().astype(np.float16)
         assert np.allclose(frame["probability"], halves, rtol=2**-10, atol=0)
+        assert np.allclose(frame["highest"], likely.max(1), rtol=2**-10, atol=0)
         # rounding decides nothing but where a probability lies on a threshold
         own, mean = wanted["probability"], likely.mean(1)
         clear = np.min(np.abs([own - 0.4, own - 0.55, own - mean]), axis=0) > 5e-4

@@ -5,11 +5,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from datasets import load_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from sentences import refused
-from studies.relevance import data
+from studies.relevance import data, product
 from studies.relevance.captions import (
     Concept,
     concepts,
@@ -19,8 +21,9 @@ from studies.relevance.captions import (
     only_class,
     replaced,
 )
-from studies.relevance.evaluate import named
+from studies.relevance.evaluate import evaluate, named
 from studies.relevance.train import halves, others_sentence
+from studies.runs.folder import load_run
 
 PARTS = ("train", "validation", "test")
 WORDS = ["surf", "surfers", "pool", "a", "spool", "Ski", "POOLS"]
@@ -223,6 +226,25 @@ class TestReader:
         images, five = flickr8k(tokens)
         assert len(images) == 70
         assert all(len(one) == 5 for one in five)
+
+
+def test_the_exported_dataset_loads_with_its_images(tokens, small, tmp_path):
+    parameters = small(changes=NOISE | {"filter.threshold": 0.0})
+    found = data.read(parameters)
+    found.root.mkdir()
+    for file in found.files:
+        Image.new("RGB", (2, 2), (int(file.stem), 0, 0)).save(file, "PNG")
+    run = load_run(evaluate(parameters))
+    folder, cache = product.export(run), str(tmp_path / "cache")
+    rows = load_dataset(str(folder), cache_dir=cache)
+    images = load_dataset("imagefolder", data_dir=str(folder / "images"), cache_dir=cache)
+    kept = run.predictions[run.predictions["kept"]]
+    assert set(rows) == set(images) == set(kept["part"])
+    for part, mine in kept.groupby("part"):
+        wanted = found.captions[mine["id"].to_numpy()]
+        assert rows[part]["caption"] == images[part]["caption"] == wanted["text"]
+        reds = [one.getpixel((0, 0))[0] for one in images[part]["image"]]
+        assert [f"{red}.jpg" for red in reds] == rows[part]["image"] == wanted["image"]
 
 
 class TestHalves:
