@@ -20,6 +20,13 @@ TEST = PART == "test"
 RELEVANT = NUMBER % 2 == 0
 TEXTS = [f"{NAMES[wnid]} seen on day {k}" for wnid, k in zip(CLASS, NUMBER, strict=True)]
 SOURCE = {"name": "imagenet_captions", "images": None}
+# of a small Flickr8k with noise, see the fixture `tokens`
+RATES = {"named": 3, "text_images": 2, "noise": 0.5, "tested_noise": 0.5, "masked": True}
+NOISE = {
+    "source": {"name": "flickr8k_noise", "seed": 0} | RATES,
+    **{"sentences.fewest": 1, "rare.captions": 0, "validation_share": 0.3, "max_tokens": 40},
+}
+SAID = {"surfing": "A surfer on a wave", "boat": "A boat on a lake", "bird": "A duck on a pond"}
 
 
 def place(wnid: str, number: int) -> int:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hearsay import SAID
 from studies import paths
+from studies.relevance import captions, data
 from studies.relevance.params import Parameters
 from studies.runs.params import read_yaml, run_files
 
@@ -176,3 +178,24 @@ def clip(tmp_path_factory, save_tokenizer) -> Path:
     transformers.CLIPModel(config).save_pretrained(folder)
     save_tokenizer(folder, model_max_length=12)
     return folder
+
+
+@pytest.fixture
+def tokens(sandbox, monkeypatch):
+    """A token file of a few classes with several images each, and of none."""
+    file = sandbox / "data" / "flickr8k" / "Flickr8k_text" / "Flickr8k.token.txt"
+    file.parent.mkdir(parents=True)
+    said = [*SAID.values(), "A man waits for a friend", "Two women talk"] * 14
+    lines = [
+        f"{image}.jpg#{number}\t{text} number {image} take {number} .\n"
+        for image, text in enumerate(said)
+        for number in range(5)
+    ]
+    other = [f"unlisted.jpg#{number}\tA boat\n" for number in range(5)]
+    file.write_text("".join([*lines, "odd.jpg#0\tA caption without the other four\n", *other]))
+    for part, start in {"train": 0, "dev": 1, "test": 2}.items():
+        listed = [f"{image}.jpg\n" for image in range(start, len(said), 3)]
+        file.with_name(f"Flickr_8k.{part}Images.txt").write_text("".join([*listed, "odd.jpg\n"]))
+    table = [one for one in captions.concepts() if one.name in SAID]
+    monkeypatch.setattr(data, "concepts", lambda: table)
+    return file

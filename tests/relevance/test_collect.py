@@ -211,7 +211,6 @@ class TestOverrides:
             ("class,page\nlesser panda,A\nLesser panda,B\n", "line 3: Lesser panda was there"),
             ("class,page\nleser panda,A\n", "leser panda; did you mean lesser panda?"),
             ("class,page\ncrane,A\n", "2 classes have the name crane"),
-            ('class,page\n"lesser panda,A\n', "has 1 cells for 2 columns"),
             ("class,pages\nlesser panda,A\n", "begins with `class,page`"),
             ("class,page\n,A\n", "line 2: should be a wnid or class name"),
         ],

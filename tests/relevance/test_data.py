@@ -104,9 +104,7 @@ class TestPublished:
     @pytest.mark.parametrize(
         ("rows", "told"),
         [
-            (b"", ": needs rows below"),
             (b"n01,dog,Dogs bark. They run.\nn01,dog,Dogs bark. They run.\n", " line 3: n01 is "),
-            (b"n01,dog,Dogs bark. They run.\nn02,cat", " line 3: has 2 cells for 3 columns"),
             (b"n01,dog,\n", " line 2: has an empty cell; delete the file and collect"),
         ],
     )

@@ -50,6 +50,7 @@ class TestPredictor:
         check_described(frame, parameters)
         halves = wanted["probability"].to_numpy().astype(np.float16)
         assert np.allclose(frame["probability"], halves, rtol=2**-10, atol=0)
+        assert np.allclose(frame["highest"], likely.max(1), rtol=2**-10, atol=0)
         # rounding decides nothing but where a probability lies on a threshold
         own, mean = wanted["probability"], likely.mean(1)
         clear = np.min(np.abs([own - 0.4, own - 0.55, own - mean]), axis=0) > 5e-4
@@ -61,16 +62,6 @@ class TestPredictor:
         )
         assert 0 < frame["kept"].sum() < len(frame)
         assert run.metrics == scores(frame)
-
-
-class TestBaselines:
-    @pytest.mark.parametrize("system", ["name_match", "tfidf"])
-    def test_they_are_scored_as_the_predictor_is(self, kitchen, small, system):
-        parameters = small(system)
-        run = load_run(evaluate(parameters))
-        check_described(run.predictions, parameters)
-        assert run.metrics == scores(run.predictions)
-        assert not (run.folder / "model.safetensors").exists()
 
 
 def vectors(weights, texts):
@@ -99,6 +90,9 @@ class TestEncoderAsItIs:
         baseline = {"name": "similarity", "weights": str(roberta)}
         parameters = small("tfidf", {"baseline": baseline})
         run = load_run(evaluate(parameters))
+        check_described(run.predictions, parameters)
+        assert run.metrics == scores(run.predictions)
+        assert not (run.folder / "model.safetensors").exists()
         found = data.read(parameters)
         texts = vectors(roberta, found.captions["text"])
         classes = np.stack([vectors(roberta, own).mean(0) for own in found.sentences])
@@ -107,6 +101,7 @@ class TestEncoderAsItIs:
             lead = cosine[row, target] - np.delete(cosine[row], target).max()
             assert run.predictions["lead"][row] == pytest.approx(lead, abs=2e-3)
         assert (run.predictions["kept"] == (run.predictions["lead"] > 0)).all()
+        assert np.allclose(run.predictions["highest"], cosine.max(axis=1), atol=2e-3)
 
     def test_retrieval_against_the_normal_equations(
         self, kitchen, small, roberta, short, monkeypatch

@@ -5,6 +5,7 @@ import json
 import datasets
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn import metrics as sklearn
 
 import hearsay
@@ -61,6 +62,42 @@ class TestFunnel:
             (LOW, 3, 2),
             (KEPT, 2, 2),
         ]
+
+
+class TestThresholds:
+    def test_the_one_of_validation_by_every_threshold(self, tells):
+        runs, wanted = [], []
+        for seed in (0, 1):
+            says = hearsay.predicted(2.0, seed)
+            says["reason"][:3] = says["reason"][-3:] = BELOW_MEAN
+            says["kept"] &= says["reason"] != BELOW_MEAN
+            runs.append(load_run(tells("predictor", seed, says=says)))
+            score = np.where(says["reason"] == BELOW_MEAN, -1, says["probability"])
+
+            def youden(part, threshold, score=score):
+                truth = hearsay.RELEVANT[part == hearsay.PART]
+                kept = score[part == hearsay.PART] >= threshold
+                return sklearn.balanced_accuracy_score(truth, kept) * 2 - 1
+
+            best = max(figures.THRESHOLDS, key=lambda one: youden("validation", one))
+            # the threshold of these runs' parameters is 0.05
+            linear = np.where(score > 0.9, 1, (score - 0.05) / 0.85) * (score >= 0.05)
+            shares = [
+                np.average(hearsay.RELEVANT[hearsay.TEST], weights=one[hearsay.TEST])
+                for one in (score >= 0.5, linear, linear**2)
+            ]
+            both = youden("validation", best), youden("test", best), youden("test", 0.5)
+            wanted.append([best, *both, *shares])
+        others = [load_run(tells("tfidf", says=hearsay.led(1.0)))]
+        figure, table = figures.thresholds({"predictor": runs, "tfidf": others})
+        assert labels(figure, "y") == ["J on validation (−1 to 1)", "J on test (−1 to 1)"]
+        (row,) = (line for line in table.text.split("\n") if line[:2] == "| " and "0." in line)
+        system, *found = row.strip("| ").split(" | ")
+        assert system == "predictor"
+        del found[6]  # by rank
+        assert [*map(float, found)] == pytest.approx(list(np.mean(wanted, axis=0)), abs=5e-4)
+        unknown = tells("predictor@unknown", says=says, known=False)
+        assert figures.thresholds({"predictor@unknown": [load_run(unknown)]}) == []
 
 
 class TestCurves:

@@ -33,12 +33,6 @@ def verdict(row, target):
     return BELOW_HALF if row[target] < Fraction(1, 2) else ""
 
 
-def literal(p):
-    """The linear coefficient as DESIGN writes it."""
-    v = 1 if p > 0.9 else p + 0.1
-    return max((v - 0.6) / 0.4, 0.001)
-
-
 @given(scored())
 def test_kept_and_reason_by_the_letter(case):
     found = relevance(*case)
@@ -59,9 +53,8 @@ def test_linear_and_power_by_the_letter(case, exponent):
             assert math.isnan(plain.coefficient)
             assert math.isnan(bent.coefficient)
             continue
-        p = plain.probability
-        assert plain.coefficient == literal(p)
-        v = 1 if p > 0.9 else p + 0.1
+        v = 1 if plain.probability > 0.9 else plain.probability + 0.1
+        assert plain.coefficient == max((v - 0.6) / 0.4, 0.001)
         assert bent.coefficient == pytest.approx(max(((v - 0.6) / 0.4) ** exponent, 0.001))
         assert min(plain.coefficient, bent.coefficient) >= 0.001
         assert max(plain.coefficient, bent.coefficient) <= 1

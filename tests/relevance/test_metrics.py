@@ -93,6 +93,8 @@ class TestRun:
             **{"precision_trained": 0.5, "recall_trained": 1.0, "rejected_trained": 0.0},
             **{"youden_trained": 0.0, "auc_trained": 1.0, "kept": 5},
         }
+        highest = predictions.assign(highest=[0, 0, 0, 0.9, 0.8, 1])
+        assert scores(highest)["auc_no_class"] == 1.0
 
     def test_without_truth_only_the_kept_are_counted(self):
         columns = {"part": ["train", "test"], "kept": [True, True], "lead": [0.2, 0.1]}

@@ -50,20 +50,10 @@ class TestNetwork:
         import transformers
 
         parameters, tokenizer, network = networks("roberta")
-        settings = parameters.encoder
-        direct = transformers.RobertaModel(
-            transformers.RobertaConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=settings.width,
-                num_hidden_layers=settings.layers,
-                num_attention_heads=settings.heads,
-                intermediate_size=4 * settings.width,
-                max_position_embeddings=30 + tokenizer.pad + 1,
-                type_vocab_size=1,
-                pad_token_id=tokenizer.pad,
-            ),
-            add_pooling_layer=False,
-        ).eval()
+        config, wanted = network.encoder.model.config, parameters.encoder
+        found = config.hidden_size, config.num_hidden_layers, config.num_attention_heads
+        assert found == (wanted.width, wanted.layers, wanted.heads)
+        direct = transformers.RobertaModel(config, add_pooling_layer=False).eval()
         direct.load_state_dict(network.encoder.model.state_dict())
         tokens, real = padded(tokenizer, tokenizer.tokens([*GIVEN, "x" * 200]), 30)
         assert tokens.shape[1] == 30  # the longest that may come

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hearsay import NOISE, SAID
 from sentences import refused
 from studies.relevance import data
 from studies.relevance.captions import (
     Concept,
     concepts,
-    flickr8k,
     masked,
     naming,
     only_class,
@@ -143,34 +143,6 @@ def test_the_table_of_concepts_describes_without_naming():
         assert not one.words.search(one.definition)
 
 
-SOURCE = {"named": 3, "text_images": 2, "noise": 0.5, "tested_noise": 0.5, "masked": True}
-NOISE = {
-    "source": {"name": "flickr8k_noise", "seed": 0} | SOURCE,
-    **{"sentences.fewest": 1, "rare.captions": 0, "validation_share": 0.3, "max_tokens": 40},
-}
-SAID = {"surfing": "A surfer on a wave", "boat": "A boat on a lake", "bird": "A duck on a pond"}
-
-
-@pytest.fixture
-def tokens(sandbox, monkeypatch):
-    """A token file of a few classes with several images each, and of none."""
-    file = sandbox / "data" / "flickr8k" / "Flickr8k_text" / "Flickr8k.token.txt"
-    file.parent.mkdir(parents=True)
-    said = [*SAID.values(), "A man waits for a friend", "Two women talk"] * 14
-    lines = [
-        f"{image}.jpg#{number}\t{text} number {image} take {number} .\n"
-        for image, text in enumerate(said)
-        for number in range(5)
-    ]
-    other = [f"unlisted.jpg#{number}\tA boat\n" for number in range(5)]
-    file.write_text("".join([*lines, "odd.jpg#0\tA caption without the other four\n", *other]))
-    for part, start in {"train": 0, "dev": 1, "test": 2}.items():
-        listed = [f"{image}.jpg\n" for image in range(start, len(said), 3)]
-        file.with_name(f"Flickr_8k.{part}Images.txt").write_text("".join([*listed, "odd.jpg\n"]))
-    monkeypatch.setattr(data, "concepts", lambda: [c for c in concepts() if c.name in SAID])
-    return file
-
-
 class TestReader:
     def test_what_is_read(self, tokens, small):
         found = data.read(small(changes=NOISE))
@@ -218,11 +190,6 @@ class TestReader:
         assert told.startswith(f"{tokens} line 1: expected `<image>#<number>`, a tab and a caption")
         tokens.unlink()
         assert refused(data.read, small(changes=NOISE)).startswith("The dataset flickr8k is not at")
-
-    def test_captions_of_five(self, tokens):
-        images, five = flickr8k(tokens)
-        assert len(images) == 70
-        assert all(len(one) == 5 for one in five)
 
 
 class TestHalves:

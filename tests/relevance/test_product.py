@@ -8,12 +8,12 @@ import pytest
 import yaml
 from PIL import Image
 
-import kitchen as world
+from hearsay import NOISE
 from sentences import refused
 from studies.inputs.reading import PARTS
 from studies.relevance import data, product
 from studies.relevance.captions import NO_CLASS, NO_TEXT, features
-from studies.relevance.evaluate import about
+from studies.relevance.evaluate import about, evaluate
 from studies.runs.files import to_json
 from studies.runs.folder import load_run
 
@@ -34,24 +34,38 @@ def load(tmp_path):
     return call
 
 
-class TestKitchen:
-    def test_every_caption_is_there_as_it_was_predicted(self, predicted, small, load):
-        run = load_run(predicted)
+@pytest.fixture(params=["kitchen", "flickr8k_noise"])
+def whole(request, small):
+    """The evaluated predictor of a collection with images, and the collection."""
+    if request.param == "kitchen":
+        return load_run(request.getfixturevalue("predicted")), data.read(small())
+    request.getfixturevalue("tokens")
+    parameters = small(changes=NOISE | {"filter.threshold": 0.0})
+    collection = data.read(parameters)
+    collection.root.mkdir()
+    for file in collection.files:
+        Image.new("RGB", (2, 2), (int(file.stem), 0, 0)).save(file, "PNG")
+    return load_run(evaluate(parameters)), collection
+
+
+class TestWhole:
+    def test_every_caption_is_there_as_it_was_predicted(self, whole, load):
+        run, collection = whole
         folder = product.export(run)
-        collection = data.read(small())
         frame = run.predictions.set_axis(collection.captions["image"])
         kept = frame[frame["kept"]]
         found, again = load(folder), load("parquet", data_dir=str(folder))
         assert {part: rows.num_rows for part, rows in again.items()} == found.num_rows
         texts = dict(zip(collection.captions["image"], collection.captions["text"], strict=True))
         images = load("imagefolder", data_dir=str(folder / "images"))
-        drawn = {file.name: file for file in collection.root.rglob("*.png")}
+        drawn = {file.name: file for file in collection.files}
+        described = dict(zip(collection.wnids, collection.texts, strict=True))
         assert set(found) == set(images) == set(kept["part"])
         for part, rows in found.items():
             wanted = kept[kept["part"] == part]
             assert rows["image"] == wanted.index.tolist()
             assert rows["caption"] == [texts[one] for one in wanted.index]
-            assert rows["class_text"] == [world.article(one) for one in wanted["class"]]
+            assert rows["class_text"] == [described[one] for one in wanted["class"]]
             for column in ("part", "probability", "coefficient"):
                 assert rows[column] == wanted[column].tolist()
             assert set(rows["trained_on"]) == {part == "train"}
@@ -60,7 +74,7 @@ class TestKitchen:
                 assert images[part][name] == rows[name]
             for row, image in zip(images[part], rows["image"], strict=True):
                 assert row["image"].tobytes() == Image.open(drawn[image]).tobytes()
-        file = next((folder / "images").rglob("*.png"))
+        file = next((folder / "images").rglob("*.??g"))
         assert file.samefile(drawn[file.name])
         dropped = load(folder, "dropped", split="dropped").to_pandas().set_index("image")
         assert {*dropped.index, *kept.index} == {*collection.everything["image"]}

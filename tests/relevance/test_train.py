@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 import hearsay
@@ -287,32 +286,23 @@ class TestTrainingCaptions:
 
         return take
 
-    def test_crossed_scores_are_of_the_half_not_trained_on(self, predicted, small, shipped):
+    def test_crossed_scores_are_of_the_half_not_trained_on(self, predicted, small, monkeypatch):
         """Each caption is taken by the decision of the predictor that has not seen it."""
-        files = [
-            shipped / "params" / "relevance" / "small" / f"predictor@fold{fold}.yaml"
-            for fold in (0, 1)
-        ]
-        decisions = {}
-        try:
-            for fold, file in enumerate(files):
-                plan = small().predictor.model_dump(mode="json") | {"fold": fold}
-                file.write_text(yaml.safe_dump({"variant": f"fold{fold}", "predictor": plan}))
-            parameters = small("downstream_kept", {"downstream.crossed": True})
-            for fold, predictor in enumerate(parameters.builds_on()):
-                folder = shutil.copytree(predicted, predictor.folder())
-                change_run(folder)
-                frame = pd.read_parquet(folder / "predictions.parquet")
-                decisions[fold] = np.random.default_rng(fold).random(len(frame)) < 0.5
-                frame.assign(kept=decisions[fold]).to_parquet(folder / "predictions.parquet")
-            found, rows = known(parameters)
-            parts = data.split(found, parameters)
-            half = halves(parts, parameters)
-            wanted = [row for row in rows["train"] if decisions[half[row]][row]]
-            assert training_captions(parameters, found, parts)[0].tolist() == wanted
-        finally:
-            for file in files:
-                file.unlink(missing_ok=True)
+        parameters, decisions = small("downstream_kept", {"downstream.crossed": True}), {}
+        folds = [small(changes={"variant": f"fold{k}", "predictor.fold": k}) for k in (0, 1)]
+        assert parameters.after == [one.system for one in folds]
+        monkeypatch.setattr(type(parameters), "builds_on", lambda _: folds)
+        for fold, predictor in enumerate(folds):
+            folder = shutil.copytree(predicted, predictor.folder())
+            change_run(folder)
+            frame = pd.read_parquet(folder / "predictions.parquet")
+            decisions[fold] = np.random.default_rng(fold).random(len(frame)) < 0.5
+            frame.assign(kept=decisions[fold]).to_parquet(folder / "predictions.parquet")
+        found, rows = known(parameters)
+        parts = data.split(found, parameters)
+        half = halves(parts, parameters)
+        wanted = [row for row in rows["train"] if decisions[half[row]][row]]
+        assert training_captions(parameters, found, parts)[0].tolist() == wanted
 
     def test_clean_are_those_that_describe_their_class(self, kitchen, small):
         found, rows = known(small())

@@ -62,10 +62,8 @@ class TestPages:
         site.lists = {"Crane"}
         site.redirects = {"Round": ("About", ""), "About": ("Round", "")}
         problems = {
-            "Schnörkel": "missing",
             "Crane": "disambiguation",
             "100%25": "invalid",
-            "de:Kranich": "elsewhere",
             "Round": "missing",
         }
         pages = client().pages(problems)

@@ -277,13 +277,9 @@ def table(
     `classes` and by `origin`, which says where the captions come from. Raises StudyError when the
     cache cannot be written, and whatever `captions` raises.
     """
-    from datasets import Dataset  # late: it costs a third of torch
-    from datasets.arrow_writer import ArrowWriter
+    from datasets.arrow_writer import ArrowWriter  # late: it costs a third of torch
 
     known = sorted(classes)
-    key = repr((VERSION, known, origin))
-    name = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
-    file = paths.cache() / "relevance" / f"captions-{name}.arrow"
 
     def fill(partial: Path) -> None:
         with ArrowWriter(path=str(partial), features=features()) as writer:
@@ -292,4 +288,16 @@ def table(
                 writer.write({**caption._asdict(), "reason": reason})
             writer.finalize()
 
+    return kept_table("captions", repr((VERSION, known, origin)), fill)
+
+
+def kept_table(name: str, key: str, fill: Callable[[Path], object]) -> "Dataset":
+    """Return the table below `cache/relevance` of a key, which `fill` writes at the first call.
+
+    It is memory-mapped. Raises StudyError when the cache cannot be written.
+    """
+    from datasets import Dataset
+
+    digest = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
+    file = paths.cache() / "relevance" / f"{name}-{digest}.arrow"
     return Dataset.from_file(str(made_once(file, fill)))

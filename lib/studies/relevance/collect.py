@@ -21,7 +21,7 @@ from studies.inputs.tables import read_lines, read_table, refuse
 from studies.paths import StudyError, one_sentence, relative
 from studies.relevance.params import FILE, SOURCES, TEXTS
 from studies.relevance.sentences import split
-from studies.relevance.wikipedia import API, Page, Wikipedia
+from studies.relevance.wikipedia import API, SAID, Page, Wikipedia
 from studies.runs.files import unwritable, write_atomic
 
 FEWEST = 2  # sentences of a class text, as in the paper
@@ -30,17 +30,7 @@ CORRESPONDENCES = Path("imagenet_wiki", "class_article_correspondences_trainval.
 WNID = re.compile(r"n\d{8}")
 NONE = "-"  # in place of a page: there is none
 HEADING = re.compile(r"(=+)[^=](?:.*[^=])?(=+)")
-REASONS = {
-    "missing": "there was no page {asked!r} on {date}",
-    "disambiguation": "{asked!r} is a list of pages with that name",
-    "invalid": "{asked!r} cannot be the title of a page",
-    "elsewhere": "{asked!r} leads to another wiki",
-    "no text": "the page {title!r} had no summary on {date}",
-    "short": f"the text of {{title!r}} has fewer than the {FEWEST} sentences that are needed",
-    "section": "{asked!r} leads to the section {section!r} of {title!r}, whose summary may be of "
-    "something wider",
-    "shared": "{title!r} is also the page of {others}",
-}
+REASONS = SAID["reasons"]
 
 Titles = dict[str, str | None]  # of a page by wnid, None where a class has no page
 
@@ -167,18 +157,11 @@ def class_texts(classes: Mapping[str, str], pages: Mapping[str, Page]) -> pd.Dat
         suspect = "section" if page.section else "shared" if others else ""
         too_short = "short" if texts[wnid] else "no text"
         problem = page.problem or (suspect if wnid in long else too_short)
-        told = {**page.model_dump(), "others": ", ".join(others)}
-        keep = "let it stand if it describes the class, or " if wnid in long else ""
-        rows[wnid] = {
-            **told,
-            **{"class": classes[wnid], "page": page.asked, "text": long.get(wnid, "")},
-            **{"problem": problem, "reason": ""},
-        }
-        if problem:
-            rows[wnid]["reason"] = (
-                f"{REASONS[problem].format(**told)}: {keep}name another page in a table of "
-                f"overrides ({wnid},<title>), or - for no text"
-            )
+        told = {**page.model_dump(), "wnid": wnid, "others": ", ".join(others), "fewest": FEWEST}
+        keep = REASONS["stand"] if wnid in long else ""
+        reason = f"{REASONS[problem]}: {keep}{REASONS['else']}".format(**told) if problem else ""
+        names = {"class": classes[wnid], "page": page.asked, "text": long.get(wnid, "")}
+        rows[wnid] = told | names | {"problem": problem, "reason": reason}
     columns = [*Page.model_fields, "class", "page", "text", "reason"]
     return pd.DataFrame(list(rows.values()), list(rows), columns, dtype=object)
 

@@ -45,13 +45,11 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     if parameters.trained:
         collection.refuse_changed(load_run(folder), parameters)
     else:
-        sizes = reading.sizes(parts)
         read = collection.fingerprint_for(parameters)
-        facts = provenance(dataset_fingerprint=read, captions=sizes)
+        facts = provenance(dataset_fingerprint=read, captions=reading.sizes(parts))
         write_atomic(folder / "provenance.json", to_json(facts))
-    score = filtered if parameters.downstream is None else classified
-    if parameters.downstream is not None and not parameters.trained:
-        score = retrieved
+    others = classified if parameters.trained else retrieved
+    score = filtered if parameters.downstream is None else others
     with accounted("decoding"):
         frame = score(parameters, collection, parts)
     write_atomic(folder / "items.json", to_json(about(collection)))
@@ -63,25 +61,26 @@ def filtered(parameters: Parameters, collection: Collection, parts: np.ndarray) 
     """Return what a filter says of all captions, in their order, each read alone."""
     count = len(collection.captions)
     # rounded as they are kept, so that what is kept follows from the file
-    own, mean = np.zeros((2, count), dtype=np.float16)
+    own, mean, highest = np.zeros((3, count), dtype=np.float16)
     if parameters.predictor is not None:
         for rows, logits in predicted(parameters, collection, np.arange(count)):
             exclusive = parameters.predictor.exclusive
             probabilities = (logits.softmax(1) if exclusive else logits.sigmoid()).numpy()
             own[rows], mean[rows] = filter.own_and_mean(probabilities, collection.target[rows])
+            highest[rows] = probabilities.max(axis=1)
         both = own.astype(np.float64), mean.astype(np.float64)
         decisions = filter.decide(*both, parameters.filter).assign(probability=own)
     else:
         for rows, similar in similarities(parameters, collection):
             places = np.arange(len(rows)), collection.target[rows]
-            lead = similar[places]
+            lead, highest[rows] = similar[places], similar.max(axis=1)
             # a name in the caption is enough, whatever other names are there
             if parameters.baseline.name != "name_match":
                 similar[places] = -np.inf
                 lead = lead - similar.max(axis=1)
             own[rows] = lead
         decisions = pd.DataFrame({"kept": own > 0, "lead": own})
-    return pd.concat([described(collection, parts), decisions], axis=1)
+    return pd.concat([described(collection, parts), decisions.assign(highest=highest)], axis=1)
 
 
 def classified(parameters: Parameters, collection: Collection, parts: np.ndarray) -> pd.DataFrame:

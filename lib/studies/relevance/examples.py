@@ -1,6 +1,5 @@
 """What networks read: tokens on disk, and batches of texts of about one length, or of images."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,15 +12,14 @@ from tokenizers import ByteLevelBPETokenizer, Tokenizer
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from studies import paths
 from studies.inputs import images
 from studies.inputs.features import features
 from studies.learning.backbones import weights_of
 from studies.learning.fit import Batches, Examples
 from studies.paths import StudyError
+from studies.relevance.captions import kept_table
 from studies.relevance.data import Collection
 from studies.relevance.params import Features, Parameters, Pixels, Reading
-from studies.runs.files import made_once
 
 if TYPE_CHECKING:
     import datasets
@@ -108,11 +106,6 @@ def tokenized(texts: "datasets.Dataset", words: Words, fingerprint: str) -> "dat
     They are kept below `cache/relevance`; `fingerprint` names the texts: the same name stands for
     the same texts. Raises StudyError when the cache cannot be written.
     """
-    from datasets import Dataset  # late: it costs a third of torch
-
-    key = f"{fingerprint} {words.to_json()}"
-    name = hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
-    file = paths.cache() / "relevance" / f"tokens-{name}.arrow"
 
     def encode(batch: dict[str, list[str]]) -> dict[str, list]:
         tokens = words.tokens(batch["text"])
@@ -127,7 +120,7 @@ def tokenized(texts: "datasets.Dataset", words: Words, fingerprint: str) -> "dat
             desc="tokenizing",
         )
 
-    return Dataset.from_file(str(made_once(file, encode_all)))
+    return kept_table("tokens", f"{fingerprint} {words.to_json()}", encode_all)
 
 
 @dataclass(eq=False)

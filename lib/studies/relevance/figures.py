@@ -1,7 +1,9 @@
 """What notebooks and reports show of captions and runs: figures, and tables to look at."""
 
 from collections import Counter
+from itertools import chain
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -10,20 +12,24 @@ from sklearn.metrics import precision_recall_curve
 
 from studies.inputs.reading import PARTS
 from studies.relevance.data import Collection
-from studies.relevance.filter import BELOW_MEAN
-from studies.reporting import plots, tables
+from studies.relevance.filter import BELOW_MEAN, Curve, decide
+from studies.relevance.metrics import of_items, scored_items
+from studies.reporting import bootstrap, plots, tables
 from studies.reporting.plots import COLUMN, Drawing, at_paper_size, style
+from studies.reporting.tables import Shown, show
 from studies.runs.folder import LoadedRun
 from studies.runs.params import read_yaml
 
 PAPER = read_yaml(Path(__file__).with_name("claims.yaml"))
 LABELS = PAPER["labels"]  # of metrics by their ids
 RATES, DOWNSTREAM, CURVES = LABELS["rates"], LABELS["downstream"], LABELS["curves"]
-FILTER = {**RATES, "kept": "kept"}
+FILTER = RATES | LABELS["further"]
 TRAINED = {f"{metric}_trained": name for metric, name in RATES.items()}
 FILTER_AXES = {metric: f"{name} (0–1)" for metric, name in RATES.items()}
 DOWNSTREAM_AXES = {metric: f"{name} (0–1)" for metric, name in DOWNSTREAM.items()}
 FOUND, USABLE, KEPT = "found", "of several words and a class with a text", "kept"
+SWEPT = {part: f"J on {part}" for part in PARTS[1:]}
+THRESHOLDS = np.geomspace(0.001, 1, 61)
 TRUTH = {True: "yes", False: "no"}  # others: unknown
 SHOWN = 160  # characters of a text
 
@@ -157,8 +163,7 @@ def funnel(run: LoadedRun) -> pd.DataFrame:
 @at_paper_size
 def class_sizes(run: LoadedRun) -> Figure:
     """Draw how many classes have how many captions, as the paper's Figure 1 does."""
-    figure = Drawing(figsize=(COLUMN, 2), layout="constrained")
-    axis = figure.subplots()
+    figure, (axis,) = plots.grid(1, 1, 2)
     axis.hist([*run.items["captions"].values()], bins=20, color=style("predictor").colour)
     axis.set(xlabel="captions of a class (number)", ylabel="classes (number)")
     return figure
@@ -177,6 +182,63 @@ def doses(frame: pd.DataFrame, filters: dict[str, list[LoadedRun]]) -> Figure | 
         return None
     axes = {metric: FILTER_AXES[metric] for metric in ("youden", "auc")}
     return plots.sweep(rows, "noise", "wrong captions in training (share)", axes)
+
+
+def swept(filters: dict[str, list[LoadedRun]]) -> list[pd.DataFrame]:
+    """Return Youden's J of each run of a predictor at `THRESHOLDS` in place of the filter's own.
+
+    Columns: `system`, `seed`, `threshold`, and J on captions of known truth, `validation` and
+    `test`. Left out are runs without probabilities, or where a part knows one kind of caption only.
+    """
+    frames = []
+    for run in chain(*filters.values()):
+        known = run.predictions.dropna(subset=["relevant"])
+        kinds = known.groupby("part")["relevant"].nunique().reindex(PARTS[1:])
+        if "probability" not in known or kinds.ne(2).any():
+            continue
+        # what is below the mean of all classes is dropped at any threshold
+        score = known["probability"].mask(known["reason"] == BELOW_MEAN, -1).to_numpy()
+        kept, truth = score >= THRESHOLDS[:, None], known["relevant"].astype(bool)
+        frame = pd.DataFrame({"threshold": THRESHOLDS})
+        for part in PARTS[1:]:
+            right, wrong = (kept[:, (known["part"] == part) & of] for of in (truth, ~truth))
+            frame[part] = right.mean(axis=1) - wrong.mean(axis=1)
+        frames.append(frame.assign(system=run.system, seed=run.params["seed"]))
+    return frames
+
+
+def thresholds(filters: dict[str, list[LoadedRun]]) -> list[Figure | Shown]:
+    """Show Youden's J against the threshold, and what one chosen on validation gives, see `swept`.
+
+    The figure is of systems without variant, if there are any; numbers are means over seeds.
+    """
+    if not (frames := swept(filters)):
+        return []
+    frame = pd.concat(frames, ignore_index=True)
+    plain = frame[~frame["system"].str.contains("@")]
+    labels = {part: f"{name} (−1 to 1)" for part, name in SWEPT.items()}
+    figure = plots.curves(frame if plain.empty else plain, "threshold", labels)
+    for axis in figure.axes:
+        axis.set_xscale("log")
+    best = frame.loc[frame.groupby(["system", "seed"])["validation"].idxmax()]
+    table = best.groupby("system")[["threshold", *PARTS[1:]]].mean().rename(columns=SWEPT)
+    names = ["J on test as set", "precision as set", *get_args(Curve)]
+    table[names] = [np.mean([*map(as_set, filters[system])], axis=0) for system in table.index]
+    return [figure, show(table.loc[frame["system"].unique()], PAPER["swept"])]
+
+
+def as_set(run: LoadedRun) -> list[float]:
+    """Return Youden's J on test captions, and the share of right ones among the kept.
+
+    That is once as they are, and then by the coefficients of each curve.
+    """
+    frame, plan = run.predictions, run.parameters.filter
+    own, mean = frame["probability"].to_numpy(), np.where(frame["reason"] == BELOW_MEAN, 2, 0)
+    plans = [plan.model_copy(update={"curve": curve}) for curve in get_args(Curve)]
+    weights = [frame["kept"], *(decide(own, mean, one)["coefficient"].fillna(0) for one in plans)]
+    items = scored_items(frame)[""]
+    shares = bootstrap.mean(items["relevant"])(np.array(weights, dtype=float)[:, items.index])
+    return [bootstrap.value(of_items(items)["youden"], len(items)), *shares]
 
 
 @at_paper_size

@@ -19,9 +19,7 @@ def scored_items(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     `read`) on the images of all, whose class is known.
     """
     truth = frame["relevant"]
-    if "rank" in frame:
-        return {"": frame[truth.fillna(True).to_numpy(dtype=bool)]}
-    if "said" in frame:
+    if "kept" not in frame:
         seen = frame.get("read", "caption") == "image"
         return {"": frame[(truth.fillna(True) | seen).to_numpy(dtype=bool)]}
     known = {
@@ -41,6 +39,8 @@ def of_items(items: pd.DataFrame, ending: str = "") -> dict[str, Metric]:
         score = items["probability" if "probability" in items else "lead"].to_numpy()
         relevant = items["relevant"].to_numpy(dtype=bool)
         by_id = filter_metrics(items["kept"].to_numpy(), score, relevant)
+        if "highest" in items:  # evidence of older runs has none
+            by_id["auc_no_class"] = auc(items["highest"].to_numpy(), relevant)
     return {name + ending: metric for name, metric in by_id.items()}
 
 
@@ -79,16 +79,13 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> Metric:
 def auc(score: np.ndarray, relevant: np.ndarray) -> Metric:
     """Return the area under the ROC curve, nan where all items are relevant or none is."""
     distinct, step = np.unique(score, return_inverse=True)
-    steps = len(distinct)
+    cells = one_hot(step, len(distinct))
 
     def area(weights: np.ndarray) -> np.ndarray:
-        areas = np.empty(len(weights))
-        for row, weight in enumerate(weights):
-            good = np.bincount(step, weight * relevant, steps)
-            bad = np.bincount(step, weight * ~relevant, steps)
-            below = np.cumsum(bad) - bad
-            areas[row] = share((good * (below + bad / 2)).sum(), good.sum() * bad.sum(), np.nan)
-        return areas
+        good, bad = (cells @ (weights * kind).T for kind in (relevant, ~relevant))
+        lower = np.cumsum(bad, axis=0) - bad
+        pairs = good.sum(axis=0) * bad.sum(axis=0)
+        return share((good * (lower + bad / 2)).sum(axis=0), pairs, np.nan)
 
     return area
 

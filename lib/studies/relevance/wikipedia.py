@@ -22,21 +22,10 @@ from studies import paths
 from studies.inputs.web import Client, Failure, checked, printable, well_formed
 from studies.paths import StudyError
 from studies.runs.files import sealed, unsealed, write_atomic
+from studies.runs.params import read_yaml
 
 API = "https://en.wikipedia.org/w/api.php"
-QUERY = {
-    "action": "query",
-    "prop": "extracts|pageprops|info",
-    "ppprop": "disambiguation",
-    "inprop": "url",
-    "redirects": "1",
-    "explaintext": "1",
-    "exsectionformat": "wiki",
-    "exlimit": "1",
-    "format": "json",
-    "formatversion": "2",
-    "maxlag": "5",
-}
+SAID = read_yaml(Path(__file__).with_name("wikipedia.yaml"))  # what is asked, and answered
 LAGGED = 5.0  # seconds; no shorter pause while the databases lag
 PASSING = ("ratelimited", "readonly")  # errors of the API that go by themselves
 
@@ -117,7 +106,7 @@ class Wikipedia:
                 return refusal(content["error"])
             return page_of(content["query"], {"api": self.api, "asked": title, "date": today()})
 
-        query = QUERY | {"titles": title}
+        query = SAID["query"] | {"titles": title}
         what = f"the page {title!r}"
         page = self.client.ask(read, what, method="GET", url=self.api, params=query)
         write_atomic(self.file(title), sealed(page.model_dump()))

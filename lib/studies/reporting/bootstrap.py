@@ -110,10 +110,12 @@ def measure(
     items = weights.shape[1]
     measured = {}
     for name, metric in next(iter(runs.values())).items():
-        values = {seed: value(metrics[name], items) for seed, metrics in runs.items()}
+        # evidence of older runs may lack one
+        mine = {seed: metrics[name] for seed, metrics in runs.items() if name in metrics}
+        values = {seed: value(one, items) for seed, one in mine.items()}
         samples = None
         if not isinstance(metric, Whole):
-            samples = {seed: _resampled(metrics[name], weights) for seed, metrics in runs.items()}
+            samples = {seed: _resampled(one, weights) for seed, one in mine.items()}
         measured[name] = Measured(values, samples, items, fixed)
     return measured
 
