@@ -90,7 +90,7 @@ class TestThresholds:
             wanted.append([best, *both, *shares])
         others = [load_run(tells("tfidf", says=hearsay.led(1.0)))]
         figure, table = figures.thresholds({"predictor": runs, "tfidf": others})
-        assert labels(figure, "y") == ["J on validation (−1 to 1)", "J on test (−1 to 1)"]
+        assert labels(figure, "y") == ["J on validation", "J on test"]
         (row,) = (line for line in table.text.split("\n") if line[:2] == "| " and "0." in line)
         system, *found = row.strip("| ").split(" | ")
         assert system == "predictor"

@@ -194,6 +194,9 @@ def test_sweep_draws_a_line_a_model_with_intervals(low, high):
         np.testing.assert_allclose(line.get_ydata(), means)
         for x, bar in zip(line.get_xdata(), bars.get_segments(), strict=True):
             np.testing.assert_allclose(bar, [[x, low], [x, high]])
+    from_0 = plots.sweep(frame.assign(size=frame["size"] - 5), "size", "images", {"f1": "F1"})
+    (line,) = lines_of(from_0.axes[0], "flexible")
+    np.testing.assert_allclose(line.get_xdata(), [0, 5, 15], atol=0.1)
 
 
 # Maps.

@@ -216,8 +216,7 @@ def thresholds(filters: dict[str, list[LoadedRun]]) -> list[Figure | Shown]:
         return []
     frame = pd.concat(frames, ignore_index=True)
     plain = frame[~frame["system"].str.contains("@")]
-    labels = {part: f"{name} (−1 to 1)" for part, name in SWEPT.items()}
-    figure = plots.curves(frame if plain.empty else plain, "threshold", labels)
+    figure = plots.curves(frame if plain.empty else plain, "threshold", SWEPT)
     for axis in figure.axes:
         axis.set_xscale("log")
     best = frame.loc[frame.groupby(["system", "seed"])["validation"].idxmax()]

@@ -325,7 +325,8 @@ def sweep(frame: pd.DataFrame, x: str, x_label: str, metrics: dict[str, str]) ->
             mine = (frame["metric"] == metric) & (frame["model"] == model)
             rows, look = frame[mine].sort_values(x), style(model)
             # side by side, so that intervals of different systems do not hide each other
-            at = rows[x] * 1.03 ** (offset - (len(models) - 1) / 2)
+            step = offset - (len(models) - 1) / 2
+            at = rows[x] * 1.03**step if places[0] > 0 else rows[x] + 0.01 * step * places[-1]
             # no errorbar: a bootstrap interval need not hold its mean
             axis.vlines(at, rows["ci_low"], rows["ci_high"], colors=look.colour, linewidth=1)
             axis.plot(at, rows["mean"], marker=look.marker, markersize=4, **look.line)
