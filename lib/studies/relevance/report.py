@@ -103,10 +103,7 @@ def read(dataset: str) -> Results:
     Raises StudyError when there is none or when alike systems were tested on different captions.
     """
     runs = read_runs(
-        dataset,
-        "relevance",
-        "captions",
-        lambda run: (classifies(run), repr(run.params["source"])),
+        dataset, "relevance", "captions", lambda run: (classifies(run), repr(run.params["source"]))
     )
     return Results(dataset, by_system(runs, place))
 
