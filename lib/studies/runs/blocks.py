@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from studies.runs.params import Block, Count, NotNegative, Positive, RunParameters, Seed, Share
 
+Widths = Annotated[list[Count], Field(min_length=1)]  # one a block of a network
+
 
 class Kitchen(Block):
     """The embedded demo: drawn plates."""
