@@ -75,9 +75,6 @@ class Step:
     optional: bool = False
     needs: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.metric}: {self.relation}"
-
     @property
     def relation(self) -> str:
         """Return which side is claimed, such as `flexible > triplet`."""
@@ -284,7 +281,9 @@ def frame(outcomes: Iterable[Outcome], dataset: str) -> pd.DataFrame:
         for step in outcome.steps:
             one = step.estimate
             numbers = (one.value, one.low, one.high, step.p_holm, one.seeds)
-            rows.append((*claim, str(step.step), *numbers, step.verdict))
+            rows.append(
+                (*claim, f"{step.step.metric}: {step.step.relation}", *numbers, step.verdict)
+            )
     return pd.DataFrame(rows, columns=COLUMNS).assign(synthetic=dataset in SYNTHETIC)
 
 
