@@ -255,9 +255,8 @@ def from_table(file: Path) -> Plates:
     rows = tables.own_table(file, needed, ["variant", "recipe"], once="image", names=names)
     made_of = rows["ingredients"].map(tables.spelt).str.split(";").map(ingredient_names)
     wrong = (made_of.map(len) == 0) | rows["ingredients"].str.contains(",")
-    tables.refuse(
-        rows, wrong, "expected ingredients joined by `;`, found `{ingredients}`; mend the line"
-    )
+    sentence = "expected ingredients joined by `;`, found `{ingredients}`; mend the line"
+    tables.refuse(rows, wrong, sentence)
     more = {}
     if "variant" in rows:
         both = "`{variant}` is a variant of {dish}, and of {first_dish} above; give it two names"
@@ -351,9 +350,8 @@ def uecfood256(folder: Path, table: IngredientTable) -> Plates:
     categories = tables.read_lines(folder / "category.txt", pattern, form, "id")
     categories["dish"] = categories["dish"].str.split().str.join(" ")
     twice = categories["category"].duplicated() | categories["dish"].duplicated()
-    tables.refuse(
-        categories, twice, "`{category} {dish}` should be there once; use the published file"
-    )
+    sentence = "`{category} {dish}` should be there once; use the published file"
+    tables.refuse(categories, twice, sentence)
     form = "`img x1 y1 x2 y2`, an image and four whole numbers"
     pattern = r"(?P<image>[^/\s]+)\s+(?P<corners>-?\d+(?:\s+-?\d+){3})"
     parts = []

@@ -71,10 +71,8 @@ class Epochs(Block):
 
     @model_validator(mode="after")
     def _last_is_validated(self) -> Self:
-        every = self.validate_every
-        self.refuse(
-            self.epochs % every, "validate_every must divide epochs, so that the last is scored"
-        )
+        problem = "validate_every must divide epochs, so that the last is scored"
+        self.refuse(self.epochs % self.validate_every, problem)
         return self
 
 
