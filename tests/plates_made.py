@@ -71,10 +71,7 @@ def serve(ordered):
         (folder / "metrics.json").write_text(json.dumps({**found, "n": len(frame)}))
         names = {"dishes": meals.DISHES, "ingredients": meals.INGREDIENTS}
         (folder / "items.json").write_text(json.dumps(names))
-        known = {
-            **noted.RUN,
-            "images": {"train": 10, "validation": 2, "test": len(frame)},
-        }
+        known = {**noted.RUN, "images": {"train": 10, "validation": 2, "test": len(frame)}}
         if recipes:
             known["perception"] = "two_networks"
         if settings.trained:

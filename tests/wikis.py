@@ -47,7 +47,7 @@ LAG = {
         "info": "Waiting for 10.64.32.12: 8.2 seconds lagged.",
         "lag": 8.2,
         "type": "db",
-    },
+    }
 }
 
 

@@ -68,9 +68,8 @@ def check_runs(studies: Sequence[str], options: dict[str, str]) -> dict[str, dic
     every = sorted({system for systems in listed.values() for system in systems})
     for model in models or []:
         if model not in every:
-            raise StudyError(
-                f"no model `{model}` on {options['DATASET']}{suggestion(model, every)}"
-            )
+            nearest = suggestion(model, every)
+            raise StudyError(f"no model `{model}` on {options['DATASET']}{nearest}")
     for study, systems in listed.items():
         for system, files in systems.items():
             parameters = load_parameters(study, options["DATASET"], system)
@@ -171,9 +170,8 @@ def make(options: dict[str, str], progress: logging.Handler) -> None:
                 snakefile=paths.REPOSITORY / "Snakefile",
                 workdir=paths.root(),
             )
-            dag = workflow.dag(
-                types.DAGSettings(rerun_triggers={RerunTrigger.MTIME}, force_incomplete=True)
-            )
+            plan = types.DAGSettings(rerun_triggers={RerunTrigger.MTIME}, force_incomplete=True)
+            dag = workflow.dag(plan)
             dag.execute_workflow(
                 execution_settings=types.ExecutionSettings(lock=False, keep_going=True),
                 scheduling_settings=types.SchedulingSettings(scheduler="greedy"),  # by priority

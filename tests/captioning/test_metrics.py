@@ -23,14 +23,7 @@ from pycocoevalcap.tokenizer import ptbtokenizer
 from sentences import refused
 from studies import paths
 from studies.captioning import metrics
-from studies.captioning.metrics import (
-    METRICS,
-    corpus,
-    corpus_scores,
-    resampled,
-    score_captions,
-    scored,
-)
+from studies.captioning.metrics import METRICS, corpus, resampled, score_captions, scored
 from studies.captioning.readers import flickr8k
 
 # id: caption as given, as pycocoevalcap can take it, references
@@ -298,7 +291,7 @@ class TestJava:
     def test_missing(self, fake, monkeypatch):
         program = fake("")
         program.unlink()
-        message = refused(corpus_scores, *ONE)
+        message = refused(score_captions, *ONE)
         assert message.startswith("Java is missing: ")
         assert str(program) in message
         assert "pip install" in message

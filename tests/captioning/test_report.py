@@ -110,7 +110,7 @@ class TestArchitectures:
     )
     def test_every_pair_decides(self, judge, errors, steps, verdict):
         outcome = judge(*errors)
-        assert [str(step.step) for step in outcome.steps] == [
+        assert [f"{one.step.metric}: {one.step.relation}" for one in outcome.steps] == [
             f"{metric}: {pair}"
             for pair in (
                 "clip_transformer > resnet_transformer",

@@ -27,7 +27,7 @@ STORED = [
 
 @pytest.mark.parametrize(("seed", "published", "expected"), STORED)
 def test_splits_of_earlier_runs_stay_the_same(seed, published, expected):
-    parts = stratified(STRATA, 0.2, 0.3, seed, TESTED if published else None)
+    parts = stratified(STRATA, (0.2, 0.3), seed, TESTED if published else None)
     assert "".join(LETTERS[part] for part in parts) == expected
 
 
@@ -41,7 +41,7 @@ def test_splits_of_earlier_runs_stay_the_same(seed, published, expected):
 def test_every_stratum_has_its_share(items, shares, seed, published):
     strata, tested = map(np.array, zip(*items, strict=True))
     validation, test = shares
-    parts = stratified(strata, validation, test, seed, tested if published else None)
+    parts = stratified(strata, shares, seed, tested if published else None)
     # each item is in one part, and in one that there is
     assert parts.shape == strata.shape
     assert set(parts.tolist()) <= set(PARTS)
@@ -59,7 +59,7 @@ def test_every_stratum_has_its_share(items, shares, seed, published):
 
 
 def test_each_item_may_come_into_each_part():
-    drawn = np.array([stratified(np.zeros(10), 0.3, 0.3, seed) for seed in range(60)])
+    drawn = np.array([stratified(np.zeros(10), (0.3, 0.3), seed) for seed in range(60)])
     for part in PARTS:
         assert (drawn == part).any(axis=0).all()
 

@@ -183,8 +183,7 @@ class TestTorchvision:
             assert close(backbone(images, pooled=False).mean(1), backbone(images))
 
     @pytest.mark.parametrize(
-        ("name", "width"),
-        [("mobilenet_v3_small", 1024), ("convnext_tiny", 768)],
+        ("name", "width"), [("mobilenet_v3_small", 1024), ("convnext_tiny", 768)]
     )
     def test_widths_of_other_families(self, name, width):
         backbone = load_backbone(f"torchvision/{name}", pretrained=False)

@@ -30,8 +30,8 @@ def convolved(images: torch.Tensor, kernel: torch.Tensor, stride: int) -> torch.
 
 class TestScratchCNN:
     def test_parameter_counts_at_full_size(self):
-        assert total(Dense(2048), nn.Linear(256, 81)) == 545_361
-        assert total(ScratchCNN(), nn.Linear(256, 81)) == 2_770_801
+        assert total(Dense(2048, 256), nn.Linear(256, 81)) == 545_361
+        assert total(ScratchCNN(100), nn.Linear(256, 81)) == 2_770_801
 
     @pytest.mark.parametrize(("size", "widths"), [(20, (4, 6, 8)), (17, (4,)), (16, (4, 5))])
     @pytest.mark.parametrize("training", [True, False])

@@ -65,14 +65,14 @@ class TestSplit:
         variant = shuffled([20, 30, 9, 12], 0)
         chosen = tiles(validation_share=0.2, test_share=0.3, split_seed=4)
         parts = data.split(made_up(variant // 2), chosen)
-        assert (parts == stratified(variant // 2, 0.2, 0.3, 4)).all()
+        assert (parts == stratified(variant // 2, (0.2, 0.3), 4)).all()
         parts = data.split(made_up(variant // 2, variant=variant), chosen)
-        assert (parts == stratified(variant, 0.2, 0.3, 4)).all()
+        assert (parts == stratified(variant, (0.2, 0.3), 4)).all()
         assert (parts == data.split(made_up(variant // 2, variant=variant), chosen)).all()
         official = np.where(np.arange(len(variant)) % 4, "train", "test")
         parts = data.split(made_up(variant, official=official), chosen)
         assert ((parts == "test") == (official == "test")).all()
-        assert (parts == stratified(variant, 0.2, 0.3, 4, official == "test")).all()
+        assert (parts == stratified(variant, (0.2, 0.3), 4, official == "test")).all()
 
     def test_three_published_parts_are_kept(self, tiles):
         official = [*PARTS, "test", "train", "train"]

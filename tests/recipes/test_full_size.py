@@ -69,12 +69,7 @@ def published(sandbox, monkeypatch) -> dict:
     ],
 )
 def test_a_study_from_published_files_to_recipes(
-    sandbox,
-    published,
-    request,
-    dataset,
-    counts,
-    ingredients,
+    sandbox, published, request, dataset, counts, ingredients
 ):
     data = sandbox / "data"
     if dataset == "food101":

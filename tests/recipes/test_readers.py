@@ -103,8 +103,7 @@ class TestCsv:
         assert refused(from_csv, file).startswith(f"{file}: {said}")
 
     @pytest.mark.parametrize(
-        "row",
-        ["soup,", "soup,;_; ", ",miso", 'soup,"miso, tofu"', " P_ie ,a"],
+        "row", ["soup,", "soup,;_; ", ",miso", 'soup,"miso, tofu"', " P_ie ,a"]
     )
     def test_a_bad_row_is_named_by_its_line(self, tmp_path, row):
         file = write(tmp_path, f"dish,ingredients\np ie,apple\n\nrice,rice\n{row}\nham,ham\n")

@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 from hearsay import NOISE, SAID
 from sentences import refused
 from studies.relevance import data
-from studies.relevance.captions import (
-    Concept,
-    concepts,
-    masked,
-    naming,
-    only_class,
-    replaced,
-)
+from studies.relevance.captions import Concept, concepts, masked, naming, only_class, replaced
 from studies.relevance.evaluate import named
 from studies.relevance.train import halves, others_sentence
 

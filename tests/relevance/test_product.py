@@ -126,7 +126,7 @@ def by_hand(tmp_path, small, monkeypatch):
                 "coefficient": [row[4] if row[4] >= 0.5 else math.nan for row in asked],
             }
         ).to_parquet(folder / "predictions.parquet")
-        (folder / "metrics.json").write_text(to_json({"kept": 1}))
+        (folder / "metrics.json").write_text(to_json({"kept": sum(row[4] >= 0.5 for row in asked)}))
         (folder / "items.json").write_text(to_json(about(collection)))
         return load_run(folder)
 

@@ -61,11 +61,7 @@ class TestPages:
     def test_no_page(self, site, client):
         site.lists = {"Crane"}
         site.redirects = {"Round": ("About", ""), "About": ("Round", "")}
-        problems = {
-            "Crane": "disambiguation",
-            "100%25": "invalid",
-            "Round": "missing",
-        }
+        problems = {"Crane": "disambiguation", "100%25": "invalid", "Round": "missing"}
         pages = client().pages(problems)
         assert {title: found.problem for title, found in pages.items()} == problems
         assert {found.extract for found in pages.values()} == {""}

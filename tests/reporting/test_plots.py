@@ -204,10 +204,7 @@ def test_sweep_draws_a_line_a_model_with_intervals(low, high):
 
 @pytest.mark.parametrize(
     ("labels", "names"),
-    [
-        (4, ["l00", "l01", "l02", "l03"]),
-        (12, [*(f"l{i:02}" for i in range(9)), "3 others"]),
-    ],
+    [(4, ["l00", "l01", "l02", "l03"]), (12, [*(f"l{i:02}" for i in range(9)), "3 others"])],
 )
 def test_a_map_names_groups_and_draws_every_point_once(labels, names):
     number = np.arange(labels * 3)

@@ -169,7 +169,7 @@ def test_a_frozen_backbone_end_to_end(few, parameters, monkeypatch):
     ids = [file.relative_to(few / "data/colours").as_posix() for file in files]
     for system, widths in heads.items():
         folder = evaluate(parameters(system, backbone=backbone, epochs=10))
-        monkeypatch.setattr(features, "_extract", lambda *_: pytest.fail("made a second time"))
+        monkeypatch.setattr(features, "write_header", lambda *_: pytest.fail("made twice"))
         (cache,) = (few / "root/cache/features").glob("*.npy")
         stored = np.load(cache)
         assert stored.shape == (105, 64)

@@ -1,6 +1,7 @@
 """Score one system: `python -m studies.captioning.evaluate -f dataset.yaml -f system.yaml`."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,9 +65,7 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
         frame["domain"] = dataset.domains[test]
     metrics = {IDS[metric]: value for metric, value in corpus(frame).items()}
     metrics |= {"n": len(test), "distinct": len(set(candidates))}
-    write_atomic(
-        folder / "predictions.parquet", lambda path: frame.to_parquet(path, compression="zstd")
-    )
+    write_atomic(folder / "predictions.parquet", partial(frame.to_parquet, compression="zstd"))
     items = {"parts": data.overview(dataset, parts).to_dict("records")}
     write_atomic(folder / "items.json", to_json(items))
     write_atomic(folder / "metrics.json", to_json(metrics))

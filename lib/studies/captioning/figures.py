@@ -79,15 +79,10 @@ def gallery(systems: Systems) -> Iterator[Shown]:
             return
         for name, some in frame.assign(row=rows).groupby("case", sort=False):
             yield publish.heading(f"{system}: {name} by CIDEr")
-            items = [
-                (
-                    dataset.paths[one.row],
-                    f"{one.candidate} (CIDEr {one.CIDEr:.2f}). "
-                    f"References: {' / '.join(dataset.captions[one.row])}",
-                )
-                for one in some.itertuples()
-            ]
-            yield publish.picture_grid(items, columns=3)
+            files = [dataset.paths[row] for row in some["row"]]
+            people = [" / ".join(dataset.captions[row]) for row in some["row"]]
+            said = some["candidate"] + some["CIDEr"].map(" (CIDEr {:.2f}). References: ".format)
+            yield publish.picture_grid(zip(files, said + people, strict=True), columns=3)
 
 
 def attended(systems: Systems) -> Iterator[Shown]:

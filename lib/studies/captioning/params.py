@@ -6,17 +6,8 @@ from pydantic import Field, model_validator
 
 from studies import paths
 from studies.inputs.download import require, require_own
-from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule, Server, Table
-from studies.runs.params import (
-    Block,
-    Count,
-    Name,
-    NotNegative,
-    Positive,
-    Share,
-    Widths,
-    load_parameters,
-)
+from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule, Server, Table, Widths
+from studies.runs.params import Block, Count, Name, NotNegative, Positive, Share, load_parameters
 
 
 class Published(Block):

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 import requests
-import yaml
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
 from studies import paths
 from studies.paths import StudyError, one_sentence
 from studies.runs.files import digest, locked, remove, unwritable
+from studies.runs.params import read_yaml
 
 # the first releases of Python 3.11, such as Debian 12's, have no filters for tar members
 if sys.version_info >= (3, 12):
@@ -52,9 +52,8 @@ class Source:
     register: str = ""
 
 
-SOURCES = TypeAdapter(dict[str, Source]).validate_python(
-    yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf-8"))
-)
+LISTED = read_yaml(Path(__file__).with_name("sources.yaml"))
+SOURCES = TypeAdapter(dict[str, Source]).validate_python(LISTED)
 
 
 def fetch(name: str) -> Path:

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, pairwise
 from pathlib import Path
@@ -68,61 +68,50 @@ def features(
     data = fingerprint(paths, root, ordered=True)
     name = f"{slug}-{backbone.digest()}-{data}-{kind}-v{VERSION}.npy"
 
-    def extract(partial: Path) -> None:
-        backbone.to(where).eval()
+    def prepare(path: Path) -> Tensor:
+        return backbone.preprocess(open_rgb(path))
+
+    @torch.inference_mode()
+    def encoded(images: Iterable[Tensor]) -> np.ndarray:
         try:
-            _extract(partial, paths, backbone, batch_size, pooled, np.dtype(dtype), grid)
+            batch = torch.stack(list(images)).to(where, memory_format=torch.channels_last)
+            with torch.autocast(where.type, torch.bfloat16, where.type == "cuda"):
+                rows = backbone(batch, pooled).float()
+                rows = averaged(rows, grid) if grid else rows
         except torch.OutOfMemoryError as error:
             raise StudyError(
                 f"{backbone.name} needs more memory than {where} has for {batch_size} images at "
                 "once: lower batch_size; finished batches are kept."
             ) from error
+        with np.errstate(over="ignore"):
+            return rows.cpu().numpy().astype(dtype)
+
+    @accounted("training")
+    def extract(partial: Path) -> None:
+        backbone.to(where).eval()
+        done, end = _finished(partial, len(paths), np.dtype(dtype), batch_size)
+        bar = tqdm(total=len(paths), initial=done, desc="encoding images", unit="image", delay=2)
+        with partial.open("ab") as file, ThreadPoolExecutor(WORKERS) as pool, bar:
+            file.truncate(end)
+            file.seek(end)
+            starts = range(done, len(paths), batch_size)
+            batches = (pool.map(prepare, paths[start : start + batch_size]) for start in starts)
+            # in pairs, since the next batch is to be decoded while the model works on this one
+            for images, _ in pairwise(chain(batches, [()])):
+                rows = encoded(images)
+                if not np.isfinite(rows).all():
+                    raise StudyError(
+                        f"{backbone.name} gives values that {dtype} cannot hold for the images "
+                        f"from {paths[done]} on: use float32, and check the weights."
+                    )
+                if not file.tell():
+                    write_header(file, (len(paths), *rows.shape[1:]), rows.dtype)
+                file.write(rows.tobytes())
+                file.flush()
+                done += len(rows)
+                bar.update(len(rows))
 
     return cached(places.cache() / "features" / name, extract, resume=True)
-
-
-@accounted("training")
-def _extract(
-    partial: Path,
-    paths: Sequence[Path],
-    backbone: Backbone,
-    batch_size: int,
-    pooled: bool,
-    dtype: np.dtype,
-    grid: int | None,
-) -> None:
-    device, on_gpu = backbone.mean.device, backbone.mean.device.type == "cuda"
-    done, end = _finished(partial, len(paths), dtype, batch_size)
-    bar = tqdm(total=len(paths), initial=done, desc="encoding images", unit="image", delay=2)
-
-    def prepare(path: Path) -> Tensor:
-        return backbone.preprocess(open_rgb(path))
-
-    with partial.open("ab") as file, ThreadPoolExecutor(WORKERS) as pool, bar:
-        file.truncate(end)
-        file.seek(end)
-        starts = range(done, len(paths), batch_size)
-        batches = (pool.map(prepare, paths[start : start + batch_size]) for start in starts)
-        # in pairs, since the next batch is to be decoded while the model works on this one
-        for images, _ in pairwise(chain(batches, [()])):
-            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, on_gpu):
-                batch = torch.stack(list(images)).to(device, memory_format=torch.channels_last)
-                rows = backbone(batch, pooled).float()
-                rows = averaged(rows, grid) if grid else rows
-            rows = rows.cpu().numpy()
-            with np.errstate(over="ignore"):
-                rows = rows.astype(dtype)
-            if not np.isfinite(rows).all():
-                raise StudyError(
-                    f"{backbone.name} gives values that {dtype} cannot hold for the images from "
-                    f"{paths[done]} on: use float32, and check the weights."
-                )
-            if not file.tell():
-                write_header(file, (len(paths), *rows.shape[1:]), dtype)
-            file.write(rows.tobytes())
-            file.flush()
-            done += len(rows)
-            bar.update(len(rows))
 
 
 def averaged(tokens: Tensor, grid: int) -> Tensor:

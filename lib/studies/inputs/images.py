@@ -205,9 +205,7 @@ def augment(
         maps[:, 1, 1] = scale[:, 0]
         maps[:, :, 2] = move
         grid = functional.affine_grid(maps, list(images.shape), align_corners=False)
-        images = functional.grid_sample(
-            images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-        )
+        images = functional.grid_sample(images, grid, "bilinear", "reflection", align_corners=False)
     elif flip:
         images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
     return recolour(images, *gain.unbind(1)) if colour else images

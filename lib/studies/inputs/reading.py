@@ -1,6 +1,6 @@
 """What every dataset is read with: its text files, its parts, and the drawn kitchen."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -46,23 +46,17 @@ PARTS = ("train", "validation", "test")
 
 
 def stratified(
-    strata: np.ndarray,
-    validation_share: float,
-    test_share: float,
-    seed: int,
-    tested: np.ndarray | None = None,
+    strata: np.ndarray, shares: tuple[float, float], seed: int, tested: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return (N,) `train`, `validation` or `test`, each stratum (N,) divided by the shares.
+    """Return (N,) `train`, `validation` or `test`, each stratum (N,) divided by two shares.
 
-    A published test set, `tested` (N,) bool, is kept; no other item is then tested on, and
-    `validation_share` is of the rest. One item of each stratum is always trained on, unless the
-    published test set holds them all.
+    They are of validation and test. A published test set, `tested` (N,) bool, is kept; no other
+    item is then tested on, and the first share is of the rest. One item of each stratum is always
+    trained on, unless the published test set holds them all.
     """
     rng = np.random.default_rng(seed)
-    if tested is None:
-        tested = np.zeros(len(strata), dtype=bool)
-    else:
-        test_share = 0.0
+    validation_share, test_share = shares if tested is None else (shares[0], 0.0)
+    tested = np.zeros(len(strata), dtype=bool) if tested is None else tested
     parts = np.where(tested, "test", "train").astype("<U10")
     for stratum in np.unique(strata):
         members = rng.permutation(np.flatnonzero((strata == stratum) & ~tested))
@@ -91,7 +85,7 @@ def divided(
         return official
     shares = plan.validation_share, plan.test_share
     tested = None if official is None else official == "test"
-    parts = stratified(strata, *shares, plan.split_seed, tested)
+    parts = stratified(strata, shares, plan.split_seed, tested)
     refuse_empty(parts, root, items, stratum)
     return parts
 
@@ -143,10 +137,7 @@ def kitchen(per_variant: int, seed: int = 0) -> Path:
     Processes may call it at once; a killed call leaves no half-made folder.
     Raises StudyError when the cache cannot be written.
     """
-    folder = paths.cache() / f"kitchen{VERSION}-{per_variant}-{seed}"
-    return made_once(
-        folder, lambda partial: world.write_images(partial, world.plates(per_variant, seed))
-    )
+    return _made("kitchen", per_variant, seed, world.write_images)
 
 
 def judged(per_variant: int) -> Path:
@@ -154,7 +145,9 @@ def judged(per_variant: int) -> Path:
 
     Raises StudyError as `kitchen` does.
     """
-    folder = paths.cache() / f"judges{VERSION}-{per_variant}-0"
-    return made_once(
-        folder, lambda partial: world.write_judgements(partial, world.plates(per_variant))
-    )
+    return _made("judges", per_variant, 0, world.write_judgements)
+
+
+def _made(name: str, per_variant: int, seed: int, write: Callable) -> Path:
+    folder = paths.cache() / f"{name}{VERSION}-{per_variant}-{seed}"
+    return made_once(folder, lambda partial: write(partial, world.plates(per_variant, seed)))

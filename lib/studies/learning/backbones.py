@@ -269,9 +269,8 @@ def _filled(source: str) -> nn.Module:
     """Return the model with its published weights, of which none may be missing."""
     from transformers import AutoModel
 
-    model, report = AutoModel.from_pretrained(
-        source, weights_only=True, dtype=torch.float32, output_loading_info=True
-    )
+    asked = {"weights_only": True, "dtype": torch.float32, "output_loading_info": True}
+    model, report = AutoModel.from_pretrained(source, **asked)
     absent = {key for key in report["missing_keys"] if not key.startswith("text_model.")}
     if absent and all(key.startswith("pooler.") for key in absent):
         # Classifiers are published without a pooler; transformers would put in a random one.

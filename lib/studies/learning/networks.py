@@ -21,10 +21,7 @@ class ScratchCNN(nn.Module):
     """
 
     def __init__(
-        self,
-        image_size: int = 100,
-        widths: tuple[int, ...] = (32, 64, 128, 256),
-        out_features: int = 256,
+        self, image_size: int, widths: tuple[int, ...] = (32, 64, 128, 256), out_features: int = 256
     ):
         super().__init__()
         blocks: list[nn.Module] = []
@@ -49,17 +46,13 @@ class ScratchCNN(nn.Module):
 
 
 class Dense(nn.Module):
-    """The scratch network's last layer alone, for frozen features: (B, in_features) to (B, 256).
+    """The scratch network's last layer alone, for frozen features.
 
     `standardised`, it has batch norm before the layer and behind it; `dropout` is of its units.
     """
 
     def __init__(
-        self,
-        in_features: int,
-        out_features: int = 256,
-        standardised: bool = False,
-        dropout: float = 0.0,
+        self, in_features: int, out_features: int, standardised: bool = False, dropout: float = 0.0
     ):
         super().__init__()
         self.before = nn.BatchNorm1d(in_features, affine=False) if standardised else nn.Identity()

@@ -48,9 +48,8 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     if told is not None:
         names = list(dict.fromkeys([*plates.asked.dishes, *names]))
         frame, facts["remarks"] = write(parameters, plates, parts, seen)
-        print(
-            f"{parameters.system}: {len(frame)} plates, odd recipes: {facts['remarks'] or 'none'}"
-        )
+        odd = facts["remarks"] or "none"
+        print(f"{parameters.system}: {len(frame)} plates, odd recipes: {odd}")
     else:
         frame = perception(parameters, plates, parts, seen)
     if not parameters.trained:

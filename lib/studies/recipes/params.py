@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from studies import paths
 from studies.inputs.download import require, require_own
 from studies.paths import StudyError
-from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule, Server, Table
-from studies.runs.params import Block, Count, Name, NotNegative, Positive, Seed, Share, Widths
+from studies.runs.blocks import Backbone, ImageParameters, Kitchen, Schedule, Server, Table, Widths
+from studies.runs.params import Block, Count, Name, NotNegative, Positive, Seed, Share
 
 # where published data lies below STUDIES_DATA
 FOLDERS = {

@@ -14,18 +14,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from studies import paths
-from studies.inputs import images
+from studies.inputs import images, tables
 from studies.inputs.folders import is_picture
 from studies.inputs.reading import PARTS, lines, read_text
-from studies.inputs.tables import (
-    own_table,
-    read_lines,
-    read_table,
-    refuse,
-    refuse_columns,
-    refuse_others,
-    spelt,
-)
 from studies.paths import StudyError
 from studies.runs.files import made_once
 from studies.runs.params import read_yaml
@@ -203,9 +194,9 @@ def from_csv(file: Path) -> IngredientTable:
     An image is `<dish>/<id>`, with or without extension. Raises StudyError, which names the line,
     for wrong columns or cells, a row without ingredients, and a dish or image that is there twice.
     """
-    rows = read_table(file, remedy="put it there or correct its name")
+    rows = tables.read_table(file, remedy="put it there or correct its name")
     by = "dish" if "dish" in rows else "image"
-    refuse_columns(file, rows, [by, "ingredients"])
+    tables.refuse_columns(file, rows, [by, "ingredients"])
     return ingredient_table(by, rows, ";", file)
 
 
@@ -229,7 +220,7 @@ def ingredient_table(by: By, rows: pd.DataFrame, separator: str, origin: Path) -
     names = rows["ingredients"].str.split(separator).map(ingredient_names)
     wrong = (keys == "") | keys.duplicated() | (names.map(len) == 0)
     wrong |= rows["ingredients"].str.contains(",;".replace(separator, ""))
-    refuse(
+    tables.refuse(
         rows,
         wrong,
         f"expected one {by}, not yet there, and ingredients joined by `{separator}`, found "
@@ -261,14 +252,15 @@ def from_table(file: Path) -> Plates:
     and names that differ only by case.
     """
     needed, names = ["image", "dish", "ingredients"], ["dish", "variant"]
-    rows = own_table(file, needed, ["variant", "recipe"], once="image", names=names)
-    made_of = rows["ingredients"].map(spelt).str.split(";").map(ingredient_names)
+    rows = tables.own_table(file, needed, ["variant", "recipe"], once="image", names=names)
+    made_of = rows["ingredients"].map(tables.spelt).str.split(";").map(ingredient_names)
     wrong = (made_of.map(len) == 0) | rows["ingredients"].str.contains(",")
-    refuse(rows, wrong, "expected ingredients joined by `;`, found `{ingredients}`; mend the line")
+    sentence = "expected ingredients joined by `;`, found `{ingredients}`; mend the line"
+    tables.refuse(rows, wrong, sentence)
     more = {}
     if "variant" in rows:
         both = "`{variant}` is a variant of {dish}, and of {first_dish} above; give it two names"
-        refuse_others(rows, "variant", "dish", both)
+        tables.refuse_others(rows, "variant", "dish", both)
         variants, more["variant"] = np.unique(rows["variant"].tolist(), return_inverse=True)
         more["variants"] = variants.tolist()
     if "recipe" in rows:
@@ -290,7 +282,7 @@ def food101(folder: Path, table: IngredientTable) -> Plates:
     for part in ("train", "test"):
         listing, other = (folder / "meta" / f"{part}.{ending}" for ending in ("txt", "json"))
         if listing.exists() or not other.exists():
-            listed = read_lines(listing, "(?P<image>.+)", "an image")
+            listed = tables.read_lines(listing, "(?P<image>.+)", "an image")
         else:
             try:
                 images = [image for dish in json.loads(read_text(other)).values() for image in dish]
@@ -319,7 +311,7 @@ def recipes5k(folder: Path) -> Plates:
         rows = aligned(lists / f"{name}_images.txt", lists / f"{name}_labels.txt")
         rows = rows.set_axis(["image", "label"], axis=1).assign(part=part)
         sentence = f"its label should be a line of {file.name}, from 0, not `{{label}}`"
-        refuse(rows, ~rows["label"].isin(recipes), f"{sentence}; use the published files")
+        tables.refuse(rows, ~rows["label"].isin(recipes), f"{sentence}; use the published files")
         parts.append(rows)
     images = pd.concat(parts)
     made_of = zip(images["image"].map(partial(row_key, "image")), images["label"], strict=True)
@@ -334,7 +326,7 @@ def in_parts(root: Path, listed: pd.DataFrame, table: IngredientTable) -> Plates
     """
     files = listed["image"]
     there = {file.relative_to(root).as_posix() for file in root.glob("*/*")}
-    refuse(
+    tables.refuse(
         listed,
         ~files.isin(there) | files.duplicated(),
         "expected a dish, `/` and an image of it that is there, each once, found `{image}`; unpack "
@@ -355,15 +347,16 @@ def uecfood256(folder: Path, table: IngredientTable) -> Plates:
     missing, or a dish has no image or no row in the table.
     """
     form, pattern = "the number of a category and its name", r"0*(?P<category>\d+)\s+(?P<dish>.+)"
-    categories = read_lines(folder / "category.txt", pattern, form, "id")
+    categories = tables.read_lines(folder / "category.txt", pattern, form, "id")
     categories["dish"] = categories["dish"].str.split().str.join(" ")
     twice = categories["category"].duplicated() | categories["dish"].duplicated()
-    refuse(categories, twice, "`{category} {dish}` should be there once; use the published file")
+    sentence = "`{category} {dish}` should be there once; use the published file"
+    tables.refuse(categories, twice, sentence)
     form = "`img x1 y1 x2 y2`, an image and four whole numbers"
     pattern = r"(?P<image>[^/\s]+)\s+(?P<corners>-?\d+(?:\s+-?\d+){3})"
     parts = []
     for one in categories.itertuples():
-        boxes = read_lines(folder / one.category / "bb_info.txt", pattern, form, "img")
+        boxes = tables.read_lines(folder / one.category / "bb_info.txt", pattern, form, "img")
         boxes["corners"] = boxes["corners"].str.split().str.join(" ")
         parts.append(boxes.drop_duplicates().assign(category=one.category, dish=one.dish))
     boxes = pd.concat(parts)

@@ -128,12 +128,8 @@ def train(parameters: Parameters) -> Iterator[Any]:
     network = network.to(compute.device())
     logits = look(network, inputs[rest], parameters.precision)
     decision = chosen(logits, dish[rest], plates.present[rest])
-    facts = {
-        **outcome.facts(network, parameters),
-        "dataset_fingerprint": plates.fingerprint,
-        "pixels_wide": plates.width,
-        "images": sizes(parts),
-    }
+    read = {"dataset_fingerprint": plates.fingerprint, "pixels_wide": plates.width}
+    facts = {**outcome.facts(network, parameters), **read, "images": sizes(parts)}
     yield facts, Recogniser(network, parameters, names, plates.ingredients, decision)
 
 

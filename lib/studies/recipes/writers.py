@@ -187,12 +187,10 @@ def train(settings: Writer, folder: Path) -> None:
 
     pairs = examples(settings)
     words = ByteLevelBPETokenizer()
-    words.train_from_iterator(
-        [text for pair in pairs for text in pair], vocab_size=WORDS, special_tokens=[END]
-    )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words._tokenizer, eos_token=END, pad_token=END, padding_side="left"
-    )
+    texts = [text for pair in pairs for text in pair]
+    words.train_from_iterator(texts, vocab_size=WORDS, special_tokens=[END])
+    ends = {"eos_token": END, "pad_token": END, "padding_side": "left"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words._tokenizer, **ends)
     compute.seed_all(settings.seed)
     model = LlamaForCausalLM(
         LlamaConfig(

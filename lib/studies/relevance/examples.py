@@ -72,10 +72,8 @@ def words(encoder: Reading, texts: Iterable[str]) -> Words:
     if encoder.name == "published":
         return published(encoder.weights)
     learnt = ByteLevelBPETokenizer()
-    special = [BEGIN, PAD, END]
-    learnt.train_from_iterator(
-        texts, vocab_size=encoder.vocabulary, special_tokens=special, show_progress=False
-    )
+    plan = {"vocab_size": encoder.vocabulary, "special_tokens": [BEGIN, PAD, END]}
+    learnt.train_from_iterator(texts, show_progress=False, **plan)
     return Words(learnt._tokenizer, *(learnt.token_to_id(one) for one in (BEGIN, END, PAD)))
 
 
@@ -112,13 +110,8 @@ def tokenized(texts: "datasets.Dataset", words: Words, fingerprint: str) -> "dat
         return {"tokens": tokens, "length": [len(one) for one in tokens]}
 
     def encode_all(partial: Path) -> None:
-        texts.map(
-            encode,
-            batched=True,
-            remove_columns=texts.column_names,
-            cache_file_name=str(partial),
-            desc="tokenizing",
-        )
+        plan = {"batched": True, "remove_columns": texts.column_names, "desc": "tokenizing"}
+        texts.map(encode, cache_file_name=str(partial), **plan)
 
     return kept_table("tokens", f"{fingerprint} {words.to_json()}", encode_all)
 

@@ -173,9 +173,8 @@ def published(name: str, longest: int) -> nn.Module:
     import transformers
 
     with weights_of(name) as source:
-        model = transformers.AutoModel.from_pretrained(
-            source, use_safetensors=True, dtype=torch.float32
-        )
+        safe = {"use_safetensors": True, "dtype": torch.float32}
+        model = transformers.AutoModel.from_pretrained(source, **safe)
         # what lacks one of these is no encoder of text
         room, _ = model.config.max_position_embeddings, model.config.hidden_size
     # RoBERTa counts places from behind its padding token's number

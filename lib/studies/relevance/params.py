@@ -11,8 +11,8 @@ from studies.inputs.download import require, require_own
 from studies.paths import StudyError
 from studies.relevance.filter import Filter, Unit
 from studies.relevance.sentences import Choice
-from studies.runs.blocks import Kitchen, Schedule, Table
-from studies.runs.params import Block, Count, Name, RunParameters, Seed, Share, Widths
+from studies.runs.blocks import Kitchen, Schedule, Table, Widths
+from studies.runs.params import Block, Count, Name, RunParameters, Seed, Share
 
 FILE = Path("imagenet_captions", "imagenet_captions.json")  # below STUDIES_DATA
 FLICKR8K = Path("flickr8k", "Flickr8k_text", "Flickr8k.token.txt")

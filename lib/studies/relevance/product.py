@@ -65,15 +65,14 @@ def export(run: LoadedRun) -> Path:
             f"{relative(run.folder)} is the run of no relevance predictor, and only a predictor "
             "gives captions coefficients; name the run folder of one"
         )
-    metrics = run.metrics
-    parameters = run.parameters
-    collection = data.read(parameters)
-    collection.refuse_changed(run, parameters)
-    if not run.predictions["kept"].any():
+    if not run.metrics["kept"]:
         raise StudyError(
             f"{relative(run.folder)} keeps no caption, so there is no dataset; train the predictor "
             "for longer, or lower filter.threshold"
         )
+    parameters = run.parameters
+    collection = data.read(parameters)
+    collection.refuse_changed(run, parameters)
     frame = decided(collection, run.predictions)
     texts = class_texts(parameters, collection)
     kept, without_image = frame[frame["kept"]], {}
@@ -90,7 +89,7 @@ def export(run: LoadedRun) -> Path:
         write(fresh / "dropped.parquet", frame[~frame["kept"]], DROPPED, texts)
         pages = texts.rename(columns={"class_text": "text"})
         write(fresh / "class_texts.parquet", texts[["wnid"]], CLASSES, pages)
-        told = card(run, parameters, metrics, collection, without_image)
+        told = card(run, collection, without_image)
         (fresh / "README.md").write_text(told, encoding="utf-8", newline="\n")
     return folder
 
@@ -167,18 +166,13 @@ def write_images(
     return len(rows) - len(written)
 
 
-def card(
-    run: LoadedRun,
-    parameters: Parameters,
-    metrics: dict[str, float],
-    collection: data.Collection,
-    without_image: dict[str, int],
-) -> str:
+def card(run: LoadedRun, collection: data.Collection, without_image: dict[str, int]) -> str:
     """Return the dataset card: what is in the dataset, how it was made, what is wrong with it.
 
     `without_image` is how many kept captions of each part have no image in the image folder, empty
     where there are no images.
     """
+    parameters, metrics = run.parameters, run.metrics
     kept, found = run.predictions[run.predictions["kept"]], len(collection.everything)
     having, names = set(kept["class"]), collection.by_wnid
     without = [markdown_text(name) for wnid, name in names.items() if wnid not in having]

@@ -102,13 +102,11 @@ def read(dataset: str) -> Results:
 
     Raises StudyError when there is none or when alike systems were tested on different captions.
     """
-    runs = read_runs(
-        dataset,
-        "relevance",
-        "captions",
-        lambda run: (classifies(run), repr(run.params["source"])),
-    )
-    return Results(dataset, by_system(runs, place))
+
+    def kind(run: LoadedRun) -> tuple[bool, str]:
+        return classifies(run), repr(run.params["source"])
+
+    return Results(dataset, by_system(read_runs(dataset, "relevance", "captions", kind), place))
 
 
 def classifies(run: LoadedRun) -> bool:

@@ -34,9 +34,8 @@ class Reading(Scheduled):
 
     def __init__(self, parameters: Parameters, network: Classifier, steps: int) -> None:
         fine_tuned = parameters.encoder.name == "published"
-        super().__init__(
-            parameters, network, steps, network.encoder.parameters() if fine_tuned else ()
-        )
+        published = network.encoder.parameters() if fine_tuned else ()
+        super().__init__(parameters, network, steps, published)
 
     def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         """Return the loss of inputs, (B,) classes and (B,) weights."""
@@ -90,14 +89,10 @@ def train(parameters: Parameters) -> Iterator[Any]:
         examples = alone
         # an epoch has as many steps whatever is taken
         batches = ByLength(taken, alone.lengths, plan.batch, parameters.seed, len(known))
-    outcome = fit(
-        Reading(parameters, reader.network, plan.epochs * len(batches)),
-        DataLoader(examples, sampler=batches, batch_size=None),
-        DataLoader(alone, sampler=ByLength(rest, alone.lengths, plan.batch), batch_size=None),
-        folder,
-        parameters,
-        MONITOR,
-    )
+    learner = Reading(parameters, reader.network, plan.epochs * len(batches))
+    read = (examples, batches), (alone, ByLength(rest, alone.lengths, plan.batch))
+    loaders = [DataLoader(texts, sampler=rows, batch_size=None) for texts, rows in read]
+    outcome = fit(learner, *loaders, folder, parameters, MONITOR)
     told = outcome.facts(reader.network, parameters)
     yield {**told, "captions": reading.sizes(parts), **facts}, reader
 

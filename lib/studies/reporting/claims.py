@@ -75,9 +75,6 @@ class Step:
     optional: bool = False
     needs: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.metric}: {self.relation}"
-
     @property
     def relation(self) -> str:
         """Return which side is claimed, such as `flexible > triplet`."""
@@ -233,9 +230,8 @@ def _conditions(claim: Claim, systems: Systems) -> Iterator[Claim]:
     asked = tuple(s for s in claim.steps if not s.optional or {s.first, s.second} <= {*systems})
     yield replace(claim, steps=asked, condition="tuned equally" if twice else claim.condition)
     if twice:
-        pairs = [
-            [_as_published(name, systems) for name in (s.first, s.second)] for s in claim.steps
-        ]
+        tuned = [(step.first, step.second) for step in claim.steps]
+        pairs = [[_as_published(name, systems) for name in pair] for pair in tuned]
         steps = (
             replace(step, first=first, second=second)
             for step, (first, second) in zip(claim.steps, pairs, strict=True)
@@ -284,7 +280,8 @@ def frame(outcomes: Iterable[Outcome], dataset: str) -> pd.DataFrame:
         for step in outcome.steps:
             one = step.estimate
             numbers = (one.value, one.low, one.high, step.p_holm, one.seeds)
-            rows.append((*claim, str(step.step), *numbers, step.verdict))
+            said = f"{step.step.metric}: {step.step.relation}"
+            rows.append((*claim, said, *numbers, step.verdict))
     return pd.DataFrame(rows, columns=COLUMNS).assign(synthetic=dataset in SYNTHETIC)
 
 

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from studies.runs.params import Block, Count, NotNegative, Positive, RunParameters, Seed, Share
 
+Widths = Annotated[list[Count], Field(min_length=1)]  # one a block of a network
+
 
 class Kitchen(Block):
     """The embedded demo: drawn plates."""
@@ -69,10 +71,8 @@ class Epochs(Block):
 
     @model_validator(mode="after")
     def _last_is_validated(self) -> Self:
-        every = self.validate_every
-        self.refuse(
-            self.epochs % every, "validate_every must divide epochs, so that the last is scored"
-        )
+        problem = "validate_every must divide epochs, so that the last is scored"
+        self.refuse(self.epochs % self.validate_every, problem)
         return self
 
 

@@ -34,7 +34,6 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
-Widths = Annotated[list[Count], Field(min_length=1)]  # one a block of a network
 
 
 class Block(BaseModel):

@@ -49,9 +49,7 @@ def without(results: Results, bits: np.ndarray) -> pd.DataFrame:
 # What the flexible margin costs beside a plain one, by the number of label levels (claim T8).
 
 
-def levels(
-    counts: Sequence[int] = LEVELS, batch: int = 162, mining: str = "semihard", rounds: int = 41
-) -> pd.DataFrame:
+def levels(counts: Sequence[int] = LEVELS, batch: int = 162, rounds: int = 41) -> pd.DataFrame:
     """Return the time of loss and gradient by the number of levels, one row a round and number.
 
     `levels`, `round`; `milliseconds` of a step of `batch` images; `ratio` to a plain margin on the
@@ -62,7 +60,7 @@ def levels(
     classes = torch.arange(batch) // 2
 
     def step(labels: Tensor) -> Callable[[], Tensor]:
-        loss = FlexibleMarginLoss(margins(labels.shape[1]), mining=mining)
+        loss = FlexibleMarginLoss(margins(labels.shape[1]))
         return lambda: torch.autograd.grad(loss(embeddings, labels), embeddings)[0]
 
     contenders = {str(count): step(tree(classes, count)) for count in counts}

@@ -153,14 +153,12 @@ def class_table(images: data.LabelledImages, parts: np.ndarray) -> pd.DataFrame:
     return table.reindex(columns=PARTS, fill_value=0).reset_index()
 
 
-def margin_table(
-    images: data.LabelledImages, margins: list[float], shown: int = 6, combine: str = "max"
-) -> pd.DataFrame:
-    """Return the flexible margin between neighbours, three at a time from all over the classes."""
-    first = np.linspace(0, max(len(images.classes) - 3, 0), shown // 3).round().astype(int)
-    rows = np.unique(np.minimum(first[:, None] + np.arange(3), len(images.classes) - 1))
+def margin_table(images: data.LabelledImages, margins: list[float]) -> pd.DataFrame:
+    """Return the flexible margin between neighbours: the first and the last three classes."""
+    first = np.array([[0], [max(len(images.classes) - 3, 0)]])
+    rows = np.unique(np.minimum(first + np.arange(3), len(images.classes) - 1))
     labels = torch.from_numpy(images.classes[rows])
-    table = flexible_margin(labels[:, None], labels[None], margins[: labels.shape[1]], combine)
+    table = flexible_margin(labels[:, None], labels[None], margins[: labels.shape[1]])
     names = [images.class_names[row] for row in rows]
     columns = list(map(words, names)) if images.nested else names
     frame = pd.DataFrame(table.numpy(), pd.Index(names, name="class"), columns)
@@ -280,12 +278,8 @@ def severe(run: LoadedRun, most: int) -> list[tuple[Path, str]]:
     """Return files and captions of a run's severe errors, the surest first."""
     root = data.root(run.parameters)
     frame = run.predictions
-    wrong = frame[frame["true_level1"] != frame["predicted_level1"]]
-    return [
-        (
-            root / row["id"],
-            f"{shown(row['true_class'])} taken for {shown(row['predicted_class'])}, "
-            f"{100 * row['confidence']:.0f}\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}sure",
-        )
-        for _, row in wrong.nlargest(most, "confidence").iterrows()
-    ]
+    wrong = frame[frame["true_level1"] != frame["predicted_level1"]].nlargest(most, "confidence")
+    form = "{} taken for {}, {:.0f}\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}sure"
+    classes = wrong["true_class"].map(shown), wrong["predicted_class"].map(shown)
+    said = map(form.format, *classes, 100 * wrong["confidence"])
+    return list(zip(map(root.joinpath, wrong["id"]), said, strict=True))

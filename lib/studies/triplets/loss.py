@@ -79,9 +79,8 @@ class FlexibleMarginLoss(nn.Module):
         labels = torch.as_tensor(labels, device=embeddings.device)
         embeddings = normalize(embeddings, dim=1)  # (B, d)
         # differences, not a matrix product: equal embeddings must be at distance 0 exactly
-        distances = torch.cdist(
-            embeddings, embeddings, compute_mode="donot_use_mm_for_euclid_dist"
-        )  # (B, B)
+        exact = "donot_use_mm_for_euclid_dist"
+        distances = torch.cdist(embeddings, embeddings, compute_mode=exact)  # (B, B)
         weights = distances.new_tensor(self.margins)
         margins = flexible_margin(labels[:, None], labels[None], weights, self.combine)  # (B, B)
         same = (labels[:, None] == labels[None]).all(-1)  # (B, B)

@@ -130,10 +130,8 @@ def first_match(embedded: np.ndarray, classes: np.ndarray) -> np.ndarray:
         distances[own - start, own] = np.inf
         same = classes[own][:, None] == classes
         same[own - start, own] = False
-        to_same = np.where(same, distances, np.inf)
-        first, nearest = to_same.argmin(1)[:, None], to_same.min(1)[:, None]
-        before = (distances < nearest) | ((distances == nearest) & (place < first))
-        rank[own] = np.where(same.any(1), before.sum(1) + 1, 0)
+        matches = np.take_along_axis(same, distances.argsort(1, kind="stable"), axis=1)
+        rank[own] = np.where(same.any(1), matches.argmax(1) + 1, 0)
     return rank
 
 
@@ -174,19 +172,13 @@ def scores(
         "severe_errors": bootstrap.count(~right[:, 0]),
         "accuracy": bootstrap.mean(true == predicted),
         **{f"accuracy_level{k}": bootstrap.mean(level) for k, level in enumerate(right.T, 1)},
-        **{
-            f"{name}{suffix}": metric
-            for suffix, partitions in spaces.items()
-            for name, metric in (
-                ("ami", Whole(adjusted_mutual_info_score(*partitions))),
-                ("ari", bootstrap.adjusted_rand(*partitions)),
-            )
-        },
-        **{
-            f"recall_at_{k}": bootstrap.mean(np.where(first_match > 0, first_match <= k, np.nan))
-            for k in (1, 5)
-        },
     }
+    for suffix, partitions in spaces.items():
+        metrics[f"ami{suffix}"] = Whole(adjusted_mutual_info_score(*partitions))
+        metrics[f"ari{suffix}"] = bootstrap.adjusted_rand(*partitions)
+    for k in (1, 5):
+        matched = np.where(first_match > 0, first_match <= k, np.nan)
+        metrics[f"recall_at_{k}"] = bootstrap.mean(matched)
     for name, classes in others.items():
         says_other = one_hot(classes, len(labels))
         metrics[f"macro_f1_{name}"] = bootstrap.macro_f1(says_other, holds, scored)

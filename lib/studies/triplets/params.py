@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from studies import paths
 from studies.inputs.download import require, require_own
-from studies.runs.blocks import ImageParameters, Kitchen, Table
-from studies.runs.params import Block, Count, Positive, Widths
+from studies.runs.blocks import ImageParameters, Kitchen, Table, Widths
+from studies.runs.params import Block, Count, Positive
 
 Mining = Literal["semihard", "hardest", "most_violating", "all"]
 Smoothing = Annotated[float, Field(ge=0, lt=1)]  # of the labels, for cross-entropy alone

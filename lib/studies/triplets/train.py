@@ -130,12 +130,8 @@ def train(parameters: Parameters) -> Iterator[Any]:
     approach = Approach(parameters, network, loss, dataset, inputs, roles)
     outcome = fit(approach, *batches, folder, parameters, MONITOR)
     known = np.flatnonzero(np.isin(roles, ["train", "gallery"]))
-    facts = {
-        **outcome.facts(network, parameters),
-        "dataset_fingerprint": dataset.fingerprint,
-        "images": sizes(roles),
-    }
-    yield facts, approach.classifier(known)
+    read = {"dataset_fingerprint": dataset.fingerprint, "images": sizes(roles)}
+    yield outcome.facts(network, parameters) | read, approach.classifier(known)
 
 
 if __name__ == "__main__":
