@@ -188,7 +188,7 @@ class TestShown:
         frame, tests, outcomes = results.tidy(), results.tests(), judged(results)
         assert report.asked(results).startswith("The prompts tell what two_networks sees")
         plates = figures.cases({name: runs[0] for name, runs in results.prompts.items()})
-        assert plates.text.count("Recipe, supervised: ") == 6
+        assert plates.text.count("Prompt supervised, recipe: ") == 6
         assert "<script" not in plates.html
         (axis,) = figures.trade(tables.of(frame, results.prompts)).axes
         points = [line.get_xydata()[0] for line in axis.lines if line.get_marker() != "None"]

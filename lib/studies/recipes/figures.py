@@ -24,7 +24,7 @@ AXES = {metric: f"{name} (0–1)" for metric, name in NAMES.items()} | LABELS["a
 SEEN = {metric: NAMES[metric] for metric in LABELS["seen"]}
 SEEN_AXES = {metric: AXES[metric] for metric in SEEN if metric != "variant_accuracy"}
 WRITTEN = {metric: NAMES[metric] for metric in LABELS["written"]}
-WRITTEN_AXES = {metric: AXES[metric] for metric in WRITTEN}
+WRITTEN_AXES = {metric: AXES[metric] for metric in WRITTEN if metric != "hallucination"}  # `trade`
 TOLD = ("Dish: ", LISTED)  # the lines in which prompts differ
 NAMED = 4  # ingredients in a caption
 
@@ -67,7 +67,7 @@ def look(run: LoadedRun, shown: int = 6) -> Shown | None:
     None for a trivial baseline, which does not look.
     """
     if run.params["prompt"] is not None:
-        run = load_run(run.folder.parents[1] / run.provenance["perception"] / run.folder.name)
+        run = asked(run)
     if run.params["network"] is None:
         return None
     plates, eyes = data.read(run.parameters), run.model()
@@ -82,10 +82,16 @@ def look(run: LoadedRun, shown: int = 6) -> Shown | None:
     return publish.picture_grid(items, columns=3)
 
 
-def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown | None:
-    """Show test plates, each with what is on it, and every run's prompt and recipe.
+def asked(run: LoadedRun) -> LoadedRun:
+    """Return the run of the network that a prompt asked what is on a plate."""
+    return load_run(run.folder.parents[1] / run.provenance["perception"] / run.folder.name)
 
-    Where the photographs are not at hand, that; None without a run.
+
+def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown | None:
+    """Show test plates, each with what is on it, what is seen, and every run's prompt and recipe.
+
+    Seen by the network that the last run asked. Where the photographs are not at hand, that; None
+    without a run.
     """
     if not runs:
         return None
@@ -94,16 +100,21 @@ def cases(runs: Mapping[str, LoadedRun], shown: int = 6) -> Shown | None:
         plates = data.read(last.parameters)
     except StudyError as error:
         return publish.missing(error)
-    blocks, words = [], []
+    eyes, blocks, words = asked(last), [], []
+    sights = eyes.predictions.set_index("id")
     for row in spread(len(last.predictions), shown):
         plate = last.predictions.iloc[row]
         names = [plates.ingredients[place] for place in plate["present"]]
         dish = plates.dishes[plates.dish[plates.files.index(plate["id"])]]
         texts = {"On the plate": f"{spoken(dish)}: {', '.join(names)}"}
+        sight = sights.loc[plate["id"]]
+        names = [eyes.items["ingredients"][place] for place in sight["named"]]
+        dish = f"{spoken(eyes.items['dishes'][sight['dish_said']])} {sight['dish_probability']:.0%}"
+        texts[f"Seen by {eyes.system}"] = f"{dish}: {', '.join(names)}"
         for name, run in runs.items():
             own = run.predictions.iloc[row]
             told = [line for line in own["prompt"].split("\n") if line.startswith(TOLD)]
-            texts |= {f"Told, {name}": "\n".join(told), f"Recipe, {name}": own["recipes"][0]}
+            texts[f"Prompt {name}, recipe"] = "\n".join([*told, "", own["recipes"][0]])
         blocks.append(publish.case(plates.root / plate["id"], texts))
         words += [f"{heading}: {text}" for heading, text in texts.items()]
     return Shown("".join(blocks), "\n".join(words))
@@ -137,7 +148,7 @@ def trade(frame: pd.DataFrame) -> Figure | None:
     rows = frame.assign(system=tables.systems(frame)).set_index(["metric", "system"])
     if rows.empty:
         return None
-    figure, (axis,) = plots.grid(1, 1, 2.8)
+    figure, (axis,) = plots.grid(1, 1, 3.6)
     for system, across in rows.loc["hallucination"].iterrows():
         up, look = rows.loc["grounding_recall", system], plots.style(system)
         axis.plot([across.ci_low, across.ci_high], [up["mean"]] * 2, color=look.colour)
@@ -145,5 +156,5 @@ def trade(frame: pd.DataFrame) -> Figure | None:
         point = {"color": look.colour, "label": plots.plain(system)}
         axis.plot(across["mean"], up["mean"], look.marker, **point)
     axis.set(xlabel=AXES["hallucination"], ylabel=AXES["grounding_recall"])
-    figure.legend(loc="outside right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure

@@ -149,6 +149,7 @@ def lead(results: Results, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> 
 def note(results: Results) -> str:
     """Return what a reader of the first table must know."""
     parts, source = [results.paper["note"]], results.runs[0].params["source"]
+    parts += [results.paper["implied"]] if "dish_implied" in results.systems else []
     if not results.by_plate or source.get("groups"):
         parts.append(results.paper["by_dish"])
     wide = {run.provenance.get("pixels_wide") for runs in results.trained.values() for run in runs}

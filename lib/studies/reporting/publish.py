@@ -330,7 +330,8 @@ def case(picture: Image.Image | Path | str, texts: Mapping[str, str]) -> str:
         for heading, text in texts.items()
     )
     first = thumbnail(picture, next(iter(texts.values()), ""))
-    return f'<div class="case" style="{CASE}"><div>{first}</div>{columns}</div>'
+    beside = f'<div style="grid-row: span 2">{first}</div>{columns}'
+    return f'<div class="case" style="{CASE}">{beside}</div>'
 
 
 def thumbnail(picture: Image.Image | Path | str, caption: str) -> str:
