@@ -138,9 +138,9 @@ class TestLearning:
         said = ["A red square .", "It is all green here .", "Somebody saw blue .", "Dull grey ."]
         captions = {f"{k:02}.jpg": [said[k % 4]] for k in range(20)}
         flickr8k_folder(sandbox / "data" / "flickr8k", captions)
-        precision = "bf16-mixed" if system == "resnet_transformer" else "32-true"
         plan = {"epochs": 20, "images": 6, "validate_every": 5, "learning_rate": 0.005}
-        chosen = squares(system, precision=precision, **plan)
+        plan["precision"] = "bf16-mixed" if system == "resnet_transformer" else "32-true"
+        chosen = squares(system, **plan)
         run = load_run(train(chosen))
         wanted = ["a red square", "it is all green here", "somebody saw blue", "dull grey"]
         dataset = data.read(chosen)

@@ -14,7 +14,6 @@ scratch. Tokens of a frozen backbone come from disk (`studies.inputs.features`).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
@@ -127,8 +126,8 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.trunk, self.grid, self.convolves = trunk, grid, projection == "convolution"
-        convolution = partial(nn.Conv2d, kernel_size=1)
-        self.projection = (convolution if self.convolves else nn.Linear)(features, size.width)
+        shape = features, size.width
+        self.projection = nn.Conv2d(*shape, 1) if self.convolves else nn.Linear(*shape)
         self.positions = Positions(places if grid is None else grid**2, size.width)
         self.dropout = nn.Dropout(size.dropout)
         self.layers = transformer(size)

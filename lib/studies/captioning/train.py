@@ -83,8 +83,7 @@ class TeacherForcing(Scheduled):
             inputs = augment(inputs, self.chance, **self.settings.augmentation.model_dump())
         inputs, smoothing = to_input(inputs, self.device), self.settings.label_smoothing
         # the backward of fused attention in bf16 takes a CPU four times as long as plain products
-        slow = torch.is_autocast_enabled("cpu")
-        with sdpa_kernel(SDPBackend.MATH) if slow else nullcontext():
+        with sdpa_kernel(SDPBackend.MATH) if torch.is_autocast_enabled("cpu") else nullcontext():
             return loss(self.network, inputs, captions, owners, smoothing, self.whole)
 
     def scores(self, batches: Iterable[Any], curves: pd.DataFrame) -> dict[str, float]:
