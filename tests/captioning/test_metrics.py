@@ -291,7 +291,7 @@ class TestJava:
     def test_missing(self, fake, monkeypatch):
         program = fake("")
         program.unlink()
-        message = refused(score_captions, *ONE)
+        message = refused(metrics.corpus_scores, *ONE)
         assert message.startswith("Java is missing: ")
         assert str(program) in message
         assert "pip install" in message

@@ -46,6 +46,14 @@ def score_captions(candidates: Mapping[str, str], references: Texts) -> pd.DataF
     return scored(candidates, references)[list(METRICS)]
 
 
+def corpus_scores(candidates: Mapping[str, str], references: Texts) -> dict[str, float]:
+    """Return the scores of all captions together, by `METRICS`.
+
+    See `corpus` for how, and `scored` for the arguments and what is raised.
+    """
+    return corpus(scored(candidates, references))
+
+
 def corpus(scores: pd.DataFrame) -> dict[str, float]:
     """Return the scores of all images of `scored` together, by `METRICS`.
 
