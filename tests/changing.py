@@ -3,8 +3,13 @@
 import copy
 
 from sentences import refused
-from studies.runs.files import sealed, unsealed
+from studies.runs.files import digest, sealed, unsealed
 from studies.runs.params import read_yaml, run_files
+
+
+def bits(folder):
+    """Digests of the weights and curves of a run."""
+    return {name: digest(folder / name) for name in ("model.safetensors", "curves.csv")}
 
 
 def values_of(study, dataset, system):

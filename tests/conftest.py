@@ -68,6 +68,12 @@ def sandbox(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
+def elsewhere(sandbox, monkeypatch):
+    """Return a function that moves to a fresh STUDIES_ROOT."""
+    return lambda name: monkeypatch.setenv("STUDIES_ROOT", str(sandbox / name))
+
+
+@pytest.fixture
 def train(request):
     """The training of the study that the test's folder is named after."""
     # imported late: torch alone takes seconds

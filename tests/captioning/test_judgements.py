@@ -65,9 +65,8 @@ class TestTau:
                 wanted = kendalltau(x, y, variant="c").statistic
                 assert expert.samples[0][place] == pytest.approx(wanted, abs=1e-12)
                 alone = systems[metric]["tau_crowd"].samples[0][place]
-                x, y = observations(
-                    scores, grades, both[0][place] * draws(np.zeros(30), seed=1)[place]
-                )
+                weights = both[0][place] * draws(np.zeros(30), seed=1)[place]
+                x, y = observations(scores, grades, weights)
                 assert alone == pytest.approx(kendalltau(x, y, variant="c").statistic, abs=1e-12)
                 assert len({*both[0][place][images == 3]}) == 1
 

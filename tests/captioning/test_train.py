@@ -87,12 +87,6 @@ class TestLoss:
 
 
 @pytest.fixture
-def elsewhere(sandbox, monkeypatch):
-    """Return a function that moves to a fresh STUDIES_ROOT."""
-    return lambda name: monkeypatch.setenv("STUDIES_ROOT", str(sandbox / name))
-
-
-@pytest.fixture
 def validations(monkeypatch):
     """Return a function that says the loss of each validation."""
 

@@ -82,8 +82,7 @@ class TestFineTuned:
 
     def test_it_has_no_weights_that_many_models_lack(self, pooled):
         backbone = load_backbone("torchvision/resnet18", trainable=True, pretrained=False)
-        backbone.model = transformers.ViTModel(
-            transformers.ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
-        )
+        small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+        backbone.model = transformers.ViTModel(transformers.ViTConfig(**small))
         assert any("pooler" in name for name in backbone.state_dict())
         assert not any("pooler" in name for name in FineTuned(backbone, pooled).state_dict())

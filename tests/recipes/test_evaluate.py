@@ -318,9 +318,8 @@ class TestGroups:
         seen = Seen(dishes, np.full((3, 3), 0.5), named)
         plan = {**ordered("supervised").writing.model_dump(), "plates": None, "sure": 0.0}
         told = {"dish": "seen", "ingredients": "seen", "echo": True}
-        frame, remarks = evaluate.write(
-            ordered("supervised", writing=plan, prompt=told), table, parts, seen
-        )
+        asked = ordered("supervised", writing=plan, prompt=told)
+        frame, remarks = evaluate.write(asked, table, parts, seen)
         lines = [prompt.split("\n")[2] for prompt in frame["prompt"]]
         assert lines == ["Dish: salad", "Dish: soup", "Dish: salad"]
         assert [one for (one,) in frame["recipes"]] == [
@@ -349,9 +348,8 @@ def test_scores_of_variants_are_expected_log_likelihoods(seed, ingredients):
         there = np.array([code >> s & 1 for s in range(ingredients)])
         chance = bernoulli.pmf(there, probabilities[0]).prod()
         wanted += chance * bernoulli.logpmf(there, share).sum(1)
-    np.testing.assert_allclose(
-        evaluate.variant_scores(probabilities, table, train), wanted, rtol=1e-9
-    )
+    found = evaluate.variant_scores(probabilities, table, train)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
 
 
 def test_true_ingredients_tell_nearly_all_variants_of_the_kitchen():

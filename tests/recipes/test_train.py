@@ -1,6 +1,5 @@
 """Equations (1) and (2), and training at a size of seconds: does it learn, repeat itself."""
 
-import hashlib
 import math
 from itertools import product
 
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 from torch.nn.functional import normalize
 
+from changing import bits
 from sentences import refused
 from studies.learning import compute
 from studies.recipes import data
@@ -23,17 +23,6 @@ from studies.runs.folder import load_run
 pytest_plugins = ["encoders"]
 SYSTEMS = ["two_networks", "shared_backbone"]
 AUGMENTATION = {"flip": 0.5, "shift": 0.1, "zoom": 0.1, "colour": 0.1}
-
-
-@pytest.fixture
-def elsewhere(sandbox, monkeypatch):
-    """Return a function that moves to a fresh STUDIES_ROOT."""
-    return lambda name: monkeypatch.setenv("STUDIES_ROOT", str(sandbox / name))
-
-
-def bits(folder):
-    names = ("model.safetensors", "curves.csv")
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
 def rows_of(chosen, part):

@@ -1,6 +1,5 @@
 """Training at a size of seconds: its losses, what it sees and does not see, its bits."""
 
-import hashlib
 import math
 import shutil
 from collections import Counter
@@ -13,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import hearsay
-from changing import change_run
+from changing import bits, change_run
 from sentences import refused
 from studies.inputs.reading import PARTS
 from studies.learning import compute
@@ -63,11 +62,6 @@ def steps(seen, monkeypatch):
 
     monkeypatch.setattr(Reading, "loss", spy)
     return taken
-
-
-def bits(folder):
-    names = ("model.safetensors", "curves.csv")
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
 def known(parameters):

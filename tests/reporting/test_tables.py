@@ -118,9 +118,8 @@ def untex(cell: str) -> str:
 
 
 def test_latex_escapes_everything():
-    tex = tables.to_latex(
-        pd.DataFrame({"a": NASTY, "b": ["x"] * len(NASTY)}), "100 % of $5 & more", "t:1"
-    )
+    table = pd.DataFrame({"a": NASTY, "b": ["x"] * len(NASTY)})
+    tex = tables.to_latex(table, "100 % of $5 & more", "t:1")
     body = tex.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
     cells = [re.split(r"(?<!\\) & ", line.removesuffix(r" \\"))[0] for line in body]
     assert [untex(cell) for cell in cells] == [squeezed(cell) for cell in NASTY]

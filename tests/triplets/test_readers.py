@@ -130,9 +130,8 @@ class TestFolders:
         assert re.search(words, message(name="folder", folder="colours"))
 
     def test_a_level_of_one_label_is_none(self, tmp_path, draw):
-        found = self.tree(
-            tmp_path, draw, "photos/wild/fox/1.jpg photos/wild/newt/2.jpg photos/3/4.jpg"
-        )
+        files = "photos/wild/fox/1.jpg photos/wild/newt/2.jpg photos/3/4.jpg"
+        found = self.tree(tmp_path, draw, files)
         assert found.names == [["3", "wild"], ["3/3", "wild/fox", "wild/newt"]]
         assert found.notes == ["no level, since all have it: photos"]
 
@@ -446,9 +445,8 @@ class TestTables:
             (root / "/".join(branch) / f"{i}.jpg").write_bytes(bytes([i]))
             rows.append([f"{'/'.join(branch)}/{i}.jpg", *branch, "", "", ""][:5])
         depth = max(map(len, branches))
-        table = from_table(
-            write_rows(root / "labels.csv", [row[: depth + 1] for row in rows]), groups=False
-        )
+        written = write_rows(root / "labels.csv", [row[: depth + 1] for row in rows])
+        table = from_table(written, groups=False)
         folder = from_folder(root)
         assert dict(zip(table.files, table.trees, strict=True)) == dict(
             zip(folder.files, folder.trees, strict=True)

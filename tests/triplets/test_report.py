@@ -40,9 +40,8 @@ def made(sandbox, write_run):
             write_run(sandbox / "root", system, 0, TRUE, predicted, dataset, bits=bits)
         results = read(dataset)
         results.folder.mkdir(parents=True, exist_ok=True)
-        (results.folder / "levels.csv").write_text(
-            "levels,round,milliseconds,ratio\n1,0,9,1\n1,1,9,1\n2,0,10,1.1\n2,1,9,1.2\n"
-        )
+        rows = "levels,round,milliseconds,ratio\n1,0,9,1\n1,1,9,1\n2,0,10,1.1\n2,1,9,1.2\n"
+        (results.folder / "levels.csv").write_text(rows)
         return results, results.tidy(), results.tests()
 
     return make

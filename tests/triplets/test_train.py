@@ -32,12 +32,6 @@ def few(sandbox, colours):
     return sandbox
 
 
-@pytest.fixture
-def elsewhere(sandbox, monkeypatch):
-    """Return a function that moves to a fresh STUDIES_ROOT."""
-    return lambda name: monkeypatch.setenv("STUDIES_ROOT", str(sandbox / name))
-
-
 class TestLearning:
     @pytest.mark.parametrize("system", SYSTEMS)
     def test_easy_images_are_told_apart(self, colour_runs, parameters, trained, system):
