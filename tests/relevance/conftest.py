@@ -72,7 +72,7 @@ def small(shipped, monkeypatch):
             place = values
             for block in blocks:
                 place = place[block]
-            place[last] = value
+            place[last] = copy.deepcopy(value)
         return Parameters.check(values, {"": "test"})
 
     return make
