@@ -137,7 +137,7 @@ def severe_errors(results: Results) -> Iterator[Shown]:
 
 
 def judged(results: Results) -> list[Outcome]:
-    """Return what became of each of the claims T1 to T11."""
+    """Return what became of each of the claims T1 to T12."""
     systems = {
         name: {**results.measured[name], "plateau": plateau(runs)}
         for name, runs in results.systems.items()
