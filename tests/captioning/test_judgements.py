@@ -54,14 +54,14 @@ class TestTau:
         systems = measured(expert=pairs, crowd=pairs.assign(caption=0))
         # of either kind all pairs of what is drawn, as often as the product says
         both = draws(images), draws(captions, seed=1)
-        weights = both[0] * both[1]
+        times = both[0] * both[1]
         for metric in COMPARED:
             expert = systems[metric]["tau_expert"]
             assert (expert.items, expert.fixed) == (30, True)
             assert expert.values == systems[metric]["tau_crowd"].values
             scores = pairs[metric].to_numpy()
             for place in range(20):
-                x, y = observations(scores, grades, weights[place])
+                x, y = observations(scores, grades, times[place])
                 wanted = kendalltau(x, y, variant="c").statistic
                 assert expert.samples[0][place] == pytest.approx(wanted, abs=1e-12)
                 alone = systems[metric]["tau_crowd"].samples[0][place]
