@@ -209,8 +209,7 @@ class Recogniser:
     def save(self, file: Path) -> None:
         """Write weights, names and decision as one safetensors file, whole or not at all."""
         said = {"dishes": self.dishes, "ingredients": self.ingredients}
-        said |= {"decision": asdict(self.decision)}
-        write_weights(file, self.network.state_dict(), said)
+        write_weights(file, self.network.state_dict(), said | {"decision": asdict(self.decision)})
 
 
 def load(run: Any) -> Recogniser:

@@ -1,5 +1,3 @@
 """A run is a folder: its parameters, its files, the notebooks that make it."""
 
 from studies.runs.folder import load_run
-
-__all__ = ["load_run"]
