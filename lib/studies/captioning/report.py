@@ -1,7 +1,6 @@
 """What the report notebook shows and writes: numbers, claims and sentences from run folders."""
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,6 @@ from studies.reporting.bootstrap import Metric
 from studies.reporting.claims import Outcome, judge, tally
 from studies.runs.files import write_atomic
 from studies.runs.folder import LoadedRun
-from studies.runs.params import read_yaml
 
 ARCHITECTURES = ["resnet_lstm", "resnet_transformer", "clip_transformer"]
 TRIVIAL = ["most_frequent", "nearest_neighbour"]
@@ -29,7 +27,7 @@ class Results(shared.Results):
 
     study = "captioning"
     title = "Captioning: which encoder and decoder describe a photograph best?"
-    paper = read_yaml(Path(__file__).with_name("claims.yaml"))
+    paper = figures.PAPER
     names = figures.NAMES
     ledger = figures.NAMES | judgements.NAMES
     axes = figures.AXES | judgements.AXES

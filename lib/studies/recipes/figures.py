@@ -18,7 +18,8 @@ from studies.reporting.tables import Shown
 from studies.runs.folder import LoadedRun, load_run
 from studies.runs.params import read_yaml
 
-LABELS = read_yaml(Path(__file__).with_name("claims.yaml"))["labels"]
+PAPER = read_yaml(Path(__file__).with_name("claims.yaml"))
+LABELS = PAPER["labels"]  # of metrics by their ids
 NAMES, CURVES = LABELS["names"], LABELS["curves"]
 AXES = {metric: f"{name} (0–1)" for metric, name in NAMES.items()} | LABELS["axes"]
 SEEN = {metric: NAMES[metric] for metric in LABELS["seen"]}

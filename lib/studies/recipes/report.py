@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,6 @@ from studies.reporting.bootstrap import Measured
 from studies.reporting.claims import Outcome, judge, tally
 from studies.reporting.results import by_system, count_systems, read_runs
 from studies.runs.folder import LoadedRun
-from studies.runs.params import read_yaml
 
 ODD = (EMPTY, CUT, REPEATED, IGNORED)
 ORDER = [
@@ -35,7 +33,7 @@ class Results(shared.Results):
 
     study = "recipes"
     title = "Recipes: does naming the ingredients free the writer from templates?"
-    paper = read_yaml(Path(__file__).with_name("claims.yaml"))
+    paper = figures.PAPER
     names = ledger = figures.NAMES
     axes = figures.AXES
     metrics = staticmethod(measures)
