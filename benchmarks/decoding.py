@@ -42,7 +42,7 @@ def one_by_one(decoder: Decoder, memory: Tensor) -> list[list[int]]:
     for image in memory:
         tokens, total = torch.tensor([[BOS]]), torch.zeros(1)
         for _ in range(STEPS):
-            logits = decoder(image.expand(len(tokens), -1, -1), tokens)[:, -1]
+            logits = decoder.output(decoder(image.expand(len(tokens), -1, -1), tokens)[:, -1])
             logits[:, NEVER] = -torch.inf
             total = total[:, None] + logits.log_softmax(-1)
             total, place = total.flatten().topk(BEAMS)

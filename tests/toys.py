@@ -30,7 +30,8 @@ def about(images, seed=0):
 def log_p(decoder, memory, tokens):
     """Log p of tokens (L,) as the decoder reads the whole caption."""
     with torch.no_grad():
-        rows = decoder(memory[None], torch.tensor([[BOS, *tokens]])).log_softmax(-1)[0]
+        states = decoder(memory[None], torch.tensor([[BOS, *tokens]]))
+        rows = decoder.output(states).log_softmax(-1)[0]
     return sum(rows[place, token].item() for place, token in enumerate(tokens))
 
 
@@ -39,7 +40,7 @@ class Script(nn.Module):
 
     def __init__(self, logits):
         super().__init__()
-        self.logits = logits  # (B, S, V)
+        self.logits, self.output = logits, nn.Identity()  # (B, S, V)
 
     def start(self, memory, beams, steps):
         return Told(self.logits[memory[:, 0, 0].long()])

@@ -38,7 +38,7 @@ def plain_beam(decoder, image, length, width):
         ranked = []
         for p, tokens in going:
             with torch.no_grad():
-                logits = decoder(image[None], torch.tensor([[BOS, *tokens]]))[0, -1]
+                logits = decoder.output(decoder(image[None], torch.tensor([[BOS, *tokens]]))[0, -1])
             rows = enumerate(logits.log_softmax(0).tolist())
             never = NEVER if step else (*NEVER, EOS)
             ranked += [(p + q, [*tokens, token]) for token, q in rows if token not in never]

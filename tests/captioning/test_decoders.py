@@ -27,7 +27,7 @@ def decoder(request):
 def given(images=IMAGES):
     generator = torch.Generator().manual_seed(1)
     memory = torch.randn(images, PLACES, WIDTH, generator=generator)
-    return memory, torch.randint(0, VOCABULARY, (images, LENGTH), generator=generator)
+    return memory, torch.randint(1, VOCABULARY, (images, LENGTH), generator=generator)
 
 
 class TestBoth:
@@ -39,11 +39,11 @@ class TestBoth:
         state, written = decoder.start(memory, beams, LENGTH), None
         for step in range(LENGTH):
             rows = len(images), beams if step else 1
-            tokens = torch.randint(0, VOCABULARY, (*rows, 1), generator=generator)
+            tokens = torch.randint(1, VOCABULARY, (*rows, 1), generator=generator)
             written = tokens if written is None else torch.cat([written, tokens], 2)
             logits = decoder.step(tokens[..., 0], state)
             for beam in range(rows[1]):
-                whole = decoder(memory[images], written[:, beam])[:, -1]
+                whole = decoder.output(decoder(memory[images], written[:, beam])[:, -1])
                 assert torch.allclose(logits[:, beam], whole, atol=1e-5)
             parents = torch.randint(0, rows[1], (len(images), beams), generator=generator)
             written = written.gather(1, parents[..., None].expand(-1, -1, step + 1))
@@ -57,7 +57,7 @@ class TestBoth:
     def test_every_parameter_learns(self, decoder):
         memory, tokens = given()
         memory.requires_grad_()
-        decoder.train()(memory, tokens).square().sum().backward()
+        decoder.output(decoder.train()(memory, tokens)).square().sum().backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in decoder.parameters())
         assert memory.grad.abs().sum() > 0
 
@@ -91,7 +91,7 @@ class TestTransformer:
         mask = nn.Transformer.generate_square_subsequent_mask(LENGTH)
         last.register_forward_pre_hook(lambda _, inputs: looked.append(inputs))
         hidden = peer(embedded, memory, tgt_mask=mask)
-        assert torch.allclose(decoder(memory, tokens), decoder.output(hidden), atol=1e-5)
+        assert torch.allclose(decoder(memory, tokens), hidden, atol=1e-5)
         weights = last(*looked[0], average_attn_weights=True)[1]
         assert torch.allclose(decoder.attend(memory, tokens), weights, atol=1e-5)
 
@@ -115,7 +115,7 @@ def test_the_lstm_is_the_formulas_step_by_step():
         take, forget, new, show = gates.chunk(4)
         cell = forget.sigmoid() * cell + take.sigmoid() * new.tanh()
         hidden = show.sigmoid() * cell.tanh()
-        wanted.append(decoder.output(hidden))
+        wanted.append(hidden)
         looked.append(weights)
     assert torch.allclose(decoder(memory, tokens)[0], torch.stack(wanted), atol=1e-5)
     assert torch.allclose(decoder.attend(memory, tokens)[0], torch.stack(looked), atol=1e-5)

@@ -133,6 +133,7 @@ def test_shipped_sizes_fit_each_other(system):
     values, shape = changing.values_of("captioning", "flickr8k", system), SHAPES[system]
     captioner = build(Parameters.check(values, {"": system}), 2500, shape).eval()
     memory = captioner.encoder(torch.rand(1, *shape))
-    assert captioner.decoder(memory, torch.tensor([[BOS, 5]])).shape == (1, 2, 2500)
+    states = captioner.decoder(memory, torch.tensor([[BOS, 5]]))
+    assert captioner.decoder.output(states).shape == (1, 2, 2500)
     rates = {part.p for part in captioner.modules() if isinstance(part, nn.Dropout)}
     assert rates == {values["network"]["dropout"]}

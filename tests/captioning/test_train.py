@@ -48,7 +48,8 @@ def word_losses(network, inputs, captions, owners, smoothing):
         words = [word for word in caption if word != PAD]
         memory = network.encoder(inputs[owner][None])
         for place in range(1, len(words)):
-            logits = network.decoder(memory, torch.tensor([words[:place]]))[0, -1]
+            states = network.decoder(memory, torch.tensor([words[:place]]))
+            logits = network.decoder.output(states[0, -1])
             wanted = torch.full((VOCABULARY,), smoothing / VOCABULARY)
             wanted[words[place]] += 1 - smoothing
             losses.append(-(wanted * logits.softmax(0).log()).sum().item())
@@ -75,7 +76,8 @@ class TestLoss:
     def test_the_gradient_is_that_of_the_whole_batch_unsorted(self, kind, smoothing):
         captioner, some = network(kind), batch([3, 0, 8, 5, 1, 1, 7, 2, 4, 6])
         inputs, captions, owners = some
-        logits = captioner.decoder(captioner.encoder(inputs)[owners], captions[:, :-1])
+        states = captioner.decoder(captioner.encoder(inputs)[owners], captions[:, :-1])
+        logits = captioner.decoder.output(states)
         options = {"ignore_index": PAD, "label_smoothing": smoothing}
         whole = cross_entropy(logits.transpose(1, 2), captions[:, 1:], **options)
         value = loss(captioner, *some, smoothing)
@@ -154,7 +156,8 @@ class TestLearning:
         pixels = torch.from_numpy(data.inputs(dataset, chosen)[rows]) / 255
         with torch.inference_mode():
             memory = describer.network.encoder(pixels.repeat_interleave(5, 0))
-            logits = describer.network.decoder(memory, captions[:, :-1])
+            decoder = describer.network.decoder
+            logits = decoder.output(decoder(memory, captions[:, :-1]))
         wanted = cross_entropy(logits.transpose(1, 2), captions[:, 1:], ignore_index=PAD).item()
         assert len(rows) == 4
         assert run.provenance["best_score"] == pytest.approx(wanted, rel=1e-5)

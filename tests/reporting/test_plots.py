@@ -29,6 +29,14 @@ def names_of(ticks) -> list[str]:
     return [label.get_text() for label in ticks]
 
 
+def test_panels_stand_where_no_last_bit_moves_them(tmp_path):
+    figure, axes = plots.grid(4, 2, 1)
+    figure.savefig(tmp_path / "figure.svg")
+    corners = np.array([axis.get_position().extents for axis in axes])
+    assert corners == pytest.approx(corners.round(6), abs=1e-12)
+    assert len(np.unique(corners, axis=0)) == 4
+
+
 # How systems look, and text.
 
 

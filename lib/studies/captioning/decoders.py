@@ -1,8 +1,10 @@
 """The two decoders: an LSTM with attention, and a Transformer.
 
 Either writes a caption about a memory (B, T, D), token by token. Training reads whole captions:
-`decoder(memory, tokens)` returns logits (B, L, V) of the token after each of `tokens` (B, L) int64,
-and `attend(memory, tokens)` how much each place counts for it, (B, L, T), summing to 1.
+`decoder(memory, tokens)` returns states (B, L, H), of which `decoder.output` makes logits (B, L, V)
+of the token after each of `tokens` (B, L) int64, and `attend(memory, tokens)` returns how much each
+place counts for it, (B, L, T), summing to 1. With the longest captions first, an LSTM computes none
+of the padding; a Transformer less in `groups` of captions of like length.
 
 Decoding goes step by step, without gradients, with a state that keeps what was computed for W beams
 of each of B images; what belongs to the image, its memory, is kept once and not once a beam.
@@ -19,8 +21,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.utils.rnn import pad_sequence
 
 from studies.captioning.encoder import Positions, Size
+from studies.captioning.tokens import PAD
 
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
@@ -41,6 +45,8 @@ class LstmDecoder(nn.Module):
 
     """
 
+    groups = 1
+
     def __init__(self, vocabulary: int, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
@@ -52,8 +58,8 @@ class LstmDecoder(nn.Module):
         self.output = nn.Linear(hidden, vocabulary)
 
     def forward(self, memory: Tensor, tokens: Tensor) -> Tensor:
-        """Return logits (B, L, V)."""
-        return self.output(self.dropout(self._unroll(memory, tokens)[0]))
+        """Return states (B, L, H); behind the end of a caption they mean nothing."""
+        return self.dropout(self._unroll(memory, tokens)[0])
 
     def attend(self, memory: Tensor, tokens: Tensor) -> Tensor:
         """Return (B, L, T)."""
@@ -72,10 +78,13 @@ class LstmDecoder(nn.Module):
     def _unroll(self, memory: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return hidden states (B, L, H) and attention (B, L, T)."""
         state, hidden, weights = self.start(memory), [], []
-        for token in self.embedding(tokens).split(1, 1):  # (B, 1, D)
-            weights.append(self._advance(token, state))
-            hidden.append(state.hidden)
-        return torch.cat(hidden, 1), torch.cat(weights, 1)
+        rows = torch.arange(1, len(tokens) + 1, device=tokens.device)[:, None]
+        going = ((tokens != PAD) * rows).amax(0).tolist()  # up to the last that has not ended
+        for token, number in zip(self.embedding(tokens).unbind(1), going, strict=True):
+            state.keep(slice(number))
+            weights.append(self._advance(token[:number, None], state)[:, 0])
+            hidden.append(state.hidden[:, 0])
+        return pad_sequence(hidden), pad_sequence(weights)
 
     def _advance(self, embedded: Tensor, state: "LstmState") -> Tensor:
         """Take a step of tokens (B, W, D) in `state`; return the attention (B, W, T)."""
@@ -119,7 +128,7 @@ class LstmState:
         rows = parents[..., None].expand(-1, -1, self.hidden.shape[2])
         self.hidden, self.cell = self.hidden.gather(1, rows), self.cell.gather(1, rows)
 
-    def keep(self, images: Tensor) -> None:
+    def keep(self, images: Tensor | slice) -> None:
         """Forget all images but these."""
         self.memory, self.keys = self.memory[images], self.keys[images]
         self.hidden, self.cell = self.hidden[images], self.cell[images]
@@ -143,6 +152,8 @@ class TransformerDecoder(nn.Module):
 
     """
 
+    groups = 4
+
     def __init__(self, vocabulary: int, length: int, size: Size) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, size.width)
@@ -154,9 +165,8 @@ class TransformerDecoder(nn.Module):
         self.output = nn.Linear(size.width, vocabulary)
 
     def forward(self, memory: Tensor, tokens: Tensor) -> Tensor:
-        """Return logits (B, L, V)."""
-        hidden = self._through(self.layers, memory, tokens)
-        return self.output(self.norm(hidden))
+        """Return states (B, L, D)."""
+        return self.norm(self._through(self.layers, memory, tokens))
 
     def attend(self, memory: Tensor, tokens: Tensor) -> Tensor:
         """Return (B, L, T), of the last layer, averaged over its heads."""

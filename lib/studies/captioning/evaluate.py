@@ -30,14 +30,13 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     """Caption the test set and score it."""
     dataset = data.read(parameters)
     parts = data.split(dataset, parameters)
-    fingerprint = dataset.fingerprint
     test = np.flatnonzero(parts == "test")
-    facts = {"dataset_fingerprint": fingerprint, "images": sizes(parts)}
+    facts = {"dataset_fingerprint": dataset.fingerprint, "images": sizes(parts)}
     raw, source = None, next(iter(parameters.builds_on()), parameters)
     if source.trained:
         run = load_run(source.folder())
         if parameters.trained:
-            run.refuse_other_images(fingerprint, dataset.root)
+            run.refuse_other_images(dataset.fingerprint, dataset.root)
         else:
             for name in ("curves.csv", "steps.csv"):
                 write_atomic(folder / name, run.read(name, Path.read_bytes))

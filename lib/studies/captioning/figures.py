@@ -22,11 +22,9 @@ Systems = Mapping[str, Sequence[LoadedRun]]  # the runs of each system
 
 NAMES = {IDS[metric]: metric for metric in ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")}
 AXES = {name: f"{metric} (0–{10 if name == 'cider' else 1})" for name, metric in NAMES.items()}
-SCORES = {name: metric for metric, name in IDS.items()}
 PAPER = read_yaml(Path(__file__).with_name("claims.yaml"))
 CURVES, STEPS = PAPER["labels"]["curves"], PAPER["labels"]["steps"]
 CASES = {"best": 0.0, "median": 0.5, "worst": 1.0}
-ATTENDED = 2  # images of each system whose attention a report draws
 
 
 def sample(dataset: data.CaptionedImages, shown: int = 6) -> Shown:
@@ -85,11 +83,11 @@ def gallery(systems: Systems) -> Iterator[Shown]:
             yield publish.picture_grid(zip(files, said + people, strict=True), columns=3)
 
 
-def attended(systems: Systems) -> Iterator[Shown]:
+def attended(systems: Systems, shown: int = 2) -> Iterator[Shown]:
     """Draw where the words of some captions of each system's first run looked, or say why not."""
     for system, (run, *_) in systems.items():
         ids = run.predictions["id"].sort_values().to_numpy()
-        places = np.linspace(0, len(ids) - 1, ATTENDED + 2).round().astype(int)[1:-1]
+        places = np.linspace(0, len(ids) - 1, shown + 2).round().astype(int)[1:-1]
         try:
             drawn = [attention(run, name) for name in ids[places]]
         except StudyError as error:

@@ -24,7 +24,6 @@ from studies.learning.fit import Batches, Scheduled, fit
 from studies.paths import run_command
 
 MONITOR = "validation_loss"
-GROUPS = 4  # captions of like length are read together, so that little is computed on padding
 
 
 def loss(
@@ -51,15 +50,17 @@ def loss(
 
     """
     memory = network.encoder(inputs)
-    lengths = (captions != PAD).sum(1)
-    summed = {"ignore_index": PAD, "label_smoothing": smoothing, "reduction": "sum"}
-    total = memory.new_zeros(1).float()
-    for rows in lengths.argsort(stable=True).chunk(GROUPS):
+    lengths, read = (captions != PAD).sum(1), []
+    # captions of like length are read together, so that little is computed on padding
+    for rows in lengths.argsort(descending=True, stable=True).chunk(network.decoder.groups):
         tokens = captions[rows, : int(lengths[rows].max())]
-        logits = network.decoder(memory[owners[rows]], tokens[:, :-1])
-        truth = tokens[:, 1:].flatten()
-        total = total + cross_entropy(logits.float().flatten(0, 1), truth, **summed)
-    total, words = whole((total, (lengths - 1).sum(0, keepdim=True)))
+        counted = tokens[:, 1:] != PAD
+        states = network.decoder(memory.index_select(0, owners[rows]), tokens[:, :-1])
+        read.append((states[counted], tokens[:, 1:][counted]))
+    states, truth = map(torch.cat, zip(*read, strict=True))
+    logits = network.decoder.output(states).float()
+    total = cross_entropy(logits, truth, label_smoothing=smoothing, reduction="sum")
+    total, words = whole((total[None], (lengths - 1).sum(0, keepdim=True)))
     return total.sum() / words.sum()
 
 
@@ -74,7 +75,6 @@ class TeacherForcing(Scheduled):
         trunk = network.encoder.trunk
         fine_tuned = parameters.network.encoder.source.name == "backbone" and trunk is not None
         super().__init__(parameters, network, steps, trunk.parameters() if fine_tuned else ())
-        self.gradient_norm = parameters.gradient_norm
 
     def loss(self, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Return the loss a word of images, captions (C, T) and owners (C,), their images."""
@@ -114,7 +114,6 @@ def train(parameters: Parameters) -> Iterator[Any]:
     words = Words.learn(data.training_captions(dataset, parts), parameters.min_count)
     folder = yield
     network = build(parameters, len(words), inputs.shape[1:])
-    network = network.to(memory_format=torch.channels_last)
     examples = data.Examples(inputs, dataset.captions, words, parameters.decoding.max_length)
     known = Batches(np.flatnonzero(parts == "train"), parameters.images, parameters.seed)
     held_out = Batches(np.flatnonzero(parts == "validation"), parameters.images, None)

@@ -48,12 +48,13 @@ class Learner:
 
     """
 
-    gradient_norm: float | None = None
     stopped = ""
     idle = False
 
     def __init__(self, parameters: RunParameters, network: nn.Module) -> None:
-        self.settings, self.network = parameters, network
+        self.settings = parameters
+        self.gradient_norm: float | None = getattr(parameters, "gradient_norm", None)
+        self.network = network.to(memory_format=torch.channels_last)
         self.device = torch.device("cpu")
         self.chance = torch.Generator()  # augmentation's; seeded every epoch
 

@@ -114,7 +114,6 @@ def train(parameters: Parameters) -> Iterator[Any]:
     width = inputs.shape[-1] if parameters.network.frozen else None
     heads = len(names), len(plates.ingredients)
     network = build(parameters.network, *heads, width, plates=len(known))
-    network = network.to(memory_format=torch.channels_last)
     examples = Examples(inputs, dish, plates.present)
     training = Batches(known, parameters.images, parameters.seed)
     validation = Batches(rest, CHUNK, None)

@@ -90,6 +90,10 @@ class Drawing(Figure):
                 for text in texts:
                     text.set_fontfamily(found)
                 self.draw_without_rendering()
+            # the layout's solver ends in other last bits from one process to the next
+            self.set_layout_engine("none")
+            for axis in self.axes:
+                axis.set_position(np.round(axis.get_position().bounds, 6))
         with paper(SVG):
             super().savefig(*args, **kwargs)
 

@@ -121,7 +121,6 @@ def train(parameters: Parameters) -> Iterator[Any]:
     folder = yield
     features = inputs.shape[1] if inputs.ndim == 2 else None
     network = build(parameters, len(dataset.classes), features)
-    network = network.to(memory_format=torch.channels_last)
     examples = Examples(inputs, relations[dataset.class_index], dataset.class_index)
     training = sampling.training_batches(dataset, roles, parameters)
     validation = Batches(np.flatnonzero(roles == "validation"), CHUNK, seed=None)

@@ -90,8 +90,7 @@ def kept_record(dataset: str) -> pd.DataFrame | None:
     parts = dataset.split("_")
     name = "_".join([parts[0], "tuning", *parts[2:]])
     files = [file for file in map(record_file, (name, f"{name}_best")) if file.exists()]
-    records = [pd.read_csv(file, keep_default_na=False) for file in files]
-    return pd.concat(records) if records else None
+    return pd.concat([pd.read_csv(one, keep_default_na=False) for one in files]) if files else None
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
