@@ -141,7 +141,7 @@ def lead(results: Results, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> 
         best = tables.systems(named).iloc[-1]
         top = f"; highest dish top-1: {best} with {named['mean'].iloc[-1]:.3f}"
     count = f"{count_systems(results.systems)}, {results.items:,} test pictures"
-    return f"{count}{top}. Of the paper's {tally(outcomes, results.dataset)}."
+    return f"{count}{top}. Of {tally(outcomes, results.dataset)}."
 
 
 def note(results: Results) -> str:

@@ -142,7 +142,7 @@ def lead(results: Results, outcomes: Sequence[Outcome]) -> str:
         kept = f"; the predictor keeps {mean:,.0f} of {sum(results.captions.values()):,} captions"
     return (
         f"Dataset {results.dataset}: {systems}, {test:,} test captions{kept}. "
-        f"Of the paper's {tally(outcomes, results.dataset)}."
+        f"Of {tally(outcomes, results.dataset)}."
     )
 
 

@@ -301,7 +301,7 @@ def intervals(frame: pd.DataFrame, metrics: dict[str, str]) -> Figure | None:
                 axis.plot(row.mean, place, look.marker, color=look.colour, markersize=5)
             if pd.notna(row.published):
                 axis.plot(row.published, place, **PUBLISHED)
-        axis.set_xlabel(plain(label))
+        axis.set_xlabel("\n".join(wrap(plain(label), 88 // len(axes))))
         axis.grid(False, axis="y")
     axes[0].set_yticks(range(len(systems)), [plain(system) for system in systems])
     axes[0].set_ylim(len(systems) - 0.5, -0.5)

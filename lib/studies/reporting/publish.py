@@ -261,14 +261,14 @@ def at_a_glance(study: str, start: str = "") -> Shown | None:
         for one in tested.itertuples():
             name = ", ".join(filter(None, [number, one.condition]))
             link = f"{start}{one.dataset}/{study}.html#{quote(name)}"
-            cells = [f'<a href="{link}">{escape(one.dataset)}</a>', escape(one.condition)]
+            condition = escape(one.condition and f", {one.condition}")
             verdict, _, seen = one.verdict.partition(": ")
-            cells.append(f"<strong>{verdict}</strong>{escape(seen and f', {seen}')}")
-            rows.append(told + "".join(f"<td>{cell}</td>" for cell in cells))
+            rows.append(f'{told}<td><a href="{link}">{escape(one.dataset)}</a>{condition}</td>')
+            rows[-1] += f"<td><strong>{verdict}</strong>{escape(seen and f', {seen}')}</td>"
             told = "<td></td><td></td>"
         if tested.empty:
-            rows.append(f"{told}<td></td><td></td><td>{UNTESTED}</td>")
-    names = "id", "claim", "data set", "condition", "verdict"
+            rows.append(f"{told}<td></td><td>{UNTESTED}</td>")
+    names = "id", "claim", "data set", "verdict"
     heads = "".join(f"<th>{name}</th>" for name in names)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"

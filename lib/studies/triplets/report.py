@@ -28,7 +28,7 @@ def lead(results: Results, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> 
     return (
         f"Dataset {results.dataset}: {count_systems(results.systems)}, {len(results.truth):,} test "
         f"images, {len(results.classes)} classes; highest macro-F1: {best.system} with "
-        f"{best['mean']:.3f}. Of the paper's {tally(outcomes, results.dataset)}."
+        f"{best['mean']:.3f}. Of {tally(outcomes, results.dataset)}."
     )
 
 
