@@ -115,7 +115,10 @@ def test_the_lstm_is_the_formulas_step_by_step():
         take, forget, new, show = gates.chunk(4)
         cell = forget.sigmoid() * cell + take.sigmoid() * new.tanh()
         hidden = show.sigmoid() * cell.tanh()
-        wanted.append(hidden)
+        linear, norm = decoder.deep
+        read = linear.weight @ torch.cat([entered, hidden]) + linear.bias
+        read = (read - read.mean()) / (read.var(correction=0) + norm.eps).sqrt()
+        wanted.append(norm.weight * read + norm.bias)
         looked.append(weights)
     assert torch.allclose(decoder(memory, tokens)[0], torch.stack(wanted), atol=1e-5)
     assert torch.allclose(decoder.attend(memory, tokens)[0], torch.stack(looked), atol=1e-5)
