@@ -22,6 +22,7 @@ Systems = Mapping[str, Sequence[LoadedRun]]  # the runs of each system
 
 NAMES = {IDS[metric]: metric for metric in ("BLEU-4", "METEOR", "ROUGE-L", "CIDEr")}
 AXES = {name: f"{metric} (0–{10 if name == 'cider' else 1})" for name, metric in NAMES.items()}
+SCORES = {name: metric for metric, name in IDS.items()}
 PAPER = read_yaml(Path(__file__).with_name("claims.yaml"))
 CURVES, STEPS = PAPER["labels"]["curves"], PAPER["labels"]["steps"]
 CASES = {"best": 0.0, "median": 0.5, "worst": 1.0}

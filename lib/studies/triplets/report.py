@@ -18,8 +18,6 @@ from studies.runs.folder import LoadedRun
 from studies.triplets import audit, figures, tune
 from studies.triplets.figures import Results
 
-SEVERE_SHOWN = 10  # of each system
-
 
 def lead(results: Results, frame: pd.DataFrame, outcomes: Sequence[Outcome]) -> str:
     """Return the result in two sentences."""
@@ -121,10 +119,10 @@ def best(results: Results) -> str:
     return max(systems, key=lambda system: systems[system][0].provenance["best_score"])
 
 
-def severe_errors(results: Results) -> Iterator[Shown]:
-    """Show the severe errors of each system's first run, the surest first."""
+def severe_errors(results: Results, most: int = 10) -> Iterator[Shown]:
+    """Show at most so many severe errors of each system's first run, the surest first."""
     for system, runs in results.plain().systems.items():
-        shown = figures.severe(runs[0], SEVERE_SHOWN)
+        shown = figures.severe(runs[0], most)
         count = int(runs[0].metrics["severe_errors"])
         errors = f"{count:,} severe error{'' if count == 1 else 's'}"
         some = f", {len(shown)} shown" if len(shown) < count else ""
