@@ -29,6 +29,7 @@ def talkative(parameters) -> Describer:
     words = Words.learn(TEXTS, 1)
     network = build(parameters, len(words), (3, SIZE, SIZE)).eval()
     with torch.no_grad():
+        network.decoder.embedding.weight *= 0.1  # else it is the last word that counts
         for one in network.parameters():
             one *= 3 if one.ndim > 1 else 1
         for name, one in network.named_buffers():
