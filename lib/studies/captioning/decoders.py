@@ -32,8 +32,8 @@ Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 # The LSTM. Its attention is additive (Bahdanau et al., *Neural machine translation by jointly
 # learning to align and translate*, 2015); what it attends to passes a gate, and the output reads
 # the token, what was attended to, and the hidden state (Xu et al., *Show, attend and tell*, 2015,
-# equation 7; from the hidden state alone it learns several times more slowly). The norm before the
-# output is the Transformer's.
+# equation 7), normalised as the Transformer's does: `flickr8k_lite` reached CIDEr .565 so, and .356
+# from the hidden state alone.
 
 
 class LstmDecoder(nn.Module):

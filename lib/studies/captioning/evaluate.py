@@ -36,7 +36,7 @@ def evaluate(parameters: Parameters, folder: Path) -> None:
     if source.trained:
         run = load_run(source.folder())
         if parameters.trained:
-            run.refuse_other_images(dataset.fingerprint, dataset.root)
+            run.refuse_other_images(facts["dataset_fingerprint"], dataset.root)
         else:
             for name in ("curves.csv", "steps.csv"):
                 write_atomic(folder / name, run.read(name, Path.read_bytes))

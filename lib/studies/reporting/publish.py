@@ -261,7 +261,7 @@ def at_a_glance(study: str, start: str = "") -> Shown | None:
         for one in tested.itertuples():
             name = ", ".join(filter(None, [number, one.condition]))
             link = f"{start}{one.dataset}/{study}.html#{quote(name)}"
-            condition = escape(one.condition and f", {one.condition}")
+            condition = escape(name.removeprefix(number))
             verdict, _, seen = one.verdict.partition(": ")
             rows.append(f'{told}<td><a href="{link}">{escape(one.dataset)}</a>{condition}</td>')
             rows[-1] += f"<td><strong>{verdict}</strong>{escape(seen and f', {seen}')}</td>"
