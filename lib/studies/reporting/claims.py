@@ -288,13 +288,14 @@ def frame(outcomes: Iterable[Outcome], dataset: str) -> pd.DataFrame:
 def table(outcomes: Iterable[Outcome], names: Mapping[str, str] = {}) -> pd.DataFrame:
     """Return the ledger as a table to read: a row a claim, and one below it for each step.
 
-    `names` gives metric id -> heading; a metric without one goes by its id.
+    A step that was not tested has none where its claim's row says why. `names` gives metric id ->
+    heading; a metric without one goes by its id.
     """
     rows = []
     for outcome in outcomes:
-        claim = outcome.claim
-        rows.append({"id": claim.name, "claim": claim.text, "verdict": outcome.verdict})
-        for step in outcome.steps:
+        claim = {"id": outcome.claim.name, "claim": outcome.claim.text}
+        rows.append({**claim, "verdict": outcome.verdict})
+        for step in (s for s in outcome.steps if not s.none or s.none not in outcome.verdict):
             one = step.estimate
             shown = signed(one.value, one.low, one.high, step.step.margin is COUNT)
             if np.isnan(one.variance):
