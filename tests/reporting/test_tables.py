@@ -30,7 +30,16 @@ def test_wide_shows_mean_spread_interval_and_published_value():
             row(mean=0.8519, std=0.0041, n_seeds=3, ci_low=0.8312, ci_high=0.87, published=0.85),
             row(variant="sum", mean=-0.0001, std=0.1, n_seeds=1, ci_low=-0.7, ci_high=0.9),
             row("triplet"),
-            row("triplet", "severe_errors", mean=16 / 3, std=0.58, n_seeds=3, published=6),
+            row(
+                "triplet",
+                "severe_errors",
+                mean=16 / 3,
+                std=0.58,
+                n_seeds=3,
+                ci_low=-0.4,
+                ci_high=11,
+                published=6.0,
+            ),
             row("flexible", "severe_errors", mean=1084, n_seeds=1, ci_low=990, ci_high=1102.5),
             row("flexible", "left_out", mean=0.5),
         ]
@@ -42,8 +51,8 @@ def test_wide_shows_mean_spread_interval_and_published_value():
     ]
     assert table.to_numpy().tolist() == [
         ["flexible", "0.852 ± 0.004 [0.831, 0.870]", "0.850", "1,084 [990, 1,102.5]", "", ""],
-        ["flexible@sum", "0.000 [-0.700, 0.900]", "", "", "", ""],
-        ["triplet", "", "", "5.3 ± 0.6", "6", ""],
+        ["flexible@sum", "0.000 [−0.700, 0.900]", "", "", "", ""],
+        ["triplet", "", "", "5.3 ± 0.6 [0, 11]", "6", ""],
     ]
     assert wide(tidy([]), metrics).shape == (0, 4)
 

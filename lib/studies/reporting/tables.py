@@ -75,15 +75,16 @@ def _cell(row: Any, count: bool) -> str:
     if pd.isna(row.mean):
         return ""
     cell = _show(row.mean, count)
-    if pd.notna(row.n_seeds) and row.n_seeds > 1 and pd.notna(row.std):
+    if row.n_seeds > 1 and pd.notna(row.std):
         cell += f" ± {_show(row.std, count)}"
     if pd.notna(row.ci_low) and pd.notna(row.ci_high):
-        cell += f" [{_show(row.ci_low, count)}, {_show(row.ci_high, count)}]"
+        low = max(row.ci_low, 0) if count else row.ci_low  # no count is below 0
+        cell += f" [{_show(low, count)}, {_show(row.ci_high, count)}]"
     return cell
 
 
 def _show(value: float, count: bool, sign: str = "") -> str:
-    return f"{value:{sign}z,.1f}".removesuffix(".0") if count else f"{value:{sign}z.3f}"
+    return f"{value:{sign}z{',.1f' if count else '.3f'}}".removesuffix(".0").replace("-", "−")
 
 
 def legend(frame: pd.DataFrame) -> str:
@@ -134,15 +135,13 @@ def wide_tests(
 
 def signed(value: float, low: float, high: float, count: bool) -> str:
     """Return a difference with its interval, such as "+0.053 [−0.051, +0.133]"."""
-    shown = (_show(number, count, "+").replace("-", "−") for number in (value, low, high))
+    shown = (_show(number, count, "+") for number in (value, low, high))
     return "{} [{}, {}]".format(*(re.sub(r"^\+(?=[0.]+$)", "", number) for number in shown))
 
 
 def p_value(p: float) -> str:
     """Return a p-value to three digits; empty when it is missing."""
-    if pd.isna(p):
-        return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 # A frame as a table in Markdown, LaTeX or HTML that shows exactly the text of its cells. (tabulate
