@@ -85,11 +85,13 @@ def kept_record(dataset: str) -> pd.DataFrame | None:
     """Return what was tried before the systems of a dataset were set, None when nothing was.
 
     `grocery_random` and `grocery_official` are tuned on `grocery_tuning`, `grocery_random_frozen`
-    on `grocery_tuning_frozen` and its `@best` on `grocery_tuning_frozen_best`, and so on.
+    on `grocery_tuning_frozen` and its `@best` on `grocery_tuning_frozen_best`, what is trained as
+    published from scratch on `grocery_tuning_published`, and so on.
     """
     parts = dataset.split("_")
     name = "_".join([parts[0], "tuning", *parts[2:]])
-    files = [file for file in map(record_file, (name, f"{name}_best")) if file.exists()]
+    names = (f"{name}{what}" for what in ("", "_best", "_published"))
+    files = [file for file in map(record_file, names) if file.exists()]
     return pd.concat([pd.read_csv(one, keep_default_na=False) for one in files]) if files else None
 
 
