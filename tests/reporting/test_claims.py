@@ -340,6 +340,8 @@ class TestWritten:
         cells = table.loc[table["difference"].notna(), "difference"].tolist()
         assert cells[0].startswith("+0.200 [+0.19")
         assert len(cells) == 3
+        reversed_ = Claim("T7", "", (Step("m", "high", "low"), Step("m", "?", "high")))
+        assert claims.table(judge([reversed_], SYSTEMS))["difference"].tolist()[2] == ""
         assert sum("no run of ?" in one for one in table["verdict"]) == 1
         metric = self.OUTCOMES[0].steps[0].step.metric
         named = claims.table(self.OUTCOMES, {metric: "a heading"})["claim"]

@@ -25,21 +25,13 @@ def test_rows_of_systems_and_the_metrics_that_they_have():
 
 
 def test_wide_shows_mean_spread_interval_and_published_value():
+    low = {"ci_low": -0.4, "ci_high": 11}
     frame = tidy(
         [
             row(mean=0.8519, std=0.0041, n_seeds=3, ci_low=0.8312, ci_high=0.87, published=0.85),
             row(variant="sum", mean=-0.0001, std=0.1, n_seeds=1, ci_low=-0.7, ci_high=0.9),
             row("triplet"),
-            row(
-                "triplet",
-                "severe_errors",
-                mean=16 / 3,
-                std=0.58,
-                n_seeds=3,
-                ci_low=-0.4,
-                ci_high=11,
-                published=6.0,
-            ),
+            row("triplet", "severe_errors", mean=16 / 3, std=0.58, n_seeds=3, published=6, **low),
             row("flexible", "severe_errors", mean=1084, n_seeds=1, ci_low=990, ci_high=1102.5),
             row("flexible", "left_out", mean=0.5),
         ]

@@ -55,6 +55,15 @@ def tuned(sandbox):
     TUNING.to_csv(file, index=False)
 
 
+def test_one_trial_of_each_model_is_the_chosen_one(tuned, sandbox):
+    other = sandbox / "root/reports/made_tuning_published/triplets_tuning.csv"
+    other.parent.mkdir()
+    TUNING.replace({"model": {"flexible": "flexible@published"}})[:2].to_csv(other, index=False)
+    lines = report.tuning("made_up").text.splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "yes" in line]
+    assert [row[0] for row in rows] == ["flexible", "triplet", "flexible@published"]
+
+
 class TestFiles:
     @pytest.fixture
     def folder(self, made, tuned, sandbox):

@@ -293,9 +293,9 @@ def table(outcomes: Iterable[Outcome], names: Mapping[str, str] = {}) -> pd.Data
     """
     rows = []
     for outcome in outcomes:
-        claim = {"id": outcome.claim.name, "claim": outcome.claim.text}
-        rows.append({**claim, "verdict": outcome.verdict})
-        for step in (s for s in outcome.steps if not s.none or s.none not in outcome.verdict):
+        claim, whole = outcome.claim, outcome.verdict
+        rows.append({"id": claim.name, "claim": claim.text, "verdict": whole})
+        for step in (step for step in outcome.steps if not step.none or step.none not in whole):
             one = step.estimate
             shown = signed(one.value, one.low, one.high, step.step.margin is COUNT)
             if np.isnan(one.variance):

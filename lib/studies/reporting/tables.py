@@ -141,7 +141,9 @@ def signed(value: float, low: float, high: float, count: bool) -> str:
 
 def p_value(p: float) -> str:
     """Return a p-value to three digits; empty when it is missing."""
-    return "" if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    if pd.isna(p):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 # A frame as a table in Markdown, LaTeX or HTML that shows exactly the text of its cells. (tabulate

@@ -79,8 +79,7 @@ def tuning(dataset: str) -> Shown | None:
     if record is None:
         return None
     best = record.groupby("model")["validation_macro_f1"].idxmax()
-    shown = record.rename(columns=lambda name: name.replace("_", " ").replace("f1", "F1"))
-    shown = shown.rename(columns={"validation macro F1": "validation macro-F1"})
+    shown = record.rename(columns=lambda name: name.replace("_f1", "-F1").replace("_", " "))
     shown["validation macro-F1"] = record["validation_macro_f1"].map("{:.3f}".format)
     shown["chosen"] = np.where(record.index.isin(best), "yes", "")
     return show(shown.drop(columns="images"))
@@ -106,9 +105,8 @@ def near_duplicates(results: Results) -> Iterator[Shown]:
 
 def confusions(results: Results) -> list[Figure]:
     """Draw all systems at the top level, and the best on validation data below it."""
-    levels = range(2, results.labels.shape[1] + 1)
     wanted = [(system, 1) for system in results.plain().systems]
-    wanted += [(best(results), level) for level in levels]
+    wanted += [(best(results), level) for level in range(2, results.labels.shape[1] + 1)]
     drawn = [figures.confusion(results, system, level) for system, level in wanted]
     return sorted(drawn, key=lambda figure: figure.get_figwidth() >= PAGE)
 

@@ -90,9 +90,9 @@ def kept_record(dataset: str) -> pd.DataFrame | None:
     """
     parts = dataset.split("_")
     name = "_".join([parts[0], "tuning", *parts[2:]])
-    names = (f"{name}{what}" for what in ("", "_best", "_published"))
-    files = [file for file in map(record_file, names) if file.exists()]
-    return pd.concat([pd.read_csv(one, keep_default_na=False) for one in files]) if files else None
+    files = [record_file(f"{name}{what}") for what in ("", "_best", "_published")]
+    records = [pd.read_csv(file, keep_default_na=False) for file in files if file.exists()]
+    return pd.concat(records, ignore_index=True) if records else None
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
