@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from plug import pulled
 from schedules import cosine
@@ -30,14 +30,12 @@ EPOCHS, STEPS, SIZE, SEED = 6, 3, 4, 7
 class Numbers(Dataset):
     """Points in the plane, fetched a batch at a time, and a target."""
 
-    def __init__(self, noise=0.0):
-        self.noise = noise
+    def __init__(self):
         chance = torch.Generator().manual_seed(1)
         self.points = torch.randn(STEPS * SIZE, 2, generator=chance)
 
     def __getitem__(self, rows):
-        points = self.points[rows] + self.noise * torch.randn(len(rows), 2)
-        return points, points.sum(1, keepdim=True).sin()
+        return self.points[rows], self.points[rows].sum(1, keepdim=True).sin()
 
     def __len__(self):
         return len(self.points)
@@ -87,8 +85,6 @@ def start(
     mode="max",
     epochs=EPOCHS,
     every=1,
-    noise=0.0,
-    workers=0,
     precision="32-true",
     kind=Small,
     **options,
@@ -98,12 +94,10 @@ def start(
     parameters = SimpleNamespace(
         seed=SEED, precision=precision, epochs=epochs, validate_every=every
     )
-    learner, data = kind(parameters, **options), Numbers(noise)
+    learner, data = kind(parameters, **options), Numbers()
     order = Batches(np.arange(len(data)), SIZE, SEED)
-    train = DataLoader(data, sampler=order, batch_size=None, num_workers=workers)
-    validation = DataLoader(data, sampler=[torch.arange(len(data))], batch_size=None)
-    monitor = "validation_score"
-    return learner, fit(learner, train, validation, folder, parameters, monitor, mode)
+    read = (data, order), (data, [torch.arange(len(data))])
+    return learner, fit(learner, *read, folder, parameters, "validation_score", mode)
 
 
 def same(one, other):
@@ -196,15 +190,6 @@ class TestResume:
         )
         assert moments.keys() == others.keys()
         assert all(same(moments[key], others[key]) for key in moments)
-
-    def test_workers_that_draw_random_numbers(self, tmp_path):
-        """They fetch ahead, and take their seeds when the iterator is made."""
-        options = {"noise": 0.1, "workers": 1, "epochs": 3}
-        learner, _ = start(tmp_path / "whole", **options)
-        with pulled(Small, 1, 1):
-            start(tmp_path / "again", **options)
-        assert same(start(tmp_path / "again", **options)[0], learner)
-        assert not same(start(tmp_path / "quiet", epochs=3)[0], learner)
 
     @pytest.mark.parametrize("write", [2, 3, 2 * EPOCHS - 1, 2 * EPOCHS])
     def test_killed_before_or_between_curves_and_checkpoint(
@@ -415,7 +400,7 @@ def test_vectors_do_not_decay_and_published_weights_have_a_rate_of_their_own():
 )
 def test_every_row_once_an_epoch(rows, size, seed, epoch):
     batches = Batches(rows, size, seed)
-    batches.set_epoch(epoch)
+    batches.epoch = epoch
     drawn = list(batches)
     in_order = [row for batch in drawn for row in batch]
     assert sorted(in_order) == sorted(rows)
@@ -429,7 +414,7 @@ def test_an_order_of_its_own_every_epoch_wherever_a_run_is_taken_up():
     def orders(seed, epochs):
         batches = Batches(np.arange(40), 8, seed)
         for epoch in epochs:
-            batches.set_epoch(epoch)
+            batches.epoch = epoch
             yield tuple(row for batch in batches for row in batch)
 
     assert len({*orders(0, range(4)), *orders(1, range(4))}) == 8

@@ -23,6 +23,9 @@ ENCODERS = {
     "predictor": {"name": "roberta", "width": 16, "layers": 1, "heads": 2, "vocabulary": 400},
     "downstream": {"name": "bag", "width": 16, "vocabulary": 400},
 }
+# of published encoders
+SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
+TEXT = {"vocab_size": 320, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
 
 
 @pytest.fixture(scope="session")
@@ -143,19 +146,8 @@ def roberta(tmp_path_factory, save_tokenizer) -> Path:
 
     folder = tmp_path_factory.mktemp("roberta")
     torch.manual_seed(1)
-    config = transformers.RobertaConfig(
-        vocab_size=320,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-        type_vocab_size=1,
-        initializer_range=0.5,
-        pad_token_id=1,
-        bos_token_id=0,
-        eos_token_id=2,
-    )
+    sizes = {**SIZES, "num_hidden_layers": 2, "max_position_embeddings": 32, "type_vocab_size": 1}
+    config = transformers.RobertaConfig(**sizes, **TEXT, initializer_range=0.5)
     transformers.RobertaForMaskedLM(config).save_pretrained(folder)  # as it was published
     save_tokenizer(folder)
     return folder
@@ -169,10 +161,8 @@ def clip(tmp_path_factory, save_tokenizer) -> Path:
 
     folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(2)
-    both = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
-    both |= {"num_attention_heads": 2, "projection_dim": 8}
-    ends = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
-    text = both | ends | {"vocab_size": 320, "max_position_embeddings": 12}
+    both = {**SIZES, "num_hidden_layers": 1, "projection_dim": 8}
+    text = both | TEXT | {"max_position_embeddings": 12}
     vision = both | {"image_size": 8, "patch_size": 4}
     config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
     transformers.CLIPModel(config).save_pretrained(folder)

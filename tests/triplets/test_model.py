@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import timm
 import torch
 import yaml
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from safetensors import safe_open
 from changing import change_run
 from sentences import refused
 from studies.runs.folder import LoadedRun, load_run
+from studies.triplets.figures import PAPER
 from studies.triplets.model import Classifier, build, load, run
 from studies.triplets.params import Parameters
 
@@ -43,6 +45,14 @@ class TestNetwork:
         for system, size in {"cross_entropy": 545_361, "triplet": 557_440}.items():
             network = build(shipped("grocery_random_convnext", system), 81, 2048)
             assert count(network) == size
+
+    def test_the_sizes_that_a_claim_is_tested_with(self):
+        backbone = count(timm.create_model("tf_efficientnet_lite2", num_classes=0))
+        for variant, millions in PAPER["sizes"].items():
+            given = shipped("grocery_random", f"flexible@{variant}")
+            frozen = given.backbone.name == "frozen"
+            network = build(given, 81, 1280 if frozen else None)
+            assert round((count(network) + frozen * backbone) / 1e6, 3) == millions
 
     def test_that_of_frozen_features_may_be_standardised(self, parameters, tmp_path):
         block = {"name": "frozen", "weights": ["a", "b"], "hidden": 6}

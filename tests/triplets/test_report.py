@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import linregress
 
 import reported
 from changing import change_run
@@ -173,6 +174,19 @@ class TestClaims:
             (step,) = judged(few, name, ratios)["T8"].steps
             assert step.verdict == verdict
             assert step.estimate.value == pytest.approx(exponent - 1, abs=0.02)
+
+    def test_the_gain_falls_with_every_doubling_of_parameters(self, judged):
+        wrong, sizes = {"quarter": 30, "half": 21, "frozen": 3}, np.log2([0.648, 1.311, 5.172])
+        errors = {f"triplet@published_{name}": count for name, count in wrong.items()}
+        same = {name.replace("triplet", "flexible"): 3 for name in errors}
+        (step,) = judged({"flexible": 0} | errors | same)["T10"].steps
+        assert step.verdict == "holds"
+        tidy = read("made_up").tidy().query("metric == 'macro_f1'").set_index(["model", "variant"])
+        means = tidy["mean"].unstack(0).drop("")
+        gains = (means["flexible"] - means["triplet"])[[f"published_{name}" for name in wrong]]
+        assert step.estimate.value == pytest.approx(linregress(sizes, gains).slope)
+        (step,) = judged({"flexible": 0} | dict([*errors.items()][:2]) | same, "few")["T10"].steps
+        assert step.none == "no run of sizes"
 
     def test_what_is_not_tested(self, judged):
         three = {"cross_entropy": 30, "triplet": 12, "flexible": 0}

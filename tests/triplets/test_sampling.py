@@ -40,7 +40,7 @@ class TestClassBatches:
         label_of = dict(zip(rows.tolist(), labels.tolist(), strict=True))
         sizes = Counter(label_of.values())
         batches = ClassBatches(labels, rows, k, seed, images)
-        batches.set_epoch(epoch)
+        batches.epoch = epoch
         drawn = list(batches)
         whole = sum(min(k, size) for size in sizes.values())
         assert len(drawn) == len(batches) == max(1, round(images / whole))
@@ -59,7 +59,7 @@ class TestClassBatches:
 
         def drawn(epoch=0, **changes):
             batches = sampling.training_batches(found, parts, parameters(**changes))
-            batches.set_epoch(epoch)
+            batches.epoch = epoch
             return list(batches)
 
         assert drawn() != drawn(epoch=1) != drawn(seed=1) != drawn()

@@ -102,6 +102,3 @@ class Examples(Dataset):
         owners = [place for place, row in enumerate(rows) for _ in self.captions[row]]
         inputs = torch.from_numpy(self.inputs[np.asarray(rows)])
         return inputs, self.words.encode(captions, self.max_length), torch.tensor(owners)
-
-    def __len__(self) -> int:
-        return len(self.captions)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
 
 from studies.captioning import data
 from studies.captioning.model import Captioner, Describer, build
@@ -117,7 +116,7 @@ def train(parameters: Parameters) -> Iterator[Any]:
     examples = data.Examples(inputs, dataset.captions, words, parameters.decoding.max_length)
     known = Batches(np.flatnonzero(parts == "train"), parameters.images, parameters.seed)
     held_out = Batches(np.flatnonzero(parts == "validation"), parameters.images, None)
-    batches = [DataLoader(examples, sampler=one, batch_size=None) for one in (known, held_out)]
+    batches = (examples, known), (examples, held_out)
     learner = TeacherForcing(parameters, network, parameters.epochs * len(known))
     outcome = fit(learner, *batches, folder, parameters, MONITOR, mode="min")
     facts = {

@@ -24,7 +24,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast, broadcast_object_list, recursively_apply, send_to_device
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 from tqdm.auto import tqdm
 
 from studies.learning import compute
@@ -35,6 +35,8 @@ from studies.runs.folder import SPENT, accounted, processor_seconds
 from studies.runs.params import RunParameters
 
 CHECKPOINT = "checkpoint/last.ckpt"
+
+Read = tuple[Dataset, Sampler]  # what gives a batch of a list of rows, and lists of rows
 
 
 class Learner:
@@ -116,8 +118,8 @@ class Outcome:
 @accounted("training")
 def fit(
     learner: Learner,
-    train: DataLoader,
-    validation: DataLoader,
+    train: Read,
+    validation: Read,
     folder: Path,
     parameters: RunParameters,
     monitor: str,
@@ -142,29 +144,27 @@ def fit(
     # of the sittings before
     SPENT.update(training=state.processor_seconds, before=-state.processor_seconds)
     step, epochs = int(state.rows[-1]["step"]) if state.rows else 0, parameters.epochs
+    (examples, batches), (held_out, parts) = train, validation
     if state.rows:  # the curves may have been deleted
         save(folder, state, network, optimizer)
-    with Progress(len(state.rows), epochs, len(train)) as progress, warnings.catch_warnings():
+    with Progress(len(state.rows), epochs, len(batches)) as progress, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*deterministic.*")
         for epoch in range(len(state.rows), 0 if state.stopped else epochs):
             began, used, losses = time.monotonic(), processor_seconds(), []
-            train.sampler.set_epoch(epoch)
+            batches.epoch = epoch
             seed = compute.epoch_seed(parameters.seed, epoch, compute.rank())
             learner.chance.manual_seed(seed)
             learner.begin_epoch(epoch, optimizer)
             network.train()
             compute.seed_all(seed)
-            drawn = list(train.sampler)
-            # without a share a rank must still take part in the step, with what it leaves out
-            shares = [compute.share(rows) or rows[:1] for rows in drawn]
-            loader = DataLoader(train.dataset, None, sampler=shares, num_workers=train.num_workers)
-            batches = iter(loader)  # draws a random number, from which its workers seed theirs
-            compute.seed_all(seed)
-            for batch, rows in zip(batches, drawn, strict=True):
-                learner.idle = not compute.share(rows)
+            for rows in batches:
+                own = compute.share(rows)
+                learner.idle = not own
                 learner.begin_step(step, optimizer)
+                # without a share a rank must still take part in the step, with what it leaves out
+                batch = send_to_device(examples[own or rows[:1]], accelerator.device)
                 with accelerator.autocast():
-                    loss = learner.loss(send_to_device(batch, accelerator.device))
+                    loss = learner.loss(batch)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 compute.add_gradients(network)
@@ -183,8 +183,8 @@ def fit(
             if (epoch + 1) % parameters.validate_every == 0:
                 network.eval()
                 with torch.inference_mode(), accelerator.autocast():
-                    held_out = (send_to_device(batch, accelerator.device) for batch in validation)
-                    scores = learner.scores(held_out, pd.DataFrame(state.rows))
+                    read = (send_to_device(held_out[rows], accelerator.device) for rows in parts)
+                    scores = learner.scores(read, pd.DataFrame(state.rows))
                 scores, learner.stopped = broadcast_object_list([scores, learner.stopped])
                 row |= scores
                 before = state.best["score"]
@@ -342,19 +342,12 @@ class Examples(Dataset):
         """Return a batch."""
         return tuple(torch.from_numpy(array[np.asarray(rows)]) for array in self.arrays)
 
-    def __len__(self) -> int:
-        return len(self.arrays[0])
-
 
 class Batches(Sampler):
-    """Batches of rows: in an order of its own every epoch, or as they come when `seed` is None."""
+    """Batches of rows: in an order of its own every `epoch`, or as they come without a `seed`."""
 
     def __init__(self, rows: np.ndarray, size: int, seed: int | None) -> None:
         self.rows, self.size, self.seed, self.epoch = rows, size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches come next."""
-        self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:
         rows = self.rows

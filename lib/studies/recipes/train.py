@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
-from torch.utils.data import DataLoader
 
 from studies.inputs.images import augment
 from studies.inputs.reading import sizes
@@ -117,7 +116,7 @@ def train(parameters: Parameters) -> Iterator[Any]:
     examples = Examples(inputs, dish, plates.present)
     training = Batches(known, parameters.images, parameters.seed)
     validation = Batches(rest, CHUNK, None)
-    batches = [DataLoader(examples, sampler=one, batch_size=None) for one in (training, validation)]
+    batches = (examples, training), (examples, validation)
     fine_tuned = parameters.network.trunk.name == "backbone" and not parameters.network.frozen
     published = network.trunks.parameters() if fine_tuned else ()
     learner = TwoHeads(parameters, network, parameters.epochs * len(training), published)

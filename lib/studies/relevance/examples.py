@@ -150,9 +150,6 @@ class Texts(Dataset):
             lengths = lengths[self.pairs[:, 0]] + behind[self.pairs[:, 1]]
         self.lengths = np.minimum(lengths + 2, self.longest)
 
-    def __len__(self) -> int:
-        return len(self.lengths)
-
     def __getitem__(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return tokens (B, L), which of them are real (B, L), classes (B,) and weights (B,)."""
         chosen = np.asarray(rows)

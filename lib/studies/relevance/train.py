@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
-from torch.utils.data import DataLoader
 
 from studies.inputs import reading
 from studies.learning import compute
@@ -91,8 +90,7 @@ def train(parameters: Parameters) -> Iterator[Any]:
         batches = ByLength(taken, alone.lengths, plan.batch, parameters.seed, len(known))
     learner = Reading(parameters, reader.network, plan.epochs * len(batches))
     read = (examples, batches), (alone, ByLength(rest, alone.lengths, plan.batch))
-    loaders = [DataLoader(texts, sampler=rows, batch_size=None) for texts, rows in read]
-    outcome = fit(learner, *loaders, folder, parameters, MONITOR)
+    outcome = fit(learner, *read, folder, parameters, MONITOR)
     told = outcome.facts(reader.network, parameters)
     yield {**told, "captions": reading.sizes(parts), **facts}, reader
 

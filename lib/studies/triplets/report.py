@@ -139,8 +139,8 @@ def judged(results: Results) -> list[Outcome]:
         for name, runs in results.systems.items()
     }
     facts = [results.runs[0].params["backbone"]["name"]]
-    exponent = {"levels": {"slope": levels(results)}}
-    return judge(claims.read(results.paper["claims"]), {**systems, **exponent}, facts)
+    slopes = {"levels": {"slope": levels(results)}, **sizes(results)}
+    return judge(claims.read(results.paper["claims"]), {**systems, **slopes}, facts)
 
 
 def plateau(runs: Sequence[LoadedRun]) -> Measured:
@@ -150,6 +150,29 @@ def plateau(runs: Sequence[LoadedRun]) -> Measured:
         curve = run.curves.set_index("epoch")["validation_macro_f1"].dropna()
         first[run.params["seed"]] = float(curve.index[curve >= 0.95 * curve.max()][0])
     return Measured(first)
+
+
+def sizes(results: Results) -> dict[str, dict[str, Measured]]:
+    """Return by how much the gain over the plain triplet loss grows as parameters double (T10).
+
+    It is the slope of the gain in macro-F1 on log2 of all parameters, over the sizes and the seeds
+    that both losses were trained with; nothing where these are fewer than three sizes.
+    """
+    f1 = {name: metrics["macro_f1"] for name, metrics in results.measured.items()}
+    pairs = {f"flexible@{name}": f"triplet@{name}" for name in results.paper["sizes"]}
+    pairs = {one: other for one, other in pairs.items() if {one, other} <= {*f1}}
+    if len(pairs) < 3:
+        return {}
+    millions = [results.paper["sizes"][name.partition("@")[2]] for name in pairs]
+    seeds = set.intersection(*({*f1[name].values} for pair in pairs.items() for name in pair))
+
+    def slopes(of: str) -> dict[int, np.ndarray]:
+        f1_of = {name: getattr(one, of) for name, one in f1.items()}
+        gains = {s: [f1_of[a][s] - f1_of[b][s] for a, b in pairs.items()] for s in sorted(seeds)}
+        return {seed: np.polyfit(np.log2(millions), one, 1)[0] for seed, one in gains.items()}
+
+    measured = Measured(slopes("values"), slopes("samples"), len(results.truth))
+    return {"sizes": {"gain_slope": measured}}
 
 
 def levels(results: Results) -> Measured:

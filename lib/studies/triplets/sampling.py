@@ -13,7 +13,7 @@ from studies.triplets.readers import LabelledImages
 class ClassBatches(Sampler):
     """Batches of k images of each class, the same for every approach with the same seed.
 
-    Each epoch shuffles every class and walks through it, starting again when it is used up, so
+    Each `epoch` shuffles every class and walks through it, starting again when it is used up, so
     images of a class are seen equally often. A class of fewer than k images gives what it has.
     `labels` (n,) are class indices, `rows` (n,) what the batches hold; an epoch shows about
     `images` of them.
@@ -26,10 +26,6 @@ class ClassBatches(Sampler):
         self.each = [min(k, len(members)) for members in self.members]
         self.steps = max(1, round(images / sum(self.each)))
         self.seed, self.epoch = seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose batches come next."""
-        self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])

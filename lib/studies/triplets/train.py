@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from studies.inputs.images import augment
 from studies.inputs.reading import sizes
@@ -124,13 +123,12 @@ def train(parameters: Parameters) -> Iterator[Any]:
     examples = Examples(inputs, relations[dataset.class_index], dataset.class_index)
     training = sampling.training_batches(dataset, roles, parameters)
     validation = Batches(np.flatnonzero(roles == "validation"), CHUNK, seed=None)
-    # samplers of whole batches, so that their epoch can be set
-    batches = [DataLoader(examples, batch_size=None, sampler=one) for one in (training, validation)]
+    read = (examples, training), (examples, validation)
     approach = Approach(parameters, network, loss, dataset, inputs, roles)
-    outcome = fit(approach, *batches, folder, parameters, MONITOR)
+    outcome = fit(approach, *read, folder, parameters, MONITOR)
     known = np.flatnonzero(np.isin(roles, ["train", "gallery"]))
-    read = {"dataset_fingerprint": dataset.fingerprint, "images": sizes(roles)}
-    yield outcome.facts(network, parameters) | read, approach.classifier(known)
+    told = {"dataset_fingerprint": dataset.fingerprint, "images": sizes(roles)}
+    yield outcome.facts(network, parameters) | told, approach.classifier(known)
 
 
 if __name__ == "__main__":
