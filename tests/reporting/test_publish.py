@@ -168,6 +168,7 @@ def test_the_overview_has_every_claim_of_real_data_and_where_its_figure_is(monke
             ("T1", "first", "tuned equally", "no difference"),
             ("T1", "first", "as published", "inconclusive: could have seen ±0.1"),
             ("T2", HOSTILE, "", "not tested here: a long reason"),
+            ("T3", "in part", "", "not tested here: half of it"),
         ],
         "other": [("T1", "first", "", "does not hold")],
     }
@@ -178,14 +179,16 @@ def test_the_overview_has_every_claim_of_real_data_and_where_its_figure_is(monke
         write_atomic(folder / "triplets.json", to_json(entry))
         ledger = pd.DataFrame(rows, columns=["id", "claim", "condition", "verdict"])
         steps = ledger.assign(step="macro_f1: a > b", verdict="of a step")
+        steps["difference"] = steps["id"].map({"T3": 0.1})
         whole = pd.concat([ledger.assign(step=""), steps])
         write_atomic(folder / "claims/triplets.csv", whole.to_csv(index=False))
     elements = Elements(publish.write_overview().read_text())
     assert [one["href"] for one in elements.all("a") if "/" in one["href"]] == [
         *("grocery_random/triplets.html#T1%2C%20tuned%20equally",),
         *("grocery_random/triplets.html#T1%2C%20as%20published", "other/triplets.html#T1"),
+        "grocery_random/triplets.html#T3",
     ]
-    for words in ("no difference", "could have seen ±0.1", "does not hold", HOSTILE):
+    for words in ("no difference", "could have seen ±0.1", "does not hold", HOSTILE, "half of it"):
         assert words in elements.text
     assert "best of other" in elements.text
     assert "the groceries column of the paper" in elements.text  # what params/ says of it

@@ -242,7 +242,7 @@ def reported(study: str) -> list[Path]:
 
 
 def at_a_glance(study: str, start: str = "") -> Shown | None:
-    """Show what became of each claim of a study on each dataset where it was tested; None of none.
+    """Show what became of each claim of a study where it or a step was tested; None of none.
 
     A dataset links to the forest plot, by a path from `reports/` with `start` before it.
     """
@@ -253,10 +253,11 @@ def at_a_glance(study: str, start: str = "") -> Shown | None:
     if not ledgers:
         return None
     ledger = pd.concat(ledgers, names=["dataset", "row"]).reset_index()
-    whole = ledger[ledger["step"] == ""]
-    rows = []
+    whole, judgement = ledger[ledger["step"] == ""], ["dataset", "id", "condition"]
+    measured, rows = ledger[ledger["difference"] != ""].set_index(judgement).index, []
     for (number, claim), group in whole.groupby(["id", "claim"], sort=False):
-        tested = group[~group["verdict"].str.startswith(UNTESTED)]
+        partly = group.set_index(judgement).index.isin(measured)
+        tested = group[partly | ~group["verdict"].str.startswith(UNTESTED)]
         told = f'<td>{escape(number)}</td><td class="prose">{escape(claim)}</td>'
         for one in tested.itertuples():
             name = ", ".join(filter(None, [number, one.condition]))
