@@ -155,10 +155,11 @@ def plateau(runs: Sequence[LoadedRun]) -> Measured:
 def sizes(results: Results) -> dict[str, dict[str, Measured]]:
     """Return by how much the gain over the plain triplet loss grows as parameters double (T10).
 
-    It is the slope of the gain in macro-F1 on log2 of all parameters, over the sizes and the seeds
-    that both losses were trained with; nothing where these are fewer than three sizes.
+    It is the slope of the gain in macro-F1 on log2 of all parameters, over the sizes that both
+    losses were trained at with the seeds of a verdict; nothing of fewer than three.
     """
-    f1 = {name: metrics["macro_f1"] for name, metrics in results.measured.items()}
+    enough = [name for name, runs in results.systems.items() if len(runs) >= claims.FEWEST]
+    f1 = {name: results.measured[name]["macro_f1"] for name in enough}
     pairs = {f"flexible@{name}": f"triplet@{name}" for name in results.paper["sizes"]}
     pairs = {one: other for one, other in pairs.items() if {one, other} <= {*f1}}
     if len(pairs) < 3:
