@@ -36,8 +36,6 @@ from studies.runs.params import RunParameters
 
 CHECKPOINT = "checkpoint/last.ckpt"
 
-Read = tuple[Dataset, Sampler]  # what gives a batch of a list of rows, and lists of rows
-
 
 class Learner:
     """A network in training: each study says what its loss is and what is scored.
@@ -118,8 +116,8 @@ class Outcome:
 @accounted("training")
 def fit(
     learner: Learner,
-    train: Read,
-    validation: Read,
+    train: tuple[Dataset, Sampler],
+    validation: tuple[Dataset, Sampler],
     folder: Path,
     parameters: RunParameters,
     monitor: str,
@@ -128,9 +126,10 @@ def fit(
     """Train `learner.network` into a run folder, from its checkpoint if there is one.
 
     The score called `monitor` chooses the weights that the network holds at the end, the earliest
-    best one where several are alike. The sampler of `train` is told the epoch. Of several ranks
-    each takes its share of every batch, all do the same step, and what the first scores counts.
-    Raises StudyError when the checkpoint cannot be read or the loss is no number.
+    best one where several are alike. A dataset gives the batch of a list of rows, its sampler the
+    lists; that of `train` is told the epoch. Of several ranks each takes its share of every batch,
+    all do the same step, and what the first scores counts. Raises StudyError when the checkpoint
+    cannot be read or the loss is no number.
     """
     precision = compute.resolve_precision(parameters.precision)
     # one process may train several runs, each with a precision of its own

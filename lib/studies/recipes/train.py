@@ -115,8 +115,7 @@ def train(parameters: Parameters) -> Iterator[Any]:
     network = build(parameters.network, *heads, width, plates=len(known))
     examples = Examples(inputs, dish, plates.present)
     training = Batches(known, parameters.images, parameters.seed)
-    validation = Batches(rest, CHUNK, None)
-    batches = (examples, training), (examples, validation)
+    batches = (examples, training), (examples, Batches(rest, CHUNK, None))
     fine_tuned = parameters.network.trunk.name == "backbone" and not parameters.network.frozen
     published = network.trunks.parameters() if fine_tuned else ()
     learner = TwoHeads(parameters, network, parameters.epochs * len(training), published)

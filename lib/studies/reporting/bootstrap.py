@@ -193,27 +193,33 @@ def estimate(measured: Measured) -> Estimate:
 
 
 def difference(first: Measured | float, second: Measured) -> Estimate | None:
-    """Return second minus first over the seeds that both were run with, None without a common one.
+    """Return what `paired` is as a mean over seeds, None without a common one.
 
-    `first` may be a number that the second is compared with. What has no resamples in one of them
-    is compared by its seeds alone.
-
-    Raises:
-        ValueError: the systems were tested on different numbers of items.
+    `first` may be a number that the second is compared with.
     """
     if not isinstance(first, Measured):
         alone = estimate(second)
         return replace(alone, value=alone.value - first)
+    both = paired(first, second)
+    return estimate(both) if both.values else None
+
+
+def paired(first: Measured, second: Measured) -> Measured:
+    """Return second minus first over the seeds that both were run with, by pair of seeds.
+
+    What has no resamples in one of them is compared by its seeds alone.
+
+    Raises:
+        ValueError: the systems were tested on different numbers of items.
+    """
     pairs = matched(first, second)
-    if not pairs:
-        return None
     values = {pair: second.values[pair[1]] - first.values[pair[0]] for pair in pairs}
     samples = None
     if first.samples is not None and second.samples is not None:
         if first.items != second.items:
             raise ValueError(f"tested on {first.items} and on {second.items} items")
         samples = {pair: second.samples[pair[1]] - first.samples[pair[0]] for pair in pairs}
-    return estimate(Measured(values, samples, second.items, first.fixed and second.fixed))
+    return Measured(values, samples, second.items, first.fixed and second.fixed)
 
 
 def matched(first: Measured, second: Measured) -> list[tuple[int, int]]:

@@ -253,11 +253,12 @@ def at_a_glance(study: str, start: str = "") -> Shown | None:
     if not ledgers:
         return None
     ledger = pd.concat(ledgers, names=["dataset", "row"]).reset_index()
-    whole, judgement = ledger[ledger["step"] == ""], ["dataset", "id", "condition"]
-    measured, rows = ledger[ledger["difference"] != ""].set_index(judgement).index, []
+    judgement = [ledger[name] for name in ("dataset", "id", "condition")]
+    ledger["measured"] = (ledger["difference"] != "").groupby(judgement).transform("any")
+    whole = ledger[ledger["step"] == ""]
+    rows = []
     for (number, claim), group in whole.groupby(["id", "claim"], sort=False):
-        partly = group.set_index(judgement).index.isin(measured)
-        tested = group[partly | ~group["verdict"].str.startswith(UNTESTED)]
+        tested = group[group["measured"] | ~group["verdict"].str.startswith(UNTESTED)]
         told = f'<td>{escape(number)}</td><td class="prose">{escape(claim)}</td>'
         for one in tested.itertuples():
             name = ", ".join(filter(None, [number, one.condition]))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from studies.inputs import images
 from studies.reporting import claims, publish, tables
-from studies.reporting.bootstrap import Measured
+from studies.reporting.bootstrap import Measured, paired
 from studies.reporting.claims import Outcome, judge, tally
 from studies.reporting.plots import PAGE
 from studies.reporting.results import count_systems
@@ -160,20 +160,18 @@ def sizes(results: Results) -> dict[str, dict[str, Measured]]:
     """
     enough = [name for name, runs in results.systems.items() if len(runs) >= claims.FEWEST]
     f1 = {name: results.measured[name]["macro_f1"] for name in enough}
-    pairs = {f"flexible@{name}": f"triplet@{name}" for name in results.paper["sizes"]}
-    pairs = {one: other for one, other in pairs.items() if {one, other} <= {*f1}}
-    if len(pairs) < 3:
+    gains = {
+        millions: paired(f1[f"triplet@{name}"], f1[f"flexible@{name}"])
+        for name, millions in results.paper["sizes"].items()
+        if {f"triplet@{name}", f"flexible@{name}"} <= {*f1}
+    }
+    if len(gains) < 3:
         return {}
-    millions = [results.paper["sizes"][name.partition("@")[2]] for name in pairs]
-    seeds = set.intersection(*({*f1[name].values} for pair in pairs.items() for name in pair))
-
-    def slopes(of: str) -> dict[int, np.ndarray]:
-        f1_of = {name: getattr(one, of) for name, one in f1.items()}
-        gains = {s: [f1_of[a][s] - f1_of[b][s] for a, b in pairs.items()] for s in sorted(seeds)}
-        return {seed: np.polyfit(np.log2(millions), one, 1)[0] for seed, one in gains.items()}
-
-    measured = Measured(slopes("values"), slopes("samples"), len(results.truth))
-    return {"sizes": {"gain_slope": measured}}
+    seeds = sorted(set.intersection(*({*gain.values} for gain in gains.values())))
+    x, ys = np.log2([*gains]), gains.values()
+    values = {seed: np.polyfit(x, [gain.values[seed] for gain in ys], 1)[0] for seed in seeds}
+    samples = {seed: np.polyfit(x, [gain.samples[seed] for gain in ys], 1)[0] for seed in seeds}
+    return {"sizes": {"gain_slope": Measured(values, samples, len(results.truth))}}
 
 
 def levels(results: Results) -> Measured:

@@ -123,12 +123,12 @@ def train(parameters: Parameters) -> Iterator[Any]:
     examples = Examples(inputs, relations[dataset.class_index], dataset.class_index)
     training = sampling.training_batches(dataset, roles, parameters)
     validation = Batches(np.flatnonzero(roles == "validation"), CHUNK, seed=None)
-    read = (examples, training), (examples, validation)
+    batches = (examples, training), (examples, validation)
     approach = Approach(parameters, network, loss, dataset, inputs, roles)
-    outcome = fit(approach, *read, folder, parameters, MONITOR)
+    outcome = fit(approach, *batches, folder, parameters, MONITOR)
     known = np.flatnonzero(np.isin(roles, ["train", "gallery"]))
-    told = {"dataset_fingerprint": dataset.fingerprint, "images": sizes(roles)}
-    yield outcome.facts(network, parameters) | told, approach.classifier(known)
+    read = {"dataset_fingerprint": dataset.fingerprint, "images": sizes(roles)}
+    yield outcome.facts(network, parameters) | read, approach.classifier(known)
 
 
 if __name__ == "__main__":
