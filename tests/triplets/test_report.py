@@ -83,8 +83,10 @@ class TestFiles:
         before = {file: file.read_bytes() for file in files}
         results = read("made_up")
         outcomes = report.judged(results)
+        (stale := folder / "claims/triplets_T9.pdf").write_bytes(b"of a claim with one condition")
         results.write(results.tidy(), results.tests(), outcomes, "A lead.", "A note.")
         assert {file: file.read_bytes() for file in before} == before
+        assert not stale.exists()
 
     def test_markdown_and_latex_are_whole(self, folder):
         for name in ("triplets.md", "claims/triplets.md"):

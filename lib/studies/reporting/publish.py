@@ -255,8 +255,7 @@ def at_a_glance(study: str, start: str = "") -> Shown | None:
     ledger = pd.concat(ledgers, names=["dataset", "row"]).reset_index()
     judgement = [ledger[name] for name in ("dataset", "id", "condition")]
     ledger["measured"] = (ledger["difference"] != "").groupby(judgement).transform("any")
-    whole = ledger[ledger["step"] == ""]
-    rows = []
+    whole, rows = ledger[ledger["step"] == ""], []
     for (number, claim), group in whole.groupby(["id", "claim"], sort=False):
         tested = group[group["measured"] | ~group["verdict"].str.startswith(UNTESTED)]
         told = f'<td>{escape(number)}</td><td class="prose">{escape(claim)}</td>'
@@ -270,8 +269,7 @@ def at_a_glance(study: str, start: str = "") -> Shown | None:
             told = "<td></td><td></td>"
         if tested.empty:
             rows.append(f"{told}<td></td><td>{UNTESTED}</td>")
-    names = "id", "claim", "data set", "verdict"
-    heads = "".join(f"<th>{name}</th>" for name in names)
+    heads = "".join(f"<th>{name}</th>" for name in ("id", "claim", "data set", "verdict"))
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
     html = f'<figure class="table"><div class="scroll" tabindex="0">{table}</div></figure>'

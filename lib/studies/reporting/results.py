@@ -232,6 +232,8 @@ class Results(ABC):
             figure.savefig(drawn, format="pdf", metadata={"CreationDate": None})
             files[f"claims/{study}_{name}.pdf"] = drawn.getvalue()
         folder = paths.reports() / self.dataset
+        for old in folder.glob(f"claims/{study}_*.pdf"):  # a second condition renames a figure
+            old.unlink()
         for name, text in files.items():
             write_atomic(folder / name, text)
         return relative(folder)
