@@ -399,8 +399,9 @@ def verify() -> bool:
 
 def compare(committed: Path, again: Path) -> tuple[bool, str]:
     """Return whether two texts say the same, and in words where they differ first."""
-    pair = (file.read_text(encoding="utf-8", errors="replace") for file in (committed, again))
-    old, new = (text.splitlines() for text in pair)
+    if not again.exists():
+        return False, f"{relative(committed)}: not made again; delete it if no report shows it"
+    old, new = (file.read_text("utf-8", "replace").splitlines() for file in (committed, again))
     if old == new:
         return True, EQUAL
     for number, (was, now) in enumerate(zip_longest(old, new, fillvalue=""), 1):
@@ -408,10 +409,9 @@ def compare(committed: Path, again: Path) -> tuple[bool, str]:
         alike = NUMBER.sub("", was) == NUMBER.sub("", now)
         if not alike or not np.allclose(*numbers, rtol=0, atol=TOLERANCE):
             apart = next(k for k, (a, b) in enumerate(zip_longest(was, now)) if a != b)
-            start = max(0, apart - SHOWN // 2)
-            old_part, new_part = was[start : start + SHOWN], now[start : start + SHOWN]
+            part = slice(max(0, apart - SHOWN // 2), apart + SHOWN // 2)
             where = f"{relative(committed)} line {number}"
-            return False, f"{where}: committed is `{old_part}`, made again `{new_part}`"
+            return False, f"{where}: committed is `{was[part]}`, made again `{now[part]}`"
     return True, f"{relative(committed)}: numbers within {TOLERANCE:g}"
 
 
