@@ -359,7 +359,7 @@ def thumbnail(picture: Image.Image | Path | str, caption: str) -> str:
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
 TOLERANCE = 1e-5  # between machines
 EQUAL = "byte for byte"
-SHOWN = 80  # characters of a line that differs
+SHOWN = 80  # characters at most of a line that differs
 
 
 def verify() -> bool:
